@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What a kernel's own files say should happen: drivers, transports and their functions.
+
+Plain data, read by ``kernel/`` from .ko files, kept in a recording's header, and used by the
+check wherever the recording is read. The numbers are those of ``include/linux/virtio.h`` and
+``include/linux/mod_devicetable.h`` of the kernel the files belong to.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from virtio_trace.errors import BadInputError
+
+VIRTIO_DEV_ANY_ID = 0xFFFFFFFF
+"""The wildcard in ``struct virtio_device_id`` (include/linux/mod_devicetable.h)."""
+
+
+@dataclass(frozen=True, slots=True)
+class DriverFacts:
+    """One ``struct virtio_driver`` as it stands in a .ko file.
+
+    ``ids`` are (device, vendor) pairs of its id_table, without the terminating zero entry;
+    ``functions`` has every member that is a function, by member name, None where it is not set.
+    ``file`` is relative to the module tree, or as the user named it.
+    """
+
+    name: str
+    module: str
+    file: str
+    struct: str
+    ids: tuple[tuple[int, int], ...]
+    functions: dict[str, str | None]
+    init: str | None = None
+    aliases: tuple[str, ...] = ()
+    build_id: str | None = None
+
+    @property
+    def matches(self) -> tuple[str, ...]:
+        """The id_table as module aliases (scripts/mod/file2alias.c, do_virtio_entry)."""
+        return tuple(f"virtio:d{_hex_or_star(dev)}v{_hex_or_star(ven)}*" for dev, ven in self.ids)
+
+    def accepts(self, device: int, vendor: int) -> bool:
+        """Whether the id_table matches (drivers/virtio/virtio.c, virtio_id_match)."""
+        return any(
+            dev in (device, VIRTIO_DEV_ANY_ID) and ven in (vendor, VIRTIO_DEV_ANY_ID)
+            for dev, ven in self.ids
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class TransportFacts:
+    """One ``struct pci_driver`` or ``struct platform_driver`` that puts devices on the bus."""
+
+    name: str
+    module: str
+    file: str
+    struct: str
+    bus: str
+    matches: tuple[str, ...]
+    functions: dict[str, str | None]
+    init: str | None = None
+    build_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """All that was read of one kernel's files. ``unread``: file to the reason it was refused."""
+
+    release: str
+    drivers: tuple[DriverFacts, ...] = ()
+    transports: tuple[TransportFacts, ...] = ()
+    builtin: tuple[str, ...] = ()
+    unread: dict[str, str] = field(default_factory=dict)
+
+    def driver(self, name: str) -> DriverFacts | None:
+        """The driver whose ``driver.name`` is NAME, or None."""
+        return next((d for d in self.drivers if d.name == name), None)
+
+    def drivers_for(self, device: int, vendor: int) -> tuple[DriverFacts, ...]:
+        """Every driver whose id_table matches."""
+        return tuple(d for d in self.drivers if d.accepts(device, vendor))
+
+    def to_json(self) -> dict[str, Any]:
+        """For the recording's header."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, raw: Any) -> Evidence:
+        """The reverse of :meth:`to_json`. Raises BadInputError on anything else."""
+        try:
+            return cls(
+                release=str(raw["release"]),
+                drivers=tuple(_driver(d) for d in raw["drivers"]),
+                transports=tuple(_transport(t) for t in raw["transports"]),
+                builtin=tuple(str(name) for name in raw["builtin"]),
+                unread={str(k): str(v) for k, v in raw["unread"].items()},
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise BadInputError(
+                f"the header's evidence is damaged: {type(error).__name__}: {error}",
+                "record again; the kernel's files could not be understood from this recording",
+            ) from error
+
+
+def _driver(raw: dict[str, Any]) -> DriverFacts:
+    ids = tuple((int(dev), int(ven)) for dev, ven in raw["ids"])
+    rest = {**raw, "ids": ids, "aliases": tuple(raw["aliases"]), "functions": dict(raw["functions"])}
+    return DriverFacts(**rest)
+
+
+def _transport(raw: dict[str, Any]) -> TransportFacts:
+    rest = {**raw, "matches": tuple(raw["matches"]), "functions": dict(raw["functions"])}
+    return TransportFacts(**rest)
+
+
+def _hex_or_star(number: int) -> str:
+    return "*" if number == VIRTIO_DEV_ANY_ID else f"{number:08X}"
