@@ -106,7 +106,12 @@ class Evidence:
 
 def _driver(raw: dict[str, Any]) -> DriverFacts:
     ids = tuple((int(dev), int(ven)) for dev, ven in raw["ids"])
-    rest = {**raw, "ids": ids, "aliases": tuple(raw["aliases"]), "functions": dict(raw["functions"])}
+    rest = {
+        **raw,
+        "ids": ids,
+        "aliases": tuple(raw["aliases"]),
+        "functions": dict(raw["functions"]),
+    }
     return DriverFacts(**rest)
 
 

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The wire contract between bpf/probe.bpf.c and virtio_trace/tracer/wire.py: fixed-width
+ * integers, each with its unit, no implicit padding. tests/unit/test_wire.py holds the ctypes
+ * mirror to what a compiler makes of this file.
+ */
+#ifndef VT_EVENTS_H
+#define VT_EVENTS_H
+
+enum vt_kind {
+	VT_ENTRY = 1,		/* a probed function was entered */
+	VT_RETURN = 2,		/* it returned */
+	VT_MODULE = 3,		/* module:module_load: linked and relocated, its init not yet called */
+};
+
+/* What an argument of a probed function points to. */
+enum vt_subject {
+	VT_NOTHING = 0,
+	VT_PCI_DEV = 1,		/* struct pci_dev */
+	VT_PLATFORM_DEVICE = 2,	/* struct platform_device */
+	VT_VIRTIO_DEVICE = 3,	/* struct virtio_device, or what begins with one */
+	VT_DEVICE = 4,		/* struct device inside a struct virtio_device */
+	VT_DRIVER = 5,		/* struct device_driver, or struct virtio_driver, which begins with one */
+	VT_BUS_TYPE = 6,	/* struct bus_type; only the one named "virtio" makes an event */
+};
+
+/* Which fields of an event are known. */
+enum vt_has {
+	VT_HAS_DURATION = 1,	/* duration_ns: the entry was seen */
+	VT_HAS_ID = 2,		/* device, vendor */
+	VT_HAS_INDEX = 4,	/* index: virtioN has its N */
+	VT_HAS_PCI = 8,		/* pci_vendor, pci_device */
+};
+
+struct vt_event {
+	__u64 ns;		/* CLOCK_MONOTONIC, nanoseconds since boot */
+	__u64 duration_ns;	/* VT_RETURN: nanoseconds since the entry */
+	__u64 lost;		/* events that found no room before this one */
+	__s64 result;		/* VT_RETURN: the return register */
+	__u32 kind;		/* enum vt_kind */
+	__u32 probe;		/* number of the probe point; VT_MODULE: 0 */
+	__u32 cpu;
+	__u32 tid;		/* thread id in the initial PID namespace */
+	__u32 has;		/* enum vt_has */
+	__u32 index;		/* struct virtio_device.index */
+	__u32 device;		/* struct virtio_device_id.device */
+	__u32 vendor;		/* struct virtio_device_id.vendor */
+	__u32 pci_vendor;	/* struct pci_dev.vendor */
+	__u32 pci_device;	/* struct pci_dev.device */
+	char comm[16];		/* NUL-terminated, as all names here */
+	char bus[16];		/* name of the bus that the address is on: pci, platform, ... */
+	char address[40];	/* name of the device on that bus */
+	char name[64];		/* of the driver, the bus or the module; MODULE_NAME_LEN is 56 */
+};
+
+/* How a probe point's arguments are to be read; set by the loader, one for each number. */
+struct vt_point {
+	__u32 subject[2];	/* enum vt_subject of the first and the second argument */
+	__u32 reread;		/* 1: read the subject again at the return, 0: the entry said it all */
+};
+
+/* Offsets in bytes, from the running kernel's BTF and from tracefs; set by the loader. */
+struct vt_offsets {
+	__u32 device_name;		/* struct device: kobj.name */
+	__u32 device_parent;		/* struct device: parent */
+	__u32 device_bus;		/* struct device: bus */
+	__u32 device_driver;		/* struct device: driver */
+	__u32 bus_name;			/* struct bus_type: name */
+	__u32 driver_name;		/* struct device_driver: name */
+	__u32 pci_dev_dev;		/* struct pci_dev: dev */
+	__u32 pci_dev_vendor;		/* struct pci_dev: vendor */
+	__u32 pci_dev_device;		/* struct pci_dev: device */
+	__u32 platform_device_dev;	/* struct platform_device: dev */
+	__u32 virtio_device_index;	/* struct virtio_device: index */
+	__u32 virtio_device_dev;	/* struct virtio_device: dev */
+	__u32 virtio_device_id;		/* struct virtio_device: id.device */
+	__u32 virtio_device_vendor;	/* struct virtio_device: id.vendor */
+	__u32 module_load_name;		/* tracepoint module:module_load: __data_loc name */
+};
+
+#endif

@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The expected procedure, as data: each step, what it follows, and its source.
+
+docs/procedure.md tells it in prose. The order is partial: a driver may register before its
+device or after it; what is fixed is nesting and cause.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+BUS = "bus"
+DRIVER = "driver"
+DEVICE = "device"
+BINDING = "binding"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step. ``of`` says whose step it is, ``follows`` names the steps that come before it,
+    ``probes`` the probe points that show it."""
+
+    id: str
+    of: str
+    text: str
+    follows: tuple[str, ...]
+    probes: tuple[str, ...]
+    source: str
+
+
+STEPS = (
+    Step(
+        "bus-registered",
+        BUS,
+        "the VirtIO bus is registered",
+        (),
+        ("bus_register",),
+        "drivers/virtio/virtio.c, virtio_init: bus_register(&virtio_bus)",
+    ),
+    Step(
+        "driver-loaded",
+        DRIVER,
+        "the driver's module is loaded, or it is built in",
+        (),
+        (),
+        "kernel/module/main.c, load_module: trace_module_load",
+    ),
+    Step(
+        "driver-registered",
+        DRIVER,
+        "the driver registers with the VirtIO bus",
+        ("bus-registered", "driver-loaded"),
+        ("register_virtio_driver",),
+        "drivers/virtio/virtio.c, register_virtio_driver",
+    ),
+    Step(
+        "transport-probed",
+        DEVICE,
+        "the transport's probe takes the device",
+        (),
+        ("virtio_pci_probe", "virtio_mmio_probe"),
+        "drivers/virtio/virtio_pci_common.c, virtio_pci_probe; virtio_mmio.c, virtio_mmio_probe",
+    ),
+    Step(
+        "device-registered",
+        DEVICE,
+        "the transport's probe puts the device on the VirtIO bus",
+        ("bus-registered", "transport-probed"),
+        ("register_virtio_device",),
+        "drivers/virtio/virtio.c, register_virtio_device; VirtIO 3.1.1, steps 1 and 2",
+    ),
+    Step(
+        "pair-matched",
+        BINDING,
+        "the bus is scanned and the pair matches, by the driver's id_table",
+        ("driver-registered", "device-registered"),
+        ("virtio_dev_match",),
+        "drivers/virtio/virtio.c, virtio_dev_match and virtio_id_match",
+    ),
+    Step(
+        "bus-probed",
+        BINDING,
+        "the bus calls virtio_dev_probe for the pair",
+        ("pair-matched",),
+        ("virtio_dev_probe",),
+        "drivers/virtio/virtio.c, virtio_dev_probe; VirtIO 3.1.1, steps 3 to 6",
+    ),
+    Step(
+        "driver-probed",
+        BINDING,
+        "the driver's own probe function runs and returns 0",
+        ("bus-probed",),
+        ("driver_probe",),
+        "struct virtio_driver.probe (include/linux/virtio.h); VirtIO 3.1.1, steps 7 and 8",
+    ),
+)
+
+BY_ID = {step.id: step for step in STEPS}
+"""The steps by their ids, which reports and scripts use."""

@@ -1,0 +1,250 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The file: JSON Lines, a header, an event a line, a trailer. Written as it goes, readable when cut.
+
+A recording is evidence. Nothing in it is derived: the graph and the verdict are computed when it
+is read, so that a better checker reads old recordings.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO
+
+from virtio_trace.errors import BadInputError
+from virtio_trace.events import Event, EventReader
+from virtio_trace.evidence import Evidence
+
+SCHEMA = "virtio-trace/recording/1"
+TRAILER = "trailer"
+
+ARMED = "armed"
+WAITING = "waiting"
+ABSENT = "absent"
+NOT_ARMED = "not armed"
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeState:
+    """What became of one probe point: ``armed``, ``waiting`` (its module has not come),
+    ``absent`` (this kernel was built without it) or ``not armed``, with the reason. ``without`` says what is not seen without it; ``missed``
+    counts the hits that the kernel could not report (kprobe_profile)."""
+
+    probe: str
+    function: str | None
+    module: str | None
+    state: str
+    reason: str | None = None
+    without: str = ""
+    missed: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """All members, for header and trailer."""
+        return {name: getattr(self, name) for name in ProbeState.__slots__}
+
+    @classmethod
+    def from_json(cls, raw: Any) -> ProbeState:
+        """Raises BadInputError."""
+        try:
+            state = cls(**raw)
+        except TypeError as error:
+            raise BadInputError(f"damaged list of probes: {error}") from error
+        if type(state.missed) is not int or state.state not in (ARMED, WAITING, ABSENT, NOT_ARMED):
+            raise BadInputError(f"damaged list of probes: {state.probe!r}: {state.state!r}")
+        return state
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """The first line. ``snapshot`` is the VirtIO bus as sysfs showed it when the probes had just
+    been armed: what was there before, never what was observed."""
+
+    release: str
+    machine: str
+    evidence: Evidence
+    probes: tuple[ProbeState, ...]
+    snapshot: dict[str, Any]
+    raw: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Trailer:
+    """The last line. ``ended``: command, duration, interrupt; ``command_status``: COMMAND's own."""
+
+    events: int
+    lost: int
+    ended: str
+    probes: tuple[ProbeState, ...]
+    command_status: int | None = None
+
+
+@dataclass(slots=True)
+class Recording:
+    """A recording in memory. ``trailer`` is None where the file was cut."""
+
+    header: Header
+    events: list[Event] = field(default_factory=list)
+    trailer: Trailer | None = None
+
+    @property
+    def probes(self) -> tuple[ProbeState, ...]:
+        """As they were at the end, or as far as the file tells."""
+        return self.trailer.probes if self.trailer else self.header.probes
+
+    @property
+    def lost(self) -> int:
+        """Events known to be lost: those that the kernel counted, and numbers that are missing."""
+        gaps = self.events[-1].seq - len(self.events) if self.events else 0
+        if self.trailer is None:
+            return gaps
+        return max(gaps, self.trailer.lost, self.trailer.events - len(self.events))
+
+    @property
+    def complete(self) -> bool:
+        """Whether everything that happened on an armed probe is here."""
+        return self.trailer is not None and self.lost == 0 and not self.unseen
+
+    @property
+    def unseen(self) -> tuple[ProbeState, ...]:
+        """Probe points that were not armed, or missed hits."""
+        return tuple(p for p in self.probes if p.state == NOT_ARMED or p.missed)
+
+
+class Writer:
+    """Writes a recording line by line; every line leaves at once, so that a death loses none."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self.events = 0
+
+    def header(self, header: dict[str, Any]) -> None:
+        """Write the first line; ``schema`` is put in front."""
+        self._line({"schema": SCHEMA, **header})
+
+    def write(self, events: Iterable[Event]) -> None:
+        """Write events, in their order."""
+        lines = [_dump(event.to_json()) for event in events]
+        self.events += len(lines)
+        if lines:
+            self._stream.write(b"".join(lines))
+            self._stream.flush()
+
+    def trailer(self, trailer: dict[str, Any]) -> None:
+        """Write the last line; the count of events is put in."""
+        self._line({"kind": TRAILER, "events": self.events, **trailer})
+
+    def _line(self, line: dict[str, Any]) -> None:
+        self._stream.write(_dump(line))
+        self._stream.flush()
+
+
+def read(lines: Iterable[bytes], name: str) -> Recording:
+    """Read a recording; NAME is for messages. Raises BadInputError.
+
+    The last line may be cut anywhere (the recorder died): what stands before it is read. Any
+    other line that is not what it should be condemns the file.
+    """
+    numbered = _whole_lines(lines, name)
+    recording = Recording(_header(numbered, name))
+    reader = EventReader()
+    last = 0
+    for number, raw in numbered:
+        try:
+            if recording.trailer is not None:
+                raise BadInputError("something follows the trailer")
+            if raw.get("kind") == TRAILER:
+                recording.trailer = _trailer(raw)
+                continue
+            event = reader.event(raw)
+            if event.seq <= last:
+                raise BadInputError(f"sequence number {event.seq} after {last}")
+        except BadInputError as error:
+            raise BadInputError(
+                f"{name}: line {number}: {error}", error.hint or "the file was changed or damaged"
+            ) from error
+        last = event.seq
+        recording.events.append(event)
+    return recording
+
+
+def _whole_lines(lines: Iterable[bytes], name: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    for number, line in enumerate(lines, 1):
+        if not line.endswith(b"\n"):
+            return  # cut short: the last line that was being written
+        try:
+            raw = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise _not_json(number, name) from error
+        if type(raw) is not dict:
+            raise _not_json(number, name)
+        yield number, raw
+
+
+def _not_json(number: int, name: str) -> BadInputError:
+    if number == 1:
+        return BadInputError(
+            f"{name}: not a virtio-trace recording", "make one: virtio-trace record -o FILE"
+        )
+    return BadInputError(f"{name}: line {number} is no JSON object", "the file was damaged")
+
+
+def _header(numbered: Iterator[tuple[int, dict[str, Any]]], name: str) -> Header:
+    first = next(numbered, None)
+    if first is None:
+        raise BadInputError(
+            f"{name}: empty, or cut within its first line", "record again: nothing was kept"
+        )
+    raw = first[1]
+    schema = raw.get("schema")
+    if schema is None:
+        raise _not_json(1, name)
+    if schema != SCHEMA:
+        raise BadInputError(
+            f"{name}: unknown schema {schema!r}", f"this virtio-trace reads {SCHEMA}"
+        )
+    try:
+        return Header(
+            release=str(raw["kernel"]["release"]),
+            machine=str(raw["kernel"]["machine"]),
+            evidence=Evidence.from_json(raw["evidence"]),
+            probes=tuple(ProbeState.from_json(p) for p in raw["probes"]),
+            snapshot=_snapshot(raw["snapshot"]),
+            raw=raw,
+        )
+    except (KeyError, TypeError, BadInputError) as error:
+        raise BadInputError(
+            f"{name}: damaged header: {error}", "the file was changed or damaged"
+        ) from error
+
+
+def _snapshot(raw: Any) -> dict[str, Any]:
+    if type(raw["bus"]) is not bool:
+        raise TypeError("snapshot")
+    for device in raw["devices"]:
+        if type(device["address"]) is not str or type(device["name"]) is not str:
+            raise TypeError("snapshot's devices")
+    for driver in raw["drivers"]:
+        if type(driver["name"]) is not str:
+            raise TypeError("snapshot's drivers")
+    return dict(raw)
+
+
+def _trailer(raw: dict[str, Any]) -> Trailer:
+    try:
+        trailer = Trailer(
+            events=raw["events"],
+            lost=raw["lost"],
+            ended=str(raw["ended"]),
+            probes=tuple(ProbeState.from_json(p) for p in raw["probes"]),
+            command_status=raw.get("command_status"),
+        )
+    except (KeyError, TypeError) as error:
+        raise BadInputError(f"damaged trailer: {error}") from error
+    if type(trailer.events) is not int or type(trailer.lost) is not int:
+        raise BadInputError("damaged trailer: its counts are no numbers")
+    return trailer
+
+
+def _dump(line: dict[str, Any]) -> bytes:
+    return json.dumps(line, separators=(",", ":"), ensure_ascii=True).encode() + b"\n"

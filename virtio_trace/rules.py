@@ -1,0 +1,265 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The rules of the procedure's steps, one function a step, each writing on a findings.Sheet.
+
+A step's source is in procedure.py. Where a step was not taken, the steps that follow it are not
+judged: the finding names where it ended.
+"""
+
+from __future__ import annotations
+
+from virtio_trace import virtio
+from virtio_trace.findings import NOTE, WARNING, Sheet
+from virtio_trace.graph import TRANSPORT_PROBES, Binding, Call, Device, Driver
+from virtio_trace.virtio import EPROBE_DEFER
+
+BUS = "virtio"
+
+
+def failure(call: Call) -> str:
+    """``virtnet_probe [virtio_net] returned -22 (EINVAL)``."""
+    name = virtio.errno_name(call.result)
+    return f"{call.event.symbol} returned {call.result}" + (f" ({name})" if name else "")
+
+
+def bus(sheet: Sheet) -> None:
+    """bus-registered: seen, or built in; what was there before we came is unknown."""
+    graph = sheet.graph
+    call = graph.bus_register
+    header = graph.recording.header
+    step = "bus-registered"
+    if call is not None:
+        _returned(sheet, step, BUS, call)
+    elif BUS in header.evidence.builtin:
+        sheet.good(step, BUS)
+        sheet.finding(NOTE, step, BUS, "the VirtIO bus is built into this kernel")
+    elif header.snapshot["bus"]:
+        sheet.unknown(step, BUS, "the VirtIO bus was there before the recording began")
+    elif graph.drivers or graph.devices:
+        sheet.missing(step, BUS, "nothing registered the VirtIO bus")
+
+
+def driver(sheet: Sheet, subject: Driver) -> None:
+    """driver-loaded and driver-registered."""
+    if subject.register is None:
+        if subject.in_snapshot:
+            message = "the driver was registered before the recording began"
+            sheet.unknown("driver-loaded", subject.name, message)
+            sheet.unknown("driver-registered", subject.name, message)
+        return
+    _loaded(sheet, subject)
+    step = "driver-registered"
+    bus_register = sheet.graph.bus_register
+    if bus_register is not None and subject.register.event.seq < bus_register.event.seq:
+        message = "the driver registered before the bus was there"
+        sheet.bad(step, subject.name, message, subject.register, bus_register)
+    else:
+        _returned(sheet, step, subject.name, subject.register)
+
+
+def _loaded(sheet: Sheet, subject: Driver) -> None:
+    step = "driver-loaded"
+    facts, register = subject.facts, subject.register
+    assert register is not None
+    if facts is None:
+        message = "no file of this kernel has this driver: whether it is built in is unknown"
+        sheet.unknown(step, subject.name, message, register)
+    elif facts.module in sheet.graph.recording.header.evidence.builtin:
+        sheet.good(step, subject.name)
+    elif subject.loaded is None:
+        message = f"the driver registered, but its module {facts.module} was not seen loading"
+        sheet.missing(step, subject.name, message, register)
+    elif subject.loaded.seq > register.event.seq:
+        message = f"the driver registered before its module {facts.module} was loaded"
+        sheet.bad(step, subject.name, message, subject.loaded.seq, register)
+    else:
+        sheet.good(step, subject.name)
+
+
+def device(sheet: Sheet, subject: Device) -> None:
+    """transport-probed and device-registered, then each binding, or why there is none."""
+    if _transport(sheet, subject) and _registered(sheet, subject):
+        for binding in subject.bindings:
+            _binding(sheet, binding)
+        if not subject.bindings:
+            _no_binding(sheet, subject)
+
+
+def _transport(sheet: Sheet, subject: Device) -> bool:
+    step, call = "transport-probed", subject.transport
+    if call is not None:
+        return _returned(sheet, step, subject.address, call)
+    if subject.snapshot is not None:
+        message = "the device was on the bus before the recording began"
+        sheet.unknown(step, subject.address, message)
+    elif subject.bus not in TRANSPORT_PROBES:
+        message = f"no probe point for the transport of devices on bus {subject.bus}"
+        sheet.unknown(step, subject.address, message, subject.register)
+    else:
+        message = f"no {TRANSPORT_PROBES[subject.bus]} ran for the device"
+        sheet.missing(step, subject.address, message, subject.register)
+    return True
+
+
+def _registered(sheet: Sheet, subject: Device) -> bool:
+    step, call = "device-registered", subject.register
+    if call is None:
+        if subject.snapshot is not None:
+            message = "the device was registered before the recording began"
+            sheet.unknown(step, subject.address, message)
+            return True
+        if subject.transport is not None and subject.transport.ret is None:
+            message = "the transport's probe had not returned when the recording ended"
+            sheet.unknown(step, subject.address, message, subject.transport)
+        else:
+            message = "the transport's probe did not put the device on the VirtIO bus"
+            sheet.missing(step, subject.address, message, subject.transport)
+        return bool(subject.bindings or subject.matches)
+    if subject.transport is not None and not call.inside(subject.transport):
+        message = "register_virtio_device ran outside the transport's probe of this device"
+        sheet.bad(step, subject.address, message, subject.transport, call)
+        return True
+    return _returned(sheet, step, subject.address, call)
+
+
+def _binding(sheet: Sheet, binding: Binding) -> None:
+    address, call = binding.device.address, binding.call
+    if not _matched(sheet, binding):
+        return
+    facts = sheet.graph.recording.header.evidence.driver(binding.driver or "")
+    probe = binding.probe
+    if call.result == -EPROBE_DEFER:
+        message = f"deferred: {failure(call)}; the kernel tries again later"
+        sheet.finding(NOTE, "bus-probed", address, message, call)
+        return
+    if probe is None and call.result != 0:
+        # validate or the negotiation ended it, before the driver's own function was reached
+        if call.result is not None:
+            message = f"{failure(call)} before {binding.driver}'s own probe function was called"
+            sheet.bad("bus-probed", address, message, call)
+        else:
+            _unfinished(sheet, "bus-probed", address, call)
+        return
+    if call.result == 0 or call.ret is None or (probe is not None and probe.result == 0):
+        _returned(sheet, "bus-probed", address, call)
+    else:
+        sheet.good("bus-probed", address)  # it ran; what failed is inside, and is said there
+    _probed(sheet, binding, facts.functions.get("probe") if facts else None)
+
+
+def _matched(sheet: Sheet, binding: Binding) -> bool:
+    step, device, call = "pair-matched", binding.device, binding.match
+    if call is None:
+        message = f"{binding.driver} was probed without a scan of the bus that matched the pair"
+        sheet.missing(step, device.address, message, binding.call)
+        return True
+    if call.result is None:
+        _unfinished(sheet, step, device.address, call)
+        return True
+    if call.result == 0:
+        message = f"{binding.driver} was probed although the scan of the bus found no match"
+        sheet.bad(step, device.address, message, call, binding.call)
+        return True
+    if call.result < 0:
+        sheet.bad(step, device.address, failure(call), call)
+        return False
+    if call.ret is not None and call.ret.seq > binding.call.event.seq:
+        message = f"{binding.driver} was probed before the scan of the bus had matched the pair"
+        sheet.bad(step, device.address, message, call, binding.call)
+        return True
+    facts = sheet.graph.recording.header.evidence.driver(binding.driver or "")
+    if facts is None:
+        message = f"no file of this kernel has {binding.driver}: its id_table is unknown"
+        sheet.unknown(step, device.address, message, call)
+    elif device.id is None or device.vendor is None:
+        sheet.unknown(step, device.address, "the device's ids are unknown", call)
+    elif not facts.accepts(device.id, device.vendor):
+        message = f"the bus matched {binding.driver}, but its id_table does not have the device"
+        sheet.bad(step, device.address, message, call)
+    else:
+        sheet.good(step, device.address)
+    return True
+
+
+def _probed(sheet: Sheet, binding: Binding, expected: str | None) -> None:
+    step, address, probe = "driver-probed", binding.device.address, binding.probe
+    if probe is None:
+        if expected is None:
+            message = f"no file of this kernel has {binding.driver}: its probe function is unknown"
+            sheet.unknown(step, address, message, binding.call)
+        elif sheet.sees(step, expected):
+            message = f"{binding.driver}'s own probe function {expected} was not called"
+            sheet.bad(step, address, message, binding.call)
+        else:
+            message = f"{expected} was not called, or it was not seen"
+            sheet.unknown(step, address, message, binding.call)
+    elif not probe.inside(binding.call):
+        message = f"{probe.event.symbol} ran outside virtio_dev_probe"
+        sheet.bad(step, address, message, binding.call, probe)
+    elif expected is not None and probe.event.function != expected:
+        message = f"{probe.event.symbol} ran, but struct virtio_driver names {expected}"
+        sheet.bad(step, address, message, probe)
+    else:
+        _returned(sheet, step, address, probe)
+
+
+def _no_binding(sheet: Sheet, subject: Device) -> None:
+    """An unbound device: an error where a driver in this kernel's files matches it."""
+    step, address = "pair-matched", subject.address
+    if subject.snapshot is not None and subject.snapshot.get("driver"):
+        message = f"bound to {subject.snapshot['driver']} before the recording began"
+        sheet.unknown(step, address, message)
+        return
+    expected = sheet.graph.expected_drivers(subject)
+    if not expected:
+        matched = [call for call in subject.matches if (call.result or 0) > 0]
+        if matched:
+            message = "the bus matched a driver whose id_table does not have the device"
+            sheet.bad(step, address, message, *matched)
+        else:
+            kind = virtio.device_type(subject.id)
+            message = f"no driver in this kernel for this device (type {kind})"
+            sheet.finding(WARNING, step, address, message, subject.register)
+        return
+    for facts in expected:
+        known = sheet.graph.drivers.get(facts.name)
+        scans = [call for call in subject.matches if call.event.driver == facts.name]
+        if known is None:
+            message = f"not bound: {facts.module} has a driver for it, which was never registered"
+            _unless_ongoing(sheet, step, subject, message)
+        elif not scans:
+            message = f"the bus was not scanned for {facts.name}, whose id_table has the device"
+            sheet.missing(step, address, message, subject.register, known.register)
+        elif all(call.result == 0 for call in scans):
+            message = f"{facts.name}'s id_table has the device, but the bus did not match them"
+            sheet.bad(step, address, message, *scans)
+        elif any(call.result is None for call in scans):
+            _unfinished(sheet, step, address, scans[-1])
+        else:
+            message = f"the bus matched {facts.name}, but did not call virtio_dev_probe"
+            sheet.missing("bus-probed", address, message, *scans)
+
+
+def _unless_ongoing(sheet: Sheet, step: str, subject: Device, message: str) -> None:
+    """Unbound is final only at a recording's end, and only of a device that is still there."""
+    if subject.unregister is not None:
+        return
+    sheet.missing(step, subject.address, message, subject.register)
+
+
+def _returned(sheet: Sheet, step: str, subject: str, call: Call) -> bool:
+    if call.ret is None:
+        _unfinished(sheet, step, subject, call)
+        return True
+    if call.result == 0:
+        sheet.good(step, subject)
+        return True
+    if call.result is None:
+        sheet.unknown(step, subject, f"what {call.event.symbol} returned is unknown", call)
+        return True
+    sheet.bad(step, subject, failure(call), call)
+    return False
+
+
+def _unfinished(sheet: Sheet, step: str, subject: str, call: Call) -> None:
+    message = f"{call.event.symbol} had not returned when the recording ended"
+    sheet.unknown(step, subject, message, call)

@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Loads bpf/probe.bpf.c with BCC; the only importer of bcc.
+
+The rest of tracer/ sees one small interface: load the program for a probe point, attach it to a
+tracefs event, give bytes. Another loader can take this file's place.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes as ct
+import os
+import struct
+import sys
+import tempfile
+from collections.abc import Iterator
+from typing import Any
+
+from virtio_trace.errors import CannotTraceError
+from virtio_trace.tracer import wire
+from virtio_trace.tracer.source import bpf_folder
+
+PROBE_NUMBER = 0x76742D70726F6265
+"""The constant in probe.bpf.c's probe_number() that a load replaces."""
+
+_LD_IMM64 = 0x18  # BPF_LD | BPF_IMM | BPF_DW: two instructions, the constant's halves in each
+
+
+class Program:
+    """The compiled program with its maps; loaded functions and attachments live until close().
+
+    Every method raises CannotTraceError with the kernel's or the compiler's word.
+    """
+
+    def __init__(self) -> None:
+        bpf = _import_bcc()
+        folder = bpf_folder()
+        # BCC takes kernel headers from here; ours are all that the program needs.
+        os.environ["BCC_KERNEL_SOURCE"] = str(folder)
+        with _complaints("the BPF program cannot be built"):
+            self._bpf = bpf.BPF(
+                src_file=str(folder / "probe.bpf.c").encode(), cflags=[f"-I{folder}"]
+            )
+        self._library = bpf.lib
+        self._kprobe, self._tracepoint = bpf.BPF.KPROBE, bpf.BPF.TRACEPOINT
+        self._records: list[bytes] = []
+        self._descriptors: list[int] = []
+        self._map("events").open_ring_buffer(self._take)
+        self._lost = self._map("lost", ct.c_uint64)
+
+    def set_offsets(self, offsets: wire.WireOffsets) -> None:
+        """Where the members of this kernel's structs are."""
+        self._map("offsets", wire.WireOffsets)[ct.c_uint32(0)] = offsets
+
+    def set_point(self, number: int, point: wire.WirePoint) -> None:
+        """How the arguments of probe point NUMBER are to be read."""
+        self._map("points", wire.WirePoint)[ct.c_uint32(number)] = point
+
+    def attach_probe(self, number: int, group: str, event: str) -> None:
+        """Attach entry and return of probe point NUMBER to GROUP/EVENT and GROUP/EVENT_ret."""
+        for function, name in (("vt_entry", event), ("vt_return", f"{event}_ret")):
+            with _complaints(f"the kernel refused the BPF program for {event}"):
+                program = self._load(function, self._kprobe, number)
+                self._attach(program, group, name)
+
+    def attach_module_load(self) -> None:
+        """Attach to tracepoint module:module_load."""
+        with _complaints("the kernel refused the BPF program for module:module_load"):
+            program = self._load("vt_module_load", self._tracepoint, None)
+            self._attach(program, "module", "module_load")
+
+    def poll(self, milliseconds: int) -> list[bytes]:
+        """Wait for records, at most so long, and take all there are."""
+        self._bpf.ring_buffer_poll(milliseconds)
+        taken, self._records = self._records, []
+        return taken
+
+    def lost(self) -> int:
+        """Records that found no room in the ring so far."""
+        return int(self._lost[ct.c_uint32(0)].value)
+
+    def close(self) -> None:
+        """Detach everything; the records that are in the ring are gone."""
+        while self._descriptors:
+            os.close(self._descriptors.pop())
+        self._bpf.cleanup()
+
+    def _take(self, _context: object, data: int, size: int) -> None:
+        # ctypes swallows what is raised here: copy the bytes and nothing else.
+        self._records.append(ct.string_at(data, size))
+
+    def _map(self, name: str, leaf: Any = None) -> Any:
+        return self._bpf.get_table(name.encode(), ct.c_uint32 if leaf else None, leaf)
+
+    def _load(self, function: str, kind: int, number: int | None) -> int:
+        name = function.encode()
+        if number is not None:
+            self._patch(name, number)
+        # BCC keeps a function by its name; each load here is another program.
+        self._bpf.funcs.pop(name, None)
+        descriptor = int(self._bpf.load_func(name, kind).fd)
+        self._bpf.funcs.pop(name)
+        self._descriptors.append(descriptor)
+        return descriptor
+
+    def _patch(self, name: bytes, number: int) -> None:
+        """Put the probe point's number into the program, as a BPF cookie would be given to it."""
+        start = self._library.bpf_function_start(self._bpf.module, name)
+        size = self._library.bpf_function_size(self._bpf.module, name)
+        code = (ct.c_char * size).from_address(start)
+        if not hasattr(self, "_places"):
+            self._places: dict[bytes, list[int]] = {}
+        if name not in self._places:
+            self._places[name] = _constants(bytes(code))
+            if not self._places[name]:
+                raise CannotTraceError(f"{name.decode()} has no place for a probe point's number")
+        for place in self._places[name]:
+            struct.pack_into("<I", code, place + 4, number)
+            struct.pack_into("<I", code, place + 12, 0)
+
+    def _attach(self, program: int, group: str, event: str) -> None:
+        descriptor = self._library.bpf_attach_tracepoint(program, group.encode(), event.encode())
+        if descriptor < 0:
+            reason = os.strerror(ct.get_errno())
+            raise CannotTraceError(f"cannot attach to {group}/{event}: {reason}")
+        self._descriptors.append(descriptor)
+
+
+def _constants(code: bytes) -> list[int]:
+    low, high = PROBE_NUMBER & 0xFFFFFFFF, PROBE_NUMBER >> 32
+    return [
+        place
+        for place in range(0, len(code) - 15, 8)
+        if code[place] == _LD_IMM64
+        and struct.unpack_from("<I", code, place + 4)[0] == low
+        and struct.unpack_from("<I", code, place + 12)[0] == high
+    ]
+
+
+def _import_bcc() -> Any:
+    hint = "apt install python3-bpfcc (Debian, Ubuntu) or dnf install python3-bcc (Fedora)"
+    try:
+        import bcc  # noqa: PLC0415 - it takes a third of a second, and only recording needs it
+    except ImportError as error:
+        raise CannotTraceError(
+            f"BCC cannot be imported by {sys.executable}: {error}", hint
+        ) from error
+    if not hasattr(bcc, "BPF"):
+        raise CannotTraceError(
+            "the imported 'bcc' is not BCC: PyPI has another package of that name",
+            f"pip uninstall bcc; {hint}",
+        )
+    return bcc
+
+
+@contextlib.contextmanager
+def _complaints(what: str) -> Iterator[None]:
+    """BCC prints to the terminal and raises bare exceptions: keep its last line for ours."""
+    saved = os.dup(2)
+    with tempfile.TemporaryFile() as said:
+        os.dup2(said.fileno(), 2)
+        try:
+            yield
+        except CannotTraceError:
+            raise
+        except Exception as error:  # BCC raises Exception itself
+            said.seek(0)
+            lines = said.read().decode(errors="replace").split("\n")
+            detail = next((line for line in lines if "error" in line.lower()), "") or str(error)
+            raise CannotTraceError(
+                f"{what}: {detail.strip()}",
+                "virtio-trace needs Linux 5.8 or later with CONFIG_BPF_SYSCALL, and root",
+            ) from error
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)

@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The probe points, a table: what is traced, where it is found, and what is not seen without it.
+
+Which symbol a kernel has is found by trying, newest name first; see ``settle.py``. The probe
+functions of the drivers are not in the table: they come from the kernel's own .ko files.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from virtio_trace.evidence import DriverFacts
+from virtio_trace.tracer import wire
+
+DRIVER_PROBE = "driver_probe"
+"""The probe point of every driver's own probe function, the one in its struct virtio_driver."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProbePoint:
+    """A function's entry and return.
+
+    ``name`` is the same on every kernel, ``symbols`` are the function's names, the newest first;
+    ``module`` is the module whose function it is where it is not built in (None: always built
+    in). ``subjects`` say what the first two arguments point to (enum vt_subject); ``result``
+    whether the return register means anything; ``reread`` whether the function gives the device
+    what its return is to show (its index). A kernel may be built without an ``optional`` one's
+    code; that it is absent from the kernel's own files is then no loss.
+    """
+
+    name: str
+    symbols: tuple[str, ...]
+    module: str | None
+    subjects: tuple[int, int]
+    without: str
+    result: bool = True
+    reread: bool = False
+    optional: bool = False
+
+
+TABLE = (
+    ProbePoint(
+        "bus_register",  # drivers/base/bus.c; virtio_init calls it (drivers/virtio/virtio.c)
+        ("bus_register",),
+        None,
+        (wire.BUS_TYPE, wire.NOTHING),
+        "the registration of the VirtIO bus",
+    ),
+    ProbePoint(
+        "register_virtio_driver",  # a macro around __register_virtio_driver from Linux 6.10 on
+        ("__register_virtio_driver", "register_virtio_driver"),
+        "virtio",
+        (wire.DRIVER, wire.NOTHING),
+        "the registration of drivers",
+    ),
+    ProbePoint(
+        "unregister_virtio_driver",
+        ("unregister_virtio_driver",),
+        "virtio",
+        (wire.DRIVER, wire.NOTHING),
+        "the removal of drivers",
+        result=False,
+    ),
+    ProbePoint(
+        "virtio_pci_probe",  # drivers/virtio/virtio_pci_common.c
+        ("virtio_pci_probe",),
+        "virtio_pci",
+        (wire.PCI_DEV, wire.NOTHING),
+        "the probe of PCI devices",
+        optional=True,
+    ),
+    ProbePoint(
+        "virtio_pci_modern_probe",  # drivers/virtio/virtio_pci_modern.c
+        ("virtio_pci_modern_probe",),
+        "virtio_pci",
+        (wire.VIRTIO_DEVICE, wire.NOTHING),  # struct virtio_pci_device begins with one
+        "which PCI transport a device has",
+        optional=True,
+    ),
+    ProbePoint(
+        "virtio_pci_legacy_probe",  # drivers/virtio/virtio_pci_legacy.c
+        ("virtio_pci_legacy_probe",),
+        "virtio_pci",
+        (wire.VIRTIO_DEVICE, wire.NOTHING),
+        "which PCI transport a device has",
+        optional=True,
+    ),
+    ProbePoint(
+        "virtio_mmio_probe",  # drivers/virtio/virtio_mmio.c
+        ("virtio_mmio_probe",),
+        "virtio_mmio",
+        (wire.PLATFORM_DEVICE, wire.NOTHING),
+        "the probe of MMIO devices",
+        optional=True,
+    ),
+    ProbePoint(
+        "register_virtio_device",  # drivers/virtio/virtio.c, as all that follow
+        ("register_virtio_device",),
+        "virtio",
+        (wire.VIRTIO_DEVICE, wire.NOTHING),
+        "the registration of devices",
+        reread=True,
+    ),
+    ProbePoint(
+        "unregister_virtio_device",
+        ("unregister_virtio_device",),
+        "virtio",
+        (wire.VIRTIO_DEVICE, wire.NOTHING),
+        "the removal of devices",
+        result=False,
+    ),
+    ProbePoint(
+        "virtio_dev_match",
+        ("virtio_dev_match",),
+        "virtio",
+        (wire.DEVICE, wire.DRIVER),
+        "the scan of the bus for pairs",
+    ),
+    ProbePoint(
+        "virtio_dev_probe",
+        ("virtio_dev_probe",),
+        "virtio",
+        (wire.DEVICE, wire.NOTHING),
+        "the bus's call of a driver's probe",
+    ),
+    ProbePoint(
+        "virtio_dev_remove",  # int until Linux 5.14, void since
+        ("virtio_dev_remove",),
+        "virtio",
+        (wire.DEVICE, wire.NOTHING),
+        "the unbinding of drivers",
+        result=False,
+    ),
+)
+
+
+def driver_point(facts: DriverFacts) -> ProbePoint | None:
+    """The probe point of one driver's own probe function; None where its struct names none."""
+    function = facts.functions.get("probe")
+    if function is None:
+        return None
+    return ProbePoint(
+        DRIVER_PROBE,
+        (function,),
+        facts.module,
+        (wire.VIRTIO_DEVICE, wire.NOTHING),
+        f"the probe function of {facts.name}",
+    )

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The ctypes mirror of bpf/events.h. tests/unit/test_wire.py holds it to a compiler's layout."""
+
+from __future__ import annotations
+
+import ctypes as ct
+
+KIND_ENTRY = 1
+KIND_RETURN = 2
+KIND_MODULE = 3
+
+NOTHING = 0
+PCI_DEV = 1
+PLATFORM_DEVICE = 2
+VIRTIO_DEVICE = 3
+DEVICE = 4
+DRIVER = 5
+BUS_TYPE = 6
+
+HAS_DURATION = 1
+HAS_ID = 2
+HAS_INDEX = 4
+HAS_PCI = 8
+
+
+class WireEvent(ct.Structure):
+    """struct vt_event."""
+
+    _fields_ = (
+        ("ns", ct.c_uint64),
+        ("duration_ns", ct.c_uint64),
+        ("lost", ct.c_uint64),
+        ("result", ct.c_int64),
+        ("kind", ct.c_uint32),
+        ("probe", ct.c_uint32),
+        ("cpu", ct.c_uint32),
+        ("tid", ct.c_uint32),
+        ("has", ct.c_uint32),
+        ("index", ct.c_uint32),
+        ("device", ct.c_uint32),
+        ("vendor", ct.c_uint32),
+        ("pci_vendor", ct.c_uint32),
+        ("pci_device", ct.c_uint32),
+        ("comm", ct.c_char * 16),
+        ("bus", ct.c_char * 16),
+        ("address", ct.c_char * 40),
+        ("name", ct.c_char * 64),
+    )
+
+
+class WirePoint(ct.Structure):
+    """struct vt_point."""
+
+    _fields_ = (("subject", ct.c_uint32 * 2), ("reread", ct.c_uint32))
+
+
+class WireOffsets(ct.Structure):
+    """struct vt_offsets: bytes."""
+
+    _fields_ = tuple(
+        (name, ct.c_uint32)
+        for name in (
+            "device_name",
+            "device_parent",
+            "device_bus",
+            "device_driver",
+            "bus_name",
+            "driver_name",
+            "pci_dev_dev",
+            "pci_dev_vendor",
+            "pci_dev_device",
+            "platform_device_dev",
+            "virtio_device_index",
+            "virtio_device_dev",
+            "virtio_device_id",
+            "virtio_device_vendor",
+            "module_load_name",
+        )
+    )
+
+
+STRUCTS = {"vt_event": WireEvent, "vt_point": WirePoint, "vt_offsets": WireOffsets}
+"""By their names in bpf/events.h."""

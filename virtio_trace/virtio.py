@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The VirtIO specification's numbers and names.
+
+Names are the kernel's (include/uapi/linux/virtio_ids.h, virtio_config.h); numbers are those of
+the VirtIO specification: device types in section 5, status bits in section 2.1.
+"""
+
+from __future__ import annotations
+
+import errno as _errno
+
+DEVICE_TYPES = {
+    1: "net",
+    2: "block",
+    3: "console",
+    4: "rng",
+    5: "balloon",
+    6: "iomem",
+    7: "rpmsg",
+    8: "scsi",
+    9: "9p",
+    10: "mac80211_wlan",
+    11: "rproc_serial",
+    12: "caif",
+    13: "memory_balloon",
+    16: "gpu",
+    17: "clock",
+    18: "input",
+    19: "vsock",
+    20: "crypto",
+    21: "signal_dist",
+    22: "pstore",
+    23: "iommu",
+    24: "mem",
+    25: "sound",
+    26: "fs",
+    27: "pmem",
+    28: "rpmb",
+    29: "mac80211_hwsim",
+    30: "video_encoder",
+    31: "video_decoder",
+    32: "scmi",
+    33: "nitro_sec_mod",
+    34: "i2c_adapter",
+    35: "watchdog",
+    36: "can",
+    38: "dmabuf",
+    39: "param_serv",
+    40: "audio_policy",
+    41: "bt",
+    42: "gpio",
+    45: "spi",
+    48: "media",
+}
+"""VIRTIO_ID_ names in lower case by number (include/uapi/linux/virtio_ids.h)."""
+
+PCI_VENDOR = 0x1AF4
+"""Red Hat's vendor id, which every virtio PCI device has (specification 4.1.2)."""
+
+PCI_MODERN_FIRST = 0x1040
+"""PCI device ids from here on are 0x1040 + device type; below, transitional (4.1.2.1)."""
+
+F_VERSION_1 = 32
+"""Feature bit that a legacy device cannot offer (specification 6)."""
+
+EPROBE_DEFER = 517
+"""Not in errno.h: a probe to be tried again later (include/linux/errno.h)."""
+
+_KERNEL_ERRNO = {512: "ERESTARTSYS", 517: "EPROBE_DEFER", 524: "ENOTSUPP", 529: "EIOCBQUEUED"}
+
+
+def device_type(number: int | None) -> str | None:
+    """The device type's name, ``id-N`` for one without a name, None for None."""
+    if number is None:
+        return None
+    return DEVICE_TYPES.get(number, f"id-{number}")
+
+
+def errno_name(result: int | None) -> str | None:
+    """-22 to EINVAL; None where the result is no error. Unknown ones are named E<number>."""
+    if result is None or not -4095 <= result < 0:
+        return None
+    return _KERNEL_ERRNO.get(-result) or _errno.errorcode.get(-result) or f"E{-result}"
