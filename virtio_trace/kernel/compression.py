@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Compressed kernel files, by their first bytes: xz, gzip, zstd, lz4, bzip2, lzma.
+
+xz, gzip and bzip2 by the standard library; zstd by it from Python 3.14, else by its program,
+as lz4. What comes out is bounded, so that a bomb fills no memory.
+"""
+
+from __future__ import annotations
+
+import bz2
+import importlib
+import lzma
+import os
+import stat
+import subprocess
+import tempfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+from virtio_trace.errors import BadInputError, CannotTraceError
+
+MAX_BYTES = 256 << 20
+"""Most that a file may be, packed or unpacked, in bytes."""
+_HINT = "fetch the file again"
+_MAGIC = {
+    b"\xfd7zXZ\0": "xz",
+    b"\x1f\x8b": "gzip",
+    b"BZh": "bzip2",
+    b"\x5d\0\0": "lzma",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"\x02\x21\x4c\x18": "lz4",
+}
+_PROGRAMS = {"zstd": ("zstd", "-dcq"), "lz4": ("lz4", "-dc")}
+"""Each is in the Debian package of its name."""
+
+
+def read_file(path: Path) -> bytes:
+    """A regular file's bytes. Raises BadInputError with the reason where it cannot be read."""
+    try:
+        # a FIFO without a writer would hang, were it opened for reading without O_NONBLOCK
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            if not stat.S_ISREG(mode):
+                raise BadInputError(f"{path}: is no regular file", "name a file")
+            data = file.read(MAX_BYTES + 1)
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        raise BadInputError(f"{path}: {why}", "name a readable file") from error
+    if len(data) > MAX_BYTES:
+        raise BadInputError(f"{path}: is larger than {MAX_BYTES >> 20} MB", "name a kernel's file")
+    return data
+
+
+def unpack(data: bytes, where: str, limit: int = MAX_BYTES) -> bytes:
+    """DATA uncompressed, or as it is where it is not compressed.
+
+    Raises BadInputError for damaged data and more than LIMIT bytes, CannotTraceError where a
+    program is missing.
+    """
+    kind = next((kind for magic, kind in _MAGIC.items() if data.startswith(magic)), "")
+    if not kind:
+        return data
+    if kind in _PROGRAMS and kind != "zstd":
+        return _program(kind, data, where, limit)
+    try:
+        if kind == "zstd":
+            return _zstd(data, where, limit)
+        if kind == "gzip":
+            inflate = zlib.decompressobj(wbits=31)
+            return _checked(inflate.decompress(data, limit), inflate.eof, where, limit)
+        unpacker: Any = bz2.BZ2Decompressor()
+        if kind != "bzip2":
+            unpacker = lzma.LZMADecompressor(lzma.FORMAT_AUTO, memlimit=MAX_BYTES)
+        return _checked(unpacker.decompress(data, limit), unpacker.eof, where, limit)
+    except (lzma.LZMAError, zlib.error, OSError, EOFError, ValueError) as error:
+        raise BadInputError(f"{where}: damaged compressed data: {error}", _HINT) from error
+
+
+def _checked(out: bytes, ended: bool, where: str, limit: int) -> bytes:
+    if not ended:
+        why = f"unpacks to more than {limit >> 20} MB" if len(out) >= limit else "is cut short"
+        raise BadInputError(f"{where}: {why}", _HINT)
+    return out
+
+
+def _zstd(data: bytes, where: str, limit: int) -> bytes:
+    try:
+        module = importlib.import_module("compression.zstd")
+    except ImportError:
+        return _program("zstd", data, where, limit)
+    try:
+        unpacker = module.ZstdDecompressor()
+        return _checked(unpacker.decompress(data, limit), unpacker.eof, where, limit)
+    except module.ZstdError as error:
+        raise BadInputError(f"{where}: damaged compressed data: {error}", _HINT) from error
+
+
+def _program(kind: str, data: bytes, where: str, limit: int) -> bytes:
+    """DATA through one of _PROGRAMS."""
+    command = _PROGRAMS[kind]
+    with tempfile.TemporaryFile() as source, tempfile.TemporaryFile() as errors:
+        source.write(data)
+        source.seek(0)
+        try:
+            process = subprocess.Popen(command, stdin=source, stdout=subprocess.PIPE, stderr=errors)
+        except OSError as error:
+            raise CannotTraceError(
+                f"{where}: needs the program {kind}", f"apt install {kind}"
+            ) from error
+        with process:
+            assert process.stdout is not None
+            out = process.stdout.read(limit + 1)
+            if len(out) > limit:
+                process.kill()
+        errors.seek(0)
+        said = errors.read(300).decode("utf-8", "replace").strip().replace("\n", " ")
+    if len(out) > limit:
+        raise BadInputError(f"{where}: unpacks to more than {limit >> 20} MB", _HINT)
+    if process.returncode:
+        raise BadInputError(f"{where}: damaged compressed data: {said}", _HINT)
+    return out
