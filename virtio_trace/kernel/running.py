@@ -1,0 +1,262 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""This kernel: what it can do, what it has loaded, and its VirtIO bus as sysfs shows it."""
+
+from __future__ import annotations
+
+import os
+import re
+import zlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+_CAP_DAC_OVERRIDE, _CAP_SYS_ADMIN, _CAP_PERFMON, _CAP_BPF = 1, 21, 38, 39
+_NO_MODULE = ("bpf", "__builtin__kprobes", "__builtin__ftrace")
+"""What stands in a module's place for code that the kernel made itself (kernel/kallsyms.c)."""
+_MAX_CONFIG = 16 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Whether a prerequisite is there; else ``reason`` says what is wrong, ``hint`` what to do."""
+
+    ok: bool
+    reason: str = ""
+    hint: str = ""
+
+
+@dataclass(frozen=True)
+class Running:
+    """The running kernel. The folders are other ones in tests only."""
+
+    proc: Path = Path("/proc")
+    sys: Path = Path("/sys")
+    boot: Path = Path("/boot")
+    modules: Path = Path("/lib/modules")
+
+    @cached_property
+    def release(self) -> str:
+        """As ``uname -r``."""
+        return _text(self.proc / "sys/kernel/osrelease") or os.uname().release
+
+    @property
+    def machine(self) -> str:
+        """As ``uname -m``."""
+        return os.uname().machine
+
+    @property
+    def module_tree(self) -> Path:
+        """Where this kernel's modules are, if it has any."""
+        return self.modules / self.release
+
+    @cached_property
+    def config(self) -> dict[str, str] | None:
+        """The kernel's configuration, CONFIG_X to its value; one that is not set is "n".
+
+        From /proc/config.gz, /boot/config-RELEASE or the module tree; None where none is there.
+        """
+        places = (
+            self.proc / "config.gz",
+            self.boot / f"config-{self.release}",
+            self.module_tree / "config",
+            self.module_tree / "build/.config",
+        )
+        for path in places:
+            try:
+                raw = path.read_bytes()
+                if raw[:2] == b"\x1f\x8b":
+                    raw = zlib.decompressobj(wbits=31).decompress(raw, _MAX_CONFIG)
+            except (OSError, zlib.error):
+                continue
+            lines = _CONFIG_LINE.findall(raw.decode("utf-8", "replace"))
+            return {unset or name: "n" if unset else value for name, value, unset in lines}
+        return None
+
+    def tracefs(self) -> Path | None:
+        """Where tracefs is: /sys/kernel/tracing, or under debugfs; None where it is not mounted."""
+        places = (self.sys / "kernel/tracing", self.sys / "kernel/debug/tracing")
+        return next((p for p in places if _is((p / "events").is_dir)), None)
+
+    def has_tracefs(self) -> Answer:
+        """Whether tracefs is mounted and may be looked into."""
+        if self.tracefs():
+            return Answer(True)
+        if self._unset("FTRACE", "TRACING"):
+            return Answer(
+                False, "this kernel is built without tracing (CONFIG_FTRACE)", _OTHER_KERNEL
+            )
+        if not self.is_privileged().ok:
+            return Answer(False, "tracefs cannot be read without root", "run it with sudo")
+        mount = f"mount -t tracefs tracefs {self.sys / 'kernel/tracing'}"
+        return Answer(False, "tracefs is not mounted", mount)
+
+    def has_kprobes(self) -> Answer:
+        """Whether kprobes can be defined through tracefs."""
+        where = self.tracefs()
+        if where and _is((where / "kprobe_events").exists):
+            return Answer(True)
+        missing = self._unset("KPROBES", "KPROBE_EVENTS")
+        if missing:
+            return Answer(False, f"this kernel is built without {missing}", _OTHER_KERNEL)
+        if where is None:
+            return self.has_tracefs()
+        return Answer(False, f"{where} has no kprobe_events", _OTHER_KERNEL)
+
+    def has_btf(self) -> Answer:
+        """Whether the kernel shows the types of its structs."""
+        path = self.sys / "kernel/btf/vmlinux"
+        if _is(path.exists):
+            return Answer(True)
+        missing = self._unset("DEBUG_INFO_BTF")
+        what = f"this kernel is built without {missing}" if missing else f"{path} is not there"
+        return Answer(False, what, "boot a kernel with CONFIG_DEBUG_INFO_BTF=y, as Debian's have")
+
+    def is_privileged(self) -> Answer:
+        """Whether this process may load BPF programs and define kprobes (capabilities(7))."""
+        line = re.search(r"^CapEff:\s*([0-9a-f]+)$", _text(self.proc / "self/status"), re.M)
+        have = int(line[1], 16) if line else 0
+        few = (_CAP_DAC_OVERRIDE, _CAP_PERFMON, _CAP_BPF)
+        if have >> _CAP_SYS_ADMIN & 1 or all(have >> bit & 1 for bit in few):
+            return Answer(True)
+        return Answer(False, "not root: no CAP_SYS_ADMIN", "run it with sudo")
+
+    def lockdown(self) -> str | None:
+        """none, integrity or confidentiality; None where the kernel does not say.
+
+        Confidentiality refuses kprobes and BPF (kernel_lockdown(7)).
+        """
+        found = re.search(r"\[(\w+)\]", _text(self.sys / "kernel/security/lockdown"))
+        return found[1] if found else None
+
+    def may_probe(self) -> Answer:
+        """Whether lockdown lets kprobes through."""
+        if self.lockdown() != "confidentiality":
+            return Answer(True)
+        return Answer(
+            False,
+            "the kernel is locked down (confidentiality): it refuses kprobes",
+            "boot without lockdown=confidentiality",
+        )
+
+    def loaded_modules(self) -> frozenset[str]:
+        """Names of the loaded modules, by /proc/modules; none where the kernel has no modules."""
+        return frozenset(
+            line.split()[0] for line in _text(self.proc / "modules").splitlines() if line.strip()
+        )
+
+    def functions(self, names: Iterable[str]) -> dict[str, list[tuple[str | None, int]]]:
+        """Each of NAMES to [(its module or None, how often it is there)], by /proc/kallsyms.
+
+        A name that is not there has []. One search for all of them: taking 200,000 lines apart
+        in Python would cost seconds in an emulated guest.
+        """
+        counts: dict[str, dict[str | None, int]] = {name: {} for name in names}
+        if not counts:
+            return {}
+        try:
+            text = (self.proc / "kallsyms").read_bytes()
+        except OSError:
+            text = b""
+        any_name = b"|".join(re.escape(name.encode()) for name in counts)
+        pattern = rb" [tTwW] (%s)(?:\t\[(\S+)\])?(?=\n|\Z)" % any_name
+        for name, module in re.findall(pattern, text):
+            where = module.decode("utf-8", "replace") or None
+            if where not in _NO_MODULE:
+                found = counts[name.decode()]
+                found[where] = found.get(where, 0) + 1
+        return {
+            name: sorted(found.items(), key=lambda item: item[0] or "")
+            for name, found in counts.items()
+        }
+
+    def _unset(self, *names: str) -> str:
+        """The first of the options that the configuration is known not to have; "" for none."""
+        config = self.config
+        if config is None:
+            return ""
+        missing = (f"CONFIG_{n}" for n in names if config.get(f"CONFIG_{n}", "n") == "n")
+        return next(missing, "")
+
+
+_OTHER_KERNEL = "boot a kernel that has it, as Debian's have; or try: virtio-trace boot"
+_CONFIG_LINE = re.compile(r"^(?:(CONFIG_\w+)=(.*)|# (CONFIG_\w+) is not set)$", re.M)
+
+
+def snapshot(sys: Path = Path("/sys")) -> dict[str, Any]:
+    """The VirtIO bus, now.
+
+    {"bus": whether it is registered, "devices": [{name, address, bus, index, id, vendor,
+    modalias, driver, status, features, pci}], "drivers": [{name, module}]}. Devices are in order
+    of index; ``address`` is the parent device's name and ``bus`` its subsystem; ``features`` is
+    the bit string of sysfs, bit 0 first; unknown is None. Never raises: what is gone while it
+    is read is left out.
+    """
+    bus = sys / "bus/virtio"
+    devices = [d for path in _entries(bus / "devices") if (d := _device(path)) is not None]
+    devices.sort(key=lambda d: (d["index"] is None, d["index"] or 0, d["name"]))
+    drivers = [
+        {"name": path.name, "module": _link(path / "module")} for path in _entries(bus / "drivers")
+    ]
+    return {"bus": _is(bus.is_dir), "devices": devices, "drivers": drivers}
+
+
+def _device(path: Path) -> dict[str, Any] | None:
+    try:
+        parent = path.resolve(strict=True).parent
+    except OSError:
+        return None
+    digits = re.search(r"(\d+)$", path.name)
+    bus = _link(parent / "subsystem")
+    return {
+        "name": path.name,
+        "address": parent.name,
+        "bus": bus,
+        "index": int(digits[1]) if digits else None,
+        "id": _number(path / "device"),
+        "vendor": _number(path / "vendor"),
+        "modalias": _text(path / "modalias") or None,
+        "driver": _link(path / "driver"),
+        "status": _number(path / "status"),
+        "features": _text(path / "features") or None,
+        "pci": {n: _number(parent / n) for n in ("vendor", "device", "subsystem_device")}
+        if bus == "pci"
+        else None,
+    }
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except OSError:
+        return []
+
+
+def _link(path: Path) -> str | None:
+    try:
+        return path.readlink().name
+    except OSError:
+        return None
+
+
+def _number(path: Path) -> int | None:
+    try:
+        return int(_text(path), 16)
+    except ValueError:
+        return None
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_bytes().decode("utf-8", "replace").strip()
+    except OSError:
+        return ""
+
+
+def _is(test: Callable[[], bool]) -> bool:
+    """Path.is_dir and its like, which raise where a folder on the way may not be entered."""
+    try:
+        return test()
+    except OSError:
+        return False
