@@ -33,7 +33,7 @@ class Program:
     """
 
     def __init__(self) -> None:
-        bpf = _import_bcc()
+        bpf = import_bcc()
         folder = bpf_folder()
         # BCC takes kernel headers from here; ours are all that the program needs.
         os.environ["BCC_KERNEL_SOURCE"] = str(folder)
@@ -45,7 +45,8 @@ class Program:
         self._kprobe, self._tracepoint = bpf.BPF.KPROBE, bpf.BPF.TRACEPOINT
         self._records: list[bytes] = []
         self._descriptors: list[int] = []
-        self._map("events").open_ring_buffer(self._take)
+        self._ring = self._map("events")  # holds the callback, which C code will call
+        self._ring.open_ring_buffer(self._take)
         self._lost = self._map("lost", ct.c_uint64)
 
     def set_offsets(self, offsets: wire.WireOffsets) -> None:
@@ -137,7 +138,8 @@ def _constants(code: bytes) -> list[int]:
     ]
 
 
-def _import_bcc() -> Any:
+def import_bcc() -> Any:
+    """The distribution's bcc module. Raises CannotTraceError where it is not, or is another one."""
     hint = "apt install python3-bpfcc (Debian, Ubuntu) or dnf install python3-bcc (Fedora)"
     try:
         import bcc  # noqa: PLC0415 - it takes a third of a second, and only recording needs it

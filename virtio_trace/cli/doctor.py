@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""virtio-trace doctor: can this machine trace, and if not, what to do; sweeps what was left."""
+
+from __future__ import annotations
+
+import click
+
+from virtio_trace.cli.prerequisites import prerequisites
+from virtio_trace.errors import CannotTraceError
+from virtio_trace.kernel.running import Running
+from virtio_trace.tracer.kprobes import sweep
+
+_STATUS_CANNOT = 3
+
+
+@click.command
+def command() -> int:
+    """Say whether this machine can trace: each prerequisite, found or not, and how to get it."""
+    kernel = Running()
+    click.echo(f"kernel {kernel.release} on {kernel.machine}")
+    missing = 0
+    for name, ask in prerequisites(kernel):
+        answer = ask()
+        if answer.ok:
+            click.echo(f"  yes  {name}")
+            continue
+        missing += 1
+        click.echo(f"  NO   {name}: {answer.reason}")
+        if answer.hint:
+            click.echo(f"         {answer.hint}")
+    _sweep(kernel)
+    if missing:
+        click.echo("This machine cannot trace. virtio-trace boot traces another kernel, in QEMU.")
+        return _STATUS_CANNOT
+    click.echo("This machine can trace.")
+    return 0
+
+
+def _sweep(kernel: Running) -> None:
+    """Remove what a killed recorder left in tracefs."""
+    tracefs = kernel.tracefs()
+    if tracefs is None:
+        return
+    try:
+        for group in sweep(tracefs):
+            click.echo(f"removed the tracefs events of a recorder that was killed: {group}")
+    except CannotTraceError as error:
+        click.echo(f"  {error}")

@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Ctrl-C, SIGTERM and SIGHUP while something is armed: a flag while recording, else an exception."""
+
+from __future__ import annotations
+
+import signal
+from types import FrameType
+from typing import Any
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Interrupts:
+    """While entered, the three signals raise KeyboardInterrupt until collect() is called; from then
+    on they are noted in ``received`` only, so that a recording is ended in order."""
+
+    def __init__(self) -> None:
+        self.received: int | None = None
+        self._collecting = False
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Interrupts:
+        for number in _SIGNALS:
+            if signal.getsignal(number) != signal.SIG_IGN:  # nohup stays in force
+                self._before[number] = signal.signal(number, self._take)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def collect(self) -> None:
+        """From now on, note and do not raise."""
+        self._collecting = True
+
+    def _take(self, number: int, _frame: FrameType | None) -> None:
+        if not self._collecting:
+            self._collecting = True  # a second one must not cut the cleaning up short
+            raise KeyboardInterrupt
+        self.received = number

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The command: finds the verb, and turns every exception into one line, a hint and a status."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import signal
+import sys
+from typing import Any
+
+import click
+
+import virtio_trace
+from virtio_trace.errors import VirtioTraceError
+
+COMMANDS = {
+    "boot": "boot",
+    "check": "check",
+    "doctor": "doctor",
+    "graph": "graph",
+    "record": "record",
+    "report": "report",
+    "script": "script",
+}
+"""Each command's module in cli/; imported when it is asked for."""
+
+_STATUS_USAGE = 2
+_STATUS_CANNOT = 3
+_STATUS_INTERRUPTED = 128 + signal.SIGINT
+
+
+class _Commands(click.Group):
+    """Imports a command's module only when it is used, so that --help does not wait for all."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"virtio_trace.cli.{COMMANDS[cmd_name]}")
+        command: click.Command = module.command
+        return command
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(virtio_trace.__version__, prog_name="virtio-trace")
+def cli() -> None:
+    """Show what a real Linux kernel does with its VirtIO devices, and whether it should."""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The entry point; exits with the status that docs/commands.md lists."""
+    sys.exit(run(arguments))
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """Run the command and return its exit status."""
+    try:
+        status: Any = cli.main(arguments, prog_name="virtio-trace", standalone_mode=False)
+        if not sys.stdout.closed:
+            sys.stdout.flush()
+    except click.exceptions.Exit as done:
+        return done.exit_code
+    except click.ClickException as error:
+        error.show()
+        return _STATUS_USAGE
+    except (click.Abort, KeyboardInterrupt):
+        _say("interrupted", "")
+        return _STATUS_INTERRUPTED
+    except VirtioTraceError as error:
+        _say(str(error), error.hint)
+        return error.status
+    except BrokenPipeError:
+        return _die_of_sigpipe()
+    except OSError as error:
+        return _no_output(error)
+    return status if isinstance(status, int) else 0
+
+
+def _say(message: str, hint: str) -> None:
+    with contextlib.suppress(OSError):
+        click.echo(f"virtio-trace: {message}", err=True)
+        if hint:
+            click.echo(f"  {hint}", err=True)
+
+
+def _die_of_sigpipe() -> int:
+    """The reader of our output went away (``| head``): end as every other filter does."""
+    _forget_output()
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    os.kill(os.getpid(), signal.SIGPIPE)
+    return 128 + signal.SIGPIPE
+
+
+def _no_output(error: OSError) -> int:
+    """Standard output is closed or full: everything else that fails is caught where it is called."""
+    _forget_output()
+    _say(f"cannot write: {error.strerror or error}", "give it a place to write to, or use -o FILE")
+    return _STATUS_CANNOT
+
+
+def _forget_output() -> None:
+    """What Python still holds for standard output cannot be written at its exit either."""
+    with contextlib.suppress(OSError):
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, 1)

@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""virtio-trace record: arm the probes, record until Ctrl-C, a duration's or a command's end."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import click
+
+from virtio_trace.cli.interrupts import Interrupts
+from virtio_trace.cli.live import LiveLines
+from virtio_trace.cli.output import RecordingOutput
+from virtio_trace.cli.prerequisites import require_tracing
+from virtio_trace.cli.say import say, warn
+from virtio_trace.errors import IncompleteError, UsageError
+from virtio_trace.kernel.running import Running
+from virtio_trace.recording import NOT_ARMED, ProbeState, Writer
+from virtio_trace.tracer.kprobes import KprobeEvents, group_name, sweep
+from virtio_trace.tracer.session import Session
+from virtio_trace.tracer.watcher import watched
+
+_POLL_MS = 100
+_STATUS_INCOMPLETE = 4
+_GRACE_SECONDS = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    """How a recording ended, for its trailer and for the last lines."""
+
+    why: str
+    command_status: int | None
+    lost: int
+    states: list[ProbeState]
+
+
+@click.command
+@click.option("-o", "--output", metavar="FILE", help="The recording; - is standard output.")
+@click.option(
+    "--duration",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="S",
+    help="Stop after S seconds.",
+)
+@click.option("-q", "--quiet", is_flag=True, help="Print no line an event.")
+@click.option("-v", "--verbose", is_flag=True, help="Say where the time to arm went.")
+@click.argument("arguments", metavar="[-- COMMAND ...]", nargs=-1, type=click.UNPROCESSED)
+def command(
+    output: str | None,
+    duration: float | None,
+    quiet: bool,
+    verbose: bool,
+    arguments: tuple[str, ...],
+) -> int:
+    """Record what this kernel does with its VirtIO devices, from now on.
+
+    Stops at Ctrl-C, after --duration, or when COMMAND ends. A line an event goes to standard
+    error, the recording to FILE (virtio-trace.vtr; an older one is kept as virtio-trace.vtr.old).
+    """
+    if arguments and shutil.which(arguments[0]) is None:
+        raise UsageError(f"{arguments[0]}: no such command", "name one that can be run, after --")
+    kernel = Running()
+    mounts = require_tracing(kernel)
+    target = RecordingOutput(output)
+    sweep(mounts.tracefs)
+    control = KprobeEvents(mounts.tracefs, group_name(os.getpid()))
+    with (
+        Interrupts() as interrupts,
+        watched(control),
+        Session(kernel, mounts, control) as session,
+    ):
+        header = session.arm()
+        if verbose:
+            _say_phases(session)
+        interrupts.collect()
+        writer = Writer(target.open())
+        writer.header({**header, "command": list(arguments)})
+        live = LiveLines(header["started_ns"], quiet)
+        follower = _Follower(session, writer, live, interrupts)
+        try:
+            end = follower.follow(duration, arguments, target.is_stdout)
+            writer.trailer(
+                {
+                    "lost": end.lost,
+                    "ended": end.why,
+                    "command_status": end.command_status,
+                    "ended_ns": time.monotonic_ns(),
+                    "probes": [state.to_json() for state in end.states],
+                }
+            )
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise IncompleteError(
+                f"{target.name}: the recording ends here: {error.strerror}",
+                "give it a place with room: -o FILE",
+            ) from error
+        finally:
+            live.close()
+            target.close()
+    return _conclude(end, writer.events, target)
+
+
+class _Follower:
+    """Takes events from the session to the file and the terminal, until something ends it."""
+
+    def __init__(
+        self, session: Session, writer: Writer, live: LiveLines, interrupts: Interrupts
+    ) -> None:
+        self._session = session
+        self._writer = writer
+        self._live = live
+        self._interrupts = interrupts
+
+    def follow(self, duration: float | None, arguments: Sequence[str], quiet_stdout: bool) -> _End:
+        """Record to the end; what COMMAND caused is taken in before it is one."""
+        deadline = None if duration is None else time.monotonic() + duration
+        process = self._start(arguments, quiet_stdout) if arguments else None
+        try:
+            why = self._until(deadline, process)
+        finally:
+            status = None if process is None else self._finish(process)
+        while self._take(0):
+            pass
+        return _End(why, status, self._session.lost(), self._session.states())
+
+    def _until(self, deadline: float | None, process: subprocess.Popen[bytes] | None) -> str:
+        while True:
+            self._take(_POLL_MS)
+            if self._interrupts.received is not None:
+                return "interrupt"
+            if process is not None and process.poll() is not None:
+                return "command"
+            if deadline is not None and time.monotonic() >= deadline:
+                return "duration"
+
+    def _take(self, milliseconds: int) -> int:
+        events = self._session.poll(milliseconds)
+        self._writer.write(events)
+        self._live.show(events)
+        return len(events)
+
+    def _start(self, arguments: Sequence[str], quiet_stdout: bool) -> subprocess.Popen[bytes]:
+        try:
+            return subprocess.Popen(arguments, stdout=sys.stderr if quiet_stdout else None)
+        except OSError as error:
+            raise UsageError(
+                f"{arguments[0]}: {error.strerror}", "name a command that can be run, after --"
+            ) from error
+
+    def _finish(self, process: subprocess.Popen[bytes]) -> int | None:
+        """COMMAND's own status, as a shell tells it; it is asked to end where it has not."""
+        if process.poll() is None:
+            process.terminate()
+            deadline = time.monotonic() + _GRACE_SECONDS
+            while process.poll() is None and time.monotonic() < deadline:
+                self._take(_POLL_MS)
+        status = process.returncode
+        return 128 - status if status is not None and status < 0 else status
+
+
+def _say_phases(session: Session) -> None:
+    for name, seconds in session.clock.seconds.items():
+        say(f"{seconds:8.3f} s  {name}")
+
+
+def _conclude(end: _End, events: int, target: RecordingOutput) -> int:
+    """The last lines, and the exit status: what was not seen is said, and is status 4."""
+    say(f"{events} events in {target.name}, {end.lost} lost")
+    unseen = [state for state in end.states if state.state == NOT_ARMED]
+    for state in unseen:
+        warn(f"not armed: {state.function}: {state.reason}; {state.without} is not seen")
+    missed = sum(state.missed for state in end.states)
+    if missed:
+        warn(f"the kernel missed {missed} hits")
+    if end.command_status:
+        warn(f"the command ended with status {end.command_status}")
+    return _STATUS_INCOMPLETE if end.lost or unseen or missed else 0

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Where this kernel's struct members are, for the BPF program: from BTF, and one from tracefs."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from virtio_trace.errors import BadInputError, CannotTraceError
+from virtio_trace.kernel.btf import Btf
+from virtio_trace.kernel.evidence import Symbols
+from virtio_trace.tracer.wire import WireOffsets
+
+_MEMBERS = {
+    "device_name": ("device", "kobj.name"),
+    "device_parent": ("device", "parent"),
+    "device_bus": ("device", "bus"),
+    "device_driver": ("device", "driver"),
+    "bus_name": ("bus_type", "name"),
+    "driver_name": ("device_driver", "name"),
+    "virtio_device_index": ("virtio_device", "index"),
+    "virtio_device_dev": ("virtio_device", "dev"),
+    "virtio_device_id": ("virtio_device", "id.device"),
+    "virtio_device_vendor": ("virtio_device", "id.vendor"),
+}
+_OPTIONAL = {  # a kernel without PCI, or without platform devices, has no such struct
+    "pci_dev_dev": ("pci_dev", "dev"),
+    "pci_dev_vendor": ("pci_dev", "vendor"),
+    "pci_dev_device": ("pci_dev", "device"),
+    "platform_device_dev": ("platform_device", "dev"),
+}
+
+
+def read_offsets(btf: Btf, symbols: Symbols, tracefs: Path) -> WireOffsets:
+    """All offsets, in bytes. Raises CannotTraceError where one cannot be known.
+
+    ``struct virtio_driver`` needs none: it begins with its struct device_driver
+    (include/linux/virtio.h), as struct virtio_pci_device begins with its struct virtio_device.
+    """
+    types = _with_virtio(btf, symbols)
+    found = {name: types.offset(*member) for name, member in _MEMBERS.items()}
+    for name, member in _OPTIONAL.items():
+        found[name] = types.offset(*member) if types.has(member[0]) else 0
+    return WireOffsets(module_load_name=_module_load_name(tracefs), **found)
+
+
+def _with_virtio(btf: Btf, symbols: Symbols) -> Btf:
+    """The kernel's types, with the virtio module's own where only those know virtio_device."""
+    if btf.has("virtio_device"):
+        return btf
+    try:
+        module = symbols.module("virtio")
+        section = module.section(".BTF")
+        if section is not None:
+            return Btf(module.contents(section), "virtio", btf)
+    except BadInputError as error:
+        raise CannotTraceError(f"struct virtio_device is unknown: {error}", error.hint) from error
+    raise CannotTraceError(
+        "struct virtio_device is neither in this kernel's BTF nor in its virtio module's",
+        "virtio-trace needs a kernel with CONFIG_DEBUG_INFO_BTF and virtio",
+    )
+
+
+def _module_load_name(tracefs: Path) -> int:
+    path = tracefs / "events" / "module" / "module_load" / "format"
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise CannotTraceError(
+            f"cannot read {path}: {error.strerror}", "run as root, with tracefs mounted"
+        ) from error
+    match = re.search(r"__data_loc char\[\] name;\s*offset:(\d+);", text)
+    if match is None:
+        raise CannotTraceError(f"{path}: has no field 'name'", "please report this kernel")
+    return int(match[1])

@@ -1,0 +1,227 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""One tracing session: arms every probe point there is, gives events, says what was not seen.
+
+The order is: settle names from symbol tables, define the events in tracefs, attach the program,
+and only then look at the bus once (the snapshot), so that nothing falls between the two.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import virtio_trace
+from virtio_trace import events as ev
+from virtio_trace.errors import CannotTraceError, VirtioTraceError
+from virtio_trace.events import Event
+from virtio_trace.evidence import Evidence
+from virtio_trace.kernel.btf import Btf
+from virtio_trace.kernel.evidence import Symbols, read_evidence
+from virtio_trace.kernel.modules import ModuleTree
+from virtio_trace.kernel.running import Running, snapshot
+from virtio_trace.recording import ARMED, NOT_ARMED, WAITING, ProbeState
+from virtio_trace.tracer import probes
+from virtio_trace.tracer.bcc import Program
+from virtio_trace.tracer.collector import Armed, Collector
+from virtio_trace.tracer.kprobes import KprobeEvents, armed_functions
+from virtio_trace.tracer.offsets import read_offsets
+from virtio_trace.tracer.settle import Settled, settle
+from virtio_trace.tracer.wire import WireOffsets, WirePoint
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@dataclass(frozen=True, slots=True)
+class Mounts:
+    """Where this machine has the file systems that tracing goes through."""
+
+    tracefs: Path
+    debugfs: Path
+
+
+@dataclass(slots=True)
+class Knowledge:
+    """What was read of this kernel before arming."""
+
+    evidence: Evidence
+    offsets: WireOffsets
+    settled: list[Settled]
+
+
+class Clock:
+    """Where the time to arm goes: seconds by phase, for -v and the bench."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextlib.contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Count what the body takes under NAME."""
+        start = time.monotonic()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.monotonic() - start
+
+
+class Session:
+    """Use as a context manager; on leaving, nothing is armed and nothing is defined any more."""
+
+    def __init__(self, kernel: Running, mounts: Mounts, control: KprobeEvents) -> None:
+        self._kernel = kernel
+        self._mounts = mounts
+        self._control = control
+        self._program: Program | None = None
+        self._collector = Collector([])
+        self._settled: list[Settled] = []
+        self._refused: dict[int, str] = {}
+        self._confirmed: set[int] = set()
+        self._came: set[str] = set()
+        self.clock = Clock()
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        # A second Ctrl-C must not leave half of it armed.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        try:
+            if self._program is not None:
+                self._program.close()
+        finally:
+            try:
+                self._control.remove()
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    def arm(self) -> dict[str, Any]:
+        """Arm everything; returns the header of the recording. Raises CannotTraceError."""
+        tree = ModuleTree(self._kernel.module_tree)
+        # LLVM compiles without Python's lock, so the kernel's files are read meanwhile.
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            knowing = pool.submit(self._know, tree)
+            with self.clock.phase("bcc: import and compile"):
+                self._program = Program()
+            with self.clock.phase("wait for the kernel's files"):
+                knowledge = knowing.result()
+        self._settled = knowledge.settled
+        self._collector = Collector([_armed(s) for s in self._settled])
+        self._program.set_offsets(knowledge.offsets)
+        self._program.attach_module_load()
+        self._arm_points(self._program)
+        with self.clock.phase("snapshot, confirm"):
+            bus = snapshot()
+            self._came = set(self._kernel.loaded_modules())
+            self._confirm()
+        return {
+            "tool": f"virtio-trace {virtio_trace.__version__}",
+            "kernel": {"release": self._kernel.release, "machine": self._kernel.machine},
+            "clock": "CLOCK_MONOTONIC",
+            "started_ns": time.monotonic_ns(),
+            "probes": [state.to_json() for state in self.states(final=False)],
+            "snapshot": bus,
+            "evidence": knowledge.evidence.to_json(),
+        }
+
+    def poll(self, milliseconds: int) -> list[Event]:
+        """Wait for events, at most so long."""
+        assert self._program is not None
+        found = [self._collector.event(data) for data in self._program.poll(milliseconds)]
+        for event in found:
+            if event.kind == ev.MODULE:
+                self._came.add(str(event.module))
+                # Armed when the module was COMING, before this event: now it must be in the list.
+                self._confirm()
+        return found
+
+    def lost(self) -> int:
+        """Events that found no room in the ring."""
+        assert self._program is not None
+        return self._program.lost()
+
+    def states(self, final: bool = True) -> list[ProbeState]:
+        """What became of each probe point; FINAL: with missed hits, and the unconfirmed refused."""
+        missed = self._control.missed() if final else {}
+        if final:
+            self._confirm()
+        return [self._state(number, missed) for number in range(len(self._settled))]
+
+    def _state(self, number: int, missed: dict[str, int]) -> ProbeState:
+        settled = self._settled[number]
+        name = _event_name(number, settled)
+        count = missed.get(name, 0) + missed.get(f"{name}_ret", 0)
+        if number in self._refused:
+            return settled.state(NOT_ARMED, self._refused[number])
+        if number in self._confirmed:
+            return settled.state(ARMED, missed=count)
+        module = settled.target.module if settled.target else None
+        if module is not None and module not in self._came:
+            return settled.state(WAITING)
+        return settled.state(NOT_ARMED, "accepted, but not in the kernel's list of kprobes")
+
+    def _know(self, tree: ModuleTree) -> Knowledge:
+        symbols = Symbols(tree)
+        with self.clock.phase("the kernel's BTF and module files"):
+            btf = Btf.running()
+            evidence = read_evidence(tree, btf, symbols)
+            offsets = read_offsets(btf, symbols, self._mounts.tracefs)
+        points = [*probes.TABLE, *filter(None, map(probes.driver_point, evidence.drivers))]
+        with self.clock.phase("kallsyms"):
+            names = {symbol for point in points for symbol in point.symbols}
+            found = self._kernel.functions(names)
+        builtin = {
+            name: sum(count for module, count in places if module is None)
+            for name, places in found.items()
+        }
+        return Knowledge(evidence, offsets, settle(points, builtin, _functions(symbols)))
+
+    def _arm_points(self, program: Program) -> None:
+        for number, settled in enumerate(self._settled):
+            if settled.target is None:
+                continue
+            point = settled.point
+            program.set_point(number, WirePoint(point.subjects, int(point.reread)))
+            name = _event_name(number, settled)
+            try:
+                with self.clock.phase("tracefs"):
+                    self._control.define(name, settled.target)
+            except CannotTraceError as error:
+                self._refused[number] = str(error)
+                continue
+            with self.clock.phase("bpf: load and attach"):
+                program.attach_probe(number, self._control.group, name)
+
+    def _confirm(self) -> None:
+        """Accepted is not armed: believe the kernel's own list."""
+        armed = armed_functions(self._mounts.debugfs)
+        for number, settled in enumerate(self._settled):
+            target = settled.target
+            if target and {"k", "r"} <= armed.get((target.symbol, target.module), set()):
+                self._confirmed.add(number)
+
+
+def _armed(settled: Settled) -> Armed:
+    target = settled.target
+    if target is None:
+        return Armed(settled.point, settled.point.symbols[0], settled.point.module)
+    return Armed(settled.point, target.symbol, target.module)
+
+
+def _event_name(number: int, settled: Settled) -> str:
+    return f"{settled.point.name}_{number}"
+
+
+def _functions(symbols: Symbols) -> Any:
+    def of(module: str) -> Any:
+        try:
+            return symbols.functions_of(module)
+        except VirtioTraceError:
+            return None
+
+    return of
