@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import bz2
 import importlib
+import io
 import lzma
 import os
 import stat
@@ -38,18 +39,21 @@ _PROGRAMS = {"zstd": ("zstd", "-dcq"), "lz4": ("lz4", "-dc")}
 def read_file(path: Path) -> bytes:
     """A regular file's bytes. Raises BadInputError with the reason where it cannot be read."""
     try:
-        # a FIFO without a writer would hang, were it opened for reading without O_NONBLOCK
-        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-            mode = os.fstat(file.fileno()).st_mode
-            if not stat.S_ISREG(mode):
+        with io.FileIO(path, opener=_no_wait) as file:
+            found = os.fstat(file.fileno())
+            if not stat.S_ISREG(found.st_mode):
                 raise BadInputError(f"{path}: is no regular file", "name a file")
-            data = file.read(MAX_BYTES + 1)
+            if found.st_size <= MAX_BYTES:
+                return file.readall()
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or str(error)
         raise BadInputError(f"{path}: {why}", "name a readable file") from error
-    if len(data) > MAX_BYTES:
-        raise BadInputError(f"{path}: is larger than {MAX_BYTES >> 20} MB", "name a kernel's file")
-    return data
+    raise BadInputError(f"{path}: is larger than {MAX_BYTES >> 20} MB", "name a kernel's file")
+
+
+def _no_wait(path: str, flags: int) -> int:
+    """A FIFO without a writer would be waited for without O_NONBLOCK."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def unpack(data: bytes, where: str, limit: int = MAX_BYTES) -> bytes:

@@ -96,7 +96,7 @@ class ModuleTree:
         for file, result in zip(names, self._read_all(names), strict=True):
             if isinstance(result, VirtioTraceError):
                 unread[file] = str(result)
-            elif result:
+            elif result is not None:
                 found[file] = result
         return found, unread
 
@@ -120,15 +120,15 @@ class ModuleTree:
             )
         )
 
-    def _read_all(self, names: tuple[str, ...]) -> Iterable[bytes | VirtioTraceError]:
+    def _read_all(self, names: tuple[str, ...]) -> Iterable[bytes | VirtioTraceError | None]:
         packed = any(not file.endswith(".ko") for file in names)
         if not packed or len(names) < 4:
             return map(self._read_marked, names)
         with ThreadPoolExecutor(os.cpu_count()) as pool:  # lzma lets the others run
             return list(pool.map(self._read_marked, names))
 
-    def _read_marked(self, file: str) -> bytes | VirtioTraceError:
-        """The file's bytes, b"" where nothing in it is of virtio; an error as a value.
+    def _read_marked(self, file: str) -> bytes | VirtioTraceError | None:
+        """The file's bytes, None where nothing in it is of virtio; an error as a value.
 
         A damaged file may have lost its names: it is passed on, to be refused with its reason.
         """
@@ -136,7 +136,7 @@ class ModuleTree:
             data = self.read(file)
         except VirtioTraceError as error:
             return error
-        return data if _MARK in data or not _is_whole(data) else b""
+        return data if _MARK in data or not _is_whole(data) else None
 
     def _lines(self, name: str) -> list[str]:
         try:
