@@ -64,7 +64,7 @@ class Event:
 
     @property
     def symbol(self) -> str:
-        """The function and whose code it is, as the kernel prints it: virtnet_probe [virtio_net]."""
+        """The function and whose code it is, as the kernel prints: virtnet_probe [virtio_net]."""
         name = self.function or "?"
         return f"{name} [{self.module}]" if self.module else name
 
@@ -79,70 +79,116 @@ class Event:
 
 
 _SCALARS = tuple(name for name in Event.__slots__ if name != "device")
-_REQUIRED = {"seq": int, "ns": int, "cpu": int, "tid": int, "comm": str, "kind": str}
-_OPTIONAL = {
-    "probe": str,
-    "function": str,
-    "module": str,
-    "driver": str,
-    "result": int,
-    "duration_ns": int,
-}
-_REF_TYPES = {"address": str, "bus": str} | dict.fromkeys(
-    ("index", "id", "vendor", "pci_vendor", "pci_device"), int
-)
+_STRINGS = ("comm", "kind", "probe", "function", "module", "driver")
+_COUNTS = ("seq", "ns", "cpu", "tid")
+_REF_STRINGS = ("address", "bus")
+_REF_NUMBERS = ("index", "id", "vendor", "pci_vendor", "pci_device")
+_REF_TYPES = {int, str}
+_NUMBER_END = 1 << 32
+_COUNT_END = 1 << 63
+"""The kernel's numbers fit in 64 bits; what does not is damage, and would not fit in a float."""
+
+
+class _Absent:
+    """A key of the table of known names that no JSON value is equal to."""
+
+
+_ABSENT: Any = _Absent()
 
 
 class EventReader:
-    """Turns parsed JSON lines into Events; keeps one DeviceRef for all events that say the same."""
+    """Turns parsed JSON lines into Events; keeps one object for all that say the same.
+
+    A recording has few names and many events: a name that is known was checked when it came
+    first, so that checking all of them costs one look-up each.
+    """
 
     def __init__(self) -> None:
         self._refs: dict[tuple[tuple[str, Any], ...], DeviceRef] = {}
+        self._names: dict[Any, Any] = {_ABSENT: None} | {kind: kind for kind in KINDS}
 
     def event(self, raw: dict[str, Any]) -> Event:
         """Raises BadInputError where a member is missing, of another type, or the kind unknown."""
-        get = raw.get
-        for name, kind in _REQUIRED.items():
-            if type(get(name)) is not kind:
-                raise BadInputError(f"event without a valid {name!r}")
-        for name, kind in _OPTIONAL.items():
-            if name in raw and type(raw[name]) is not kind:
-                raise BadInputError(f"event with an invalid {name!r}")
-        if raw["kind"] not in KINDS:
-            raise BadInputError(
-                f"unknown event kind {raw['kind']!r}", "a newer virtio-trace may know it"
-            )
-        if raw["kind"] == MODULE:
-            if "module" not in raw:
+        try:
+            event = self._event(raw)
+        except (KeyError, TypeError):  # a new name, or damage
+            self._learn(raw)
+            event = self._event(raw)
+        kind = event.kind
+        if kind not in KINDS:
+            raise BadInputError(f"unknown event kind {kind!r}", "a newer virtio-trace may know it")
+        if kind == MODULE:
+            if event.module is None:
                 raise BadInputError("module event without a 'module'")
-        elif "probe" not in raw:
-            raise BadInputError(f"{raw['kind']} event without a 'probe'")
+        elif event.probe is None:
+            raise BadInputError(f"{kind} event without a 'probe'")
+        _check_numbers(event)
+        return event
+
+    def _event(self, raw: dict[str, Any]) -> Event:
+        get, names = raw.get, self._names
         device = get("device")
         return Event(
             raw["seq"],
             raw["ns"],
             raw["cpu"],
             raw["tid"],
-            raw["comm"],
-            raw["kind"],
-            get("probe"),
-            get("function"),
-            get("module"),
+            names[raw["comm"]],
+            names[raw["kind"]],
+            names[get("probe", _ABSENT)],
+            names[get("function", _ABSENT)],
+            names[get("module", _ABSENT)],
             None if device is None else self._ref(device),
-            get("driver"),
+            names[get("driver", _ABSENT)],
             get("result"),
             get("duration_ns"),
         )
+
+    def _learn(self, raw: dict[str, Any]) -> None:
+        for name in _COUNTS:
+            if name not in raw:
+                raise BadInputError(f"event without a valid {name!r}")
+        for name in _STRINGS:
+            value = raw.get(name, _ABSENT)
+            if value is _ABSENT and name in ("comm", "kind"):
+                raise BadInputError(f"event without a valid {name!r}")
+            if value is not _ABSENT:
+                if type(value) is not str:
+                    raise BadInputError(f"event with an invalid {name!r}")
+                self._names[value] = value
 
     def _ref(self, raw: Any) -> DeviceRef:
         try:
             key = tuple(raw.items())
             known = self._refs.get(key)
-            if known is None:
+            # 1, 1.0 and True are equal keys, but only one of them is an id
+            if known is None or not _REF_TYPES.issuperset(map(type, raw.values())):
                 for name, value in key:
-                    if type(value) is not _REF_TYPES[name]:
-                        raise TypeError(name)
+                    _check_ref(name, value)
                 known = self._refs[key] = DeviceRef(**raw)
-        except (AttributeError, KeyError, TypeError) as error:
-            raise BadInputError(f"event with a damaged 'device': {error}") from error
+        except (AttributeError, TypeError) as error:
+            raise BadInputError("event with a damaged 'device'") from error
         return known
+
+
+def _check_numbers(event: Event) -> None:
+    for name in _COUNTS:
+        value = getattr(event, name)
+        if type(value) is not int or not 0 <= value < _COUNT_END:
+            raise BadInputError(f"event without a valid {name!r}")
+    result, duration = event.result, event.duration_ns
+    if result is not None and (type(result) is not int or not -_COUNT_END <= result < _COUNT_END):
+        raise BadInputError("event with an invalid 'result'")
+    if duration is not None and (type(duration) is not int or not 0 <= duration < _COUNT_END):
+        raise BadInputError("event with an invalid 'duration_ns'")
+
+
+def _check_ref(name: str, value: Any) -> None:
+    if name in _REF_STRINGS:
+        valid = type(value) is str and value != ""
+    elif name in _REF_NUMBERS:
+        valid = type(value) is int and 0 <= value < _NUMBER_END
+    else:
+        raise BadInputError(f"event with an unknown member of 'device': {name!r}")
+    if not valid:
+        raise BadInputError(f"event with an invalid {name!r} of its 'device'")

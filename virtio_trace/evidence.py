@@ -91,11 +91,11 @@ class Evidence:
         """The reverse of :meth:`to_json`. Raises BadInputError on anything else."""
         try:
             return cls(
-                release=str(raw["release"]),
-                drivers=tuple(_driver(d) for d in raw["drivers"]),
-                transports=tuple(_transport(t) for t in raw["transports"]),
-                builtin=tuple(str(name) for name in raw["builtin"]),
-                unread={str(k): str(v) for k, v in raw["unread"].items()},
+                release=_string(raw["release"]),
+                drivers=tuple(_driver(d) for d in _list(raw["drivers"])),
+                transports=tuple(_transport(t) for t in _list(raw["transports"])),
+                builtin=_strings(raw["builtin"]),
+                unread={_string(k): _string(v) for k, v in raw["unread"].items()},
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise BadInputError(
@@ -105,19 +105,47 @@ class Evidence:
 
 
 def _driver(raw: dict[str, Any]) -> DriverFacts:
-    ids = tuple((int(dev), int(ven)) for dev, ven in raw["ids"])
-    rest = {
-        **raw,
-        "ids": ids,
-        "aliases": tuple(raw["aliases"]),
-        "functions": dict(raw["functions"]),
-    }
+    ids = tuple((_id(dev), _id(ven)) for dev, ven in _list(raw["ids"]))
+    rest = {**raw, **_common(raw), "ids": ids, "aliases": _strings(raw["aliases"])}
     return DriverFacts(**rest)
 
 
 def _transport(raw: dict[str, Any]) -> TransportFacts:
-    rest = {**raw, "matches": tuple(raw["matches"]), "functions": dict(raw["functions"])}
+    rest = {**raw, **_common(raw), "bus": _string(raw["bus"]), "matches": _strings(raw["matches"])}
     return TransportFacts(**rest)
+
+
+def _common(raw: dict[str, Any]) -> dict[str, Any]:
+    strings = {name: _string(raw[name]) for name in ("name", "module", "file", "struct")}
+    perhaps = {name: _string_or_null(raw.get(name)) for name in ("init", "build_id")}
+    functions = {_string(k): _string_or_null(v) for k, v in raw["functions"].items()}
+    return {**strings, **perhaps, "functions": functions}
+
+
+def _string(value: Any) -> str:
+    if type(value) is not str:
+        raise TypeError("not a string")
+    return value
+
+
+def _string_or_null(value: Any) -> str | None:
+    return None if value is None else _string(value)
+
+
+def _list(value: Any) -> list[Any]:
+    if type(value) is not list:
+        raise TypeError("not a list")
+    return value
+
+
+def _strings(value: Any) -> tuple[str, ...]:
+    return tuple(_string(item) for item in _list(value))
+
+
+def _id(value: Any) -> int:
+    if type(value) is not int or not 0 <= value <= VIRTIO_DEV_ANY_ID:
+        raise ValueError("not an id")
+    return value
 
 
 def _hex_or_star(number: int) -> str:

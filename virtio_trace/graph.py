@@ -7,7 +7,7 @@ is another device. Nothing here judges; see check.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -51,6 +51,14 @@ class Call:
     def started_ns(self) -> int | None:
         """When it was entered."""
         return self.entry.ns if self.entry else None
+
+    @property
+    def depth(self) -> int:
+        """How many calls it is inside of."""
+        depth, call = 0, self.parent
+        while call is not None:
+            depth, call = depth + 1, call.parent
+        return depth
 
     @property
     def duration_ns(self) -> int | None:
@@ -170,34 +178,47 @@ class Graph:
         return self.recording.header.evidence.drivers_for(device.id, device.vendor)
 
 
-def nest(events: list[Event]) -> Iterator[tuple[Event, Call | None]]:
-    """Each event with its call (None for a module's), calls nested by thread.
+class Nester:
+    """Gives each event its call, calls nested by thread, one event at a time.
 
     A return closes the innermost open call of its probe point in its thread; calls inside that
     are still open have lost their return. Without an open call, the entry was lost.
     """
-    open_calls: dict[int, list[Call]] = {}
-    for event in events:
+
+    def __init__(self) -> None:
+        self._open: dict[int, list[Call]] = {}
+
+    def add(self, event: Event) -> Call | None:
+        """The call that EVENT begins or ends; None for a module's event."""
         if event.kind == ev.MODULE:
-            yield event, None
-            continue
-        stack = open_calls.setdefault(event.tid, [])
-        parent = stack[-1] if stack else None
+            return None
+        stack = self._open.get(event.tid)
         if event.kind == ev.ENTRY:
-            call = Call(event, None, parent)
-            stack.append(call)
-            yield event, call
-            continue
-        depth = next(
-            (i for i in range(len(stack) - 1, -1, -1) if _is_return_of(event, stack[i].event)), None
-        )
-        if depth is None:
-            yield event, Call(None, event, parent)
-            continue
-        call = stack[depth]
-        del stack[depth:]
-        call.ret = event
-        yield event, call
+            if not stack:
+                call = Call(event, None, None)
+                self._open[event.tid] = [call]
+            else:
+                call = Call(event, None, stack[-1])
+                stack.append(call)
+            return call
+        if not stack:
+            return Call(None, event, None)
+        for depth in range(len(stack) - 1, -1, -1):
+            call = stack[depth]
+            if _is_return_of(event, call.event):
+                del stack[depth:]
+                if not stack:
+                    del self._open[event.tid]  # threads come and go; a recorder may run for days
+                call.ret = event
+                return call
+        return Call(None, event, stack[-1])
+
+
+def nest(events: Iterable[Event]) -> Iterator[tuple[Event, Call | None]]:
+    """Each event with its call (None for a module's), calls nested by thread; see Nester."""
+    nester = Nester()
+    for event in events:
+        yield event, nester.add(event)
 
 
 def _is_return_of(ret: Event, entry: Event) -> bool:
@@ -259,11 +280,16 @@ class _Builder:
             handler(call)
 
     def returned(self, call: Call) -> None:
-        """A return may know more of the device than the entry did: its index."""
+        """A return may know more of the device than the entry did: its index. A device that is
+        unregistered is there until that returns: its driver's removal runs inside."""
         ref = call.ret.device if call.ret else None
         device = self.now.get(ref.address) if ref else None
-        if device is not None and call is device.register:
+        if device is None:
+            return
+        if call is device.register:
             device.ref = ref
+        elif call is device.unregister:
+            del self.now[device.address]
 
     # -- devices
 
@@ -276,7 +302,7 @@ class _Builder:
         return device
 
     def _at(self, call: Call) -> Device | None:
-        """The device that CALL is about; one that is seen first in the middle of its life is made."""
+        """The device that CALL is about; made where it is first seen in the middle of its life."""
         ref = call.event.device
         if ref is None:
             return None
@@ -315,7 +341,6 @@ class _Builder:
         device = self._at(call)
         if device is not None:
             device.unregister = call
-            self.now.pop(device.address, None)
 
     def _match(self, call: Call) -> None:
         device = self._at(call)
@@ -386,11 +411,19 @@ def transport(device: Device) -> str:
 
 
 def _transport_by_ids(device: Device) -> str:
-    """What a PCI device id says: from 0x1040 on there is no legacy interface (4.1.2.1)."""
-    pci = (device.snapshot or {}).get("pci") or {}
+    """What a PCI device id says: from 0x1040 on there is no legacy interface (4.1.2.1).
+
+    Below, what was negotiated before the recording began: Linux binds no modern device without
+    VIRTIO_F_VERSION_1 (virtio_pci_modern.c, vp_finalize_features), and a legacy one has no such bit.
+    """
+    snapshot = device.snapshot or {}
+    pci = snapshot.get("pci") or {}
     number = pci.get("device")
     if number is None and device.ref is not None:
         number = device.ref.pci_device
     if type(number) is int and number >= virtio.PCI_MODERN_FIRST:
         return "pci-modern"
+    features = snapshot.get("features")
+    if snapshot.get("driver") and type(features) is str and len(features) > virtio.F_VERSION_1:
+        return "pci-modern" if features[virtio.F_VERSION_1] == "1" else "pci-legacy"
     return "unknown"

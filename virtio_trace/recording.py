@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The file: JSON Lines, a header, an event a line, a trailer. Written as it goes, readable when cut.
+"""The file: JSON Lines: header, an event a line, trailer. Written as it goes, readable when cut.
 
 A recording is evidence. Nothing in it is derived: the graph and the verdict are computed when it
 is read, so that a better checker reads old recordings.
@@ -18,6 +18,8 @@ from virtio_trace.evidence import Evidence
 
 SCHEMA = "virtio-trace/recording/1"
 TRAILER = "trailer"
+_BEGIN = f'{{"schema":"{SCHEMA}"'.encode()
+_COUNT_END = 1 << 63
 
 ARMED = "armed"
 WAITING = "waiting"
@@ -28,8 +30,9 @@ NOT_ARMED = "not armed"
 @dataclass(frozen=True, slots=True)
 class ProbeState:
     """What became of one probe point: ``armed``, ``waiting`` (its module has not come),
-    ``absent`` (this kernel was built without it) or ``not armed``, with the reason. ``without`` says what is not seen without it; ``missed``
-    counts the hits that the kernel could not report (kprobe_profile)."""
+    ``absent`` (this kernel was built without it) or ``not armed``, with the reason. ``without``
+    says what is not seen without it; ``missed`` counts the hits that the kernel could not report
+    (kprobe_profile)."""
 
     probe: str
     function: str | None
@@ -49,9 +52,16 @@ class ProbeState:
         try:
             state = cls(**raw)
         except TypeError as error:
-            raise BadInputError(f"damaged list of probes: {error}") from error
-        if type(state.missed) is not int or state.state not in (ARMED, WAITING, ABSENT, NOT_ARMED):
-            raise BadInputError(f"damaged list of probes: {state.probe!r}: {state.state!r}")
+            raise BadInputError("damaged list of probes") from error
+        strings = (state.probe, state.without)
+        perhaps = (state.function, state.module, state.reason)
+        if (
+            state.state not in (ARMED, WAITING, ABSENT, NOT_ARMED)
+            or not _is_count(state.missed)
+            or any(type(value) is not str for value in strings)
+            or any(value is not None and type(value) is not str for value in perhaps)
+        ):
+            raise BadInputError(f"damaged list of probes: {state.probe!r}")
         return state
 
 
@@ -66,6 +76,7 @@ class Header:
     probes: tuple[ProbeState, ...]
     snapshot: dict[str, Any]
     raw: dict[str, Any]
+    started_ns: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +114,9 @@ class Recording:
     @property
     def complete(self) -> bool:
         """Whether everything that happened on an armed probe is here."""
-        return self.trailer is not None and self.lost == 0 and not self.unseen
+        trailer = self.trailer
+        whole = trailer is not None and trailer.events == len(self.events)
+        return whole and self.lost == 0 and not self.unseen
 
     @property
     def unseen(self) -> tuple[ProbeState, ...]:
@@ -169,11 +182,14 @@ def read(lines: Iterable[bytes], name: str) -> Recording:
 
 
 def _whole_lines(lines: Iterable[bytes], name: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    decode = json.JSONDecoder().decode
     for number, line in enumerate(lines, 1):
         if not line.endswith(b"\n"):
+            if number == 1 and line and not _BEGIN.startswith(line[: len(_BEGIN)]):
+                raise _not_json(number, name)
             return  # cut short: the last line that was being written
         try:
-            raw = json.loads(line)
+            raw = decode(line.decode())
         except (ValueError, RecursionError) as error:
             raise _not_json(number, name) from error
         if type(raw) is not dict:
@@ -204,30 +220,63 @@ def _header(numbered: Iterator[tuple[int, dict[str, Any]]], name: str) -> Header
             f"{name}: unknown schema {schema!r}", f"this virtio-trace reads {SCHEMA}"
         )
     try:
-        return Header(
-            release=str(raw["kernel"]["release"]),
-            machine=str(raw["kernel"]["machine"]),
-            evidence=Evidence.from_json(raw["evidence"]),
-            probes=tuple(ProbeState.from_json(p) for p in raw["probes"]),
-            snapshot=_snapshot(raw["snapshot"]),
-            raw=raw,
-        )
+        return _header_of(raw)
     except (KeyError, TypeError, BadInputError) as error:
         raise BadInputError(
             f"{name}: damaged header: {error}", "the file was changed or damaged"
         ) from error
 
 
+def _header_of(raw: dict[str, Any]) -> Header:
+    kernel, started = raw["kernel"], raw.get("started_ns")
+    if type(kernel["release"]) is not str or type(kernel["machine"]) is not str:
+        raise TypeError("kernel")
+    if started is not None and not _is_count(started):
+        raise TypeError("started_ns")
+    return Header(
+        release=kernel["release"],
+        machine=kernel["machine"],
+        evidence=Evidence.from_json(raw["evidence"]),
+        probes=tuple(ProbeState.from_json(p) for p in raw["probes"]),
+        snapshot=_snapshot(raw["snapshot"]),
+        raw=raw,
+        started_ns=started,
+    )
+
+
 def _snapshot(raw: Any) -> dict[str, Any]:
-    if type(raw["bus"]) is not bool:
+    if type(raw) is not dict or type(raw["bus"]) is not bool:
         raise TypeError("snapshot")
     for device in raw["devices"]:
-        if type(device["address"]) is not str or type(device["name"]) is not str:
+        if type(device) is not dict or not _are(device, str, "address", "name"):
+            raise TypeError("snapshot's devices")
+        pci = device.get("pci")
+        if (
+            not _are_or_null(device, str, "bus", "driver")
+            or not _are_or_null(device, int, "index", "id", "vendor")
+            or (pci is not None and (type(pci) is not dict or not _are_or_null(pci, int, *pci)))
+        ):
             raise TypeError("snapshot's devices")
     for driver in raw["drivers"]:
-        if type(driver["name"]) is not str:
+        if type(driver) is not dict or not _are(driver, str, "name"):
+            raise TypeError("snapshot's drivers")
+        if not _are_or_null(driver, str, "module"):
             raise TypeError("snapshot's drivers")
     return dict(raw)
+
+
+def _are(raw: dict[str, Any], kind: type, *names: str) -> bool:
+    return all(type(raw.get(name)) is kind for name in names)
+
+
+def _are_or_null(raw: dict[str, Any], kind: type, *names: str) -> bool:
+    values = [raw[name] for name in names if raw.get(name) is not None]
+    return all(type(value) is kind and (kind is not int or _is_count(value)) for value in values)
+
+
+def _is_count(value: Any) -> bool:
+    """An integer that fits where the kernel's do."""
+    return type(value) is int and 0 <= value < _COUNT_END
 
 
 def _trailer(raw: dict[str, Any]) -> Trailer:
@@ -235,14 +284,17 @@ def _trailer(raw: dict[str, Any]) -> Trailer:
         trailer = Trailer(
             events=raw["events"],
             lost=raw["lost"],
-            ended=str(raw["ended"]),
+            ended=raw["ended"],
             probes=tuple(ProbeState.from_json(p) for p in raw["probes"]),
             command_status=raw.get("command_status"),
         )
     except (KeyError, TypeError) as error:
         raise BadInputError(f"damaged trailer: {error}") from error
-    if type(trailer.events) is not int or type(trailer.lost) is not int:
+    status = trailer.command_status
+    if not _is_count(trailer.events) or not _is_count(trailer.lost):
         raise BadInputError("damaged trailer: its counts are no numbers")
+    if type(trailer.ended) is not str or (status is not None and type(status) is not int):
+        raise BadInputError("damaged trailer")
     return trailer
 
 
