@@ -128,6 +128,15 @@ def test_an_empty_file_is_refused() -> None:
         Module(b"", "some.ko")
 
 
+def test_sections_that_overlap_do_not_fill_the_memory(blk: bytes) -> None:
+    table, count = int.from_bytes(blk[40:48], "little"), int.from_bytes(blk[60:62], "little")
+    data = bytearray(blk)
+    for header in range(table + 64, table + 64 * (count - 1), 64):
+        data[header + 24 : header + 40] = bytes(8) + len(blk).to_bytes(8, "little")
+    with pytest.raises(BadInputError, match="overlap"):
+        Module(bytes(data), "bomb.ko")
+
+
 def test_no_truncation_gets_through(blk: bytes) -> None:
     # the section table is the ELF file's end; a signature follows
     end = int.from_bytes(blk[40:48], "little") + 64 * int.from_bytes(blk[60:62], "little")

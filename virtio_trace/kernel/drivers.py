@@ -16,7 +16,7 @@ from virtio_trace.kernel.elf import R_ADDRESS, SHF_ALLOC, SHF_EXECINSTR, Call, M
 from virtio_trace.kernel.layout import Layout, StructLayout
 
 REGISTER_DRIVER = frozenset({"register_virtio_driver", "__register_virtio_driver"})
-"""Up to 6.9, and from 6.10 (include/linux/virtio.h)."""
+"""A function in 6.1, a macro around the second one in 6.12 (include/linux/virtio.h)."""
 REGISTER_DEVICE = "register_virtio_device"
 
 _TRANSPORTS = {  # struct: its bus, and the function that registers it

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A kernel module as an ELF file: symbols, functions, relocations, strings, .modinfo, build id.
 
-The only importer of pyelftools, which reads the header and the section table. The big tables
-(.symtab, .rela.*) are unpacked with ``struct`` from the places that it found: an object a symbol
-costs seconds in an emulated guest. Layouts are those of the System V ABI's gABI (Elf64_Sym,
+The only importer of pyelftools, which reads the header and says where the tables are. The tables
+themselves (sections, .symtab, .rela.*) are unpacked with ``struct``: an object an entry costs
+seconds in an emulated guest. Layouts are those of the System V ABI's gABI (Elf64_Shdr, Elf64_Sym,
 Elf64_Rela) and of the x86-64 and AArch64 ELF supplements.
 """
 
@@ -12,7 +12,7 @@ from __future__ import annotations
 import bisect
 import io
 import struct
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from functools import cached_property, wraps
 from typing import Concatenate, NamedTuple, ParamSpec, TypeVar
 
@@ -23,13 +23,18 @@ from virtio_trace.errors import BadInputError
 
 MAX_STRING = 4096
 """Longest C string, in bytes, that is believed."""
+MAX_NAME = 512
+"""Longest symbol, in bytes (KSYM_NAME_LEN, include/linux/kallsyms.h)."""
+MAX_ENTRIES = 1 << 20
+"""Most symbols or relocations in one table (amdgpu.ko has some 100,000)."""
 
 _HINT = "give a .ko, .ko.xz or .ko.zst of a 64-bit x86-64 or arm64 kernel, whole and unstripped"
 _MACHINES = {62: "x86_64", 183: "aarch64"}  # EM_X86_64, EM_AARCH64
+_SHDR = struct.Struct("<IIQQQQIIQQ")
 _SYM = struct.Struct("<IBBHQQ")
 _RELA = struct.Struct("<QIIq")
 _STT_OBJECT, _STT_FUNC = 1, 2
-_SHT_SYMTAB, _SHT_RELA, _SHT_NOBITS = 2, 4, 8
+_SHT_NULL, _SHT_SYMTAB, _SHT_RELA, _SHT_NOBITS = 0, 2, 4, 8
 _SHN_LORESERVE = 0xFF00
 SHF_WRITE, SHF_ALLOC, SHF_EXECINSTR = 1, 2, 4
 
@@ -142,6 +147,12 @@ class Module:
             return b""
         return self.data[section.offset : section.offset + section.size]
 
+    def _whole(self, raw: bytes, entry: struct.Struct) -> bytes:
+        """The whole entries of a table; the kernel too ignores a part of one at the end."""
+        if len(raw) // entry.size > MAX_ENTRIES:
+            raise BadInputError(f"{self.where}: a table of over {MAX_ENTRIES} entries", _HINT)
+        return raw[: len(raw) - len(raw) % entry.size]
+
     @cached_property
     @_guarded
     def symbols(self) -> list[Symbol]:
@@ -153,10 +164,10 @@ class Module:
         raw = self.contents(table)
         find, known = names.find, len(self.sections)
         out = []
-        for name, info, _other, index, value, size in _SYM.iter_unpack(raw[: _whole(raw, _SYM)]):
+        for name, info, _other, index, value, size in _SYM.iter_unpack(self._whole(raw, _SYM)):
             if _SHN_LORESERVE > index >= known:
                 raise BadInputError(f"{self.where}: a symbol of section {index} of {known}", _HINT)
-            text = names[name : find(b"\0", name, name + MAX_STRING)] if name else b""
+            text = names[name : find(b"\0", name, name + MAX_NAME)] if name else b""
             out.append(Symbol(text.decode("utf-8", "replace"), info & 15, index, value, size))
         return out
 
@@ -235,7 +246,7 @@ class Module:
             out: list[Rela] = []
             for table in self._rela_tables.get(section, []):
                 raw = self.contents(table)
-                unpacked = _RELA.iter_unpack(raw[: _whole(raw, _RELA)])
+                unpacked = _RELA.iter_unpack(self._whole(raw, _RELA))
                 out += [Rela(at, kind, sym, add) for at, kind, sym, add in unpacked]
             out.sort()
             cache[section] = out
@@ -361,20 +372,21 @@ def _open(data: bytes) -> tuple[str, list[Section]]:
         raise BadInputError(f"is for the machine {elf['e_machine']}, not x86-64 or arm64")
     if elf["e_type"] != "ET_REL":
         raise BadInputError(f"is {elf['e_type']}, not a relocatable file (a kernel module)")
-    if elf["e_shentsize"] != 64 or not 0 < elf.num_sections() <= len(data) // 64:
+    if elf["e_shentsize"] != _SHDR.size or not 0 < elf.num_sections() <= len(data) // _SHDR.size:
         raise ELFError("the section table is not of this file")
-    return machine, [_section(data, s.name, dict(s.header)) for s in elf.iter_sections()]
+    start, size = elf["e_shoff"], elf.num_sections() * _SHDR.size
+    table = list(_SHDR.iter_unpack(data[start : start + size]))
+    names, length = table[elf.get_shstrndx()][4:6]
+    strings = data[names : names + length]
+    sections = [_section(data, entry, strings) for entry in table]
+    if sum(s.size for s in sections if s.type not in (_SHT_NULL, _SHT_NOBITS)) > 2 * len(data):
+        raise ELFError("its sections overlap")  # a small file that would fill the memory
+    return machine, sections
 
 
-def _section(data: bytes, name: str, header: Mapping[str, object]) -> Section:
-    kinds = {"SHT_SYMTAB": _SHT_SYMTAB, "SHT_RELA": _SHT_RELA, "SHT_NOBITS": _SHT_NOBITS}
-    kind = kinds.get(str(header["sh_type"]), 0)
-    keys = ("sh_flags", "sh_offset", "sh_size", "sh_link", "sh_info")
-    flags, offset, size, link, info = (int(str(header[key])) for key in keys)
-    if kind != _SHT_NOBITS and offset + size > len(data):
+def _section(data: bytes, entry: tuple[int, ...], names: bytes) -> Section:
+    at, kind, flags, _address, offset, size, link, info, _align, _each = entry
+    name = names[at : names.find(b"\0", at, at + MAX_STRING)].decode("utf-8", "replace")
+    if kind not in (_SHT_NULL, _SHT_NOBITS) and offset + size > len(data):
         raise ELFError(f"section {name} ends behind the file's end (truncated?)")
     return Section(name, kind, flags, offset, size, link, info)
-
-
-def _whole(raw: bytes, entry: struct.Struct) -> int:
-    return len(raw) - len(raw) % entry.size

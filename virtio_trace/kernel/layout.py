@@ -56,8 +56,8 @@ def from_btf(btf: Btf) -> Layout:
 def by_order(device_driver: int) -> StructLayout:
     """struct virtio_driver by the order of its members, after DEVICE_DRIVER bytes.
 
-    include/linux/virtio.h has had this order from 4.12 (validate, commit 404123c2db79) until
-    after 5.10; freeze and restore are there where CONFIG_PM_SLEEP is.
+    include/linux/virtio.h has this order since validate came (commit 404123c2db79), up to 6.12,
+    and 5.10's modules were read by it; freeze and restore are there with CONFIG_PM_SLEEP.
     """
     at = {name: device_driver + i * _POINTER for i, name in enumerate(_ORDER)}
     functions = {name: at[name] for name in _ORDER[5:]}
