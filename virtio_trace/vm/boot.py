@@ -1,0 +1,278 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Boots one kernel in QEMU with the recorder armed before its first module, to the guest's end."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shlex
+import tempfile
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO, Literal
+
+from virtio_trace.errors import BadInputError, CannotTraceError, UsageError
+from virtio_trace.vm import accel, appliance, cache, payload, qemu
+from virtio_trace.vm.tools import Progress, need, quiet, said
+
+TAIL = 25
+"""Lines of the console that an Outcome keeps."""
+
+End = Literal["done", "timeout", "died"]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One boot. ``modules`` is a …/lib/modules/RELEASE folder; ``timeout`` is in seconds.
+
+    ``run`` is shell text for the guest; ``options`` are QEMU's, in place of the default devices;
+    ``console`` is the file in which the console is kept.
+    """
+
+    vmlinuz: Path
+    modules: Path
+    append: str = ""
+    timeout: float = 300.0
+    accel: str = "auto"
+    run: str | None = None
+    options: tuple[str, ...] = ()
+    console: Path | None = None
+
+
+@dataclass(slots=True)
+class Outcome:
+    """How a boot ended.
+
+    ``end``: ``done``, the recorder came to its end (``recorder`` is its exit status); ``timeout``;
+    ``died``, the guest ended before its recorder did. ``said``: what the recorder said last, on its
+    standard error. ``tail``: the console's last lines. ``seconds`` from QEMU's start to its end.
+    """
+
+    accel: str
+    argv: list[str]
+    end: End = "died"
+    recorder: int | None = None
+    said: list[str] = field(default_factory=list)
+    tail: list[str] = field(default_factory=list)
+    stderr: str = ""
+    status: int | None = None
+    seconds: float = 0.0
+    spoke: bool = False
+
+
+def check(plan: Plan) -> Plan:
+    """The plan with its paths resolved, after every check that needs nothing built or started.
+
+    Raises UsageError, BadInputError (a file that is not what it should be) or CannotTraceError
+    (something is not installed, or this is another machine than x86-64).
+    """
+    if os.uname().machine != qemu.MACHINE:
+        raise CannotTraceError(
+            f"boot does not know machine {os.uname().machine}", f"it runs on {qemu.MACHINE}"
+        )
+    if not 0 < plan.timeout < float("inf"):
+        raise UsageError(f"--timeout must be more than 0 seconds, not {plan.timeout:g}")
+    if plan.run is not None and "\0" in plan.run:
+        raise UsageError("--run holds a zero byte")
+    qemu.check_options(plan.options)
+    qemu.cmdline(plan.append)
+    need([qemu.PROGRAM, "setpriv", "depmod", "mmdebstrap", "apt-get"])
+    accel.candidates(plan.accel)
+    qemu.check_kernel(plan.vmlinuz)
+    modules = payload.check_modules(plan.modules)
+    return Plan(
+        plan.vmlinuz.resolve(),
+        modules,
+        plan.append,
+        plan.timeout,
+        plan.accel,
+        plan.run,
+        plan.options,
+        plan.console,
+    )
+
+
+def boot(
+    plan: Plan,
+    on_line: Callable[[bytes], None],
+    progress: Progress = quiet,
+    say: Callable[[str], None] = lambda _line: None,
+) -> Outcome:
+    """Boots PLAN and hands each whole line of the recording to ON_LINE as it comes, \\n included.
+
+    What comes after the last line's end, when a guest died in mid-line, is handed over too, so that
+    nothing is lost. SAY gets sentences for the user: the command line of QEMU, a fall-back to TCG.
+    An exception of ON_LINE ends QEMU and goes through, as KeyboardInterrupt does.
+
+    Raises what :func:`check` raises; UsageError when QEMU refuses its options; CannotTraceError
+    when the appliance cannot be built or QEMU cannot be started.
+    """
+    plan = check(plan)
+    root = appliance.appliance(progress)
+    with contextlib.ExitStack() as stack:
+        keep = stack.enter_context(_console(plan.console))
+        initrd = stack.enter_context(_initrd(root, plan))
+        tries = accel.candidates(plan.accel)
+        for name in tries:
+            machine = qemu.Machine(plan.vmlinuz, plan.append, name, plan.options)
+            silence = accel.SILENCE if len(tries) > 1 and name == "kvm" else None
+            outcome = _attempt(
+                machine,
+                initrd.fileno(),
+                plan.timeout,
+                on_line=on_line,
+                keep=keep,
+                silence=silence,
+                say=say,
+            )
+            if outcome.spoke or name == tries[-1]:
+                break
+            why = said(outcome.stderr) or f"no word from the guest in {accel.SILENCE:g} s"
+            say(f"KVM does not work here ({why}): using TCG, which is slower")
+        if len(tries) > 1 and outcome.spoke and outcome.accel == "tcg":
+            accel.remember("tcg")
+    if not outcome.spoke and outcome.stderr and outcome.status not in (0, None):
+        raise _refused(outcome, plan)
+    return outcome
+
+
+def _attempt(
+    machine: qemu.Machine,
+    initrd: int,
+    timeout: float,
+    *,
+    on_line: Callable[[bytes], None],
+    keep: BinaryIO | None,
+    silence: float | None,
+    say: Callable[[str], None],
+) -> Outcome:
+    """One QEMU from start to end. SILENCE: seconds of no output at all after which it is ended."""
+    began = time.monotonic()
+    channel = Channel(on_line)
+    console = Tail()
+    stderr = b""
+    with qemu.Run(machine, initrd) as run:
+        outcome = Outcome(machine.accel, run.argv)
+        say(f"qemu: {shlex.join(run.argv)}")
+        for source, data in run.read(began + timeout):
+            if source == "events":
+                channel.feed(data)
+            elif source == "console":
+                outcome.spoke = True
+                console.feed(data)
+                if keep:
+                    keep.write(data)
+            elif source == "stderr":
+                stderr = (stderr + data)[-65536:]
+            if silence and not outcome.spoke and time.monotonic() - began > silence:
+                break
+        else:
+            ran_out = time.monotonic() - began >= timeout
+            outcome.end = "timeout" if ran_out else "died"
+        run.stop()
+        outcome.status = run.status
+    channel.close()
+    if channel.status is not None:
+        outcome.end = "done"
+    outcome.recorder, outcome.said = channel.status, channel.said
+    outcome.tail = console.lines()
+    outcome.stderr = stderr.decode(errors="replace")
+    outcome.seconds = time.monotonic() - began
+    return outcome
+
+
+class Channel:
+    """Cuts what comes over the events channel into lines, and keeps init's own lines back."""
+
+    _PREFIX = b"virtio-trace: "
+    _STATUS = re.compile(rb"virtio-trace: recorder ended with status (\d+)\n")
+    _SAID = b"virtio-trace: recorder said: "
+
+    def __init__(self, on_line: Callable[[bytes], None]) -> None:
+        self._on_line = on_line
+        self._rest = b""
+        self.status: int | None = None
+        self.said: list[str] = []
+
+    def feed(self, data: bytes) -> None:
+        """Bytes as they come, cut anywhere."""
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            self._take(line + b"\n")
+
+    def close(self) -> None:
+        """The end: a line that was cut short is handed over as it is."""
+        if self._rest:
+            self._on_line(self._rest)
+            self._rest = b""
+
+    def _take(self, line: bytes) -> None:
+        if not line.startswith(self._PREFIX):
+            self._on_line(line)
+        elif found := self._STATUS.fullmatch(line):
+            self.status = int(found[1])
+        elif line.startswith(self._SAID):
+            self.said.append(line.removeprefix(self._SAID).decode(errors="replace").strip())
+
+
+class Tail:
+    """The last lines of a console."""
+
+    def __init__(self) -> None:
+        self._lines: deque[bytes] = deque(maxlen=TAIL)
+        self._rest = b""
+
+    def feed(self, data: bytes) -> None:
+        """Bytes as they come, cut anywhere."""
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        self._lines.extend(lines)
+        self._rest = self._rest[-4096:]
+
+    def lines(self) -> list[str]:
+        """The last lines as text, without their ends."""
+        every = [*self._lines, *([self._rest] if self._rest.strip() else [])]
+        return [line.decode(errors="replace").rstrip() for line in every][-TAIL:]
+
+
+@contextlib.contextmanager
+def _console(path: Path | None) -> Iterator[BinaryIO | None]:
+    if path is None:
+        yield None
+        return
+    try:
+        file = path.open("wb", buffering=0)
+    except OSError as error:
+        raise UsageError(f"--keep-console {path}: {error.strerror}") from error
+    with file:
+        yield file
+
+
+@contextlib.contextmanager
+def _initrd(root: Path, plan: Plan) -> Iterator[BinaryIO]:
+    """The appliance and this boot's own part as one file, which has no name: no death leaves it."""
+    try:
+        with tempfile.TemporaryFile(dir=cache.root()) as whole:
+            with root.open("rb") as part:
+                left = os.fstat(part.fileno()).st_size
+                while left > 0:
+                    left -= os.sendfile(whole.fileno(), part.fileno(), None, left)
+            whole.seek(0, os.SEEK_END)
+            payload.write(whole, plan.modules, plan.run)
+            whole.flush()
+            yield whole
+    except OSError as error:
+        raise cache.cannot("cannot write the guest's root", cache.root(), error) from error
+
+
+def _refused(outcome: Outcome, plan: Plan) -> Exception:
+    """QEMU ended with a complaint before the guest said anything."""
+    reason = said(outcome.stderr)
+    if "kernel" in reason or "initrd" in reason:
+        return BadInputError(f"QEMU does not start {plan.vmlinuz}: {reason}", "is it a vmlinuz?")
+    if plan.options:
+        return UsageError(f"QEMU refused its options: {reason}", "see the options after --")
+    return CannotTraceError(f"QEMU does not start: {reason}", "-v shows its command line")

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Writes the archive that a kernel unpacks as its first root: cpio, format newc.
+
+Of our own because the owner, the mode and the device nodes in it are those of the guest: the cpio
+program takes them from files, and a plain user can make neither. The format is in the kernel's
+Documentation/driver-api/early-userspace/buffer-format.rst; archives may stand one behind another.
+"""
+
+from __future__ import annotations
+
+import stat
+from types import TracebackType
+from typing import BinaryIO
+
+_MAGIC = b"070701"
+_CHUNK = 1 << 20
+
+
+class Writer:
+    """One archive, written to OUT from its present place on; closed with its trailer by ``with``.
+
+    Names are paths from the root with no leading slash. A folder is written before what is in it:
+    missing ones are made, mode 0755. Every owner is root.
+    """
+
+    def __init__(self, out: BinaryIO) -> None:
+        self._out = out
+        self._inode = 0
+        self._folders: set[str] = set()
+
+    def __enter__(self) -> Writer:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is None:
+            self._entry("TRAILER!!!", 0, 0)
+
+    def folder(self, name: str, mode: int = 0o755) -> None:
+        """A folder; once, however often it is asked for."""
+        if name in self._folders or name in {"", "."}:
+            return
+        self._parents(name)
+        self._folders.add(name)
+        self._entry(name, stat.S_IFDIR | mode, 0)
+
+    def file(self, name: str, data: bytes, mode: int = 0o644) -> None:
+        """A file with its content."""
+        self._parents(name)
+        self._entry(name, stat.S_IFREG | mode, len(data))
+        self._out.write(data)
+        self._pad(len(data))
+
+    def stream(self, name: str, source: BinaryIO, size: int, mode: int = 0o644) -> None:
+        """A file of SIZE bytes, read from SOURCE. Raises EOFError where SOURCE has fewer."""
+        self._parents(name)
+        self._entry(name, stat.S_IFREG | mode, size)
+        left = size
+        while left:
+            data = source.read(min(left, _CHUNK))
+            if not data:
+                raise EOFError(f"{name}: {left} bytes short")
+            self._out.write(data)
+            left -= len(data)
+        self._pad(size)
+
+    def link(self, name: str, target: str) -> None:
+        """A symbolic link."""
+        self._parents(name)
+        data = target.encode()
+        self._entry(name, stat.S_IFLNK | 0o777, len(data))
+        self._out.write(data)
+        self._pad(len(data))
+
+    def device(self, name: str, major: int, minor: int, mode: int = 0o600) -> None:
+        """A character device."""
+        self._parents(name)
+        self._entry(name, stat.S_IFCHR | mode, 0, (major, minor))
+
+    def _parents(self, name: str) -> None:
+        parent = name.rpartition("/")[0]
+        if parent:
+            self.folder(parent)
+
+    def _entry(self, name: str, mode: int, size: int, device: tuple[int, int] = (0, 0)) -> None:
+        if size > 0xFFFFFFFF:
+            raise ValueError(f"{name}: a file of 4 GiB or more does not go into a newc archive")
+        self._inode += 1
+        encoded = name.encode() + b"\0"
+        links = 2 if stat.S_ISDIR(mode) else 1
+        # inode, mode, uid, gid, links, mtime, size, device of the file (2), device that it is (2),
+        # length of the name, checksum (of another format). mtime 0: same content, same bytes.
+        numbers = (self._inode, mode, 0, 0, links, 0, size, 0, 0, *device, len(encoded), 0)
+        self._out.write(_MAGIC + b"".join(b"%08x" % number for number in numbers) + encoded)
+        self._pad(len(_MAGIC) + 8 * len(numbers) + len(encoded))
+
+    def _pad(self, size: int) -> None:
+        self._out.write(b"\0" * (-size % 4))
