@@ -55,8 +55,9 @@ struct vt_event {
 
 /* How a probe point's arguments are to be read; set by the loader, one for each number. */
 struct vt_point {
-	__u32 subject[2];	/* enum vt_subject of the first and the second argument */
-	__u32 reread;		/* 1: read the subject again at the return, 0: the entry said it all */
+	__u32 subject;		/* enum vt_subject of the first argument */
+	__u32 driver_second;	/* 1: the second argument is a VT_DRIVER */
+	__u32 reread;		/* 1: the first is a VT_VIRTIO_DEVICE to be read again at the return */
 };
 
 /* Offsets in bytes, from the running kernel's BTF and from tracefs; set by the loader. */

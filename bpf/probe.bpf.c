@@ -17,7 +17,7 @@
 /* A call that has not returned. */
 struct vt_call {
 	u64 ns;
-	u64 argument[2];
+	u64 argument;
 };
 
 struct vt_key {
@@ -89,10 +89,10 @@ static __always_inline void fill_driver(struct vt_event *e, const struct vt_offs
 					  (void *)read_pointer(driver, o->driver_name));
 }
 
-static __always_inline void fill_virtio(struct vt_event *e, const struct vt_offsets *o, u64 vdev)
+/* Returns the device whose address is the virtio device's: its parent. */
+static __always_inline u64 fill_virtio(struct vt_event *e, const struct vt_offsets *o, u64 vdev)
 {
 	u64 device = vdev + o->virtio_device_dev;
-	u64 parent = read_pointer(device, o->device_parent);
 
 	e->device = read_u32(vdev, o->virtio_device_id);
 	e->vendor = read_u32(vdev, o->virtio_device_vendor);
@@ -104,41 +104,41 @@ static __always_inline void fill_virtio(struct vt_event *e, const struct vt_offs
 		e->index = read_u32(vdev, o->virtio_device_index);
 		e->has |= VT_HAS_INDEX;
 	}
-	if (parent)
-		fill_address(e, o, parent);
 	fill_driver(e, o, read_pointer(device, o->device_driver));
+	return read_pointer(device, o->device_parent);
 }
 
-static __always_inline void fill_pci(struct vt_event *e, const struct vt_offsets *o, u64 pci_dev)
-{
-	e->pci_vendor = read_u16(pci_dev, o->pci_dev_vendor);
-	e->pci_device = read_u16(pci_dev, o->pci_dev_device);
-	e->has |= VT_HAS_PCI;
-	fill_address(e, o, pci_dev + o->pci_dev_dev);
-}
-
+/* Written so that the compiler meets each of the helpers above once: it inlines them all. */
 static __always_inline void fill(struct vt_event *e, const struct vt_offsets *o, u32 subject, u64 arg)
 {
-	if (subject == VT_VIRTIO_DEVICE)
-		fill_virtio(e, o, arg);
-	else if (subject == VT_DEVICE)
-		fill_virtio(e, o, arg - o->virtio_device_dev);
-	else if (subject == VT_DRIVER)
-		fill_driver(e, o, arg);
-	else if (subject == VT_PCI_DEV)
-		fill_pci(e, o, arg);
-	else if (subject == VT_PLATFORM_DEVICE)
-		fill_address(e, o, arg + o->platform_device_dev);
-	else if (subject == VT_BUS_TYPE)
+	u64 addressed = 0;
+
+	if (subject == VT_DEVICE)
+		arg -= o->virtio_device_dev;
+	if (subject == VT_VIRTIO_DEVICE || subject == VT_DEVICE) {
+		addressed = fill_virtio(e, o, arg);
+	} else if (subject == VT_PCI_DEV) {
+		e->pci_vendor = read_u16(arg, o->pci_dev_vendor);
+		e->pci_device = read_u16(arg, o->pci_dev_device);
+		e->has |= VT_HAS_PCI;
+		addressed = arg + o->pci_dev_dev;
+	} else if (subject == VT_PLATFORM_DEVICE) {
+		addressed = arg + o->platform_device_dev;
+	} else if (subject == VT_BUS_TYPE) {
 		bpf_probe_read_kernel_str(e->name, sizeof(e->name),
 					  (void *)read_pointer(arg, o->bus_name));
+	} else if (subject == VT_DRIVER) {
+		fill_driver(e, o, arg);
+	}
+	if (addressed)
+		fill_address(e, o, addressed);
 }
 
 static __always_inline bool other_bus(const struct vt_point *point, const struct vt_offsets *o, u64 arg)
 {
 	char name[8] = {};
 
-	if (point->subject[0] != VT_BUS_TYPE)
+	if (point->subject != VT_BUS_TYPE)
 		return false;
 	bpf_probe_read_kernel_str(name, sizeof(name), (void *)read_pointer(arg, o->bus_name));
 	return !(name[0] == 'v' && name[1] == 'i' && name[2] == 'r' && name[3] == 't' &&
@@ -170,7 +170,7 @@ static __always_inline struct vt_event *begin(u32 kind, u32 probe)
 	return e;
 }
 
-static __always_inline void push(u32 probe, u64 first, u64 second)
+static __always_inline void push(u32 probe, u64 argument)
 {
 	struct vt_key key = {.tid = (u32)bpf_get_current_pid_tgid(), .probe = probe};
 	struct vt_calls none = {};
@@ -181,8 +181,7 @@ static __always_inline void push(u32 probe, u64 first, u64 second)
 		return;		/* the return will say that its duration is unknown */
 	call = &stack->at[stack->depth & (MAX_DEPTH - 1)];
 	call->ns = bpf_ktime_get_ns();
-	call->argument[0] = first;
-	call->argument[1] = second;
+	call->argument = argument;
 	stack->depth++;
 }
 
@@ -203,19 +202,20 @@ static __always_inline bool pop(u32 probe, struct vt_call *call)
 int vt_entry(struct pt_regs *ctx)
 {
 	u32 zero = 0, probe = probe_number();
-	u64 first = PT_REGS_PARM1(ctx), second = PT_REGS_PARM2(ctx);
+	u64 first = PT_REGS_PARM1(ctx);
 	struct vt_offsets *o = offsets.lookup(&zero);
 	struct vt_point *point = points.lookup(&probe);
 	struct vt_event *e;
 
 	if (!o || !point || other_bus(point, o, first))
 		return 0;
-	push(probe, first, second);
+	push(probe, first);
 	e = begin(VT_ENTRY, probe);
 	if (!e)
 		return 0;
-	fill(e, o, point->subject[0], first);
-	fill(e, o, point->subject[1], second);
+	fill(e, o, point->subject, first);
+	if (point->driver_second)
+		fill_driver(e, o, PT_REGS_PARM2(ctx));
 	events.ringbuf_submit(e, 0);
 	return 0;
 }
@@ -232,7 +232,7 @@ int vt_return(struct pt_regs *ctx)
 	if (!o || !point)
 		return 0;
 	entered = pop(probe, &call);
-	if (!entered && point->subject[0] == VT_BUS_TYPE)
+	if (!entered && point->subject == VT_BUS_TYPE)
 		return 0;	/* another bus, or one registered before we were there */
 	e = begin(VT_RETURN, probe);
 	if (!e)
@@ -241,10 +241,8 @@ int vt_return(struct pt_regs *ctx)
 	if (entered) {
 		e->duration_ns = e->ns - call.ns;
 		e->has |= VT_HAS_DURATION;
-		if (point->reread) {
-			fill(e, o, point->subject[0], call.argument[0]);
-			fill(e, o, point->subject[1], call.argument[1]);
-		}
+		if (point->reread)
+			fill(e, o, VT_VIRTIO_DEVICE, call.argument);
 	}
 	events.ringbuf_submit(e, 0);
 	return 0;

@@ -57,7 +57,7 @@ class Collector:
         event.function = armed.function
         event.module = armed.module
         event.device = _device(raw)
-        if wire.BUS_TYPE not in armed.point.subjects:
+        if armed.point.subject != wire.BUS_TYPE:
             event.driver = _text(raw.name) or None
         calls = self._open.setdefault((raw.tid, raw.probe), [])
         if raw.kind == wire.KIND_ENTRY:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from virtio_trace.evidence import DriverFacts
+from virtio_trace.evidence import DriverFacts, Evidence
 from virtio_trace.tracer import wire
 
 DRIVER_PROBE = "driver_probe"
@@ -22,17 +22,18 @@ class ProbePoint:
 
     ``name`` is the same on every kernel, ``symbols`` are the function's names, the newest first;
     ``module`` is the module whose function it is where it is not built in (None: always built
-    in). ``subjects`` say what the first two arguments point to (enum vt_subject); ``result``
-    whether the return register means anything; ``reread`` whether the function gives the device
-    what its return is to show (its index). A kernel may be built without an ``optional`` one's
+    in). ``subject`` says what the first argument points to (enum vt_subject), ``driver_second``
+    that the second is a driver; ``result`` whether the return register means anything; ``reread``
+    whether the function gives the device what its return is to show (its index). A kernel may be built without an ``optional`` one's
     code; that it is absent from the kernel's own files is then no loss.
     """
 
     name: str
     symbols: tuple[str, ...]
     module: str | None
-    subjects: tuple[int, int]
+    subject: int
     without: str
+    driver_second: bool = False
     result: bool = True
     reread: bool = False
     optional: bool = False
@@ -43,21 +44,21 @@ TABLE = (
         "bus_register",  # drivers/base/bus.c; virtio_init calls it (drivers/virtio/virtio.c)
         ("bus_register",),
         None,
-        (wire.BUS_TYPE, wire.NOTHING),
+        wire.BUS_TYPE,
         "the registration of the VirtIO bus",
     ),
     ProbePoint(
         "register_virtio_driver",  # a macro around __register_virtio_driver from Linux 6.10 on
         ("__register_virtio_driver", "register_virtio_driver"),
         "virtio",
-        (wire.DRIVER, wire.NOTHING),
+        wire.DRIVER,
         "the registration of drivers",
     ),
     ProbePoint(
         "unregister_virtio_driver",
         ("unregister_virtio_driver",),
         "virtio",
-        (wire.DRIVER, wire.NOTHING),
+        wire.DRIVER,
         "the removal of drivers",
         result=False,
     ),
@@ -65,7 +66,7 @@ TABLE = (
         "virtio_pci_probe",  # drivers/virtio/virtio_pci_common.c
         ("virtio_pci_probe",),
         "virtio_pci",
-        (wire.PCI_DEV, wire.NOTHING),
+        wire.PCI_DEV,
         "the probe of PCI devices",
         optional=True,
     ),
@@ -73,7 +74,7 @@ TABLE = (
         "virtio_pci_modern_probe",  # drivers/virtio/virtio_pci_modern.c
         ("virtio_pci_modern_probe",),
         "virtio_pci",
-        (wire.VIRTIO_DEVICE, wire.NOTHING),  # struct virtio_pci_device begins with one
+        wire.VIRTIO_DEVICE,  # struct virtio_pci_device begins with one
         "which PCI transport a device has",
         optional=True,
     ),
@@ -81,7 +82,7 @@ TABLE = (
         "virtio_pci_legacy_probe",  # drivers/virtio/virtio_pci_legacy.c
         ("virtio_pci_legacy_probe",),
         "virtio_pci",
-        (wire.VIRTIO_DEVICE, wire.NOTHING),
+        wire.VIRTIO_DEVICE,
         "which PCI transport a device has",
         optional=True,
     ),
@@ -89,7 +90,7 @@ TABLE = (
         "virtio_mmio_probe",  # drivers/virtio/virtio_mmio.c
         ("virtio_mmio_probe",),
         "virtio_mmio",
-        (wire.PLATFORM_DEVICE, wire.NOTHING),
+        wire.PLATFORM_DEVICE,
         "the probe of MMIO devices",
         optional=True,
     ),
@@ -97,7 +98,7 @@ TABLE = (
         "register_virtio_device",  # drivers/virtio/virtio.c, as all that follow
         ("register_virtio_device",),
         "virtio",
-        (wire.VIRTIO_DEVICE, wire.NOTHING),
+        wire.VIRTIO_DEVICE,
         "the registration of devices",
         reread=True,
     ),
@@ -105,7 +106,7 @@ TABLE = (
         "unregister_virtio_device",
         ("unregister_virtio_device",),
         "virtio",
-        (wire.VIRTIO_DEVICE, wire.NOTHING),
+        wire.VIRTIO_DEVICE,
         "the removal of devices",
         result=False,
     ),
@@ -113,25 +114,36 @@ TABLE = (
         "virtio_dev_match",
         ("virtio_dev_match",),
         "virtio",
-        (wire.DEVICE, wire.DRIVER),
+        wire.DEVICE,
         "the scan of the bus for pairs",
+        driver_second=True,
     ),
     ProbePoint(
         "virtio_dev_probe",
         ("virtio_dev_probe",),
         "virtio",
-        (wire.DEVICE, wire.NOTHING),
+        wire.DEVICE,
         "the bus's call of a driver's probe",
     ),
     ProbePoint(
         "virtio_dev_remove",  # int until Linux 5.14, void since
         ("virtio_dev_remove",),
         "virtio",
-        (wire.DEVICE, wire.NOTHING),
+        wire.DEVICE,
         "the unbinding of drivers",
         result=False,
     ),
 )
+
+
+def points(evidence: Evidence) -> list[ProbePoint]:
+    """The table, and the probe function of every driver in the kernel's files.
+
+    Each function once: virtio_console's two drivers share virtcons_probe, and two events on one
+    function would show every call of it twice.
+    """
+    found = {(facts.module, facts.functions.get("probe")): facts for facts in evidence.drivers}
+    return [*TABLE, *filter(None, map(driver_point, found.values()))]
 
 
 def driver_point(facts: DriverFacts) -> ProbePoint | None:
@@ -143,6 +155,6 @@ def driver_point(facts: DriverFacts) -> ProbePoint | None:
         DRIVER_PROBE,
         (function,),
         facts.module,
-        (wire.VIRTIO_DEVICE, wire.NOTHING),
+        wire.VIRTIO_DEVICE,
         f"the probe function of {facts.name}",
     )

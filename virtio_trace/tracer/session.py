@@ -124,6 +124,7 @@ class Session:
             "kernel": {"release": self._kernel.release, "machine": self._kernel.machine},
             "clock": "CLOCK_MONOTONIC",
             "started_ns": time.monotonic_ns(),
+            "arming_seconds": {name: round(s, 3) for name, s in self.clock.seconds.items()},
             "probes": [state.to_json() for state in self.states(final=False)],
             "snapshot": bus,
             "evidence": knowledge.evidence.to_json(),
@@ -171,7 +172,7 @@ class Session:
             btf = Btf.running()
             evidence = read_evidence(tree, btf, symbols)
             offsets = read_offsets(btf, symbols, self._mounts.tracefs)
-        points = [*probes.TABLE, *filter(None, map(probes.driver_point, evidence.drivers))]
+        points = probes.points(evidence)
         with self.clock.phase("kallsyms"):
             names = {symbol for point in points for symbol in point.symbols}
             found = self._kernel.functions(names)
@@ -186,7 +187,7 @@ class Session:
             if settled.target is None:
                 continue
             point = settled.point
-            program.set_point(number, WirePoint(point.subjects, int(point.reread)))
+            program.set_point(number, WirePoint(point.subject, point.driver_second, point.reread))
             name = _event_name(number, settled)
             try:
                 with self.clock.phase("tracefs"):

@@ -51,7 +51,11 @@ class WireEvent(ct.Structure):
 class WirePoint(ct.Structure):
     """struct vt_point."""
 
-    _fields_ = (("subject", ct.c_uint32 * 2), ("reread", ct.c_uint32))
+    _fields_ = (
+        ("subject", ct.c_uint32),
+        ("driver_second", ct.c_uint32),
+        ("reread", ct.c_uint32),
+    )
 
 
 class WireOffsets(ct.Structure):
