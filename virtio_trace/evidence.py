@@ -39,7 +39,8 @@ class DriverFacts:
     @property
     def matches(self) -> tuple[str, ...]:
         """The id_table as module aliases (scripts/mod/file2alias.c, do_virtio_entry)."""
-        return tuple(f"virtio:d{_hex_or_star(dev)}v{_hex_or_star(ven)}*" for dev, ven in self.ids)
+        whole = (f"virtio:d{_hex_or_star(dev)}v{_hex_or_star(ven)}" for dev, ven in self.ids)
+        return tuple(alias.rstrip("*") + "*" for alias in whole)  # add_wildcard: never two
 
     def accepts(self, device: int, vendor: int) -> bool:
         """Whether the id_table matches (drivers/virtio/virtio.c, virtio_id_match)."""

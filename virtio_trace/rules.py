@@ -81,7 +81,7 @@ def device(sheet: Sheet, subject: Device) -> None:
         for binding in subject.bindings:
             _binding(sheet, binding)
         if not subject.bindings:
-            _no_binding(sheet, subject)
+            unbound(sheet, subject)
 
 
 def _transport(sheet: Sheet, subject: Device) -> bool:
@@ -202,7 +202,7 @@ def _probed(sheet: Sheet, binding: Binding, expected: str | None) -> None:
         _returned(sheet, step, address, probe)
 
 
-def _no_binding(sheet: Sheet, subject: Device) -> None:
+def unbound(sheet: Sheet, subject: Device) -> None:
     """An unbound device: an error where a driver in this kernel's files matches it."""
     step, address = "pair-matched", subject.address
     if subject.snapshot is not None and subject.snapshot.get("driver"):

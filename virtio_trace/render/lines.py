@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Events as lines of text, as they come: indented by nesting, a call without inner ones on one.
+
+The order of the lines is the order of the events, whatever thread they are of; a call that another
+event comes between is opened with ``{`` and closed with ``}``, as perf trace and ftrace do.
+"""
+
+from __future__ import annotations
+
+from virtio_trace import events as ev
+from virtio_trace import virtio
+from virtio_trace.events import Event
+from virtio_trace.graph import Call, Nester
+from virtio_trace.render.escape import escape
+from virtio_trace.render.words import Paint, duration, plain, result, seconds
+
+_INDENT = 2
+_TASK_WIDTH = 16
+_TASK_WIDEST = 24
+
+Piece = tuple[str, str]
+"""A text and its style; "" has none."""
+
+
+class Lines:
+    """Feed it every event in order. ``width`` is a terminal's: lines then leave out what the
+    others say before they get longer than it; ``numbered`` puts sequence numbers in front."""
+
+    def __init__(
+        self,
+        start_ns: int,
+        width: int | None = None,
+        numbered: bool = False,
+        paint: Paint = plain,
+    ) -> None:
+        self._start_ns = start_ns
+        self._width = width
+        self._numbered = numbered
+        self._paint = paint
+        self._nester = Nester()
+        self._held: Call | None = None
+        self._last: Call | None = None
+        self._task_width = _TASK_WIDTH
+
+    def add(self, event: Event) -> list[str]:
+        """The lines that EVENT completes: none where it may yet become half of one."""
+        call = self._nester.add(event)
+        if call is None:
+            return [*self.flush(), self._module(event)]
+        if call is self._held:
+            self._held = None
+            self._last = call.parent
+            return [self._line(call.event, call.depth, _opening(call), _ending(call))]
+        lines = self.flush()
+        if event.kind == ev.ENTRY:
+            self._held = self._last = call
+        else:
+            lines.append(self._closing(event, call))
+            self._last = call.parent
+        return lines
+
+    def flush(self) -> list[str]:
+        """The line that was held back for its call's end, if there is one."""
+        held, self._held = self._held, None
+        if held is None:
+            return []
+        return [self._line(held.event, held.depth, _opening(held), [(" {", "faint")])]
+
+    def _module(self, event: Event) -> str:
+        name = escape(event.module)
+        return self._line(event, 0, [("load module ", "faint"), (name, "name")], [])
+
+    def _closing(self, event: Event, call: Call) -> str:
+        if call.entry is None:
+            return self._line(event, call.depth, _opening(call), _ending(call))
+        # Where another call's lines came between, the brace alone would not say whose it is.
+        name = "" if self._last is call else f" {escape(event.function)}"
+        return self._line(event, call.depth, [("}", "faint"), (name, "name")], _ending(call))
+
+    def _line(self, event: Event, depth: int, pieces: list[Piece], end: list[Piece]) -> str:
+        task = f"{escape(event.comm)}/{event.tid}"
+        self._task_width = min(max(self._task_width, len(task)), _TASK_WIDEST)
+        number = f"{event.seq:6d} " if self._numbered else ""
+        head = f"{number}{seconds(event.ns - self._start_ns):>11} "
+        task = f"{task:<{self._task_width}} "
+        indent = " " * (_INDENT * depth)
+        room = None if self._width is None else self._width - len(head) - len(task) - len(indent)
+        body = _fit(pieces, end, room)
+        paint = self._paint
+        shown = "".join(paint(text, style) if style else text for text, style in body)
+        return f"{paint(head, 'faint')}{paint(task, 'faint')}{indent}{shown}".rstrip()
+
+
+def _fit(pieces: list[Piece], end: list[Piece], room: int | None) -> list[Piece]:
+    """PIECES and END; what can be spared is dropped, the last first, while they are too long."""
+    whole = [*pieces, *end]
+    if room is None:
+        return whole
+    spare = [piece for piece in pieces if piece[1] == "faint" and piece[0] not in ("}", " {")]
+    while spare and sum(len(text) for text, _ in whole) > room:
+        whole.remove(spare.pop())
+    return whole
+
+
+def _opening(call: Call) -> list[Piece]:
+    """``virtnet_probe [virtio_net] 0000:00:02.0 virtio0 net virtio_net``, what is known of it."""
+    event = call.event
+    pieces = [(escape(event.function or event.probe), "name")]
+    if event.module is not None:
+        pieces.append((f" [{escape(event.module)}]", "faint"))
+    # the return of register_virtio_device knows the index that it gave
+    device = call.ret.device if call.ret and call.ret.device else event.device
+    if device is not None:
+        pieces.append((f" {escape(device.address)}", ""))
+        if device.index is not None:
+            pieces.append((f" virtio{device.index}", "faint"))
+        if device.id is not None:
+            pieces.append((f" {virtio.device_type(device.id)}", "faint"))
+    if event.driver is not None:
+        spared = event.probe == "driver_probe" and event.driver == event.module
+        pieces.append((f" {escape(event.driver)}", "faint" if spared else ""))
+    return pieces
+
+
+def _ending(call: Call) -> list[Piece]:
+    ret = call.ret
+    assert ret is not None
+    pieces: list[Piece] = []
+    if ret.result is not None:
+        pieces.append((f" = {_outcome(ret)}", _style(ret)))
+    if ret.duration_ns is not None:
+        pieces.append((f" <{duration(ret.duration_ns)}>", "faint"))
+    if call.entry is None:
+        pieces.append((" (its entry was not seen)", "unsure"))
+    return pieces
+
+
+def _outcome(ret: Event) -> str:
+    if ret.probe == "virtio_dev_match" and ret.result == 1:
+        return "1 (match)"
+    return result(ret.result)
+
+
+def _style(ret: Event) -> str:
+    assert ret.result is not None
+    if ret.result < 0:
+        return "bad"
+    if ret.probe == "virtio_dev_match":
+        return "good" if ret.result else "faint"
+    return "good" if ret.result == 0 else "unsure"

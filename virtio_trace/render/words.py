@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Numbers in words, the same in every format, and how a style gets onto a piece of text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from virtio_trace import virtio
+
+Paint = Callable[[str, str], str]
+"""Puts a style (one of STYLES) on a text that stays as long as it is to the eye."""
+
+STYLES = ("good", "bad", "unsure", "name", "faint", "heading")
+
+NS_PER_S = 1_000_000_000
+
+
+def plain(text: str, _style: str) -> str:
+    """No style: for files, pipes and NO_COLOR."""
+    return text
+
+
+def seconds(ns: int) -> str:
+    """Nanoseconds as seconds with microseconds, by integers: a float loses digits."""
+    sign = "-" if ns < 0 else ""
+    micros = abs(ns) // 1000
+    return f"{sign}{micros // 1_000_000}.{micros % 1_000_000:06d}"
+
+
+def duration(ns: int | None) -> str:
+    """``1.234 ms``; ``?`` where it is unknown."""
+    if ns is None:
+        return "?"
+    if ns >= 10 * NS_PER_S:
+        return f"{ns / NS_PER_S:.3f} s"
+    return f"{ns / 1_000_000:.3f} ms"
+
+
+def result(value: int | None) -> str:
+    """``0``, ``-22 EINVAL``; ``?`` where it is unknown."""
+    if value is None:
+        return "?"
+    name = virtio.errno_name(value)
+    return f"{value} {name}" if name else str(value)
+
+
+def count(number: int, thing: str) -> str:
+    """``1 event``, ``2 events``."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"

@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What a recording shows, as plain data: drivers, devices and bindings (``report --format json``).
+
+Times are nanoseconds since boot (CLOCK_MONOTONIC); what is unknown is None.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from virtio_trace import rules, virtio
+from virtio_trace.findings import Sheet
+from virtio_trace.graph import Binding, Call, Device, Driver, Graph, transport
+from virtio_trace.recording import Recording
+from virtio_trace.virtio import EPROBE_DEFER
+
+SCHEMA = "virtio-trace/report/1"
+
+BOUND = "bound"
+FAILED = "failed"
+UNBOUND = "unbound"
+REMOVED = "removed"
+
+
+def summarize(graph: Graph) -> dict[str, Any]:
+    """GRAPH as the JSON of ``report``; docs/commands.md has its members."""
+    recording = graph.recording
+    header = recording.header
+    latest = {device.address: device for device in graph.devices}
+    return {
+        "schema": SCHEMA,
+        "kernel": {"release": header.release, "machine": header.machine},
+        "recording": _recording(recording),
+        "drivers": [_driver(graph, driver) for driver in graph.drivers.values()],
+        "devices": [
+            _device(graph, device, latest[device.address] is not device) for device in graph.devices
+        ],
+        "bindings": [_binding(binding) for binding in graph.bindings],
+    }
+
+
+def _recording(recording: Recording) -> dict[str, Any]:
+    trailer = recording.trailer
+    return {
+        "events": len(recording.events),
+        "lost": recording.lost,
+        "complete": recording.complete,
+        "started_ns": recording.header.started_ns,
+        "ended": trailer.ended if trailer else None,
+        "unseen": [
+            {
+                "probe": probe.probe,
+                "function": probe.function,
+                "module": probe.module,
+                "reason": probe.reason,
+                "without": probe.without,
+                "missed": probe.missed,
+            }
+            for probe in recording.unseen
+        ],
+    }
+
+
+def _driver(graph: Graph, driver: Driver) -> dict[str, Any]:
+    facts, call = driver.facts, driver.register
+    module = facts.module if facts else driver.snapshot_module
+    builtin = graph.recording.header.evidence.builtin
+    result = call.result if call else None
+    return {
+        "name": driver.name,
+        "module": module,
+        # a module without a file that is not in modules.builtin either: nothing is known of it
+        "builtin": True if module in builtin else False if facts else None,
+        "snapshot": driver.in_snapshot,
+        "registered_ns": call.started_ns if call else None,
+        "unregistered_ns": driver.unregister.started_ns if driver.unregister else None,
+        "result": result,
+        "errno": virtio.errno_name(result),
+        "init": facts.init if facts else None,
+        "probe": facts.functions.get("probe") if facts else None,
+        "matches": list(facts.matches) if facts else [],
+        "aliases": list(facts.aliases) if facts else [],
+    }
+
+
+def _device(graph: Graph, device: Device, replaced: bool) -> dict[str, Any]:
+    state, reason = _state(graph, device, replaced)
+    vendor = device.vendor
+    return {
+        "name": device.name,
+        "address": device.address,
+        "generation": device.generation,
+        "bus": device.bus,
+        "transport": transport(device),
+        "id": device.id,
+        "type": virtio.device_type(device.id),
+        "vendor": None if vendor is None else f"0x{vendor:04x}",
+        "state": state,
+        "driver": device.bound_to if state == BOUND else None,
+        "reason": reason,
+        "snapshot": device.snapshot is not None,
+        "registered_ns": device.register.started_ns if device.register else None,
+        "removed_ns": device.unregister.started_ns if device.unregister else None,
+    }
+
+
+def _state(graph: Graph, device: Device, replaced: bool) -> tuple[str, str | None]:
+    if device.unregister is not None:
+        return REMOVED, None
+    if replaced:
+        return REMOVED, "another device came at its address"
+    if device.bound_to is not None:
+        return BOUND, None
+    for call in (device.register, device.transport):
+        if call is not None and call.result not in (0, None):
+            return FAILED, rules.failure(call)
+    last = device.bindings[-1] if device.bindings else None
+    if last is None:
+        return UNBOUND, _why_unbound(graph, device)
+    if last.unbound is not None:
+        return UNBOUND, f"unbound from {last.driver}"
+    if last.call.result is None:
+        return UNBOUND, f"what {last.call.event.symbol} returned was not seen"
+    return FAILED, _failure(last)[1]
+
+
+def _why_unbound(graph: Graph, device: Device) -> str | None:
+    """In the words of the check, which has to know the same."""
+    sheet = Sheet(graph)
+    rules.unbound(sheet, device)
+    return "; ".join(finding.message for finding in sheet.result.findings) or None
+
+
+def _failure(binding: Binding) -> tuple[str | None, str | None]:
+    """The step of the procedure at which it ended, and why; nothing for one that did not fail."""
+    call, probe = binding.call, binding.probe
+    if call.result in (0, None):
+        return None, None
+    if probe is not None and probe.result not in (0, None):
+        step, reason = "driver-probed", rules.failure(probe)
+    else:
+        step, reason = "bus-probed", rules.failure(call)
+        if probe is None and binding.driver is not None:
+            reason += f" before {binding.driver}'s own probe function was called"
+    if call.result == -EPROBE_DEFER:
+        reason += "; the kernel tries again later"
+    return step, reason
+
+
+def _binding(binding: Binding) -> dict[str, Any]:
+    call = binding.call
+    function, symbol = _function(binding.probe)
+    step, reason = _failure(binding)
+    return {
+        "device": binding.device.address,
+        "generation": binding.device.generation,
+        "name": binding.device.name,
+        "driver": binding.driver,
+        "function": function,
+        "symbol": symbol,
+        "result": call.result,
+        "errno": virtio.errno_name(call.result),
+        "step": step,
+        "reason": reason,
+        "started_ns": call.started_ns,
+        "duration_ns": call.duration_ns,
+        "unbound_ns": binding.unbound.started_ns if binding.unbound else None,
+        "features": None,
+        "status": None,
+        "queues": None,
+        "phases": None,
+    }
+
+
+def _function(probe: Call | None) -> tuple[str | None, str | None]:
+    """The driver's probe function as its probe point saw it, never what the .ko says."""
+    if probe is None or probe.event.function is None:
+        return None, None
+    return probe.event.function, probe.event.symbol
