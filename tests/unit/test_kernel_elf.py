@@ -100,6 +100,15 @@ def test_layout_by_order_is_what_the_data_says(blk: bytes) -> None:
     assert {1, 2, 9, 12} <= set(legacy)
 
 
+def test_a_driver_is_known_by_its_data_too(blk: bytes) -> None:
+    """Registered in a way that is not known: through a pointer, by another function."""
+    module = Module(blk.replace(b"register_virtio_driver", b"register_virtio_dXXXXX"), "x.ko")
+    assert not module.calls(drivers.REGISTER_DRIVER)
+    (facts,) = drivers.virtio_drivers(module, _LAYOUT, "x.ko")
+    (same,) = drivers.virtio_drivers(Module(blk, "x.ko"), _LAYOUT, "x.ko")
+    assert facts == same
+
+
 @pytest.mark.parametrize(
     ("at", "new", "says"),
     [

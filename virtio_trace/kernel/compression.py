@@ -112,11 +112,9 @@ def _program(kind: str, data: bytes, where: str, limit: int) -> bytes:
             raise CannotTraceError(
                 f"{where}: needs the program {kind}", f"apt install {kind}"
             ) from error
-        with process:
+        with process:  # its pipe closed, a program that has more to say ends
             assert process.stdout is not None
             out = process.stdout.read(limit + 1)
-            if len(out) > limit:
-                process.kill()
         errors.seek(0)
         said = errors.read(300).decode("utf-8", "replace").strip().replace("\n", " ")
     if len(out) > limit:

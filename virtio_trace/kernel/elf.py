@@ -148,7 +148,7 @@ class Module:
         return self.data[section.offset : section.offset + section.size]
 
     def _whole(self, raw: bytes, entry: struct.Struct) -> bytes:
-        """The whole entries of a table; the kernel too ignores a part of one at the end."""
+        """The whole entries of a table, without a part of one at its end."""
         if len(raw) // entry.size > MAX_ENTRIES:
             raise BadInputError(f"{self.where}: a table of over {MAX_ENTRIES} entries", _HINT)
         return raw[: len(raw) - len(raw) % entry.size]
