@@ -20,6 +20,7 @@ from virtio_trace.findings import (
     Sheet,
 )
 from virtio_trace.graph import Graph
+from virtio_trace.recording import Recording
 
 
 def check(graph: Graph) -> Result:
@@ -27,7 +28,7 @@ def check(graph: Graph) -> Result:
     sheet = Sheet(graph)
     _recording(sheet)
     rules.bus(sheet)
-    for driver in graph.drivers.values():
+    for driver in graph.registrations:
         rules.driver(sheet, driver)
     for device in graph.devices:
         rules.device(sheet, device)
@@ -47,12 +48,20 @@ def _verdict(result: Result) -> str:
 
 def _recording(sheet: Sheet) -> None:
     """What the recording lacks; each of these keeps the verdict from CONFORMS."""
-    recording = sheet.graph.recording
+    said = lacks(sheet.graph.recording)
+    if not sheet.graph.devices and not sheet.graph.drivers:
+        said.append("no device and no driver was seen")
+    for message in said:
+        sheet.finding(WARNING, RECORDING, RECORDING, message)
+
+
+def lacks(recording: Recording) -> list[str]:
+    """What RECORDING does not have of what happened, a sentence each."""
     said = []
     if recording.trailer is None:
         said.append("the recording was cut short: it has no trailer")
     if recording.lost:
-        said.append(f"{recording.lost} events were lost")
+        said.append(f"{recording.lost} event{_s(recording.lost)} lost")
     elif recording.trailer is not None and recording.trailer.events != len(recording.events):
         said.append(
             f"the trailer counts {recording.trailer.events} events, "
@@ -61,12 +70,13 @@ def _recording(sheet: Sheet) -> None:
     for probe in recording.unseen:
         where = f"{probe.function} [{probe.module}]" if probe.module else probe.function
         if probe.missed:
-            said.append(f"{where}: {probe.missed} hits were missed by the kernel")
+            said.append(f"{where}: {probe.missed} hit{_s(probe.missed)} missed by the kernel")
         else:
             said.append(f"{where} was not armed ({probe.reason}): {probe.without} is not seen")
     for file, reason in recording.header.evidence.unread.items():
         said.append(f"{file} could not be read: {reason}")
-    if not sheet.graph.devices and not sheet.graph.drivers:
-        said.append("no device and no driver was seen")
-    for message in said:
-        sheet.finding(WARNING, RECORDING, RECORDING, message)
+    return said
+
+
+def _s(count: int) -> str:
+    return " was" if count == 1 else "s were"

@@ -77,7 +77,8 @@ class Call:
 
 @dataclass(slots=True, eq=False)
 class Driver:
-    """A driver on the VirtIO bus. ``in_snapshot``: it was there before the recording began."""
+    """One registration of a driver with the VirtIO bus. ``in_snapshot``: it was there before the
+    recording began. ``early``: the first use of the driver, where that came before ``register``."""
 
     name: str
     facts: DriverFacts | None
@@ -86,6 +87,7 @@ class Driver:
     loaded: Event | None = None
     register: Call | None = None
     unregister: Call | None = None
+    early: Call | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -156,11 +158,13 @@ class Device:
 
 @dataclass(slots=True)
 class Graph:
-    """All of a recording's. ``calls`` are in order of entry."""
+    """All of a recording's. ``calls`` are in order of entry, ``modules`` has the last load of each;
+    ``registrations`` has every registration of a driver, ``drivers`` the last one by name."""
 
     recording: Recording
     bus_register: Call | None = None
     modules: dict[str, Event] = field(default_factory=dict)
+    registrations: list[Driver] = field(default_factory=list)
     drivers: dict[str, Driver] = field(default_factory=dict)
     devices: list[Device] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
@@ -250,6 +254,7 @@ class _Builder:
         self.evidence = graph.recording.header.evidence
         self.now: dict[str, Device] = {}
         self.generations: dict[str, int] = {}
+        self.early: dict[str, Call] = {}
         self.last_match: dict[tuple[str, str | None], Call] = {}
         snapshot = graph.recording.header.snapshot
         for raw in snapshot["drivers"]:
@@ -343,12 +348,14 @@ class _Builder:
             device.unregister = call
 
     def _match(self, call: Call) -> None:
+        self._used(call)
         device = self._at(call)
         if device is not None:
             device.matches.append(call)
             self.last_match[device.address, call.event.driver] = call
 
     def _bind(self, call: Call) -> None:
+        self._used(call)
         device = self._at(call)
         if device is not None:
             driver = call.event.driver
@@ -377,7 +384,16 @@ class _Builder:
     def _driver(self, name: str) -> Driver:
         driver = Driver(name, self.evidence.driver(name))
         self.graph.drivers[name] = driver
+        self.graph.registrations.append(driver)
         return driver
+
+    def _used(self, call: Call) -> None:
+        """Remember the use of a driver that is not there."""
+        name = call.event.driver
+        if name is not None:
+            driver = self.graph.drivers.get(name)
+            if driver is None or driver.unregister is not None:
+                self.early.setdefault(name, call)
 
     def _register_driver(self, call: Call) -> None:
         name = call.event.driver
@@ -385,6 +401,7 @@ class _Builder:
             return
         driver = self._driver(name)
         driver.register = call
+        driver.early = self.early.pop(name, None)
         if driver.facts is not None:
             driver.loaded = self.graph.modules.get(driver.facts.module)
 

@@ -28,7 +28,12 @@ def bus(sheet: Sheet) -> None:
     header = graph.recording.header
     step = "bus-registered"
     if call is not None:
-        _returned(sheet, step, BUS, call)
+        early = _first_registration(sheet)
+        if early is not None and early.event.seq < call.event.seq:
+            message = f"{early.event.symbol} ran before the VirtIO bus was registered"
+            sheet.bad(step, BUS, message, early, call)
+        else:
+            _returned(sheet, step, BUS, call)
     elif BUS in header.evidence.builtin:
         sheet.good(step, BUS)
         sheet.finding(NOTE, step, BUS, "the VirtIO bus is built into this kernel")
@@ -36,6 +41,12 @@ def bus(sheet: Sheet) -> None:
         sheet.unknown(step, BUS, "the VirtIO bus was there before the recording began")
     elif graph.drivers or graph.devices:
         sheet.missing(step, BUS, "nothing registered the VirtIO bus")
+
+
+def _first_registration(sheet: Sheet) -> Call | None:
+    graph = sheet.graph
+    calls = [d.register for d in graph.registrations] + [d.register for d in graph.devices]
+    return min(filter(None, calls), key=lambda call: call.event.seq, default=None)
 
 
 def driver(sheet: Sheet, subject: Driver) -> None:
@@ -48,10 +59,9 @@ def driver(sheet: Sheet, subject: Driver) -> None:
         return
     _loaded(sheet, subject)
     step = "driver-registered"
-    bus_register = sheet.graph.bus_register
-    if bus_register is not None and subject.register.event.seq < bus_register.event.seq:
-        message = "the driver registered before the bus was there"
-        sheet.bad(step, subject.name, message, subject.register, bus_register)
+    if subject.early is not None:
+        message = "the bus used the driver before it registered"
+        sheet.bad(step, subject.name, message, subject.early, subject.register)
     else:
         _returned(sheet, step, subject.name, subject.register)
 
@@ -66,11 +76,8 @@ def _loaded(sheet: Sheet, subject: Driver) -> None:
     elif facts.module in sheet.graph.recording.header.evidence.builtin:
         sheet.good(step, subject.name)
     elif subject.loaded is None:
-        message = f"the driver registered, but its module {facts.module} was not seen loading"
+        message = f"the driver registered, but its module {facts.module} was not loaded before"
         sheet.missing(step, subject.name, message, register)
-    elif subject.loaded.seq > register.event.seq:
-        message = f"the driver registered before its module {facts.module} was loaded"
-        sheet.bad(step, subject.name, message, subject.loaded.seq, register)
     else:
         sheet.good(step, subject.name)
 
