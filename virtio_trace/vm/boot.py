@@ -26,21 +26,28 @@ End = Literal["done", "timeout", "died"]
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """One boot. ``modules`` is a …/lib/modules/RELEASE folder; ``timeout`` is in seconds.
+class Settings:
+    """How to boot, whatever the kernel is. ``timeout`` is in seconds from QEMU's start.
 
     ``run`` is shell text for the guest; ``options`` are QEMU's, in place of the default devices;
     ``console`` is the file in which the console is kept.
     """
 
-    vmlinuz: Path
-    modules: Path
     append: str = ""
     timeout: float = 300.0
     accel: str = "auto"
     run: str | None = None
     options: tuple[str, ...] = ()
     console: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One boot. ``modules`` is a …/lib/modules/RELEASE folder."""
+
+    vmlinuz: Path
+    modules: Path
+    settings: Settings = Settings()
 
 
 @dataclass(slots=True)
@@ -64,36 +71,37 @@ class Outcome:
     spoke: bool = False
 
 
-def check(plan: Plan) -> Plan:
-    """The plan with its paths resolved, after every check that needs nothing built or started.
+def check_settings(settings: Settings) -> None:
+    """Every check that needs no kernel, and nothing built or started.
 
-    Raises UsageError, BadInputError (a file that is not what it should be) or CannotTraceError
-    (something is not installed, or this is another machine than x86-64).
+    Raises UsageError, or CannotTraceError (not installed, or another machine than x86-64).
     """
     if os.uname().machine != qemu.MACHINE:
         raise CannotTraceError(
             f"boot does not know machine {os.uname().machine}", f"it runs on {qemu.MACHINE}"
         )
-    if not 0 < plan.timeout < float("inf"):
-        raise UsageError(f"--timeout must be more than 0 seconds, not {plan.timeout:g}")
-    if plan.run is not None and "\0" in plan.run:
+    if not 0 < settings.timeout < float("inf"):
+        raise UsageError(f"--timeout must be more than 0 seconds, not {settings.timeout:g}")
+    if settings.run is not None and "\0" in settings.run:
         raise UsageError("--run holds a zero byte")
-    qemu.check_options(plan.options)
-    qemu.cmdline(plan.append)
+    qemu.check_options(settings.options)
+    qemu.cmdline(settings.append)
+    if (path := settings.console) is not None:
+        there = path.is_file() or path.is_char_device() if path.exists() else path.parent.is_dir()
+        if not there or not os.access(path if path.exists() else path.parent, os.W_OK):
+            raise UsageError(f"--keep-console {path}: cannot be written", "name another file")
     need([qemu.PROGRAM, "setpriv", "depmod", "mmdebstrap", "apt-get"])
-    accel.candidates(plan.accel)
+    accel.candidates(settings.accel)
+
+
+def check(plan: Plan) -> Plan:
+    """The plan with its paths resolved, its settings and its kernel's files checked.
+
+    Raises what :func:`check_settings` raises, and BadInputError (a file is not what it should be).
+    """
+    check_settings(plan.settings)
     qemu.check_kernel(plan.vmlinuz)
-    modules = payload.check_modules(plan.modules)
-    return Plan(
-        plan.vmlinuz.resolve(),
-        modules,
-        plan.append,
-        plan.timeout,
-        plan.accel,
-        plan.run,
-        plan.options,
-        plan.console,
-    )
+    return Plan(plan.vmlinuz.resolve(), payload.check_modules(plan.modules), plan.settings)
 
 
 def boot(
@@ -114,16 +122,16 @@ def boot(
     plan = check(plan)
     root = appliance.appliance(progress)
     with contextlib.ExitStack() as stack:
-        keep = stack.enter_context(_console(plan.console))
+        keep = stack.enter_context(_console(plan.settings.console))
         initrd = stack.enter_context(_initrd(root, plan))
-        tries = accel.candidates(plan.accel)
+        tries = accel.candidates(plan.settings.accel)
         for name in tries:
-            machine = qemu.Machine(plan.vmlinuz, plan.append, name, plan.options)
+            machine = qemu.Machine(plan.vmlinuz, plan.settings.append, name, plan.settings.options)
             silence = accel.SILENCE if len(tries) > 1 and name == "kvm" else None
             outcome = _attempt(
                 machine,
                 initrd.fileno(),
-                plan.timeout,
+                plan.settings.timeout,
                 on_line=on_line,
                 keep=keep,
                 silence=silence,
@@ -261,7 +269,7 @@ def _initrd(root: Path, plan: Plan) -> Iterator[BinaryIO]:
                 while left > 0:
                     left -= os.sendfile(whole.fileno(), part.fileno(), None, left)
             whole.seek(0, os.SEEK_END)
-            payload.write(whole, plan.modules, plan.run)
+            payload.write(whole, plan.modules, plan.settings.run)
             whole.flush()
             yield whole
     except OSError as error:
@@ -273,6 +281,6 @@ def _refused(outcome: Outcome, plan: Plan) -> Exception:
     reason = said(outcome.stderr)
     if "kernel" in reason or "initrd" in reason:
         return BadInputError(f"QEMU does not start {plan.vmlinuz}: {reason}", "is it a vmlinuz?")
-    if plan.options:
+    if plan.settings.options:
         return UsageError(f"QEMU refused its options: {reason}", "see the options after --")
     return CannotTraceError(f"QEMU does not start: {reason}", "-v shows its command line")
