@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""virtio-trace check: what was seen against the expected procedure."""
+
+from __future__ import annotations
+
+import click
+
+from virtio_trace import check, graph
+from virtio_trace.cli import common
+from virtio_trace.findings import CONFORMS, DEVIATES, INCOMPLETE
+from virtio_trace.render import json
+from virtio_trace.render.text import text
+
+_STATUS = {CONFORMS: 0, DEVIATES: 1, INCOMPLETE: 4}
+
+
+@click.command()
+@common.file_argument
+@click.option(
+    "--profile",
+    type=click.Choice(["linux"]),
+    default="linux",
+    show_default=True,
+    help="Which procedure is expected.",
+)
+@common.output_options("text", "json")
+def command(file: str, profile: str, style: str, verbose: bool) -> int:
+    """Check the recording FILE against the procedure by which Linux binds VirtIO devices.
+
+    FILE is virtio-trace.vtr where none is named; - is standard input. Exits with 0 where it
+    conforms, 1 where it deviates, and 4 where the recording cannot prove either. -v names each
+    step's source.
+    """
+    del profile  # there is one yet
+    result = check.check(graph.build(common.load(file, verbose, warn_lacks=False)))
+    with common.result_output() as out:
+        if style == "json":
+            json.check(result, out)
+        else:
+            text(result, out, common.width_of(out), common.paint_for(out), verbose)
+    return _STATUS[result.verdict]

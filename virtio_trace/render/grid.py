@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Columns that fit a width: cells that are too long are wrapped where a kernel's names break.
+
+The only importer of tabulate.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from tabulate import tabulate
+
+from virtio_trace.render.escape import escape
+from virtio_trace.render.words import Paint
+
+WIDTH = 100
+"""What is laid out for where no terminal says how wide it is."""
+
+Cell = str | tuple[str, str]
+"""A text, or a text and its style."""
+
+_GAP = 2
+_NARROWEST = 6
+_PARTS = re.compile(r"[^ _,\-/.:]*[ _,\-/.:]|[^ _,\-/.:]+")
+
+
+def grid(heading: Sequence[str], rows: Sequence[Sequence[Cell]], width: int, paint: Paint) -> str:
+    """HEADING and ROWS as text of at most WIDTH columns, names made safe."""
+    cells = [[_cell(cell) for cell in row] for row in rows]
+    table = [[(text, "faint") for text in heading], *cells]
+    widths = _fit(
+        [max(len(text) for text, _ in column) for column in zip(*table, strict=True)], width
+    )
+    shown = [
+        [_wrapped(cell, room, paint) for cell, room in zip(row, widths, strict=True)]
+        for row in table
+    ]
+    text = tabulate(shown, tablefmt="plain", disable_numparse=True)
+    return "\n".join(line.rstrip() for line in text.splitlines())
+
+
+def wrap(text: str, width: int) -> list[str]:
+    """TEXT in lines of at most WIDTH, broken behind a space or a name's punctuation if need be."""
+    if len(text) <= width:
+        return [text]
+    lines, line = [], ""
+    for part in _PARTS.findall(text):
+        if line and len(line) + len(part.rstrip()) > width:
+            lines.append(line.rstrip())
+            line = ""
+        line += part
+        while len(line.rstrip()) > width:
+            lines.append(line[:width])
+            line = line[width:]
+    return [*lines, line.rstrip()]
+
+
+def _cell(cell: Cell) -> tuple[str, str]:
+    text, style = cell if isinstance(cell, tuple) else (cell, "")
+    return escape(text), style
+
+
+def _wrapped(cell: tuple[str, str], room: int, paint: Paint) -> str:
+    text, style = cell
+    lines = wrap(text, room)
+    return "\n".join(paint(line, style) if style and line else line for line in lines)
+
+
+def _fit(widths: list[int], width: int) -> list[int]:
+    """Narrow the widest columns until all fit, or none can be narrower."""
+    room = width - _GAP * (len(widths) - 1)
+    while sum(widths) > room:
+        widest = max(range(len(widths)), key=widths.__getitem__)
+        if widths[widest] <= _NARROWEST:
+            break
+        widths[widest] -= 1
+    return widths

@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The binding graph as SVG, drawn by graphviz; the one place that runs it."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+from typing import Any, TextIO
+
+from virtio_trace.errors import CannotTraceError
+from virtio_trace.render.dot import dot
+
+_HINT = "apt install graphviz, or take --format dot"
+_TIMEOUT_S = 120
+
+
+def svg(report: dict[str, Any], out: TextIO) -> None:
+    """Write REPORT (report.summarize) as SVG. Raises CannotTraceError without graphviz."""
+    source = io.StringIO()
+    dot(report, source)
+    try:
+        done = subprocess.run(
+            ["dot", "-Tsvg"],
+            input=source.getvalue().encode("utf-8", "backslashreplace"),
+            capture_output=True,
+            check=True,
+            timeout=_TIMEOUT_S,
+        )
+    except FileNotFoundError as error:
+        raise CannotTraceError("graphviz is not installed: there is no dot", _HINT) from error
+    except (OSError, subprocess.SubprocessError) as error:
+        raise CannotTraceError(f"graphviz failed: {error}", _HINT) from error
+    out.write(done.stdout.decode("utf-8", "replace"))

@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A report as tables for people: devices, drivers, bindings, and in words what went wrong."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from typing import Any, TextIO
+
+from virtio_trace import virtio
+from virtio_trace.render.escape import escape
+from virtio_trace.render.grid import WIDTH, Cell, grid, wrap
+from virtio_trace.render.words import Paint, count, duration, plain, result, seconds
+
+_STATES = {"bound": "good", "failed": "bad", "unbound": "unsure", "removed": "faint"}
+_ALIAS = re.compile(r"virtio:d([0-9A-F]{8})v")
+_NONE = "-"
+
+
+def table(
+    report: dict[str, Any], out: TextIO, width: int | None = None, paint: Paint = plain
+) -> None:
+    """Write REPORT (report.summarize) as tables; times are seconds since boot, as in dmesg."""
+    width = width or WIDTH
+    blocks = [
+        _block("DEVICES", _DEVICES, [_device(d) for d in report["devices"]], width, paint),
+        _block("DRIVERS", _DRIVERS, [_driver(d) for d in report["drivers"]], width, paint),
+        _block("BINDINGS", _BINDINGS, [_binding(b) for b in report["bindings"]], width, paint),
+        _reasons(report, width, paint),
+        _summary(report, width),
+    ]
+    out.write("\n\n".join(block for block in blocks if block) + "\n")
+
+
+def _block(title: str, heading: list[str], rows: list[list[Cell]], width: int, paint: Paint) -> str:
+    if not rows:
+        return ""
+    return f"{paint(title, 'heading')}\n{grid(heading, rows, width, paint)}"
+
+
+_DEVICES = ["name", "address", "type", "transport", "state", "driver", "registered"]
+
+
+def _device(device: dict[str, Any]) -> list[Cell]:
+    return [
+        device["name"] or _NONE,
+        device["address"],
+        device["type"] or _NONE,
+        device["transport"],
+        (device["state"], _STATES[device["state"]]),
+        device["driver"] or _NONE,
+        _when(device),
+    ]
+
+
+_DRIVERS = ["driver", "module", "for", "init function", "probe function", "registered"]
+
+
+def _driver(driver: dict[str, Any]) -> list[Cell]:
+    name: Cell = (driver["name"], "faint") if driver["unregistered_ns"] else driver["name"]
+    when: Cell = _when(driver)
+    if driver["unregistered_ns"] is not None:
+        when = ("unregistered", "faint")
+    elif driver["result"] not in (0, None):
+        when = (result(driver["result"]), "bad")
+    return [
+        name,
+        "built in" if driver["builtin"] else driver["module"] or _NONE,
+        _types(driver["matches"]),
+        driver["init"] or _NONE,
+        driver["probe"] or _NONE,
+        when,
+    ]
+
+
+_BINDINGS = ["started", "device", "address", "driver", "probe function", "result", "took"]
+
+
+def _binding(binding: dict[str, Any]) -> list[Cell]:
+    value = binding["result"]
+    style = "unsure" if value is None else "good" if value == 0 else "bad"
+    started = binding["started_ns"]
+    return [
+        _NONE if started is None else seconds(started),
+        binding["name"] or _NONE,
+        binding["device"],
+        binding["driver"] or _NONE,
+        binding["symbol"] or _NONE,
+        (result(value), style),
+        duration(binding["duration_ns"]),
+    ]
+
+
+def _when(thing: dict[str, Any]) -> str:
+    if thing["registered_ns"] is not None:
+        return seconds(thing["registered_ns"])
+    return "before" if thing["snapshot"] else _NONE
+
+
+def _types(matches: list[str]) -> str:
+    """``virtio:d00000001v*`` is any vendor's net."""
+    found = [_ALIAS.match(alias) for alias in matches]
+    names = [str(virtio.device_type(int(m[1], 16))) if m else "any" for m in found]
+    return ", ".join(dict.fromkeys(names)) or _NONE
+
+
+def _reasons(report: dict[str, Any], width: int, paint: Paint) -> str:
+    """A line for each that is not as it should be, the same said once."""
+    said: Counter[tuple[str, str]] = Counter()
+    for binding in report["bindings"]:
+        if binding["reason"]:
+            said[f"{binding['device']} {binding['step']}", binding["reason"]] += 1
+    bound = {(b["device"], b["generation"]) for b in report["bindings"] if b["reason"]}
+    for device in report["devices"]:
+        if device["reason"] and (device["address"], device["generation"]) not in bound:
+            said[device["address"], device["reason"]] += 1
+    for driver in report["drivers"]:
+        if driver["result"] not in (0, None):
+            said[driver["name"], f"its registration returned {result(driver['result'])}"] += 1
+    lines = []
+    for (who, why), times in said.items():
+        again = f", {times} times" if times > 1 else ""
+        first, *rest = wrap(f"{escape(who)}: {escape(why)}{again}", width - 2)
+        lines += [first, *(f"  {line}" for line in rest)]
+    return "\n".join([paint("REASONS", "heading"), *lines]) if lines else ""
+
+
+def _summary(report: dict[str, Any], width: int) -> str:
+    recording, kernel = report["recording"], report["kernel"]
+    states = Counter(device["state"] for device in report["devices"])
+    devices = count(len(report["devices"]), "device")
+    if states:
+        devices += f" ({', '.join(f'{states[s]} {s}' for s in _STATES if states[s])})"
+    lost = f"{recording['lost']} lost" if recording["lost"] else "none lost"
+    if recording["ended"] is None:
+        lost += ", cut short"
+    parts = [
+        f"kernel {escape(kernel['release'])} {escape(kernel['machine'])}: {devices}",
+        count(len(report["drivers"]), "driver"),
+        count(len(report["bindings"]), "binding"),
+        f"{count(recording['events'], 'event')}, {lost}",
+    ]
+    return "\n".join(wrap("; ".join(parts), width))

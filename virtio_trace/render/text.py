@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A check for people: steps as a matrix, findings by severity, the verdict last."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import TextIO
+
+from virtio_trace import procedure
+from virtio_trace.findings import (
+    CONFORMS,
+    DEVIATES,
+    ERROR,
+    NOTE,
+    WARNING,
+    Finding,
+    Result,
+    StepResult,
+)
+from virtio_trace.render.escape import escape
+from virtio_trace.render.grid import WIDTH, Cell, grid, wrap
+from virtio_trace.render.words import Paint, count, plain
+
+_VERDICTS = {CONFORMS: "good", DEVIATES: "bad"}
+_SEVERITIES = {ERROR: "bad", WARNING: "unsure", NOTE: "faint"}
+_MOST_EVENTS = 8
+_INDENT = "    "
+
+
+def text(
+    result: Result,
+    out: TextIO,
+    width: int | None = None,
+    paint: Paint = plain,
+    verbose: bool = False,
+) -> None:
+    """Write RESULT; VERBOSE adds what each step is and where it stands in the kernel's source."""
+    width = width or WIDTH
+    blocks = [
+        *_matrices(result.steps, width, paint),
+        *(_findings(result.findings, severity, width, paint) for severity in _SEVERITIES),
+        _procedure(result.steps, width, paint) if verbose else "",
+        _verdict(result, paint),
+    ]
+    out.write("\n\n".join(block for block in blocks if block) + "\n")
+
+
+def _matrices(steps: list[StepResult], width: int, paint: Paint) -> Iterable[str]:
+    """Bus and drivers, then devices with their bindings: each subject a row, each step a column."""
+    for title, kinds in (
+        ("DRIVERS", (procedure.BUS, procedure.DRIVER)),
+        ("DEVICES", (procedure.DEVICE, procedure.BINDING)),
+    ):
+        columns = [step.id for step in procedure.STEPS if step.of in kinds]
+        mine = [step for step in steps if step.id in columns]
+        if not mine:
+            continue
+        marks: dict[str, dict[str, Counter[bool | None]]] = {}
+        for step in mine:
+            marks.setdefault(step.subject, {}).setdefault(step.id, Counter())[step.ok] += 1
+        rows = [
+            [subject, *(_mark(row.get(column)) for column in columns)]
+            for subject, row in marks.items()
+        ]
+        yield f"{paint(title, 'heading')}\n{grid(['subject', *columns], rows, width, paint)}"
+
+
+def _mark(results: Counter[bool | None] | None) -> Cell:
+    """``ok``, ``FAILED``, ``?``; with how often, where there was more than one."""
+    if not results:
+        return ("-", "faint")
+    words = ((False, "FAILED"), (None, "?"), (True, "ok"))
+    several = sum(results.values()) > 1
+    said = [f"{results[ok]} {word}" if several else word for ok, word in words if results.get(ok)]
+    style = "bad" if results.get(False) else "unsure" if results.get(None) else "good"
+    return (", ".join(said), style)
+
+
+def _findings(findings: list[Finding], severity: str, width: int, paint: Paint) -> str:
+    """Those of one severity; what was found again and again is said once, with all its events."""
+    same: dict[tuple[str, str, str], list[int]] = {}
+    times: Counter[tuple[str, str, str]] = Counter()
+    for finding in findings:
+        if finding.severity == severity:
+            key = (finding.step, finding.subject, finding.message)
+            same.setdefault(key, []).extend(finding.events)
+            times[key] += 1
+    if not same:
+        return ""
+    style = _SEVERITIES[severity]
+    lines = [paint(f"{severity.upper()}S ({sum(times.values())})", style or "heading")]
+    for key, events in same.items():
+        step, subject, message = map(escape, key)
+        where = f"{step} {subject}" if step != subject else subject
+        again = f" ({times[key]} times)" if times[key] > 1 else ""
+        lines.append(f"  {paint(where, 'name')}")
+        lines += [_INDENT + part for part in wrap(f"{message}{again}{_events(events)}", width - 4)]
+    return "\n".join(lines)
+
+
+def _events(events: list[int]) -> str:
+    if not events:
+        return ""
+    shown = ", ".join(map(str, events[:_MOST_EVENTS]))
+    more = len(events) - _MOST_EVENTS
+    return (
+        f" [event{'s' if len(events) > 1 else ''} {shown}{f' and {more} more' if more > 0 else ''}]"
+    )
+
+
+def _procedure(steps: list[StepResult], width: int, paint: Paint) -> str:
+    taken = {step.id for step in steps}
+    lines = [paint("PROCEDURE", "heading")]
+    for step in procedure.STEPS:
+        if step.id in taken:
+            lines.append(f"  {paint(step.id, 'name')}: {step.text}")
+            lines += [_INDENT + part for part in wrap(step.source, width - 4)]
+    return "\n".join(lines)
+
+
+def _verdict(result: Result, paint: Paint) -> str:
+    counts = Counter(finding.severity for finding in result.findings)
+    said = [count(counts[severity], severity) for severity in _SEVERITIES if counts[severity]]
+    good = sum(step.ok is True for step in result.steps)
+    verdict = paint(result.verdict, _VERDICTS.get(result.verdict, "unsure"))
+    steps = f"{good} of {count(len(result.steps), 'step')} taken as the procedure says"
+    return f"{verdict} (profile {result.profile}): {', '.join([steps, *said])}"
