@@ -243,6 +243,7 @@ def build(recording: Recording) -> Graph:
                 builder.returned(call)
         else:
             builder.returned(call)
+    builder.end()
     return graph
 
 
@@ -386,6 +387,11 @@ class _Builder:
         self.graph.drivers[name] = driver
         self.graph.registrations.append(driver)
         return driver
+
+    def end(self) -> None:
+        """Drivers that were used and never registered are drivers too."""
+        for name, call in self.early.items():
+            self._driver(name).early = call
 
     def _used(self, call: Call) -> None:
         """Remember the use of a driver that is not there."""

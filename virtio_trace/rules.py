@@ -56,6 +56,9 @@ def driver(sheet: Sheet, subject: Driver) -> None:
             message = "the driver was registered before the recording began"
             sheet.unknown("driver-loaded", subject.name, message)
             sheet.unknown("driver-registered", subject.name, message)
+        else:
+            message = "the bus used the driver, which had not registered"
+            sheet.missing("driver-registered", subject.name, message, subject.early)
         return
     _loaded(sheet, subject)
     step = "driver-registered"

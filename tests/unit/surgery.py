@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Cuts recordings out of real ones: events removed, moved, or given another result.
+
+The sequence numbers, the clock and the trailer's count are mended afterwards, so that the only
+thing that is wrong is the one that the test put there.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from virtio_trace import check, graph, recording
+from virtio_trace.findings import Result
+
+GOLDEN = Path(__file__).resolve().parent.parent / "golden"
+
+Line = dict[str, Any]
+Where = Callable[[Line], bool]
+
+
+def golden(name: str) -> list[Line]:
+    """The lines of tests/golden/NAME.vtr."""
+    text = (GOLDEN / f"{name}.vtr").read_text(encoding="utf-8")
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def dump(lines: list[Line]) -> list[bytes]:
+    """As a file has them."""
+    return [json.dumps(line).encode() + b"\n" for line in lines]
+
+
+def judge(lines: list[Line]) -> Result:
+    """The check's result."""
+    return check.check(graph.build(recording.read(dump(lines), "surgery")))
+
+
+def mend(lines: list[Line]) -> list[Line]:
+    """New sequence numbers, times that do not go back, a trailer that counts right."""
+    header, events, trailer = lines[0], lines[1:-1], lines[-1]
+    times = sorted(event["ns"] for event in events)
+    events = [
+        {**event, "seq": number, "ns": ns}
+        for number, (event, ns) in enumerate(zip(events, times, strict=True), 1)
+    ]
+    return [header, *events, {**trailer, "events": len(events)}]
+
+
+def remove(lines: list[Line], where: Where) -> list[Line]:
+    """Without the events for which WHERE is true; there must be some."""
+    kept = [line for line in lines if "seq" not in line or not where(line)]
+    assert len(kept) < len(lines)
+    return mend(kept)
+
+
+def change(lines: list[Line], where: Where, **members: Any) -> list[Line]:
+    """With other MEMBERS in the events for which WHERE is true; there must be some."""
+    changed = [{**line, **members} if "seq" in line and where(line) else line for line in lines]
+    assert changed != lines
+    return changed
+
+
+def move(lines: list[Line], where: Where, behind: Where) -> list[Line]:
+    """With the events for which WHERE is true moved behind the last one for which BEHIND is."""
+    moved = [line for line in lines if "seq" in line and where(line)]
+    rest = [line for line in lines if "seq" not in line or not where(line)]
+    last = max(i for i, line in enumerate(rest) if "seq" in line and behind(line))
+    assert moved and [*rest[: last + 1], *moved, *rest[last + 1 :]] != lines
+    return mend([*rest[: last + 1], *moved, *rest[last + 1 :]])
+
+
+def at(probe: str, address: str | None = None, driver: str | None = None, kind: str = "") -> Where:
+    """Events of PROBE, about the device at ADDRESS, about DRIVER, of one KIND."""
+
+    def where(line: Line) -> bool:
+        return (
+            line.get("probe") == probe
+            and (address is None or line.get("device", {}).get("address") == address)
+            and (driver is None or line.get("driver") == driver)
+            and (not kind or line["kind"] == kind)
+        )
+
+    return where

@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A check that cannot fail is a defect: each step's events removed, moved, given an errno.
+
+The base is a recording of a real boot that conforms; see tests/golden/README.md.
+"""
+
+from __future__ import annotations
+
+import pytest
+from surgery import Line, Where, at, change, dump, golden, judge, mend, move, remove
+
+from virtio_trace import check, graph, procedure, recording
+from virtio_trace.errors import BadInputError
+from virtio_trace.findings import CONFORMS, DEVIATES, ERROR, INCOMPLETE
+
+NET = "0000:00:02.0"
+CONFORMING = ("debian-6.1", "debian-6.1-rebind")
+
+
+@pytest.fixture
+def lines() -> list[Line]:
+    return golden("debian-6.1")
+
+
+def module(name: str) -> Where:
+    return lambda line: line["kind"] == "module" and line["module"] == name
+
+
+def condemned(lines: list[Line], step: str, subject: str, verdict: str = DEVIATES) -> None:
+    """The verdict turned, by a finding for that very step."""
+    result = judge(lines)
+    assert result.verdict == verdict
+    findings = [f for f in result.findings if (f.step, f.subject) == (step, subject)]
+    assert findings, result.findings
+    if verdict == DEVIATES:
+        assert any(finding.severity == ERROR for finding in findings)
+        assert any(s.id == step and s.subject == subject and s.ok is False for s in result.steps)
+
+
+@pytest.mark.parametrize("name", CONFORMING)
+def test_the_whole_recordings_conform(name: str) -> None:
+    result = judge(golden(name))
+    assert result.verdict == CONFORMS, result.findings
+    assert {step.id for step in result.steps} == set(procedure.BY_ID)
+    assert all(step.ok for step in result.steps)
+
+
+REMOVED = {
+    "bus-registered": (at("bus_register"), "virtio"),
+    "driver-loaded": (module("virtio_net"), "virtio_net"),
+    "driver-registered": (at("register_virtio_driver", driver="virtio_net"), "virtio_net"),
+    "transport-probed": (at("virtio_pci_probe", NET), NET),
+    "device-registered": (at("register_virtio_device", NET), NET),
+    "pair-matched": (at("virtio_dev_match", NET, "virtio_net"), NET),
+    "bus-probed": (at("virtio_dev_probe", NET), NET),
+    "driver-probed": (at("driver_probe", NET), NET),
+}
+
+
+@pytest.mark.parametrize("step", procedure.BY_ID)
+def test_without_the_steps_events(step: str, lines: list[Line]) -> None:
+    where, subject = REMOVED[step]
+    condemned(remove(lines, where), step, subject)
+
+
+@pytest.mark.parametrize("step", procedure.BY_ID)
+def test_without_the_steps_events_and_with_losses_it_is_unknown(
+    step: str, lines: list[Line]
+) -> None:
+    where, subject = REMOVED[step]
+    cut = remove(lines, where)
+    cut[-1]["lost"] = 1
+    condemned(cut, step, subject, INCOMPLETE)
+
+
+FAILED = {
+    "bus-registered": (at("bus_register", kind="return"), -22, "virtio"),
+    "driver-registered": (
+        at("register_virtio_driver", driver="virtio_net", kind="return"), -17, "virtio_net",
+    ),
+    "transport-probed": (at("virtio_pci_probe", NET, kind="return"), -19, NET),
+    "device-registered": (at("register_virtio_device", NET, kind="return"), -12, NET),
+    "pair-matched": (at("virtio_dev_match", NET, "virtio_net", "return"), 0, NET),
+    "bus-probed": (at("virtio_dev_probe", NET, kind="return"), -22, NET),
+    "driver-probed": (at("driver_probe", NET, kind="return"), -12, NET),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("step", FAILED)
+def test_with_an_errno(step: str, lines: list[Line]) -> None:
+    where, errno, subject = FAILED[step]
+    if step == "bus-probed":  # as the kernel does it: validate failed, nothing else was called
+        lines = remove(lines, at("driver_probe", NET))
+    condemned(change(lines, where, result=errno), step, subject)
+
+
+def test_every_step_but_the_load_can_fail_with_an_errno() -> None:
+    assert set(procedure.BY_ID) - set(FAILED) == {"driver-loaded"}
+
+
+MOVED = {
+    "bus-registered": (at("bus_register"), at("register_virtio_driver"), "virtio"),
+    "driver-loaded": (
+        module("virtio_net"), at("register_virtio_driver", driver="virtio_net"), "virtio_net",
+    ),
+    "driver-registered": (
+        at("register_virtio_driver", driver="virtio_net"), at("virtio_dev_probe", NET), "virtio_net",
+    ),
+    "transport-probed": (at("virtio_pci_probe", NET), at("register_virtio_device", NET), NET),
+    "device-registered": (at("register_virtio_device", NET), at("virtio_pci_probe", NET), NET),
+    "pair-matched": (at("virtio_dev_match", NET), at("virtio_dev_probe", NET), NET),
+    "bus-probed": (at("virtio_dev_probe", NET), at("driver_probe", NET), NET),
+    "driver-probed": (at("driver_probe", NET), at("virtio_dev_probe", NET), NET),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("step", procedure.BY_ID)
+def test_with_the_steps_events_behind_what_follows_them(step: str, lines: list[Line]) -> None:
+    where, behind, subject = MOVED[step]
+    moved = move(lines, where, behind)
+    if step == "bus-probed":
+        condemned(moved, "driver-probed", subject)  # it ran outside: that is where it shows
+    else:
+        condemned(moved, step, subject)
+
+
+@pytest.mark.parametrize("name", CONFORMING)
+def test_dropping_any_one_line_leaves_no_conforms(name: str) -> None:
+    whole = dump(golden(name))
+    for number in range(len(whole)):
+        try:
+            read = recording.read(whole[:number] + whole[number + 1 :], name)
+        except BadInputError:
+            assert number == 0
+            continue
+        assert check.check(graph.build(read)).verdict != CONFORMS, f"line {number + 1}"
+
+
+def test_a_driver_that_is_not_the_structs(lines: list[Line]) -> None:
+    condemned(
+        change(lines, at("driver_probe", NET), function="another_probe"), "driver-probed", NET
+    )
+
+
+def test_a_match_that_the_id_table_does_not_have(lines: list[Line]) -> None:
+    header = lines[0]
+    for driver in header["evidence"]["drivers"]:
+        if driver["name"] == "virtio_net":
+            driver["ids"] = [[99, 0xFFFFFFFF]]
+    condemned(lines, "pair-matched", NET)
+
+
+def test_an_unbound_device_whose_driver_never_came(lines: list[Line]) -> None:
+    names = ("virtio_dev_match", "virtio_dev_probe", "driver_probe", "register_virtio_driver")
+    gone = remove(lines, lambda line: line.get("driver") == "virtio_net" and line["probe"] in names)
+    condemned(gone, "pair-matched", NET)
+
+
+def test_a_device_without_a_driver_in_the_kernel_is_a_warning(lines: list[Line]) -> None:
+    gone = remove(lines, lambda line: line.get("driver") == "virtio_net")
+    header = gone[0]["evidence"]
+    header["drivers"] = [d for d in header["drivers"] if d["name"] != "virtio_net"]
+    result = judge(gone)
+    assert result.verdict == CONFORMS
+    assert [(f.severity, f.subject) for f in result.findings] == [("warning", NET)]
+
+
+def test_a_probe_that_was_not_armed_makes_the_verdict_incomplete(lines: list[Line]) -> None:
+    for probe in lines[-1]["probes"]:
+        if probe["probe"] == "virtio_dev_match":
+            probe.update(state="not armed", reason="refused")
+    assert judge(lines).verdict == INCOMPLETE
+    # and what is proven stays proven
+    failed = change(lines, at("driver_probe", NET, kind="return"), result=-5)
+    condemned(failed, "driver-probed", NET)
+
+
+def test_missed_hits_make_the_verdict_incomplete(lines: list[Line]) -> None:
+    lines[-1]["probes"][0]["missed"] = 1
+    assert judge(lines).verdict == INCOMPLETE
+
+
+def test_a_call_that_had_not_returned_is_unknown(lines: list[Line]) -> None:
+    stop = next(i for i, line in enumerate(lines) if "seq" in line and at("driver_probe")(line))
+    cut = mend([*lines[: stop + 1], lines[-1]])
+    condemned(cut, "bus-probed", NET, INCOMPLETE)
+
+
+def test_nothing_seen_is_incomplete(lines: list[Line]) -> None:
+    assert judge(mend([lines[0], lines[-1]])).verdict == INCOMPLETE
+
+
+def test_what_was_there_before_is_never_passed(lines: list[Line]) -> None:
+    """The drivers' side was seen, the devices were on the bus already: 6.12 and later."""
+    result = judge(golden("debian-6.12-rebind"))
+    assert result.verdict == INCOMPLETE
+    assert not [finding for finding in result.findings if finding.severity == ERROR]
+    rebound = [s for s in result.steps if s.subject == NET and s.ok]
+    assert {step.id for step in rebound} >= {
+        "transport-probed", "device-registered", "pair-matched", "bus-probed", "driver-probed",
+    }  # fmt: skip
