@@ -15,6 +15,8 @@ _INK = "#37474f"
 _FILLS = {"bound": "#e8f5e9", "failed": "#ffebee", "unbound": "#fff8e1", "removed": "#f5f5f5"}
 _LINES = {"bound": _GOOD, "failed": _BAD, "unbound": "#f9a825", "removed": _FAINT}
 
+_GENERATIONS = 2
+
 Attributes = dict[str, str]
 
 
@@ -33,27 +35,47 @@ def dot(report: dict[str, Any], out: TextIO) -> None:
         *_devices(report),
         *_drivers(report),
         *_bindings(report),
-        *_legend(),
+        _legend(),
         "}",
     ]
     out.write("\n".join(lines) + "\n")
 
 
+def _shown(report: dict[str, Any]) -> dict[tuple[str, int], int]:
+    """The devices to draw, by address and generation: the last two at an address, and how many
+    came before them there. A device that is rebound for hours is not a thousand boxes."""
+    there: dict[str, list[int]] = {}
+    for device in report["devices"]:
+        there.setdefault(device["address"], []).append(device["generation"])
+    return {
+        (address, generation): max(0, len(generations) - _GENERATIONS)
+        for address, generations in there.items()
+        for generation in generations[-_GENERATIONS:]
+    }
+
+
 def _devices(report: dict[str, Any]) -> list[str]:
     lines = []
+    shown = _shown(report)
     for device in report["devices"]:
+        earlier = shown.get((device["address"], device["generation"]))
+        if earlier is None:
+            continue
         state = device["state"]
         node = _device_id(device["address"], device["generation"])
         head = f"{device['name'] or '?'}  {device['type'] or 'unknown type'}"
         words = [head, device["address"], f"{device['transport']}, {state}"]
+        if earlier and state == "removed":
+            words.append(f"and {earlier} before it")
         look = {"shape": "box", "fillcolor": _FILLS[state], "color": _LINES[state]}
         if state == "removed":
             look["style"] = "filled,dashed"
         lines.append(_node(node, look, *words))
         # The bus is the middle column: without an edge, a device that was never on it.
         if device["registered_ns"] is not None or device["snapshot"]:
-            before = "" if device["registered_ns"] is not None else "was there"
-            lines.append(_edge(node, "bus", {"arrowhead": "none"}, before))
+            before = "" if device["registered_ns"] is not None else "there before"
+            look = {"arrowhead": "none", "fontcolor": _FAINT}
+            lines.append(_edge(node, "bus", look, before))
     return lines
 
 
@@ -61,7 +83,8 @@ def _drivers(report: dict[str, Any]) -> list[str]:
     lines = []
     for driver in report["drivers"]:
         node = f"driver:{driver['name']}"
-        home = "built in" if driver["builtin"] else f"[{driver['module'] or '?'}]"
+        module = f"[{driver['module']}]" if driver["module"] else ""
+        home = "built in" if driver["builtin"] else module
         words = [driver["name"], home, driver["probe"] or ""]
         gone = driver["unregistered_ns"] is not None
         look = {"shape": "component", "fillcolor": "#f5f5f5" if gone else "#ede7f6"}
@@ -79,7 +102,10 @@ def _bindings(report: dict[str, Any]) -> list[str]:
     """An edge a pair: the last attempt, and how often there was one."""
     last: dict[tuple[str, str], tuple[dict[str, Any], int]] = {}
     known = {driver["name"] for driver in report["drivers"]}
+    shown = _shown(report)
     for binding in report["bindings"]:
+        if (binding["device"], binding["generation"]) not in shown:
+            continue
         node = _device_id(binding["device"], binding["generation"])
         pair = (node, binding["driver"] or "?")
         times = last[pair][1] + 1 if pair in last else 1
@@ -94,8 +120,8 @@ def _bindings(report: dict[str, Any]) -> list[str]:
     attempted = set(last)
     for device in report["devices"]:
         pair = (_device_id(device["address"], device["generation"]), str(device["driver"]))
-        if device["driver"] is not None and device["driver"] in known and pair not in attempted:
-            look = {"color": _GOOD, "fontcolor": _GOOD, "constraint": "false"}
+        if device["driver"] in known and pair not in attempted:
+            look = {"color": _GOOD, "fontcolor": _GOOD}
             lines.append(_edge(pair[0], f"driver:{pair[1]}", look, "bound before"))
     return lines
 
@@ -114,12 +140,13 @@ def _binding(node: str, driver: str, binding: dict[str, Any], times: int) -> str
     if binding["unbound_ns"] is not None:
         look = {"color": _FAINT, "fontcolor": _FAINT, "style": "dashed"}
         words.append("unbound")
-    return _edge(node, f"driver:{driver}", {**look, "constraint": "false"}, *words)
+    return _edge(node, f"driver:{driver}", look, *words)
 
 
-def _legend() -> list[str]:
-    """In a row of its own, by invisible edges."""
-    return []
+def _legend() -> str:
+    words = ("green: bound", "red, dashed: failed", "grey, dashed: no longer", "plain: registered")
+    look = {"shape": "plaintext", "fontsize": "9", "fontcolor": _FAINT, "style": ""}
+    return _node("legend", look, *words)
 
 
 def _device_id(address: str, generation: int) -> str:

@@ -13,6 +13,7 @@ from virtio_trace.findings import (
     DEVIATES,
     ERROR,
     NOTE,
+    RECORDING,
     WARNING,
     Finding,
     Result,
@@ -78,35 +79,45 @@ def _mark(results: Counter[bool | None] | None) -> Cell:
 
 
 def _findings(findings: list[Finding], severity: str, width: int, paint: Paint) -> str:
-    """Those of one severity; what was found again and again is said once, with all its events."""
-    same: dict[tuple[str, str, str], list[int]] = {}
-    times: Counter[tuple[str, str, str]] = Counter()
+    """Those of one severity: what was found is said once, below it where, with all events."""
+    same: dict[str, dict[str, list[Finding]]] = {}
+    number = 0
     for finding in findings:
         if finding.severity == severity:
-            key = (finding.step, finding.subject, finding.message)
-            same.setdefault(key, []).extend(finding.events)
-            times[key] += 1
+            number += 1
+            where = same.setdefault(finding.message, {})
+            where.setdefault(finding.step, []).append(finding)
     if not same:
         return ""
-    style = _SEVERITIES[severity]
-    lines = [paint(f"{severity.upper()}S ({sum(times.values())})", style or "heading")]
-    for key, events in same.items():
-        step, subject, message = map(escape, key)
-        where = f"{step} {subject}" if step != subject else subject
-        again = f" ({times[key]} times)" if times[key] > 1 else ""
-        lines.append(f"  {paint(where, 'name')}")
-        lines += [_INDENT + part for part in wrap(f"{message}{again}{_events(events)}", width - 4)]
+    lines = [paint(f"{severity.upper()}S ({number})", _SEVERITIES[severity])]
+    for message, steps in same.items():
+        lines += [f"  {line}" for line in wrap(escape(message), width - 2)]
+        for step, found in steps.items():
+            if step != RECORDING:
+                places = wrap(f"{step}: {_where(found)}", width - 4)
+                lines += [_INDENT + paint(line, "faint") for line in places]
     return "\n".join(lines)
+
+
+def _where(findings: list[Finding]) -> str:
+    """Each subject, with the events that show it."""
+    events: dict[str, list[int]] = {}
+    for finding in findings:
+        events.setdefault(finding.subject, []).extend(finding.events)
+    times = Counter(finding.subject for finding in findings)
+    return ", ".join(
+        f"{escape(subject)}{f' ({times[subject]} times)' if times[subject] > 1 else ''}"
+        f"{_events(numbers)}"
+        for subject, numbers in events.items()
+    )
 
 
 def _events(events: list[int]) -> str:
     if not events:
         return ""
     shown = ", ".join(map(str, events[:_MOST_EVENTS]))
-    more = len(events) - _MOST_EVENTS
-    return (
-        f" [event{'s' if len(events) > 1 else ''} {shown}{f' and {more} more' if more > 0 else ''}]"
-    )
+    more = f" and {len(events) - _MOST_EVENTS} more" if len(events) > _MOST_EVENTS else ""
+    return f" [event{'s' if len(events) > 1 else ''} {shown}{more}]"
 
 
 def _procedure(steps: list[StepResult], width: int, paint: Paint) -> str:
