@@ -3,21 +3,25 @@
 
 from __future__ import annotations
 
-import json
+import sys
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, BinaryIO
 
 import click
 
+from virtio_trace import check, graph, recording
+from virtio_trace.cli import common
+from virtio_trace.cli.check import STATUS
+from virtio_trace.cli.guestlines import GuestLines
 from virtio_trace.cli.interrupts import Interrupts
-from virtio_trace.cli.live import LiveLines
 from virtio_trace.cli.output import RecordingOutput
 from virtio_trace.cli.progress import ProgressBar
 from virtio_trace.cli.say import say, warn
 from virtio_trace.errors import CannotTraceError, IncompleteError, UsageError, VirtioTraceError
-from virtio_trace.events import EventReader
-from virtio_trace.recording import TRAILER
 from virtio_trace.render.escape import escape
+from virtio_trace.render.table import table
+from virtio_trace.render.text import text
+from virtio_trace.report import summarize
 from virtio_trace.vm import accel as accelerators
 from virtio_trace.vm import boot, debian
 
@@ -77,61 +81,70 @@ def command(
     _check_source(vmlinuz, modules, package, options)
     boot.check_settings(settings)
     target = RecordingOutput(output)
+    lines = GuestLines(target, quiet)
     with Interrupts(), ProgressBar() as progress:
-        if package is not None:
-            debian.parse(package)
-            kernel = debian.fetch(package, progress)
-            if kernel.note:
-                warn(kernel.note)
-            plan = boot.Plan(kernel.vmlinuz, kernel.modules, settings)
-        else:
-            plan = boot.Plan(Path(vmlinuz or ""), Path(modules or ""), settings)
-        outcome = record_boot(plan, target, progress, quiet=quiet, verbose=verbose)
-    return conclude(outcome, plan, target)
+        plan = _plan(vmlinuz, modules, package, settings, progress)
+        try:
+            outcome = boot.boot(
+                plan, lines.take, progress, lambda line: _tell(line, verbose), lines.pause
+            )
+        finally:
+            lines.close()
+    trouble = conclude(outcome, plan)
+    if lines.lines:
+        status = _report(lines.lines, target)
+    if trouble is not None:
+        raise trouble
+    return status
 
 
-def record_boot(
-    plan: boot.Plan,
-    target: RecordingOutput,
+def _plan(
+    vmlinuz: str | None,
+    modules: str | None,
+    package: str | None,
+    settings: boot.Settings,
     progress: ProgressBar,
-    *,
-    quiet: bool,
-    verbose: bool,
-) -> boot.Outcome:
-    """Boots PLAN; the recording's lines go to TARGET as they come, live lines to standard error.
-
-    Raises what boot.boot raises, IncompleteError when TARGET is full.
-    """
-
-    def tell(line: str) -> None:
-        if verbose or not line.startswith("qemu: "):
-            say(line)
-
-    lines = _Lines(target, quiet)
-    try:
-        return boot.boot(plan, lines.take, progress, tell)
-    finally:
-        lines.close()
+) -> boot.Plan:
+    if package is None:
+        return boot.Plan(Path(vmlinuz or ""), Path(modules or ""), settings)
+    kernel = debian.fetch(package, progress)
+    if kernel.note:
+        warn(kernel.note)
+    return boot.Plan(kernel.vmlinuz, kernel.modules, settings)
 
 
-def conclude(outcome: boot.Outcome, plan: boot.Plan, target: RecordingOutput) -> int:
-    """Says how the guest ended. Gives 0 where its recorder did its work, 4 where it is incomplete.
+def _tell(line: str, verbose: bool) -> None:
+    if verbose or not line.startswith("qemu: "):
+        say(line)
 
-    Raises CannotTraceError when the recorder said that this kernel cannot be traced.
-    """
+
+def _report(lines: list[bytes], target: RecordingOutput) -> int:
+    """The tables and the verdict; on standard error where the recording is on standard output."""
+    found = graph.build(recording.read(lines, target.name))
+    result = check.check(found)
+    with common.result_output() if not target.is_stdout else nullcontext(sys.stderr) as out:
+        width, paint = common.width_of(out), common.paint_for(out)
+        table(summarize(found), out, width, paint)
+        out.write("\n")
+        text(result, out, width, paint)
+    return STATUS[result.verdict]
+
+
+def conclude(outcome: boot.Outcome, plan: boot.Plan) -> VirtioTraceError | None:
+    """Says how the guest ended; None where its recorder came to its end, else what is wrong."""
     if outcome.end == "done" and outcome.recorder in (0, _STATUS_INCOMPLETE):
-        say(f"the guest ended after {outcome.seconds:.1f} s ({outcome.accel}); {target.name}")
-        return outcome.recorder or 0
+        say(f"the guest ended after {outcome.seconds:.1f} s ({outcome.accel})")
+        return None
     if outcome.end == "done":
-        raise _recorder_failed(outcome)
+        return _recorder_failed(outcome)
     for line in outcome.tail:
         click.echo(f"  | {escape(line)}", err=True)
     if outcome.end == "timeout":
-        raise IncompleteError(
+        return IncompleteError(
             f"the guest had not ended after {plan.settings.timeout:g} s",
             "its console's last lines are above; --timeout S gives it longer",
         )
-    raise IncompleteError(
+    return IncompleteError(
         f"the guest died after {outcome.seconds:.1f} s",
         "its console's last lines are above; --keep-console FILE keeps all of them",
     )
@@ -168,47 +181,3 @@ def _check_source(
         debian.parse(package)
     if options and not options[0].startswith("-"):
         raise UsageError(f"{options[0]}: not an option of QEMU", "QEMU's options come after --")
-
-
-class _Lines:
-    """Takes a recording's lines from the guest to the file and, as live lines, to the terminal."""
-
-    def __init__(self, target: RecordingOutput, quiet: bool) -> None:
-        self._target = target
-        self._quiet = quiet
-        self._file: BinaryIO | None = None
-        self._live: LiveLines | None = None
-        self._reader = EventReader()
-
-    def take(self, line: bytes) -> None:
-        """One line, its end included. Raises IncompleteError where it cannot be written."""
-        if self._file is None:
-            self._file = self._target.open()
-        try:
-            self._file.write(line)
-            self._file.flush()
-        except BrokenPipeError:
-            raise
-        except OSError as error:
-            raise IncompleteError(
-                f"{self._target.name}: the recording ends here: {error.strerror}",
-                "give it a place with room: -o FILE",
-            ) from error
-        self._show(line)
-
-    def close(self) -> None:
-        """The end of the guest."""
-        if self._live is not None:
-            self._live.close()
-        self._target.close()
-
-    def _show(self, line: bytes) -> None:
-        """A damaged line is shown by nobody: who reads the recording says what is wrong with it."""
-        try:
-            raw: Any = json.loads(line)
-            if self._live is None:
-                self._live = LiveLines(int(raw["started_ns"]), self._quiet)
-            elif raw.get("kind") != TRAILER:
-                self._live.show([self._reader.event(raw)])
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, VirtioTraceError):
-            return

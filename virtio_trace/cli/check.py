@@ -11,7 +11,7 @@ from virtio_trace.findings import CONFORMS, DEVIATES, INCOMPLETE
 from virtio_trace.render import json
 from virtio_trace.render.text import text
 
-_STATUS = {CONFORMS: 0, DEVIATES: 1, INCOMPLETE: 4}
+STATUS = {CONFORMS: 0, DEVIATES: 1, INCOMPLETE: 4}
 
 
 @click.command()
@@ -38,4 +38,4 @@ def command(file: str, profile: str, style: str, verbose: bool) -> int:
             json.check(result, out)
         else:
             text(result, out, common.width_of(out), common.paint_for(out), verbose)
-    return _STATUS[result.verdict]
+    return STATUS[result.verdict]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Ctrl-C, SIGTERM and SIGHUP while something is armed: a flag while recording, else an exception."""
+"""Ctrl-C, SIGTERM and SIGHUP while something is armed: noted while recording, else raised."""
 
 from __future__ import annotations
 

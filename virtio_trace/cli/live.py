@@ -5,29 +5,27 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Sequence
 
+from virtio_trace.cli import common
 from virtio_trace.events import Event
-
+from virtio_trace.render.lines import Lines
 
 
 class LiveLines:
     """Prints events as they come; trouble with standard error never ends a recording."""
 
     def __init__(self, start_ns: int, quiet: bool) -> None:
-        self._lines: Any = None
-        if not quiet:
-            from virtio_trace.render.lines import Lines
+        out = sys.stderr
+        self._lines = None
+        if not quiet and out is not None:
+            self._lines = Lines(start_ns, common.width_of(out), paint=common.paint_for(out))
 
-            self._lines = Lines(start_ns)
-
-    def show(self, events: Iterable[Event]) -> None:
-        """Print EVENTS; when none came, what was held back for a call's end is printed."""
-        if self._lines is None:
-            return
-        lines = [line for event in events for line in self._lines.add(event)]
-        self._print(lines or self._lines.flush())
+    def show(self, events: Sequence[Event]) -> None:
+        """Print EVENTS; where there are none, what was held back for a call's end is printed."""
+        if self._lines is not None:
+            lines = [line for event in events for line in self._lines.add(event)]
+            self._print(lines if events else self._lines.flush())
 
     def close(self) -> None:
         """Print what is still held back."""

@@ -96,7 +96,7 @@ def _die_of_sigpipe() -> int:
 
 
 def _no_output(error: OSError) -> int:
-    """Standard output is closed or full: everything else that fails is caught where it is called."""
+    """Standard output is closed or full: all else that fails is caught where it is called."""
     _forget_output()
     _say(f"cannot write: {error.strerror or error}", "give it a place to write to, or use -o FILE")
     return _STATUS_CANNOT

@@ -109,12 +109,13 @@ def boot(
     on_line: Callable[[bytes], None],
     progress: Progress = quiet,
     say: Callable[[str], None] = lambda _line: None,
+    on_pause: Callable[[], None] = lambda: None,
 ) -> Outcome:
     """Boots PLAN and hands each whole line of the recording to ON_LINE as it comes, \\n included.
 
     What comes after the last line's end, when a guest died in mid-line, is handed over too, so that
     nothing is lost. SAY gets sentences for the user: the command line of QEMU, a fall-back to TCG.
-    An exception of ON_LINE ends QEMU and goes through, as KeyboardInterrupt does.
+    ON_PAUSE is called a few times a second, whether something came or not. An exception of ON_LINE ends QEMU and goes through, as KeyboardInterrupt does.
 
     Raises what :func:`check` raises; UsageError when QEMU refuses its options; CannotTraceError
     when the appliance cannot be built or QEMU cannot be started.
@@ -133,6 +134,7 @@ def boot(
                 initrd.fileno(),
                 plan.settings.timeout,
                 on_line=on_line,
+                on_pause=on_pause,
                 keep=keep,
                 silence=silence,
                 say=say,
@@ -154,6 +156,7 @@ def _attempt(
     timeout: float,
     *,
     on_line: Callable[[bytes], None],
+    on_pause: Callable[[], None],
     keep: BinaryIO | None,
     silence: float | None,
     say: Callable[[str], None],
@@ -176,6 +179,8 @@ def _attempt(
                     keep.write(data)
             elif source == "stderr":
                 stderr = (stderr + data)[-65536:]
+            elif not source:
+                on_pause()
             if silence and not outcome.spoke and time.monotonic() - began > silence:
                 break
         else:
