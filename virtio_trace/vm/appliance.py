@@ -21,7 +21,7 @@ from pathlib import Path
 from virtio_trace.errors import CannotTraceError
 from virtio_trace.vm import apt, cache
 from virtio_trace.vm.cpio import Writer
-from virtio_trace.vm.tools import Progress, failed, find, quiet, run
+from virtio_trace.vm.tools import Progress, ended, failed, find, quiet, run
 
 SUITE = "bookworm"
 PYTHON = (3, 11)
@@ -134,11 +134,12 @@ def _mmdebstrap(scratch: Path, tar: Path, what: str, progress: Progress) -> None
             errors="replace",
             env={**os.environ, "LC_ALL": "C.UTF-8", "TMPDIR": str(scratch)},
         ) as child:
-            for line in child.stderr or ():
-                said.append(line)
-                for step, done in _STEPS:
-                    if step in line:
-                        progress(what, done)
+            with ended(child):
+                for line in child.stderr or ():
+                    said.append(line)
+                    for step, done in _STEPS:
+                        if step in line:
+                            progress(what, done)
     except OSError as error:
         raise CannotTraceError(f"{what}: mmdebstrap: {error.strerror}") from error
     if child.returncode != 0:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from virtio_trace.errors import CannotTraceError, UsageError
 from virtio_trace.vm import cache
-from virtio_trace.vm.tools import Progress, failed, find, run
+from virtio_trace.vm.tools import Progress, ended, failed, find, run
 
 SUITES = ("bookworm", "trixie", "trixie-backports", "sid", "bullseye")
 """Where a plain NAME is looked for after the host's own release, in this order."""
@@ -240,10 +240,11 @@ def fetch(
             os.fdopen(reader, encoding="utf-8", errors="replace") as status,
         ):
             os.close(writer)
-            for line in status:
-                if found := re.match(r"dlstatus:\d+:([\d.]+):", line):
-                    progress(what, min(float(found[1]) / 100, 0.99))
-            stderr = apt.stderr.read().decode(errors="replace") if apt.stderr else ""
+            with ended(apt):
+                for line in status:
+                    if found := re.match(r"dlstatus:\d+:([\d.]+):", line):
+                        progress(what, min(float(found[1]) / 100, 0.99))
+                stderr = apt.stderr.read().decode(errors="replace") if apt.stderr else ""
     except OSError as error:
         raise CannotTraceError(f"{what}: {argv[0]}: {error.strerror}") from error
     progress(what, 1.0)

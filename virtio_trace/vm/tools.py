@@ -6,11 +6,13 @@ The one place where subprocess and its errors are turned into ours.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from virtio_trace.errors import CannotTraceError
 
@@ -94,6 +96,16 @@ def run(
     if check and done.returncode != 0:
         raise failed(what, argv[0], done.returncode, done.stderr)
     return done
+
+
+@contextlib.contextmanager
+def ended(child: subprocess.Popen[Any]) -> Iterator[None]:
+    """Asks CHILD to end when the block is left by an exception, so that Ctrl-C waits for nobody."""
+    try:
+        yield
+    except BaseException:
+        child.terminate()
+        raise
 
 
 def failed(what: str, program: str, status: int, stderr: str) -> CannotTraceError:

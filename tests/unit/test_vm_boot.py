@@ -1,0 +1,275 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The channel out of a guest, QEMU's command line and its end, the accelerator, the cache."""
+
+from __future__ import annotations
+
+import fcntl
+import marshal
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import CodeType
+
+import pytest
+
+from virtio_trace.cli import main
+from virtio_trace.errors import BadInputError, CannotTraceError, UsageError
+from virtio_trace.vm import accel, boot, cache, payload, qemu
+
+STREAM = (
+    b'{"schema":"x"}\n{"n":1}\n{"n":2}\n'
+    b"virtio-trace: recorder said: virtio-trace: cannot trace here: no BTF\n"
+    b"virtio-trace: recorder said:   use another kernel\n"
+    b"virtio-trace: recorder ended with status 3\n"
+)
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 64, 4096])
+def test_lines_come_whole_however_they_are_cut(size: int) -> None:
+    lines: list[bytes] = []
+    channel = boot.Channel(lines.append)
+    for at in range(0, len(STREAM), size):
+        channel.feed(STREAM[at : at + size])
+    channel.close()
+    assert lines == [b'{"schema":"x"}\n', b'{"n":1}\n', b'{"n":2}\n']
+    assert channel.status == 3
+    assert channel.said == ["virtio-trace: cannot trace here: no BTF", "use another kernel"]
+
+
+def test_a_guest_that_dies_in_mid_line_loses_nothing() -> None:
+    lines: list[bytes] = []
+    channel = boot.Channel(lines.append)
+    channel.feed(b'{"a":1}\n{"b"')
+    assert lines == [b'{"a":1}\n']
+    channel.close()
+    assert lines == [b'{"a":1}\n', b'{"b"']
+    assert channel.status is None
+
+
+def test_the_console_keeps_its_last_lines() -> None:
+    tail = boot.Tail()
+    text = b"".join(b"line %d\r\n" % n for n in range(100)) + b"no end"
+    for at in range(0, len(text), 5):
+        tail.feed(text[at : at + 5])
+    lines = tail.lines()
+    assert len(lines) == boot.TAIL
+    assert lines[-2:] == ["line 99", "no end"]
+
+
+def test_a_command_line_that_would_kill_the_kernel_is_refused() -> None:
+    room = qemu.CMDLINE_MAX - len(qemu.cmdline("")) - 1
+    assert len(qemu.cmdline("x" * room)) == 2047
+    with pytest.raises(UsageError, match="2048 bytes"):
+        qemu.cmdline("x" * (room + 1))
+    with pytest.raises(UsageError, match="end of a line"):
+        qemu.cmdline("a\nb")
+
+
+@pytest.mark.parametrize("option", ["-kernel", "--initrd", "-append", "-daemonize"])
+def test_options_that_are_ours(option: str) -> None:
+    with pytest.raises(UsageError):
+        qemu.check_options(["-device", "virtio-rng-pci", option])
+    qemu.check_options(["-device", "virtio-rng-pci", "-smp", "2"])
+
+
+def test_options_replace_the_default_devices(tmp_path: Path) -> None:
+    ours = qemu.Machine(tmp_path / "k", "quiet", "tcg").argv("i", 5, 6)
+    theirs = qemu.Machine(tmp_path / "k", "", "tcg", ("-device", "x")).argv("i", 5, 6)
+    assert [word for word in ours if word.startswith("virtio-")] == [
+        "virtio-net-pci,netdev=net0,romfile=,addr=02.0",
+        "virtio-blk-pci,drive=disk0,addr=03.0",
+        "virtio-rng-pci,addr=04.0",
+    ]
+    assert theirs[-2:] == ["-device", "x"]
+    assert not any("virtio" in word for word in theirs)
+    assert ours[ours.index("-cpu") + 1] == "max,-cx16"
+
+
+def test_what_is_no_kernel_image(tmp_path: Path) -> None:
+    image = tmp_path / "vmlinuz"
+    head = bytearray(0x300)
+    head[0x1FE:0x200] = b"\x55\xaa"
+    head[0x202:0x206] = b"HdrS"
+    image.write_bytes(head)
+    qemu.check_kernel(image)
+    for content in (b"", b"\x7fELF", bytes(head[:0x204]), b"x" * 0x300):
+        image.write_bytes(content)
+        with pytest.raises(BadInputError, match="not an x86 kernel image"):
+            qemu.check_kernel(image)
+    with pytest.raises(BadInputError, match="No such file"):
+        qemu.check_kernel(tmp_path / "nothing")
+
+
+PARENT = """
+import sys, time
+from pathlib import Path
+from virtio_trace.vm import qemu
+with qemu.Run(qemu.Machine(Path("k"), "", "tcg"), 0) as run:
+    print(run._child.pid, flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_qemu_dies_with_us(tmp_path: Path, number: signal.Signals) -> None:
+    fake = tmp_path / qemu.PROGRAM
+    fake.write_text("#!/bin/sh\nexec sleep 60\n")
+    fake.chmod(0o755)
+    env = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PARENT], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=env
+    )
+    assert parent.stdout is not None
+    child = int(parent.stdout.readline())
+    deadline = time.monotonic() + 10
+    while _name(child) != "sleep" and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert _name(child) == "sleep"
+    parent.send_signal(number)
+    parent.wait(10)
+    parent.stdout.close()
+    while _name(child) == "sleep" and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert _name(child) != "sleep"
+
+
+def _name(pid: int) -> str:
+    """The process's name; empty where it is gone or only waits to be reaped."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return ""
+    name, state = text[text.index("(") + 1 : text.rindex(")")], text[text.rindex(")") + 2]
+    return "" if state == "Z" else name
+
+
+def test_kvm_that_does_not_work_is_remembered_for_this_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = tmp_path / "kvm"
+    monkeypatch.setattr(accel, "usable", lambda: "" if device.exists() else "gone")
+    assert accel.candidates("auto") == ("tcg",)
+    with pytest.raises(CannotTraceError, match="gone"):
+        accel.candidates("kvm")
+    device.touch()
+    assert accel.candidates("auto") == ("kvm", "tcg")
+    accel.remember("tcg")
+    assert accel.candidates("auto") == ("tcg",)
+    assert accel.candidates("kvm") == ("kvm",)
+    monkeypatch.setattr(accel, "machine", lambda: "another kernel")
+    assert accel.candidates("auto") == ("kvm", "tcg")
+
+
+def test_a_module_folder_is_checked(tmp_path: Path) -> None:
+    good = tmp_path / "lib/modules/6.1-x"
+    (good / "kernel").mkdir(parents=True)
+    assert payload.check_modules(good) == good
+    for bad in (tmp_path, good / "kernel", tmp_path / "lib", tmp_path / "none"):
+        with pytest.raises(BadInputError):
+            payload.check_modules(bad)
+
+
+def test_depmod_writes_nothing_into_the_modules(tmp_path: Path) -> None:
+    modules = tmp_path / "lib/modules/6.1-x"
+    (modules / "kernel").mkdir(parents=True)
+    (modules / "modules.order").write_text("")
+    (modules / "modules.builtin").write_text("kernel/drivers/virtio/virtio.ko\n")
+    (modules / "modules.dep").write_text("stale\n")
+    modules.chmod(0o555)
+    before = {path: path.stat().st_mtime_ns for path in modules.rglob("*")}
+    made = {path.name: path.read_bytes() for path in payload.index(modules, tmp_path / "scratch")}
+    assert {path: path.stat().st_mtime_ns for path in modules.rglob("*")} == before
+    assert made["modules.dep"] == b""
+    assert "modules.alias" in made
+    assert "modules.order" not in made
+
+
+def test_byte_code_is_what_this_python_reads() -> None:
+    code = marshal.loads(payload.byte_code(b"x = 6 * 7\n", "/x.py")[16:])
+    assert isinstance(code, CodeType)
+    namespace: dict[str, object] = {}
+    exec(code, namespace)
+    assert namespace["x"] == 42
+    assert payload.byte_code(b"def", "/x.py") == b""
+
+
+def test_the_guests_scripts_are_in_the_package() -> None:
+    for name in ("init", "drive"):
+        path = payload.PACKAGE / "vm" / "guest" / name
+        subprocess.run(["sh", "-n", str(path)], check=True)
+
+
+def test_temporary_folders_of_the_dead_are_swept() -> None:
+    dead = cache.root() / "tmp-dead"
+    (dead / "sub").mkdir(parents=True)
+    with cache.scratch("live") as live:
+        cache.sweep()
+        assert live.is_dir()
+        assert not dead.exists()
+    assert not live.exists()
+
+
+def test_a_lock_is_held_by_one() -> None:
+    path = cache.root() / "x.lock"
+    with cache.lock("x"), path.open() as other, pytest.raises(BlockingIOError):
+        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with path.open() as other:
+        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def test_a_cache_that_cannot_be_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    with pytest.raises(CannotTraceError, match="Not a directory"):
+        cache.root()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "words"),
+    [
+        ([], 2, "which kernel?"),
+        (["--kernel", "x"], 2, "which kernel?"),
+        (["--debian", "a-b", "--kernel", "x"], 2, "exclude each other"),
+        (["--debian", "A B"], 2, "not a package name"),
+        (["--debian", "a-b", "stray"], 2, "not an option of QEMU"),
+        (["--debian", "a-b", "--timeout", "0"], 2, "timeout"),
+        (["--debian", "a-b", "--timeout", "inf"], 2, "timeout"),
+        (["--debian", "a-b", "--append", "x" * 3000], 2, "it takes 2047"),
+        (["--debian", "a-b", "--keep-console", "/none/x"], 2, "cannot be written"),
+        (["--debian", "a-b", "-o", "/none/x"], 2, "cannot be written"),
+        (["--debian", "a-b", "--", "-kernel", "x"], 2, "ours to give"),
+        (["--kernel", "/etc/passwd", "--modules", "/tmp"], 5, "not an x86 kernel image"),
+    ],
+)
+def test_arguments_are_checked_before_anything_is_built(
+    arguments: list[str],
+    status: int,
+    words: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def built(*_: object) -> None:
+        raise AssertionError("something was fetched or built")
+
+    monkeypatch.setattr("virtio_trace.vm.appliance.appliance", built)
+    monkeypatch.setattr("virtio_trace.vm.debian.fetch", built)
+    assert main.run(["boot", *arguments]) == status
+    assert words in capsys.readouterr().err
+
+
+def test_missing_programs_are_named_with_their_packages(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("shutil.which", lambda *_a, **_k: None)
+    assert main.run(["boot", "--debian", "a-b"]) == 3
+    said = capsys.readouterr().err
+    assert "mmdebstrap" in said
+    assert "qemu-system-x86" in said.splitlines()[-1]
