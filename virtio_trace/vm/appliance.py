@@ -125,21 +125,23 @@ def _mmdebstrap(scratch: Path, tar: Path, what: str, progress: Progress) -> None
     command += [f"--include={','.join(PACKAGES)}", f"--aptopt={settings}", SUITE, str(tar)]
     said: list[str] = []
     try:
-        with subprocess.Popen(
-            [*command, str(sources)],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
-            env={**os.environ, "LC_ALL": "C.UTF-8", "TMPDIR": str(scratch)},
-        ) as child:
-            with ended(child):
-                for line in child.stderr or ():
-                    said.append(line)
-                    for step, done in _STEPS:
-                        if step in line:
-                            progress(what, done)
+        with (
+            subprocess.Popen(
+                [*command, str(sources)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                text=True,
+                errors="replace",
+                env={**os.environ, "LC_ALL": "C.UTF-8", "TMPDIR": str(scratch)},
+            ) as child,
+            ended(child),
+        ):
+            for line in child.stderr or ():
+                said.append(line)
+                for step, done in _STEPS:
+                    if step in line:
+                        progress(what, done)
     except OSError as error:
         raise CannotTraceError(f"{what}: mmdebstrap: {error.strerror}") from error
     if child.returncode != 0:

@@ -115,7 +115,8 @@ def boot(
 
     What comes after the last line's end, when a guest died in mid-line, is handed over too, so that
     nothing is lost. SAY gets sentences for the user: the command line of QEMU, a fall-back to TCG.
-    ON_PAUSE is called a few times a second, whether something came or not. An exception of ON_LINE ends QEMU and goes through, as KeyboardInterrupt does.
+    ON_PAUSE is called a few times a second, whether something came or not. An exception of ON_LINE
+    ends QEMU and goes through, as KeyboardInterrupt does.
 
     Raises what :func:`check` raises; UsageError when QEMU refuses its options; CannotTraceError
     when the appliance cannot be built or QEMU cannot be started.
