@@ -120,7 +120,10 @@ def _tell(line: str, verbose: bool) -> None:
 
 def _report(lines: list[bytes], target: RecordingOutput) -> int:
     """The tables and the verdict; on standard error where the recording is on standard output."""
-    found = graph.build(recording.read(lines, target.name))
+    read = recording.read(lines, target.name)
+    if read.trailer is not None and read.trailer.command_status:
+        say(f"--run ended with status {read.trailer.command_status}")
+    found = graph.build(read)
     result = check.check(found)
     with common.result_output() if not target.is_stdout else nullcontext(sys.stderr) as out:
         width, paint = common.width_of(out), common.paint_for(out)
