@@ -29,7 +29,7 @@ MAY_IMPORT = {
 LIBRARIES = {
     "bcc": {"tracer/bcc.py"},
     "elftools": {"kernel/elf.py"},
-    "tabulate": {"render/table.py"},
+    "tabulate": {"render/grid.py"},
 }
 
 

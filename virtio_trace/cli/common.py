@@ -26,6 +26,7 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 _WIDTH = 100
 _NARROWEST = 40
 _WARNINGS = 5
+_LONGEST_LINE = 1 << 26
 _STYLES: dict[str, dict[str, Any]] = {
     "good": {"fg": "green"},
     "bad": {"fg": "red", "bold": True},
@@ -64,13 +65,14 @@ def output_options(*formats: str, file: bool = False) -> Callable[[_Command], _C
 
 def load(file: str, verbose: bool = False, warn_lacks: bool = True) -> Recording:
     """Read the recording FILE and warn of what it lacks. Raises BadInputError."""
+    name = "standard input" if file == "-" else file
     # Nothing that is read here is ever garbage before the process ends.
     gc.disable()
     try:
         with _opened(file) as stream:
-            found = recording.read(stream, "standard input" if file == "-" else file)
+            found = recording.read(_lines(stream), name)
     except OSError as error:
-        raise BadInputError(f"{file}: {error.strerror or error}", _hint(file, error)) from error
+        raise BadInputError(f"{name}: {error.strerror or error}", _hint(file, error)) from error
     lacks = check.lacks(found) if warn_lacks else []
     shown = len(lacks) if verbose else _WARNINGS
     for message in lacks[:shown]:
@@ -84,8 +86,14 @@ def _opened(file: str) -> contextlib.AbstractContextManager[BinaryIO]:
     if file != "-":
         return Path(file).open("rb")
     if sys.stdin is None:
-        raise OSError(errno.EBADF, "standard input is closed")
+        raise OSError(errno.EBADF, "is closed")
     return contextlib.nullcontext(sys.stdin.buffer)
+
+
+def _lines(stream: BinaryIO) -> Iterator[bytes]:
+    """A file that is no recording may be one endless line."""
+    while line := stream.readline(_LONGEST_LINE):
+        yield line
 
 
 def _hint(file: str, error: OSError) -> str:

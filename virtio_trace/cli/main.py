@@ -14,6 +14,7 @@ import click
 
 import virtio_trace
 from virtio_trace.errors import VirtioTraceError
+from virtio_trace.render.escape import escape
 
 COMMANDS = {
     "boot": "boot",
@@ -60,7 +61,7 @@ def run(arguments: list[str] | None = None) -> int:
     """Run the command and return its exit status."""
     try:
         status: Any = cli.main(arguments, prog_name="virtio-trace", standalone_mode=False)
-        if not sys.stdout.closed:
+        if sys.stdout is not None and not sys.stdout.closed:
             sys.stdout.flush()
     except click.exceptions.Exit as done:
         return done.exit_code
@@ -75,6 +76,11 @@ def run(arguments: list[str] | None = None) -> int:
         return error.status
     except BrokenPipeError:
         return _die_of_sigpipe()
+    except SystemExit as ended:
+        # click turns EPIPE into an exit with status 1, whatever the mode
+        if isinstance(ended.__context__, BrokenPipeError):
+            return _die_of_sigpipe()
+        return ended.code if isinstance(ended.code, int) else 1
     except OSError as error:
         return _no_output(error)
     return status if isinstance(status, int) else 0
@@ -82,9 +88,9 @@ def run(arguments: list[str] | None = None) -> int:
 
 def _say(message: str, hint: str) -> None:
     with contextlib.suppress(OSError):
-        click.echo(f"virtio-trace: {message}", err=True)
+        click.echo(f"virtio-trace: {escape(message)}", err=True)
         if hint:
-            click.echo(f"  {hint}", err=True)
+            click.echo(f"  {escape(hint)}", err=True)
 
 
 def _die_of_sigpipe() -> int:

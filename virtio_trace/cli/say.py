@@ -7,11 +7,13 @@ import contextlib
 
 import click
 
+from virtio_trace.render.escape import escape
+
 
 def say(message: str) -> None:
     """A line of information."""
     with contextlib.suppress(OSError):
-        click.echo(f"virtio-trace: {message}", err=True)
+        click.echo(f"virtio-trace: {escape(message)}", err=True)
 
 
 def warn(message: str) -> None:
