@@ -32,6 +32,10 @@ _STATUS_CANNOT = 3
 _STATUS_INTERRUPTED = 128 + signal.SIGINT
 
 
+class _ReaderGone(Exception):
+    """A broken pipe, by a name that click does not turn into exit status 1."""
+
+
 class _Commands(click.Group):
     """Imports a command's module only when it is used, so that --help does not wait for all."""
 
@@ -44,6 +48,12 @@ class _Commands(click.Group):
         module = importlib.import_module(f"virtio_trace.cli.{COMMANDS[cmd_name]}")
         command: click.Command = module.command
         return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            raise _ReaderGone from error
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -74,13 +84,8 @@ def run(arguments: list[str] | None = None) -> int:
     except VirtioTraceError as error:
         _say(str(error), error.hint)
         return error.status
-    except BrokenPipeError:
+    except (BrokenPipeError, _ReaderGone):
         return _die_of_sigpipe()
-    except SystemExit as ended:
-        # click turns EPIPE into an exit with status 1, whatever the mode
-        if isinstance(ended.__context__, BrokenPipeError):
-            return _die_of_sigpipe()
-        return ended.code if isinstance(ended.code, int) else 1
     except OSError as error:
         return _no_output(error)
     return status if isinstance(status, int) else 0
