@@ -32,7 +32,7 @@ _STATUS_CANNOT = 3
 _STATUS_INTERRUPTED = 128 + signal.SIGINT
 
 
-class _ReaderGone(Exception):
+class _ReaderGoneError(Exception):
     """A broken pipe, by a name that click does not turn into exit status 1."""
 
 
@@ -53,7 +53,7 @@ class _Commands(click.Group):
         try:
             return super().invoke(ctx)
         except BrokenPipeError as error:
-            raise _ReaderGone from error
+            raise _ReaderGoneError from error
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -84,7 +84,7 @@ def run(arguments: list[str] | None = None) -> int:
     except VirtioTraceError as error:
         _say(str(error), error.hint)
         return error.status
-    except (BrokenPipeError, _ReaderGone):
+    except (BrokenPipeError, _ReaderGoneError):
         return _die_of_sigpipe()
     except OSError as error:
         return _no_output(error)

@@ -38,7 +38,8 @@ def dot(report: dict[str, Any], out: TextIO) -> None:
         _legend(),
         "}",
     ]
-    out.write("\n".join(lines) + "\n")
+    out.write("\n".join(lines))
+    out.write("\n")
 
 
 def _shown(report: dict[str, Any]) -> dict[tuple[str, int], int]:

@@ -46,4 +46,7 @@ def line(thing: dict[str, Any], out: TextIO) -> None:
 
 def _document(thing: dict[str, Any], out: TextIO) -> None:
     # one call: json.dump writes a token at a time and never uses the C encoder
-    out.write(json.dumps(thing, indent=2) + "\n")
+    out.write(json.dumps(thing, indent=2))
+    # On its own: with PYTHONUNBUFFERED, Python takes a write that was cut short for a whole one,
+    # and only the next one fails.
+    out.write("\n")

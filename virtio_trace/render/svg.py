@@ -30,4 +30,5 @@ def svg(report: dict[str, Any], out: TextIO) -> None:
         raise CannotTraceError("graphviz is not installed: there is no dot", _HINT) from error
     except (OSError, subprocess.SubprocessError) as error:
         raise CannotTraceError(f"graphviz failed: {error}", _HINT) from error
-    out.write(done.stdout.decode("utf-8", "replace"))
+    out.write(done.stdout.decode("utf-8", "replace").rstrip("\n"))
+    out.write("\n")

@@ -29,7 +29,8 @@ def table(
         _reasons(report, width, paint),
         _summary(report, width),
     ]
-    out.write("\n\n".join(block for block in blocks if block) + "\n")
+    out.write("\n\n".join(block for block in blocks if block))
+    out.write("\n")
 
 
 def _block(title: str, heading: list[str], rows: list[list[Cell]], width: int, paint: Paint) -> str:

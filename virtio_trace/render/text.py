@@ -44,7 +44,8 @@ def text(
         _procedure(result.steps, width, paint) if verbose else "",
         _verdict(result, paint),
     ]
-    out.write("\n\n".join(block for block in blocks if block) + "\n")
+    out.write("\n\n".join(block for block in blocks if block))
+    out.write("\n")
 
 
 def _matrices(steps: list[StepResult], width: int, paint: Paint) -> Iterable[str]:
