@@ -64,6 +64,15 @@ def test_the_console_keeps_its_last_lines() -> None:
     assert lines[-2:] == ["line 99", "no end"]
 
 
+def test_the_line_in_which_the_kernel_dies_is_kept() -> None:
+    tail = boot.Tail()
+    tail.feed(b"[ 1.0] Kernel panic - not syncing: x\r\n" + b"frame\n" * 100)
+    assert tail.lines()[:3] == ["[ 1.0] Kernel panic - not syncing: x", "[...]", "frame"]
+    tail = boot.Tail()
+    tail.feed(b"[ 1.0] Kernel panic - not syncing: x\r\nframe\n")
+    assert tail.lines() == ["[ 1.0] Kernel panic - not syncing: x", "frame"]
+
+
 def test_a_command_line_that_would_kill_the_kernel_is_refused() -> None:
     room = qemu.CMDLINE_MAX - len(qemu.cmdline("")) - 1
     assert len(qemu.cmdline("x" * room)) == 2047

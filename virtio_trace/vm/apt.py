@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import time
 from collections.abc import Sequence
@@ -166,6 +167,7 @@ class Suite:
         # Its -updates or -security may be missing: the release itself may not.
         if not any(lists.glob(f"*_dists_{self.name}_*Release")):
             if " 404 " in stderr or "does not have a Release file" in stderr:
+                shutil.rmtree(self.base, ignore_errors=True)
                 raise UsageError(
                     f"this machine's Debian mirror has no suite {self.name}",
                     f"suites that Debian has: {', '.join(SUITES)}",

@@ -234,22 +234,30 @@ class Channel:
 
 
 class Tail:
-    """The last lines of a console."""
+    """The last lines of a console, and the line in which the kernel said that it dies."""
+
+    _FATAL = re.compile(rb"Kernel panic|BUG: |Oops|double fault|Out of memory")
 
     def __init__(self) -> None:
         self._lines: deque[bytes] = deque(maxlen=TAIL)
         self._rest = b""
+        self._fatal: bytes | None = None
 
     def feed(self, data: bytes) -> None:
         """Bytes as they come, cut anywhere."""
         *lines, self._rest = (self._rest + data).split(b"\n")
-        self._lines.extend(lines)
+        for line in lines:
+            self._lines.append(line)
+            if self._FATAL.search(line):
+                self._fatal = line
         self._rest = self._rest[-4096:]
 
     def lines(self) -> list[str]:
         """The last lines as text, without their ends."""
-        every = [*self._lines, *([self._rest] if self._rest.strip() else [])]
-        return [line.decode(errors="replace").rstrip() for line in every][-TAIL:]
+        every = [*self._lines, *([self._rest] if self._rest.strip() else [])][-TAIL:]
+        if self._fatal is not None and self._fatal not in every:
+            every = [self._fatal, b"[...]", *every]
+        return [line.decode(errors="replace").rstrip() for line in every]
 
 
 @contextlib.contextmanager
@@ -285,7 +293,9 @@ def _initrd(root: Path, plan: Plan) -> Iterator[BinaryIO]:
 def _refused(outcome: Outcome, plan: Plan) -> Exception:
     """QEMU ended with a complaint before the guest said anything."""
     reason = said(outcome.stderr)
-    if "kernel" in reason or "initrd" in reason:
+    if "initrd is too large" in reason:
+        return UsageError(f"the guest has too little memory: {reason}", "give it -m 1536, or more")
+    if "could not load kernel" in reason:
         return BadInputError(f"QEMU does not start {plan.vmlinuz}: {reason}", "is it a vmlinuz?")
     if plan.settings.options:
         return UsageError(f"QEMU refused its options: {reason}", "see the options after --")

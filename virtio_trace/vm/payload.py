@@ -3,9 +3,11 @@
 
 A second cpio, written for every boot: a change of our code rebuilds nothing.
 
-The whole module tree goes in. Measured under TCG with 6.1's 91 MB against the closure of the virtio
-drivers alone (4 MB), it costs about half a second a boot; and udev would load whatever the machine
-has, --run may modprobe anything, and what a kernel's files say is read from the same tree.
+The whole module tree goes in. Measured under TCG with 6.1 (91 MB), against the virtio drivers and
+what they need alone: 0.7 s more to unpack, and 2 of 15 s in all with what udev's way of loading
+drivers then finds; 6.12 (21 MB, .xz) 1.3 of 17 s. It is worth that: a driver that was left out
+would be a device unbound by our doing, --run may modprobe anything, and what a kernel's files say
+is read from the same tree.
 """
 
 from __future__ import annotations
