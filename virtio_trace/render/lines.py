@@ -15,7 +15,7 @@ from virtio_trace.render.escape import escape
 from virtio_trace.render.words import Paint, duration, plain, result, seconds
 
 _INDENT = 2
-_TASK_WIDTH = 16
+_TASK_WIDTH = 18
 _TASK_WIDEST = 24
 
 Piece = tuple[str, str]
@@ -92,11 +92,11 @@ class Lines:
 
 
 def _fit(pieces: list[Piece], end: list[Piece], room: int | None) -> list[Piece]:
-    """PIECES and END; what can be spared is dropped, the last first, while they are too long."""
+    """PIECES and END; what can be spared is dropped, the duration last, while they are too long."""
     whole = [*pieces, *end]
     if room is None:
         return whole
-    spare = [piece for piece in pieces if piece[1] == "faint" and piece[0] not in ("}", " {")]
+    spare = [p for p in (*end, *pieces) if p[1] == "faint" and p[0] not in ("}", " {")]
     while spare and sum(len(text) for text, _ in whole) > room:
         whole.remove(spare.pop())
     return whole
