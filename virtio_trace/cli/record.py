@@ -40,7 +40,8 @@ class _End:
     states: list[ProbeState]
 
 
-@click.command
+# Options behind COMMAND's name are COMMAND's own, with or without --.
+@click.command(context_settings={"allow_interspersed_args": False})
 @click.option("-o", "--output", metavar="FILE", help="The recording; - is standard output.")
 @click.option(
     "--duration",

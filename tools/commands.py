@@ -1,0 +1,50 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Prints docs/commands.md: the commands as --help tells them. A test holds the file to it."""
+
+from __future__ import annotations
+
+import click
+
+from virtio_trace.cli.main import cli
+
+HEAD = """# The commands
+
+As `virtio-trace COMMAND --help` prints them; `tools/commands.py` makes this file.
+
+## Exit status
+
+| status | means |
+|---|---|
+| 0 | done; the recording conforms |
+| 1 | `check`, `boot`: the recording deviates |
+| 2 | usage |
+| 3 | this machine, or this kernel, cannot do it |
+| 4 | incomplete: something was lost, could not be armed, ran out of time |
+| 5 | bad input: a file is not what it should be |
+
+`check` and `boot` end with 0, 1 or 4 by their verdict; `report`, `graph` and `script` with 0 whenever
+the file could be read. A command that Ctrl-C ends before it is done ends with 130; one whose reader
+went away (`| head`) ends by SIGPIPE, as other filters do.
+"""
+
+
+def page() -> str:
+    """The whole page."""
+    parts = [HEAD]
+    with click.Context(cli, info_name="virtio-trace", terminal_width=80) as top:
+        parts.append(_section("virtio-trace", cli.get_help(top)))
+        for name in cli.list_commands(top):
+            command = cli.get_command(top, name)
+            assert command is not None
+            with click.Context(command, info_name=name, parent=top, terminal_width=80) as context:
+                parts.append(_section(f"virtio-trace {name}", command.get_help(context)))
+    return "\n".join(parts)
+
+
+def _section(title: str, text: str) -> str:
+    return f"## {title}\n\n```\n{text}\n```\n"
+
+
+if __name__ == "__main__":
+    click.echo(page(), nl=False)
