@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Boots a real kernel with our own command line, and keeps what came of it: one boot, many tests.
+
+What a guest's script has to say comes over the console in sections ("@@ NAME" and the lines after
+it), printed at its end with the kernel's own messages held back, so that neither cuts into the
+other. Before that, the console is the kernel's alone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+KERNELS = {
+    "6.1": "linux-image-cloud-amd64/bookworm",  # all of VirtIO is modular
+    "6.12": "linux-image-6.12-cloud-amd64/bookworm",  # the bus and its PCI transport are built in
+}
+
+COMMAND = (sys.executable, "-m", "virtio_trace")
+
+# The devices of a boot without QEMU options, spelled out where a test adds to them.
+NET = ("-netdev", "user,id=net0", "-device", "virtio-net-pci,netdev=net0,romfile=,addr=02.0")
+BLK = (
+    *("-blockdev", "null-co,node-name=disk0,size=67108864,read-zeroes=on"),
+    *("-device", "virtio-blk-pci,drive=disk0,addr=03.0"),
+)
+
+_BEFORE = """exec >/run/out 2>&1
+at() { echo "@@ $1"; }
+"""
+_AFTER = """
+status=$?
+echo 1 >/proc/sys/kernel/printk
+echo N >/sys/module/printk/parameters/ignore_loglevel
+at end
+cat /run/out >/dev/console
+exit $status
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Guest:
+    """What is to be booted: one of KERNELS, the script for its --run, and QEMU's options."""
+
+    kernel: str
+    script: str
+    options: tuple[str, ...] = ()
+    append: str = "initcall_debug"
+
+
+@dataclass(slots=True)
+class Boot:
+    """What a boot left behind. ``kernel_log`` is the console before the script's sections."""
+
+    kernel: str
+    status: int
+    stdout: str
+    stderr: str
+    console: str
+    recording: Path
+    sections: dict[str, list[str]] = field(default_factory=dict)
+    kernel_log: str = ""
+
+    def report(self) -> dict[str, Any]:
+        """``report --format json`` of its recording."""
+        status, found = run_json("report", self.recording)
+        assert status == 0
+        return found
+
+    def check(self) -> tuple[int, dict[str, Any]]:
+        """Exit status and JSON of ``check``."""
+        return run_json("check", self.recording)
+
+    def read(self, verb: str) -> subprocess.CompletedProcess[str]:
+        """A VERB that reads a recording, on its own."""
+        return run(verb, str(self.recording))
+
+    def events(self) -> list[dict[str, Any]]:
+        """The recording's own lines between header and trailer."""
+        return self.lines()[1:-1]
+
+    def lines(self) -> list[dict[str, Any]]:
+        """Every line of the recording as JSON, read without our own reader."""
+        return [json.loads(line) for line in self.recording.read_text("ascii").splitlines()]
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Our own command to its end, which is never a traceback."""
+    done = subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, check=False)
+    assert "Traceback" not in done.stderr, done.stderr
+    return done
+
+
+def run_json(verb: str, recording: Path) -> tuple[int, dict[str, Any]]:
+    """Exit status and JSON of a verb that reads a recording."""
+    done = run(verb, "--format", "json", str(recording))
+    return done.returncode, json.loads(done.stdout)
+
+
+def boot(guest: Guest, folder: Path) -> Boot:
+    """Boots GUEST, its recording and its console kept in FOLDER."""
+    folder.mkdir(parents=True, exist_ok=True)
+    recording, console = folder / "boot.vtr", folder / "console.txt"
+    done = subprocess.run(
+        [
+            *(*COMMAND, "boot", "--debian", KERNELS[guest.kernel], "--append", guest.append),
+            *("--keep-console", str(console), "-o", str(recording), "-q"),
+            *("--run", _BEFORE + guest.script + _AFTER),
+            *(["--", *guest.options] if guest.options else []),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "COLUMNS": "100"},
+    )
+    said = (
+        console.read_text("utf-8", errors="replace").replace("\r", "") if console.exists() else ""
+    )
+    whole = Boot(guest.kernel, done.returncode, done.stdout, done.stderr, said, recording)
+    whole.kernel_log, _, rest = said.partition("@@ ")
+    name = ""
+    for line in ("@@ " + rest).splitlines():
+        if line.startswith("@@ "):
+            name = line.removeprefix("@@ ").strip()
+            whole.sections[name] = []
+        else:
+            whole.sections[name].append(line)
+    assert "end" in whole.sections, f"the script did not end: {done.stderr}\n{said[-3000:]}"
+    return whole
