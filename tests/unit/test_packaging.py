@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What is in the wheel: the BPF program and the guest's scripts, found where it is installed."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from virtio_trace.source import bpf_folder
+
+TOP = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    # A copy, as setuptools leaves a build folder and takes what an older one left there.
+    source = folder / "source"
+    aside = shutil.ignore_patterns(".*", "build", "*.egg-info", "__pycache__", "*.vtr")
+    shutil.copytree(TOP, source, ignore=aside)
+    subprocess.run(
+        [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", folder, source], check=True
+    )
+    (wheel,) = folder.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(folder / "installed")
+    return folder / "installed"
+
+
+def test_a_clone_has_its_bpf_folder_beside_the_package() -> None:
+    assert bpf_folder() == TOP / "bpf"
+
+
+def test_the_wheel_has_all_that_runs_in_the_kernel_and_in_the_guest(installed: Path) -> None:
+    for folder, inside in ((TOP / "bpf", "bpf"), (TOP / "virtio_trace/vm/guest", "vm/guest")):
+        here = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+        there = installed / "virtio_trace" / inside
+        missing = {name for name in here if not (there / name).is_file()}
+        assert not {name for name in missing if not name.endswith((".md", ".pyc"))}
+
+
+def test_an_installed_package_finds_its_bpf_folder(installed: Path) -> None:
+    code = "from virtio_trace.source import bpf_folder; print(bpf_folder())"
+    out = subprocess.run(
+        [sys.executable, "-c", code], env={"PYTHONPATH": str(installed)}, cwd="/",
+        check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    assert Path(out.stdout.strip()) == installed / "virtio_trace" / "bpf"
