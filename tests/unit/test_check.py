@@ -7,8 +7,8 @@ The base is a recording of a real boot that conforms; see tests/golden/README.md
 from __future__ import annotations
 
 import pytest
-from surgery import Line, Where, at, change, dump, golden, judge, mend, move, remove
 
+from tests.unit.surgery import Line, Where, at, change, dump, golden, judge, mend, move, remove
 from virtio_trace import check, graph, procedure, recording
 from virtio_trace.errors import BadInputError
 from virtio_trace.findings import CONFORMS, DEVIATES, ERROR, INCOMPLETE

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from surgery import GOLDEN, at, change, dump, golden
 
+from tests.unit.surgery import GOLDEN, at, change, dump, golden
 from virtio_trace.cli import main
 
 RECORDINGS = sorted(GOLDEN.glob("*.vtr"))

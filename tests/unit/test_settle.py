@@ -17,9 +17,7 @@ OPTIONAL = ProbePoint("register", NAMES, "virtio", wire.DRIVER, "drivers", optio
 Functions = Mapping[str, Sequence[object]] | None
 
 
-def one(
-    builtin: dict[str, int], functions: Functions = None, point: ProbePoint = POINT
-) -> Settled:
+def one(builtin: dict[str, int], functions: Functions = None, point: ProbePoint = POINT) -> Settled:
     (settled,) = settle([point], builtin, lambda _module: functions)
     return settled
 

@@ -123,6 +123,45 @@ def test_a_metapackage_leads_to_every_part_of_its_kernel() -> None:
     }
 
 
+class Mirror(apt.Suite):
+    """A suite with three versions, of which the mirror has the oldest only."""
+
+    name = "suite"
+    fetched = 0.0
+
+    def __init__(self) -> None:
+        self.updates = 0
+
+    @property
+    def age(self) -> float:
+        return time.time() - self.fetched
+
+    def refresh(self, _progress: object, _fresh: float = 0.0) -> None:
+        self.fetched = time.time()
+        self.updates += 1
+
+    def versions(self, name: str) -> list[apt.Package]:
+        return [apt.Package(name, version, ()) for version in ("3", "2", "1")]
+
+    def download(self, package: apt.Package, into: Path, _progress: object) -> Path:
+        if package.version != "1":
+            raise apt.Gone(f"no {package.version}")
+        return into / "x.deb"
+
+
+def test_what_the_mirror_lists_and_has_not_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unpack(suite: apt.Suite, first: apt.Package, _: object) -> tuple[str, debian.Kernel]:
+        deb = suite.download(first, Path(), quiet)
+        return "key", debian.Kernel(first.name, first.version, "r", deb, deb)
+
+    monkeypatch.setattr(debian, "_unpack", unpack)
+    mirror = Mirror()
+    _, kernel = debian._newest(mirror, "linux-image-x", quiet)
+    assert kernel.version == "1"
+    assert kernel.note == "no 3; taking linux-image-x 1"
+    assert mirror.updates == 1  # an old index was fetched again first, and once
+
+
 def kernel_tree(tree: Path, modules: str, image: str) -> Path:
     (tree / modules / "kernel").mkdir(parents=True)
     (tree / image).parent.mkdir(parents=True, exist_ok=True)
