@@ -23,9 +23,9 @@ As `virtio-trace COMMAND --help` prints them; `tools/commands.py` makes this fil
 | 4 | incomplete: something was lost, could not be armed, ran out of time |
 | 5 | bad input: a file is not what it should be |
 
-`check` and `boot` end with 0, 1 or 4 by their verdict; `report`, `graph` and `script` with 0 whenever
-the file could be read. A command that Ctrl-C ends before it is done ends with 130; one whose reader
-went away (`| head`) ends by SIGPIPE, as other filters do.
+`check` and `boot` end with 0, 1 or 4 by their verdict; `report`, `graph` and `script` with 0
+whenever the file could be read. A command that Ctrl-C ends before it is done ends with 130; one
+whose reader went away (`| head`) ends by SIGPIPE, as other filters do.
 """
 
 

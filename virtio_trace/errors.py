@@ -25,7 +25,7 @@ class UsageError(VirtioTraceError):
 
 
 class CannotTraceError(VirtioTraceError):
-    """This machine or this kernel cannot do what was asked: no kprobes, no BTF, no root, no QEMU."""
+    """This machine or kernel cannot do what was asked: no kprobes, no BTF, no root, no QEMU."""
 
     status = 3
 

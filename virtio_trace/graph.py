@@ -437,7 +437,7 @@ def _transport_by_ids(device: Device) -> str:
     """What a PCI device id says: from 0x1040 on there is no legacy interface (4.1.2.1).
 
     Below, what was negotiated before the recording began: Linux binds no modern device without
-    VIRTIO_F_VERSION_1 (virtio_pci_modern.c, vp_finalize_features), and a legacy one has no such bit.
+    VIRTIO_F_VERSION_1 (virtio_pci_modern.c, vp_finalize_features); a legacy one has no such bit.
     """
     snapshot = device.snapshot or {}
     pci = snapshot.get("pci") or {}

@@ -104,7 +104,9 @@ MOVED = {
         module("virtio_net"), at("register_virtio_driver", driver="virtio_net"), "virtio_net",
     ),
     "driver-registered": (
-        at("register_virtio_driver", driver="virtio_net"), at("virtio_dev_probe", NET), "virtio_net",
+        at("register_virtio_driver", driver="virtio_net"),
+        at("virtio_dev_probe", NET),
+        "virtio_net",
     ),
     "transport-probed": (at("virtio_pci_probe", NET), at("register_virtio_device", NET), NET),
     "device-registered": (at("register_virtio_device", NET), at("virtio_pci_probe", NET), NET),

@@ -41,6 +41,7 @@ def test_a_name_that_exists_twice_is_not_armed() -> None:
 
 
 def test_a_name_that_does_not_exist_is_not_armed() -> None:
+    functions: Functions
     for functions in (None, {}):
         state = one({}, functions).state()
         assert state.state == NOT_ARMED and state.reason and "register" in state.reason

@@ -17,8 +17,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from virtio_trace.errors import CannotTraceError
-from virtio_trace.tracer import wire
 from virtio_trace.source import bpf_folder
+from virtio_trace.tracer import wire
 
 PROBE_NUMBER = 0x76742D70726F6265
 """The constant in probe.bpf.c's probe_number() that a load replaces."""

@@ -35,7 +35,7 @@ class Target:
 
 
 def group_name(pid: int) -> str:
-    """The group of process PID's events: its pid, and its start so that a reused pid is no alias."""
+    """The group of process PID's events: its pid and its start, as pids are used again."""
     return f"{GROUP_PREFIX}{pid}_{_start_time(pid)}"
 
 
@@ -52,8 +52,10 @@ class KprobeEvents:
         self.group = group
 
     def define(self, name: str, target: Target) -> None:
-        """Define NAME (entry) and NAME_ret (return). Raises CannotTraceError with the kernel's word;
-        what was defined of the two is removed again."""
+        """Define NAME (entry) and NAME_ret (return), or neither.
+
+        Raises CannotTraceError with the kernel's word.
+        """
         self._write(f"p:{self.group}/{name} {target}")
         try:
             self._write(f"r{MAXACTIVE}:{self.group}/{name}_ret {target}")
@@ -136,7 +138,7 @@ def _is_orphan(group: str) -> bool:
 
 
 def _start_time(pid: int) -> str:
-    """Clock ticks since boot at which PID started (proc(5), stat field 22); "0" if there is none."""
+    """Clock ticks since boot at which PID started (proc(5), stat field 22); "0" for none."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:

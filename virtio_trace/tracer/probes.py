@@ -24,8 +24,9 @@ class ProbePoint:
     ``module`` is the module whose function it is where it is not built in (None: always built
     in). ``subject`` says what the first argument points to (enum vt_subject), ``driver_second``
     that the second is a driver; ``result`` whether the return register means anything; ``reread``
-    whether the function gives the device what its return is to show (its index). A kernel may be built without an ``optional`` one's
-    code; that it is absent from the kernel's own files is then no loss.
+    whether the function gives the device what its return is to show (its index). A kernel may be
+    built without an ``optional`` one's code; that it is absent from the kernel's own files is then
+    no loss.
     """
 
     name: str

@@ -82,6 +82,10 @@ class Package:
     depends: tuple[str, ...]
 
 
+class Gone(CannotTraceError):
+    """The mirror's index names a file that the mirror does not have (any more)."""
+
+
 def family(suite: str) -> tuple[str, ...]:
     """The suites in which a package of SUITE is looked for: a release comes with its updates."""
     if suite in {"sid", "unstable", "experimental"} or suite.endswith(_POCKETS):
@@ -152,13 +156,13 @@ class Suite:
         except OSError:
             return float("inf")
 
-    def refresh(self, progress: Progress) -> None:
-        """Fetches the index unless it is fresh.
+    def refresh(self, progress: Progress, fresh: float = FRESH) -> None:
+        """Fetches the index unless it is younger than FRESH seconds.
 
         Raises UsageError when the mirror has no such suite, CannotTraceError when the mirror or
         apt is not to be had.
         """
-        if 0 <= self.age < FRESH:
+        if 0 <= self.age < fresh:
             return
         self._write(mirror())
         what = f"fetching the package index of {self.name}"
@@ -177,19 +181,28 @@ class Suite:
 
     def show(self, name: str) -> Package | None:
         """The newest version of package NAME; None where this suite has none."""
-        argv = ["apt-cache", "-c", self._conf, "show", "--no-all-versions", name]
+        return next(iter(self.versions(name)), None)
+
+    def versions(self, name: str) -> list[Package]:
+        """Every version of package NAME that this suite has, the newest first."""
+        argv = ["apt-cache", "-c", self._conf, "show", name]
         done = run(argv, f"looking for {name} in {self.name}", check=False)
-        return parse_package(done.stdout)
+        found = [parse_package(stanza) for stanza in done.stdout.split("\n\n")]
+        return [package for package in found if package is not None]
 
     def download(self, package: Package, into: Path, progress: Progress) -> Path:
-        """Fetches the .deb into folder INTO, checked by apt. Raises CannotTraceError."""
+        """Fetches the .deb into folder INTO, checked by apt.
+
+        Raises Gone when the mirror does not have what its index names, CannotTraceError.
+        """
         what = f"fetching {package.name} {package.version}"
         wanted = f"{package.name}={package.version}"
         argv = ["apt-get", "-c", self._conf, "-q", "download", wanted]
         status, stderr = fetch(argv, what, progress, cwd=into)
         found = list(into.glob(f"{package.name}_*.deb"))
         if status != 0 or not found:
-            raise failed(what, "apt-get", status, stderr)
+            error = failed(what, "apt-get", status, stderr)
+            raise Gone(str(error), error.hint) if " 404 " in stderr else error
         return found[0]
 
     @property

@@ -6,16 +6,19 @@ from __future__ import annotations
 import re
 import shutil
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from virtio_trace.errors import BadInputError, CannotTraceError, UsageError, VirtioTraceError
 from virtio_trace.vm import cache
-from virtio_trace.vm.apt import FRESH, SUITES, Package, Suite, host_release
+from virtio_trace.vm.apt import FRESH, SUITES, Gone, Package, Suite, host_release
 from virtio_trace.vm.tools import Progress, quiet, run
 
 KEPT = 8
 """Unpacked kernels that stay in the cache (60 to 130 MB each), the last used ones."""
+
+_SETTLED = 60.0
+"""Seconds: an index that is older may be wrong about the mirror and is fetched again."""
 
 # What of a kernel's Depends is the kernel: up to 7.1 a metapackage leads to one linux-image-RELEASE
 # with all in it; from 7.2 that is a metapackage too, of linux-binary-, linux-base- and
@@ -70,7 +73,7 @@ def fetch(wanted: str, progress: Progress = quiet) -> Kernel:
             if old is None:
                 raise
             note = f"the mirror could not be asked ({error}); taking {old.package} as cached"
-            return Kernel(old.package, old.version, old.release, old.vmlinuz, old.modules, note)
+            return replace(old, note=note)
         found = {"at": time.time(), "key": key, "package": name, "version": kernel.version}
         cache.write_json(record, found)
         _prune()
@@ -138,14 +141,30 @@ def _resolve(name: str, suite: str | None, progress: Progress) -> tuple[str, Ker
             if suite is not None:
                 raise
             continue  # a mirror need not have every suite
-        package = state.show(name)
-        if package is not None:
-            return _unpack(state, package, progress)
+        if state.show(name) is not None:
+            return _newest(state, name, progress)
     where = suite or "any suite of this machine's mirror"
     raise UsageError(
         f"there is no package {name} in {where}",
         "for example: linux-image-cloud-amd64/bookworm; see apt-cache search linux-image",
     )
+
+
+def _newest(state: Suite, name: str, progress: Progress) -> tuple[str, Kernel]:
+    """The newest version that can be had: a mirror may list one that it has not, or no more."""
+    gone: Gone | None = None
+    for package in state.versions(name):
+        try:
+            key, kernel = _unpack(state, package, progress)
+        except Gone as error:
+            if state.age > _SETTLED:
+                state.refresh(progress, _SETTLED)
+                return _newest(state, name, progress)
+            gone = gone or error
+        else:
+            note = f"{gone}; taking {name} {package.version}" if gone else ""
+            return key, replace(kernel, note=note)
+    raise gone or CannotTraceError(f"{name} is no longer in {state.name}", "try again")
 
 
 def _suites(suite: str | None) -> list[str]:
