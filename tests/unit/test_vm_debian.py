@@ -145,7 +145,7 @@ class Mirror(apt.Suite):
 
     def download(self, package: apt.Package, into: Path, _progress: object) -> Path:
         if package.version != "1":
-            raise apt.Gone(f"no {package.version}")
+            raise apt.GoneError(f"no {package.version}")
         return into / "x.deb"
 
 

@@ -82,7 +82,7 @@ class Package:
     depends: tuple[str, ...]
 
 
-class Gone(CannotTraceError):
+class GoneError(CannotTraceError):
     """The mirror's index names a file that the mirror does not have (any more)."""
 
 
@@ -193,7 +193,7 @@ class Suite:
     def download(self, package: Package, into: Path, progress: Progress) -> Path:
         """Fetches the .deb into folder INTO, checked by apt.
 
-        Raises Gone when the mirror does not have what its index names, CannotTraceError.
+        Raises GoneError when the mirror does not have what its index names, CannotTraceError.
         """
         what = f"fetching {package.name} {package.version}"
         wanted = f"{package.name}={package.version}"
@@ -202,7 +202,7 @@ class Suite:
         found = list(into.glob(f"{package.name}_*.deb"))
         if status != 0 or not found:
             error = failed(what, "apt-get", status, stderr)
-            raise Gone(str(error), error.hint) if " 404 " in stderr else error
+            raise GoneError(str(error), error.hint) if " 404 " in stderr else error
         return found[0]
 
     @property

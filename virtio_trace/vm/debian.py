@@ -11,7 +11,7 @@ from pathlib import Path
 
 from virtio_trace.errors import BadInputError, CannotTraceError, UsageError, VirtioTraceError
 from virtio_trace.vm import cache
-from virtio_trace.vm.apt import FRESH, SUITES, Gone, Package, Suite, host_release
+from virtio_trace.vm.apt import FRESH, SUITES, GoneError, Package, Suite, host_release
 from virtio_trace.vm.tools import Progress, quiet, run
 
 KEPT = 8
@@ -152,11 +152,11 @@ def _resolve(name: str, suite: str | None, progress: Progress) -> tuple[str, Ker
 
 def _newest(state: Suite, name: str, progress: Progress) -> tuple[str, Kernel]:
     """The newest version that can be had: a mirror may list one that it has not, or no more."""
-    gone: Gone | None = None
+    gone: GoneError | None = None
     for package in state.versions(name):
         try:
             key, kernel = _unpack(state, package, progress)
-        except Gone as error:
+        except GoneError as error:
             if state.age > _SETTLED:
                 state.refresh(progress, _SETTLED)
                 return _newest(state, name, progress)
