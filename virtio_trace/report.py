@@ -35,7 +35,7 @@ def summarize(graph: Graph) -> dict[str, Any]:
         "devices": [
             _device(graph, device, latest[device.address] is not device) for device in graph.devices
         ],
-        "bindings": [_binding(binding) for binding in graph.bindings],
+        "bindings": [_binding(binding, recording.complete) for binding in graph.bindings],
     }
 
 
@@ -121,7 +121,7 @@ def _state(graph: Graph, device: Device, replaced: bool) -> tuple[str, str | Non
         return UNBOUND, f"unbound from {last.driver}"
     if last.call.result is None:
         return UNBOUND, f"what {last.call.event.symbol} returned was not seen"
-    return FAILED, _failure(last)[1]
+    return FAILED, _failure(last, graph.recording.complete)[1]
 
 
 def _why_unbound(graph: Graph, device: Device) -> str | None:
@@ -131,8 +131,9 @@ def _why_unbound(graph: Graph, device: Device) -> str | None:
     return "; ".join(finding.message for finding in sheet.result.findings) or None
 
 
-def _failure(binding: Binding) -> tuple[str | None, str | None]:
-    """The step of the procedure at which it ended, and why; nothing for one that did not fail."""
+def _failure(binding: Binding, complete: bool) -> tuple[str | None, str | None]:
+    """The step of the procedure at which it ended, and why; nothing for one that did not fail.
+    COMPLETE: what is not in the recording did not happen."""
     call, probe = binding.call, binding.probe
     if call.result in (0, None):
         return None, None
@@ -140,17 +141,17 @@ def _failure(binding: Binding) -> tuple[str | None, str | None]:
         step, reason = "driver-probed", rules.failure(probe)
     else:
         step, reason = "bus-probed", rules.failure(call)
-        if probe is None and binding.driver is not None:
+        if probe is None and binding.driver is not None and complete:
             reason += f" before {binding.driver}'s own probe function was called"
     if call.result == -EPROBE_DEFER:
         reason += "; the kernel tries again later"
     return step, reason
 
 
-def _binding(binding: Binding) -> dict[str, Any]:
+def _binding(binding: Binding, complete: bool) -> dict[str, Any]:
     call = binding.call
     function, symbol = _function(binding.probe)
-    step, reason = _failure(binding)
+    step, reason = _failure(binding, complete)
     return {
         "device": binding.device.address,
         "generation": binding.device.generation,

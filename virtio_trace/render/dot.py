@@ -121,7 +121,8 @@ def _bindings(report: dict[str, Any]) -> list[str]:
     attempted = set(last)
     for device in report["devices"]:
         pair = (_device_id(device["address"], device["generation"]), str(device["driver"]))
-        if device["driver"] in known and pair not in attempted:
+        there = (device["address"], device["generation"]) in shown
+        if there and device["driver"] in known and pair not in attempted:
             look = {"color": _GOOD, "fontcolor": _GOOD}
             lines.append(_edge(pair[0], f"driver:{pair[1]}", look, "bound before"))
     return lines
