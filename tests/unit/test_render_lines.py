@@ -31,7 +31,7 @@ class Script:
             event.probe = event.function = function
         for name, value in members.items():
             setattr(event, name, value)
-        return [line[12:] for line in self.lines.add(event)]
+        return [line[11:] for line in self.lines.add(event)]
 
 
 def test_a_call_without_inner_ones_is_one_line() -> None:
@@ -40,7 +40,7 @@ def test_a_call_without_inner_ones_is_one_line() -> None:
         script(ENTRY, "virtnet_probe", device=NET, module="virtio_net", driver="virtio_net") == []
     )
     assert script(RETURN, "virtnet_probe", result=0, duration_ns=512_000) == [
-        "udev/7             virtnet_probe [virtio_net] 0000:00:02.0 virtio0 net virtio_net"
+        "udev/7          virtnet_probe [virtio_net] 0000:00:02.0 virtio0 net virtio_net"
         " = 0 <0.512 ms>"
     ]
 
@@ -48,12 +48,12 @@ def test_a_call_without_inner_ones_is_one_line() -> None:
 def test_inner_calls_are_indented_and_braced() -> None:
     script = Script()
     assert script(ENTRY, "a") == []
-    assert script(ENTRY, "b") == ["udev/7             a {"]
+    assert script(ENTRY, "b") == ["udev/7          a {"]
     assert script(RETURN, "b", result=-22, duration_ns=1) == [
-        "udev/7               b = -22 EINVAL <0.000 ms>"
+        "udev/7            b = -22 EINVAL <0.000 ms>"
     ]
     assert script(RETURN, "a", result=0, duration_ns=2_000_000) == [
-        "udev/7             } = 0 <2.000 ms>"
+        "udev/7          } = 0 <2.000 ms>"
     ]
 
 
@@ -61,20 +61,20 @@ def test_another_threads_line_opens_the_call_and_its_end_is_named() -> None:
     script = Script()
     script(ENTRY, "a")
     assert script(MODULE, "virtio_net", tid=8) == [
-        "udev/7             a {",
-        "udev/8             load module virtio_net",
+        "udev/7          a {",
+        "udev/8          load module virtio_net",
     ]
     script(ENTRY, "b", tid=8)
-    assert script(ENTRY, "c", tid=9) == ["udev/8             b {"]
-    assert script(RETURN, "a", result=0) == ["udev/9             c {", "udev/7             } a = 0"]
+    assert script(ENTRY, "c", tid=9) == ["udev/8          b {"]
+    assert script(RETURN, "a", result=0) == ["udev/9          c {", "udev/7          } a = 0"]
 
 
 def test_flush_shows_what_is_held_back_once() -> None:
     script = Script()
     script(ENTRY, "a")
-    assert [line[12:] for line in script.lines.flush()] == ["udev/7             a {"]
+    assert [line[11:] for line in script.lines.flush()] == ["udev/7          a {"]
     assert script.lines.flush() == []
-    assert script(RETURN, "a", result=0) == ["udev/7             } = 0"]
+    assert script(RETURN, "a", result=0) == ["udev/7          } = 0"]
 
 
 def test_a_return_without_its_entry_says_so() -> None:
@@ -108,7 +108,7 @@ def test_names_are_escaped() -> None:
 def test_numbers_time_and_start() -> None:
     lines = Lines(2_000_000_000, numbered=True)
     event = Event(41, 1_999_999_000, 0, 7, "sh", MODULE, module="virtio")
-    assert lines.add(event)[0].startswith("    41   -0.000001 sh/7 ")
+    assert lines.add(event)[0].startswith("   41  -0.000001 sh/7 ")
 
 
 @pytest.mark.parametrize("path", sorted(GOLDEN.glob("*.vtr")), ids=lambda path: path.stem)

@@ -7,7 +7,6 @@ import contextlib
 import errno
 import gc
 import os
-import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -146,7 +145,14 @@ def paint_for(out: TextIO) -> Paint:
 
 
 def width_of(out: TextIO) -> int | None:
-    """The terminal's width; None where OUT is none and nothing needs to fit."""
+    """The width of OUT's own terminal; None where OUT is none and nothing needs to fit."""
     if not out.isatty():
         return None
-    return max(shutil.get_terminal_size((_WIDTH, 24)).columns, _NARROWEST)
+    columns = os.environ.get("COLUMNS", "")
+    if columns.isascii() and columns.isdigit() and int(columns[:6]) > 0:
+        return max(int(columns[:6]), _NARROWEST)
+    try:
+        width = os.get_terminal_size(out.fileno()).columns
+    except OSError:
+        width = 0
+    return max(width or _WIDTH, _NARROWEST)

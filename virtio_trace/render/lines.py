@@ -15,7 +15,7 @@ from virtio_trace.render.escape import escape
 from virtio_trace.render.words import Paint, duration, plain, result, seconds
 
 _INDENT = 2
-_TASK_WIDTH = 18
+_TASK_WIDTH = 15
 _TASK_WIDEST = 24
 
 Piece = tuple[str, str]
@@ -80,8 +80,8 @@ class Lines:
     def _line(self, event: Event, depth: int, pieces: list[Piece], end: list[Piece]) -> str:
         task = f"{escape(event.comm)}/{event.tid}"
         self._task_width = min(max(self._task_width, len(task)), _TASK_WIDEST)
-        number = f"{event.seq:6d} " if self._numbered else ""
-        head = f"{number}{seconds(event.ns - self._start_ns):>11} "
+        number = f"{event.seq:5d} " if self._numbered else ""
+        head = f"{number}{seconds(event.ns - self._start_ns):>10} "
         task = f"{task:<{self._task_width}} "
         indent = " " * (_INDENT * depth)
         room = None if self._width is None else self._width - len(head) - len(task) - len(indent)

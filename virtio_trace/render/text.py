@@ -132,9 +132,7 @@ def _procedure(steps: list[StepResult], width: int, paint: Paint) -> str:
 
 
 def _verdict(result: Result, paint: Paint) -> str:
-    counts = Counter(finding.severity for finding in result.findings)
-    said = [count(counts[severity], severity) for severity in _SEVERITIES if counts[severity]]
     good = sum(step.ok is True for step in result.steps)
     verdict = paint(result.verdict, _VERDICTS.get(result.verdict, "unsure"))
     steps = f"{good} of {count(len(result.steps), 'step')} taken as the procedure says"
-    return f"{verdict} (profile {result.profile}): {', '.join([steps, *said])}"
+    return f"{verdict} (profile {result.profile}): {steps}"
