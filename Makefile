@@ -35,7 +35,7 @@ lint: $(VENV)/ready-test
 
 bench: $(VENV)/ready-test
 	tools/install-packages bench
-	$(BIN)/python tests/bench/bench.py
+	$(BIN)/python -m tests.bench.bench
 
 golden: $(VENV)/ready
 	tools/fenced-sh tests/golden/README.md | sh -x

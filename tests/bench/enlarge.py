@@ -65,13 +65,18 @@ def _last(events: list[Line], probe: str, kind: str, result: int | None = None) 
     return None
 
 
+def write(short: Path, long: Path, events: int) -> None:
+    """Read SHORT and write LONG."""
+    lines = [json.loads(line) for line in short.read_text(encoding="utf-8").splitlines()]
+    with long.open("w", encoding="utf-8") as out:
+        for line in enlarge(lines, events):
+            out.write(json.dumps(line, separators=(",", ":")) + "\n")
+
+
 def main() -> None:
     """See the module's text."""
     short, long, events = sys.argv[1:]
-    lines = [json.loads(line) for line in Path(short).read_text().splitlines()]
-    with Path(long).open("w") as out:
-        for line in enlarge(lines, int(events)):
-            out.write(json.dumps(line, separators=(",", ":")) + "\n")
+    write(Path(short), Path(long), int(events))
 
 
 if __name__ == "__main__":

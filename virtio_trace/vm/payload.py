@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from virtio_trace.errors import BadInputError, CannotTraceError
+from virtio_trace.source import bpf_folder
 from virtio_trace.vm import appliance, cache
 from virtio_trace.vm.cpio import Writer
 from virtio_trace.vm.tools import run
@@ -53,19 +54,6 @@ def check_modules(folder: Path) -> Path:
             "give its lib/modules/RELEASE, the folder that holds kernel/",
         )
     return path
-
-
-def bpf_folder() -> Path:
-    """Our C files: in the package where it is installed, beside it in the source tree.
-
-    Raises CannotTraceError where neither is.
-    """
-    for path in (PACKAGE / "bpf", PACKAGE.parent / "bpf"):
-        if (path / "probe.bpf.c").is_file():
-            return path
-    raise CannotTraceError(
-        f"{PACKAGE}: the package's bpf folder is missing", "install virtio-trace again"
-    )
 
 
 def write(out: BinaryIO, modules: Path, task: str | None) -> None:

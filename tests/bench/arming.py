@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Start to armed, in a guest: virtio-trace record against bpftrace with the same probes.
+
+Both are given a command that prints the guest's clock; each runs it when everything is armed. The
+modules are loaded first, as bpftrace cannot arm a function of one that is not. bpftrace and the
+libraries it needs come into the guest on a disk made for it; everything else is the appliance.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+KERNEL = "linux-image-cloud-amd64/bookworm"
+RUNS = 5
+
+_GUEST = """
+modprobe ext4
+for module in {modules}; do modprobe $module; done
+mkdir -p /mnt && mount -o ro /dev/vda /mnt
+now() {{ read up rest </proc/uptime; echo $up; }}
+ours() {{ python3 -m virtio_trace record -q -o /run/ours.vtr -- cat /proc/uptime; }}
+theirs() {{
+    LD_LIBRARY_PATH=/mnt/lib /mnt/bpftrace -q -c '/usr/bin/busybox cat /proc/uptime' /mnt/probes.bt
+}}
+for run in 0 {numbers}; do
+    for who in ours theirs; do
+        begin=$(now)
+        $who >/run/out 2>/run/err || {{ echo "BENCH $who failed"; cat /run/out /run/err; }}
+        echo "BENCH $who $run $begin $(grep -E '^[0-9.]+ [0-9.]+$' /run/out | cut -d' ' -f1)"
+    done
+    echo "BENCH where $(head -n 1 /run/ours.vtr | grep -o '"arming_seconds":{{[^}}]*}}')"
+done
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Arming:
+    """Seconds from start to armed, in the guest's clock, a number a run; where ours went."""
+
+    ours: list[float]
+    theirs: list[float]
+    where: list[dict[str, float]]
+    probes: int
+
+    @property
+    def ratio(self) -> float:
+        """The median of ours over the median of theirs."""
+        return statistics.median(self.ours) / statistics.median(self.theirs)
+
+
+def measure(folder: Path) -> Arming:
+    """Two boots: one that says which probes there are, one that measures."""
+    first = folder / "first.vtr"
+    _boot(first, "true")
+    probes = [
+        probe
+        for probe in json.loads(first.read_bytes().splitlines()[0])["probes"]
+        if probe["state"] in ("armed", "waiting")
+    ]
+    modules = sorted({probe["module"] for probe in probes if probe["module"]})
+    disk = _disk(folder, [str(probe["function"]) for probe in probes])
+    numbers = " ".join(str(number) for number in range(1, RUNS + 1))
+    console = folder / "console"
+    task = _GUEST.format(modules=" ".join(modules), numbers=numbers)
+    drive = f"file={disk},format=raw,if=none,id=bench,read-only=on"
+    _boot(
+        folder / "second.vtr", task, "--keep-console", str(console), "--timeout", "900",
+        "--", "-drive", drive, "-device", "virtio-blk-pci,drive=bench",
+    )  # fmt: skip
+    text = console.read_text(encoding="utf-8", errors="replace")
+    if "failed" in "".join(re.findall(r"BENCH \w+ failed", text)):
+        sys.exit(f"a run failed in the guest:\n{text[-4000:]}")
+    times: dict[str, list[float]] = {"ours": [], "theirs": []}
+    for who, number, begin, end in re.findall(r"BENCH (\w+) (\d+) ([\d.]+) ([\d.]+)", text):
+        if number != "0":  # the first of each fills the caches
+            times[who].append(float(end) - float(begin))
+    assert all(len(found) == RUNS for found in times.values()), text[-4000:]
+    where = [json.loads(found) for found in re.findall(r'"arming_seconds":(\{[^}]*\})', text)]
+    return Arming(times["ours"], times["theirs"], where[-RUNS:], len(probes))
+
+
+def _boot(recording: Path, task: str, *options: str) -> None:
+    command = [sys.executable, "-m", "virtio_trace", "boot", "-q", "--debian", KERNEL]
+    done = subprocess.run(
+        [*command, "-o", recording, "--run", task, *options], capture_output=True, check=False
+    )
+    if not recording.exists():
+        sys.exit(f"the guest did not record:\n{done.stderr.decode()}")
+
+
+def _disk(folder: Path, functions: list[str]) -> Path:
+    """A file system with bpftrace, what it is linked with, and the program with FUNCTIONS."""
+    bpftrace = shutil.which("bpftrace")
+    assert bpftrace is not None, "apt install bpftrace"
+    tree = folder / "disk"
+    (tree / "lib").mkdir(parents=True)
+    shutil.copy(bpftrace, tree / "bpftrace")
+    linked = subprocess.run(["ldd", bpftrace], check=True, capture_output=True, text=True).stdout
+    for library in re.findall(r"=> (/\S+)", linked):
+        shutil.copy(library, tree / "lib")
+    points = ",\n".join(f"{kind}:{name}" for name in functions for kind in ("kprobe", "kretprobe"))
+    action = '{ printf("%llu %d %d %s %s\\n", nsecs, cpu, tid, comm, probe); }'
+    (tree / "probes.bt").write_text(
+        f"{points},\ntracepoint:module:module_load\n{action}\n", encoding="utf-8"
+    )
+    disk = folder / "disk.img"
+    subprocess.run(
+        ["mke2fs", "-q", "-t", "ext4", "-d", tree, disk, "400M"],
+        check=True,
+        env={"PATH": "/usr/sbin:/sbin:/usr/bin:/bin"},
+    )
+    return disk
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as temporary:
+        found = measure(Path(temporary))
+    print(found, f"ratio {found.ratio:.2f}")

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""make bench: how fast, as ratios, medians of five. Never part of a test: machines differ."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.bench import arming, enlarge
+
+EVENTS = 200_000
+RUNS = 5
+GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "debian-6.1-rebind.vtr"
+
+
+def main() -> None:
+    """Measure and print; a line says what is allowed."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        _reading(folder)
+        _arming(folder)
+
+
+def _reading(folder: Path) -> None:
+    long = folder / "long.vtr"
+    enlarge.write(GOLDEN, long, EVENTS)
+    print(f"reading {EVENTS:,} events (at least 50,000 a second, under 300 MB)")
+    for command in ("report", "check"):
+        for style in ("json", "table" if command == "report" else "text"):
+            runs = [_run(command, style, long) for _ in range(RUNS)]
+            seconds = statistics.median(run[0] for run in runs)
+            megabytes = max(run[1] for run in runs)
+            rate = EVENTS / seconds
+            print(
+                f"  {command:6} {style:5} {seconds:6.2f} s  {rate:9,.0f} events/s"
+                f"  ({rate / 50_000:4.2f} of 50,000)  {megabytes:4.0f} MB"
+            )
+
+
+def _run(command: str, style: str, file: Path) -> tuple[float, float]:
+    """Wall seconds and peak megabytes of one whole process."""
+    began = time.monotonic()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "virtio_trace", command, "--format", style, file],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode in (0, 1, 4), process.returncode
+    return time.monotonic() - began, usage.ru_maxrss / 1024
+
+
+def _arming(folder: Path) -> None:
+    found = arming.measure(folder)
+    median: Callable[[list[float]], float] = statistics.median
+    print(f"start to armed in a guest, {found.probes} functions and module_load (at most 1.7)")
+    print(f"  virtio-trace {median(found.ours):6.2f} s  bpftrace {median(found.theirs):6.2f} s")
+    pairs = [ours / theirs for ours, theirs in zip(found.ours, found.theirs, strict=True)]
+    print(f"  ratio {found.ratio:.2f}, by pairs {min(pairs):.2f} to {max(pairs):.2f}")
+    for phase in found.where[0]:
+        print(f"  {median([run[phase] for run in found.where]):6.2f} s  {phase}")
+
+
+if __name__ == "__main__":
+    main()
