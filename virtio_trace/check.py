@@ -19,7 +19,7 @@ from virtio_trace.findings import (
     Result,
     Sheet,
 )
-from virtio_trace.graph import Graph
+from virtio_trace.model import Graph
 from virtio_trace.recording import Recording
 
 

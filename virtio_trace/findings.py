@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from virtio_trace import procedure
-from virtio_trace.graph import Call, Graph
+from virtio_trace import procedure, virtio
+from virtio_trace.model import Call, Graph
 
 CONFORMS = "CONFORMS"
 DEVIATES = "DEVIATES"
@@ -105,5 +105,29 @@ class Sheet:
             for probe, name in self._blind
         )
 
+    def returned(self, step: str, subject: str, call: Call) -> bool:
+        """The step by what its CALL returned; False where that was an error."""
+        if call.ret is None:
+            self.unfinished(step, subject, call)
+        elif call.result == 0:
+            self.good(step, subject)
+        elif call.result is None:
+            self.unknown(step, subject, f"what {call.event.symbol} returned is unknown", call)
+        else:
+            self.bad(step, subject, failure(call), call)
+            return False
+        return True
+
+    def unfinished(self, step: str, subject: str, call: Call) -> None:
+        """The step's CALL was still running."""
+        message = f"{call.event.symbol} had not returned when the recording ended"
+        self.unknown(step, subject, message, call)
+
     def _step(self, step: str, subject: str, ok: bool | None) -> None:
         self.result.steps.append(StepResult(step, subject, ok))
+
+
+def failure(call: Call) -> str:
+    """``virtnet_probe [virtio_net] returned -22 (EINVAL)``."""
+    name = virtio.errno_name(call.result)
+    return f"{call.event.symbol} returned {call.result}" + (f" ({name})" if name else "")

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from virtio_trace import rules, virtio
-from virtio_trace.findings import Sheet
-from virtio_trace.graph import Binding, Call, Device, Driver, Graph, transport
+from virtio_trace import unbound, virtio
+from virtio_trace.findings import Sheet, failure
+from virtio_trace.model import Binding, Call, Device, Driver, Graph, transport
 from virtio_trace.recording import Recording
 from virtio_trace.virtio import EPROBE_DEFER
 
@@ -113,7 +113,7 @@ def _state(graph: Graph, device: Device, replaced: bool) -> tuple[str, str | Non
         return BOUND, None
     for call in (device.register, device.transport):
         if call is not None and call.result not in (0, None):
-            return FAILED, rules.failure(call)
+            return FAILED, failure(call)
     last = device.bindings[-1] if device.bindings else None
     if last is None:
         return UNBOUND, _why_unbound(graph, device)
@@ -121,13 +121,14 @@ def _state(graph: Graph, device: Device, replaced: bool) -> tuple[str, str | Non
         return UNBOUND, f"unbound from {last.driver}"
     if last.call.result is None:
         return UNBOUND, f"what {last.call.event.symbol} returned was not seen"
-    return FAILED, _failure(last, graph.recording.complete)[1]
+    reason = _failure(last, graph.recording.complete)[1]
+    return (UNBOUND if last.call.result == -EPROBE_DEFER else FAILED), reason
 
 
 def _why_unbound(graph: Graph, device: Device) -> str | None:
     """In the words of the check, which has to know the same."""
     sheet = Sheet(graph)
-    rules.unbound(sheet, device)
+    unbound.device(sheet, device)
     return "; ".join(finding.message for finding in sheet.result.findings) or None
 
 
@@ -138,9 +139,9 @@ def _failure(binding: Binding, complete: bool) -> tuple[str | None, str | None]:
     if call.result in (0, None):
         return None, None
     if probe is not None and probe.result not in (0, None):
-        step, reason = "driver-probed", rules.failure(probe)
+        step, reason = "driver-probed", failure(probe)
     else:
-        step, reason = "bus-probed", rules.failure(call)
+        step, reason = "bus-probed", failure(call)
         if probe is None and binding.driver is not None and complete:
             reason += f" before {binding.driver}'s own probe function was called"
     if call.result == -EPROBE_DEFER:

@@ -7,18 +7,12 @@ judged: the finding names where it ended.
 
 from __future__ import annotations
 
-from virtio_trace import virtio
-from virtio_trace.findings import NOTE, WARNING, Sheet
-from virtio_trace.graph import TRANSPORT_PROBES, Binding, Call, Device, Driver
+from virtio_trace import unbound
+from virtio_trace.findings import NOTE, Sheet, failure
+from virtio_trace.model import TRANSPORT_PROBES, Binding, Call, Device, Driver
 from virtio_trace.virtio import EPROBE_DEFER
 
 BUS = "virtio"
-
-
-def failure(call: Call) -> str:
-    """``virtnet_probe [virtio_net] returned -22 (EINVAL)``."""
-    name = virtio.errno_name(call.result)
-    return f"{call.event.symbol} returned {call.result}" + (f" ({name})" if name else "")
 
 
 def bus(sheet: Sheet) -> None:
@@ -33,7 +27,7 @@ def bus(sheet: Sheet) -> None:
             message = f"{early.event.symbol} ran before the VirtIO bus was registered"
             sheet.bad(step, BUS, message, early, call)
         else:
-            _returned(sheet, step, BUS, call)
+            sheet.returned(step, BUS, call)
     elif BUS in header.evidence.builtin:
         sheet.good(step, BUS)
         sheet.finding(NOTE, step, BUS, "the VirtIO bus is built into this kernel")
@@ -66,7 +60,7 @@ def driver(sheet: Sheet, subject: Driver) -> None:
         message = "the bus used the driver before it registered"
         sheet.bad(step, subject.name, message, subject.early, subject.register)
     else:
-        _returned(sheet, step, subject.name, subject.register)
+        sheet.returned(step, subject.name, subject.register)
 
 
 def _loaded(sheet: Sheet, subject: Driver) -> None:
@@ -90,14 +84,13 @@ def device(sheet: Sheet, subject: Device) -> None:
     if _transport(sheet, subject) and _registered(sheet, subject):
         for binding in subject.bindings:
             _binding(sheet, binding)
-        if not subject.bindings:
-            unbound(sheet, subject)
+        unbound.device(sheet, subject)
 
 
 def _transport(sheet: Sheet, subject: Device) -> bool:
     step, call = "transport-probed", subject.transport
     if call is not None:
-        return _returned(sheet, step, subject.address, call)
+        return sheet.returned(step, subject.address, call)
     if subject.snapshot is not None:
         message = "the device was on the bus before the recording began"
         sheet.unknown(step, subject.address, message)
@@ -128,7 +121,7 @@ def _registered(sheet: Sheet, subject: Device) -> bool:
         message = "register_virtio_device ran outside the transport's probe of this device"
         sheet.bad(step, subject.address, message, subject.transport, call)
         return True
-    return _returned(sheet, step, subject.address, call)
+    return sheet.returned(step, subject.address, call)
 
 
 def _binding(sheet: Sheet, binding: Binding) -> None:
@@ -144,13 +137,15 @@ def _binding(sheet: Sheet, binding: Binding) -> None:
     if probe is None and call.result != 0:
         # validate or the negotiation ended it, before the driver's own function was reached
         if call.result is not None:
-            message = f"{failure(call)} before {binding.driver}'s own probe function was called"
+            message = failure(call)
+            if facts is not None and sheet.sees("driver-probed", facts.functions.get("probe")):
+                message += f" before {binding.driver}'s own probe function was called"
             sheet.bad("bus-probed", address, message, call)
         else:
-            _unfinished(sheet, "bus-probed", address, call)
+            sheet.unfinished("bus-probed", address, call)
         return
     if call.result == 0 or call.ret is None or (probe is not None and probe.result == 0):
-        _returned(sheet, "bus-probed", address, call)
+        sheet.returned("bus-probed", address, call)
     else:
         sheet.good("bus-probed", address)  # it ran; what failed is inside, and is said there
     _probed(sheet, binding, facts.functions.get("probe") if facts else None)
@@ -163,7 +158,7 @@ def _matched(sheet: Sheet, binding: Binding) -> bool:
         sheet.missing(step, device.address, message, binding.call)
         return True
     if call.result is None:
-        _unfinished(sheet, step, device.address, call)
+        sheet.unfinished(step, device.address, call)
         return True
     if call.result == 0:
         message = f"{binding.driver} was probed although the scan of the bus found no match"
@@ -209,67 +204,4 @@ def _probed(sheet: Sheet, binding: Binding, expected: str | None) -> None:
         message = f"{probe.event.symbol} ran, but struct virtio_driver names {expected}"
         sheet.bad(step, address, message, probe)
     else:
-        _returned(sheet, step, address, probe)
-
-
-def unbound(sheet: Sheet, subject: Device) -> None:
-    """An unbound device: an error where a driver in this kernel's files matches it."""
-    step, address = "pair-matched", subject.address
-    if subject.snapshot is not None and subject.snapshot.get("driver"):
-        message = f"bound to {subject.snapshot['driver']} before the recording began"
-        sheet.unknown(step, address, message)
-        return
-    expected = sheet.graph.expected_drivers(subject)
-    if not expected:
-        matched = [call for call in subject.matches if (call.result or 0) > 0]
-        if matched:
-            message = "the bus matched a driver whose id_table does not have the device"
-            sheet.bad(step, address, message, *matched)
-        else:
-            kind = virtio.device_type(subject.id)
-            message = f"no driver in this kernel for this device (type {kind})"
-            sheet.finding(WARNING, step, address, message, subject.register)
-        return
-    for facts in expected:
-        known = sheet.graph.drivers.get(facts.name)
-        scans = [call for call in subject.matches if call.event.driver == facts.name]
-        if known is None:
-            message = f"not bound: {facts.module} has a driver for it, which was never registered"
-            _unless_ongoing(sheet, step, subject, message)
-        elif not scans:
-            message = f"the bus was not scanned for {facts.name}, whose id_table has the device"
-            sheet.missing(step, address, message, subject.register, known.register)
-        elif all(call.result == 0 for call in scans):
-            message = f"{facts.name}'s id_table has the device, but the bus did not match them"
-            sheet.bad(step, address, message, *scans)
-        elif any(call.result is None for call in scans):
-            _unfinished(sheet, step, address, scans[-1])
-        else:
-            message = f"the bus matched {facts.name}, but did not call virtio_dev_probe"
-            sheet.missing("bus-probed", address, message, *scans)
-
-
-def _unless_ongoing(sheet: Sheet, step: str, subject: Device, message: str) -> None:
-    """Unbound is final only at a recording's end, and only of a device that is still there."""
-    if subject.unregister is not None:
-        return
-    sheet.missing(step, subject.address, message, subject.register)
-
-
-def _returned(sheet: Sheet, step: str, subject: str, call: Call) -> bool:
-    if call.ret is None:
-        _unfinished(sheet, step, subject, call)
-        return True
-    if call.result == 0:
-        sheet.good(step, subject)
-        return True
-    if call.result is None:
-        sheet.unknown(step, subject, f"what {call.event.symbol} returned is unknown", call)
-        return True
-    sheet.bad(step, subject, failure(call), call)
-    return False
-
-
-def _unfinished(sheet: Sheet, step: str, subject: str, call: Call) -> None:
-    message = f"{call.event.symbol} had not returned when the recording ended"
-    sheet.unknown(step, subject, message, call)
+        sheet.returned(step, address, probe)

@@ -201,3 +201,52 @@ def test_what_was_there_before_is_never_passed(lines: list[Line]) -> None:
     assert {step.id for step in rebound} >= {
         "transport-probed", "device-registered", "pair-matched", "bus-probed", "driver-probed",
     }  # fmt: skip
+
+
+def upto(lines: list[Line], last: Where) -> list[Line]:
+    """The recording as if it had ended behind the last event for which LAST is true."""
+    end = max(i for i, line in enumerate(lines) if "seq" in line and last(line))
+    return mend([*lines[: end + 1], lines[-1]])
+
+
+def test_a_device_that_is_unbound_at_the_end_although_a_driver_matches_it() -> None:
+    """Cut behind the unbinding, before the binding that followed it."""
+    first = upto(golden("debian-6.1-rebind"), at("virtio_dev_remove", NET, kind="return"))
+    condemned(first, "pair-matched", NET)
+
+
+def test_a_device_that_was_removed_is_not_unbound() -> None:
+    """The whole recording takes 04.0 from virtio-pci; cut before it is given back."""
+    rng = "0000:00:04.0"
+    cut = upto(golden("debian-6.1-rebind"), at("unregister_virtio_device", rng, kind="return"))
+    assert judge(cut).verdict == CONFORMS
+
+
+def test_a_probe_that_is_still_deferred(lines: list[Line]) -> None:
+    deferred = change(lines, at("virtio_dev_probe", NET, kind="return"), result=-517)
+    condemned(remove(deferred, at("driver_probe", NET)), "bus-probed", NET)
+
+
+def test_a_device_that_was_unbound_before_the_recording_began() -> None:
+    lines = golden("debian-6.12-rebind")
+    lines = remove(lines, lambda line: line.get("device", {}).get("address") == NET)
+    (device,) = (d for d in lines[0]["snapshot"]["devices"] if d["address"] == NET)
+    device["driver"] = None
+    lines[0]["snapshot"]["drivers"].append({"name": "virtio_net", "module": "virtio_net"})
+    condemned(
+        remove(lines, lambda line: line.get("driver") == "virtio_net"),
+        "pair-matched",
+        NET,
+        DEVIATES,
+    )
+
+
+def test_where_the_drivers_probe_was_not_armed_nothing_is_said_of_it() -> None:
+    lines = golden("debian-6.1-failures")
+    said = [f.message for f in judge(lines).findings if f.step == "bus-probed"]
+    assert all("own probe function" in message for message in said) and len(said) == 2
+    for probe in lines[-1]["probes"]:
+        if probe["probe"] == "driver_probe":
+            probe.update(state="not armed", reason="refused")
+    said = [f.message for f in judge(lines).findings if f.step == "bus-probed"]
+    assert not any("own probe function" in message for message in said) and len(said) == 2

@@ -15,8 +15,8 @@ PACKAGE = Path(virtio_trace.__file__).resolve().parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 CORE = {
-    "__init__", "errors", "evidence", "events", "virtio", "recording", "graph", "procedure",
-    "findings", "rules", "check", "report", "source",
+    "__init__", "errors", "evidence", "events", "virtio", "recording", "model", "graph",
+    "procedure", "findings", "rules", "unbound", "check", "report", "source",
 }  # fmt: skip
 MAY_IMPORT = {
     "core": {"core"},

@@ -12,6 +12,7 @@ import pytest
 from tests.unit.surgery import GOLDEN, at, change, dump, golden
 from virtio_trace import check, graph, recording, report
 from virtio_trace.findings import DEVIATES, ERROR, Finding, Result, StepResult
+from virtio_trace.model import Graph
 from virtio_trace.render.escape import escape
 from virtio_trace.render.grid import grid, wrap
 from virtio_trace.render.table import table
@@ -21,7 +22,7 @@ from virtio_trace.render.words import duration, plain, result, seconds
 NAMES = [path.stem for path in sorted(GOLDEN.glob("*.vtr"))]
 
 
-def built(name: str) -> graph.Graph:
+def built(name: str) -> Graph:
     return graph.build(recording.read(dump(golden(name)), name))
 
 

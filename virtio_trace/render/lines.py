@@ -10,7 +10,8 @@ from __future__ import annotations
 from virtio_trace import events as ev
 from virtio_trace import virtio
 from virtio_trace.events import Event
-from virtio_trace.graph import Call, Nester
+from virtio_trace.graph import Nester
+from virtio_trace.model import Call
 from virtio_trace.render.escape import escape
 from virtio_trace.render.words import Paint, duration, plain, result, seconds
 

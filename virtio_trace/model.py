@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What a graph is made of: calls, drivers, devices and bindings. graph.py rebuilds them.
+
+A device is its bus address and a generation: one that was removed and comes back at its address
+is another device. Nothing here judges; see check.py.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from virtio_trace import virtio
+from virtio_trace.events import DeviceRef, Event
+from virtio_trace.evidence import DriverFacts
+from virtio_trace.recording import Recording
+
+TRANSPORT_PROBES = {"pci": "virtio_pci_probe", "platform": "virtio_mmio_probe"}
+"""The probe point of the transport's own probe function, by the bus of the device's parent."""
+
+
+@dataclass(slots=True, eq=False)
+class Call:
+    """One call of a probed function. ``entry`` is None where it was lost, ``ret`` where the call
+    had not returned when the recording ended, or its return was lost."""
+
+    entry: Event | None
+    ret: Event | None
+    parent: Call | None
+
+    @property
+    def event(self) -> Event:
+        """The entry, or what there is."""
+        event = self.entry or self.ret
+        assert event is not None
+        return event
+
+    @property
+    def result(self) -> int | None:
+        """What it returned; None is unknown, or a function without a result."""
+        return self.ret.result if self.ret else None
+
+    @property
+    def seqs(self) -> list[int]:
+        """The sequence numbers of its events."""
+        return [event.seq for event in (self.entry, self.ret) if event is not None]
+
+    @property
+    def started_ns(self) -> int | None:
+        """When it was entered."""
+        return self.entry.ns if self.entry else None
+
+    @property
+    def depth(self) -> int:
+        """How many calls it is inside of."""
+        depth, call = 0, self.parent
+        while call is not None:
+            depth, call = depth + 1, call.parent
+        return depth
+
+    @property
+    def duration_ns(self) -> int | None:
+        """How long it took."""
+        return self.ret.duration_ns if self.ret else None
+
+    def inside(self, outer: Call | None) -> bool:
+        """Whether it ran within OUTER, at any depth, in the same thread."""
+        call = self.parent
+        while call is not None:
+            if call is outer:
+                return True
+            call = call.parent
+        return False
+
+
+@dataclass(slots=True, eq=False)
+class Driver:
+    """One registration of a driver with the VirtIO bus. ``in_snapshot``: it was there before the
+    recording began. ``early``: the first use of the driver, where that came before ``register``."""
+
+    name: str
+    facts: DriverFacts | None
+    in_snapshot: bool = False
+    snapshot_module: str | None = None
+    loaded: Event | None = None
+    register: Call | None = None
+    unregister: Call | None = None
+    early: Call | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Binding:
+    """One call of virtio_dev_probe: the bus's attempt to bind DRIVER to DEVICE. ``probe`` is the
+    driver's own probe function inside it, ``match`` the scan that led to it."""
+
+    device: Device
+    driver: str | None
+    call: Call
+    match: Call | None = None
+    probe: Call | None = None
+    unbound: Call | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Device:
+    """A device at an address. ``snapshot`` is what sysfs said of it before the recording began."""
+
+    address: str
+    bus: str
+    generation: int
+    snapshot: dict[str, Any] | None = None
+    ref: DeviceRef | None = None
+    transport: Call | None = None
+    modern: Call | None = None
+    legacy: Call | None = None
+    register: Call | None = None
+    unregister: Call | None = None
+    matches: list[Call] = field(default_factory=list)
+    bindings: list[Binding] = field(default_factory=list)
+
+    @property
+    def name(self) -> str | None:
+        """virtioN, where it was given one."""
+        if self.snapshot is not None:
+            return str(self.snapshot["name"])
+        if self.ref is None or self.ref.index is None:
+            return None
+        return f"virtio{self.ref.index}"
+
+    @property
+    def id(self) -> int | None:
+        """The virtio device type's number."""
+        if self.ref is not None and self.ref.id is not None:
+            return self.ref.id
+        return self.snapshot.get("id") if self.snapshot else None
+
+    @property
+    def vendor(self) -> int | None:
+        """struct virtio_device_id.vendor: the PCI subsystem vendor on PCI."""
+        if self.ref is not None and self.ref.vendor is not None:
+            return self.ref.vendor
+        return self.snapshot.get("vendor") if self.snapshot else None
+
+    @property
+    def bound_to(self) -> str | None:
+        """The driver that has it at the end of the recording."""
+        for binding in reversed(self.bindings):
+            if binding.unbound is not None:
+                return None
+            if binding.call.result == 0:
+                return binding.driver
+        if self.unregister is not None or self.snapshot is None:
+            return None
+        return self.snapshot.get("driver")
+
+
+@dataclass(slots=True)
+class Graph:
+    """All of a recording's. ``calls`` are in order of entry, ``modules`` has the last load of each;
+    ``registrations`` has every registration of a driver, ``drivers`` the last one by name."""
+
+    recording: Recording
+    bus_register: Call | None = None
+    modules: dict[str, Event] = field(default_factory=dict)
+    registrations: list[Driver] = field(default_factory=list)
+    drivers: dict[str, Driver] = field(default_factory=dict)
+    devices: list[Device] = field(default_factory=list)
+    calls: list[Call] = field(default_factory=list)
+
+    @property
+    def bindings(self) -> list[Binding]:
+        """Every attempt to bind, in order of time."""
+        found = [binding for device in self.devices for binding in device.bindings]
+        return sorted(found, key=lambda binding: binding.call.event.seq)
+
+    def expected_drivers(self, device: Device) -> tuple[DriverFacts, ...]:
+        """The drivers in this kernel's files whose id_table matches DEVICE."""
+        if device.id is None or device.vendor is None:
+            return ()
+        return self.recording.header.evidence.drivers_for(device.id, device.vendor)
+
+
+def transport(device: Device) -> str:
+    """pci-modern, pci-legacy, mmio, ccw, vdpa or unknown."""
+    if device.bus == "platform":
+        return "mmio"
+    if device.bus in ("ccw", "vdpa"):
+        return device.bus
+    if device.bus != "pci":
+        return "unknown"
+    if device.modern is not None and device.modern.result == 0:
+        return "pci-modern"
+    if device.legacy is not None and device.legacy.result == 0:
+        return "pci-legacy"
+    return _transport_by_ids(device)
+
+
+def _transport_by_ids(device: Device) -> str:
+    """What a PCI device id says: from 0x1040 on there is no legacy interface (4.1.2.1).
+
+    Below, what was negotiated before the recording began: Linux binds no modern device without
+    VIRTIO_F_VERSION_1 (virtio_pci_modern.c, vp_finalize_features); a legacy one has no such bit.
+    """
+    snapshot = device.snapshot or {}
+    pci = snapshot.get("pci") or {}
+    number = pci.get("device")
+    if number is None and device.ref is not None:
+        number = device.ref.pci_device
+    if type(number) is int and number >= virtio.PCI_MODERN_FIRST:
+        return "pci-modern"
+    features = snapshot.get("features")
+    if snapshot.get("driver") and type(features) is str and len(features) > virtio.F_VERSION_1:
+        return "pci-modern" if features[virtio.F_VERSION_1] == "1" else "pci-legacy"
+    return "unknown"
