@@ -40,6 +40,11 @@ class SysfsDevice:
     config: bytes
 
     @property
+    def pci_id(self) -> int:
+        """Its PCI device id: from 0x1040 on it cannot be driven as a legacy device."""
+        return int.from_bytes(self.config[2:4], "little")
+
+    @property
     def modern(self) -> bool:
         """Whether it has the capabilities of a modern device (VirtIO 1.2, 4.1.4)."""
         place, kinds = self.config[0x34], set()
@@ -51,9 +56,9 @@ class SysfsDevice:
 
 
 def devices(section: Iterable[str]) -> dict[str, SysfsDevice]:
-    """The devices of a section that SYSFS printed, by their address."""
+    """The devices of a section that SYSFS printed, by their address, in the order of indices."""
     found = {}
-    for line in section:
+    for line in sorted(section, key=lambda line: int(line.split()[0].removeprefix("virtio"))):
         name, address, driver, status, kind, vendor, features, config = line.split()
         found[address] = SysfsDevice(
             name=name,

@@ -22,6 +22,8 @@ class RecordingOutput:
         self._keep_old = name is None
         self._stream: BinaryIO | None = None
         if self.name == "-":
+            if sys.stdout is None:  # it was closed when Python started
+                raise UsageError("standard output is closed", "name a file with -o FILE")
             return
         path = Path(self.name)
         if path.is_dir():

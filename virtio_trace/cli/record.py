@@ -81,10 +81,10 @@ def command(
             _say_phases(session)
         interrupts.collect()
         writer = Writer(target.open())
-        writer.header({**header, "command": list(arguments)})
         live = LiveLines(header["started_ns"], quiet)
         follower = _Follower(session, writer, live, interrupts)
         try:
+            writer.header({**header, "command": list(arguments)})
             end = follower.follow(duration, arguments, target.is_stdout)
             writer.trailer(
                 {

@@ -51,8 +51,8 @@ def text(
 def _matrices(steps: list[StepResult], width: int, paint: Paint) -> Iterable[str]:
     """Bus and drivers, then devices with their bindings: each subject a row, each step a column."""
     for title, kinds in (
-        ("DRIVERS", (procedure.BUS, procedure.DRIVER)),
-        ("DEVICES", (procedure.DEVICE, procedure.BINDING)),
+        ("PROCEDURE: BUS AND DRIVERS", (procedure.BUS, procedure.DRIVER)),
+        ("PROCEDURE: DEVICES", (procedure.DEVICE, procedure.BINDING)),
     ):
         columns = [step.id for step in procedure.STEPS if step.of in kinds]
         mine = [step for step in steps if step.id in columns]
