@@ -45,12 +45,16 @@ exit $status
 
 @dataclass(frozen=True, slots=True)
 class Guest:
-    """What is to be booted: one of KERNELS, the script for its --run, and QEMU's options."""
+    """What is to be booted: one of KERNELS, the script for its --run, and QEMU's options.
+
+    ``seconds`` is about what it takes: the longest is begun first.
+    """
 
     kernel: str
     script: str
     options: tuple[str, ...] = ()
     append: str = "initcall_debug"
+    seconds: int = 20
 
 
 @dataclass(slots=True)

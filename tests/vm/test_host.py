@@ -1,0 +1,254 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""``boot``, ``record`` and ``doctor`` on the host: what goes wrong is said, and nothing stays.
+
+Each test has a cache and a folder for temporary files of its own, so that what is left is seen.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import os
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from tests.vm.guest import COMMAND, KERNELS, run_json
+from virtio_trace.vm import appliance, cache, debian
+
+
+@dataclass(slots=True)
+class Host:
+    """A place to boot from, and the kernel that is booted there."""
+
+    folder: Path
+    kernel: debian.Kernel
+    environment: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def source(self) -> list[str]:
+        """The kernel by its files, not by a package."""
+        return ["--kernel", str(self.kernel.vmlinuz), "--modules", str(self.kernel.modules)]
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """Our command, begun in the folder."""
+        return subprocess.Popen(
+            [*COMMAND, *arguments],
+            cwd=self.folder,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, *arguments: str) -> tuple[int, str, list[str]]:
+        """Exit status, standard output and the lines of standard error; never a traceback."""
+        child = self.start(*arguments)
+        out, err = child.communicate(timeout=120)
+        assert "Traceback" not in err, err
+        return child.returncode, out, [line for line in err.splitlines() if line.strip()]
+
+    def left(self) -> list[str]:
+        """Files that should not be there: temporary ones, and the recording's own folder."""
+        own = {"bin", "cache", "tmp"}
+        return [
+            *(path.name for path in (self.folder / "tmp").iterdir()),
+            *(path.name for path in (self.folder / "cache/virtio-trace").glob("tmp-*")),
+            *(path.name for path in self.folder.iterdir() if path.name not in own),
+        ]
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Host:
+    """A Host whose cache has the guest's root already."""
+    kernel = debian.fetch(KERNELS["6.1"])
+    root = appliance.appliance()
+    fresh = tmp_path / "cache" / "virtio-trace"
+    fresh.mkdir(parents=True)
+    (fresh / root.name).symlink_to(root)
+    with contextlib.suppress(FileNotFoundError):
+        (fresh / "accel.json").write_bytes((cache.root() / "accel.json").read_bytes())
+    (tmp_path / "tmp").mkdir()
+    places = {"XDG_CACHE_HOME": str(tmp_path / "cache"), "TMPDIR": str(tmp_path / "tmp")}
+    source = str(Path(__file__).parent.parent.parent)
+    return Host(tmp_path, kernel, {**os.environ, **places, "PYTHONPATH": source})
+
+
+def processes() -> Iterator[tuple[int, int, str]]:
+    """Each process's pid, its parent's and its name, from /proc."""
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            before, _, after = path.read_text("utf-8", errors="replace").rpartition(")")
+        except OSError:
+            continue
+        number, _, name = before.partition(" (")
+        yield int(number), int(after.split()[1]), name
+
+
+def qemu_of(child: subprocess.Popen[str]) -> int:
+    """The pid of CHILD's own QEMU, once it has started and spoken to nobody yet."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        assert child.poll() is None, child.communicate()
+        for number, parent, name in processes():
+            if parent == child.pid and name.startswith("qemu-system"):
+                return number
+        time.sleep(0.02)
+    raise AssertionError("no QEMU was started")
+
+
+def gone(pid: int, seconds: float = 5.0) -> bool:
+    """Whether the process has ended, or ends soon: its last rites may take a moment."""
+    deadline = time.monotonic() + seconds
+    while any(number == pid for number, _, _ in processes()):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def test_a_folder_that_is_not_there_is_refused_before_anything_is_done(host: Host) -> None:
+    fresh = host.folder / "elsewhere"
+    host.environment["XDG_CACHE_HOME"] = str(fresh)
+    began = time.monotonic()
+    status, out, err = host.run("boot", "--debian", KERNELS["6.1"], "-o", "nowhere/x.vtr")
+    assert (status, out) == (2, "")
+    assert "nowhere/x.vtr: cannot be written" in err[0]
+    assert len(err) == 2
+    assert time.monotonic() - began < 10
+    assert [path for path in fresh.rglob("*") if path.is_file()] == []
+
+
+def test_a_kernel_that_is_none(host: Host) -> None:
+    fake = host.folder / "cache" / "vmlinuz"
+    fake.write_text("no kernel\n" * 1000)
+    modules = str(host.kernel.modules)
+    status, out, err = host.run("boot", "--kernel", str(fake), "--modules", modules)
+    assert (status, out, len(err)) == (5, "", 2), err
+    assert "not an x86 kernel image" in err[0]
+    assert host.left() == []
+
+
+def test_a_kernel_that_was_cut(host: Host) -> None:
+    """Its head is whole, so only the guest can tell, by saying nothing or by resetting."""
+    fake = host.folder / "cache" / "vmlinuz"
+    fake.write_bytes(host.kernel.vmlinuz.read_bytes()[: 1 << 20])
+    modules = str(host.kernel.modules)
+    status, _, err = host.run(
+        "boot", "--kernel", str(fake), "--modules", modules, "--timeout", "6", "--accel", "tcg"
+    )
+    assert status in (4, 5), err
+    assert host.left() == []
+
+
+def test_modules_that_are_none(host: Host) -> None:
+    vmlinuz = str(host.kernel.vmlinuz)
+    for folder in ("tmp", "nowhere"):
+        status, out, err = host.run("boot", "--kernel", vmlinuz, "--modules", folder)
+        assert (status, out, len(err)) == (5, "", 2), err
+    assert host.left() == []
+
+
+@pytest.mark.parametrize(
+    "options", [["-device", "no-such-device"], ["-no-such-option"], ["-kernel", "x"], ["stray"]]
+)
+def test_options_that_qemu_or_we_refuse(host: Host, options: list[str]) -> None:
+    status, out, err = host.run("boot", *host.source, "--", *options)
+    assert (status, out, len(err)) == (2, "", 2), err
+    assert options[-1].lstrip("-") in err[0] or options[0] in err[0]
+    assert host.left() == []
+
+
+def test_a_guest_that_takes_too_long(host: Host) -> None:
+    child = host.start("boot", *host.source, "--timeout", "5", "--accel", "tcg")
+    qemu = qemu_of(child)
+    out, err = child.communicate(timeout=60)
+    assert (child.returncode, out) == (4, ""), err
+    lines = err.splitlines()
+    console = [line for line in lines if line.startswith("  | ")]
+    assert len(console) > 5
+    assert any(re.match(r"  \| \[ +\d+\.\d+\] ", line) for line in console), console
+    assert "the guest had not ended after 5 s" in lines[-2]
+    assert "--timeout" in lines[-1]
+    assert gone(qemu, 0)
+    assert host.left() == []
+
+
+def test_a_guest_that_panics(host: Host) -> None:
+    """What came before is kept, and is never taken for all of it."""
+    status, out, err = host.run(
+        "boot", *host.source, "-q", "-o", "x.vtr", "--run", "echo c >/proc/sysrq-trigger"
+    )
+    assert status == 4
+    assert any(re.search(r"\| .*Kernel panic", line) for line in err), err
+    assert "the guest died" in err[-2]
+    assert "INCOMPLETE" in out
+    recording = host.folder / "x.vtr"
+    status, report = run_json("report", recording)
+    assert status == 0
+    assert [device["state"] for device in report["devices"]] == ["bound"] * 3
+    assert report["recording"]["complete"] is False
+    status, found = run_json("check", recording)
+    assert (status, found["verdict"]) == (4, "INCOMPLETE")
+    assert host.left() == ["x.vtr"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_qemu_too(host: Host, number: signal.Signals) -> None:
+    child = host.start("boot", *host.source)
+    qemu = qemu_of(child)
+    time.sleep(1)
+    child.send_signal(number)
+    out, err = child.communicate(timeout=30)
+    assert gone(qemu)
+    assert out == ""
+    if number == signal.SIGKILL:
+        assert child.returncode == -number
+    else:
+        assert child.returncode == 130
+        assert [line for line in err.splitlines() if line] == ["virtio-trace: interrupted"]
+    assert host.left() == []
+
+
+def has_kprobes() -> bool:
+    """By the kernel's own configuration, else by the file that kprobe events are defined in."""
+    config = Path("/proc/config.gz")
+    if config.exists():
+        return "CONFIG_KPROBES=y" in gzip.decompress(config.read_bytes()).decode().splitlines()
+    return Path("/sys/kernel/tracing/kprobe_events").exists()
+
+
+def test_doctor_says_what_this_kernel_has(host: Host) -> None:
+    status, out, err = host.run("doctor")
+    assert err == []
+    (line,) = [line for line in out.splitlines() if "kprobes in the kernel" in line]
+    if has_kprobes():
+        assert line.split()[0] == "yes"
+        assert (status == 0) == ("This machine can trace." in out)
+    else:
+        assert status == 3
+        assert line.strip() == (
+            "NO   kprobes in the kernel: this kernel is built without CONFIG_KPROBES"
+        )
+        assert "This machine cannot trace." in out
+
+
+def test_record_says_why_it_cannot_trace_here(host: Host) -> None:
+    status, out, err = host.run("record", "-o", "x.vtr", "--", "true")
+    if not has_kprobes():
+        assert (status, out) == (3, "")
+        assert err[0] == (
+            "virtio-trace: cannot trace here: this kernel is built without CONFIG_KPROBES"
+        )
+        assert len(err) == 2
+        assert host.left() == []
+    elif os.geteuid() != 0:
+        assert (status, len(err)) == (3, 2), err
+    else:
+        assert status in (0, 3, 4), err
