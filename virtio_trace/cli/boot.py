@@ -142,14 +142,16 @@ def conclude(outcome: boot.Outcome, plan: boot.Plan) -> VirtioTraceError | None:
         return _recorder_failed(outcome)
     for line in outcome.tail:
         click.echo(f"  | {escape(line)}", err=True)
+    silent = f"its console said nothing: is {plan.vmlinuz} a whole kernel for this machine?"
     if outcome.end == "timeout":
+        above = "its console's last lines are above; --timeout S gives it longer"
         return IncompleteError(
             f"the guest had not ended after {plan.settings.timeout:g} s",
-            "its console's last lines are above; --timeout S gives it longer",
+            above if outcome.tail else silent,
         )
+    above = "its console's last lines are above; --keep-console FILE keeps all of them"
     return IncompleteError(
-        f"the guest died after {outcome.seconds:.1f} s",
-        "its console's last lines are above; --keep-console FILE keeps all of them",
+        f"the guest died after {outcome.seconds:.1f} s", above if outcome.tail else silent
     )
 
 
