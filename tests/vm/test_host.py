@@ -125,6 +125,31 @@ def test_a_folder_that_is_not_there_is_refused_before_anything_is_done(host: Hos
     assert [path for path in fresh.rglob("*") if path.is_file()] == []
 
 
+def test_a_closed_standard_output_is_refused_too(host: Host) -> None:
+    source = " ".join(host.source)
+    done = subprocess.run(
+        ["sh", "-c", f'exec "$@" boot {source} -o - >&-', "sh", *COMMAND],
+        cwd=host.folder,
+        env=host.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 2), done.stderr
+    assert "standard output is closed" in done.stderr
+    assert host.left() == []
+
+
+def test_a_full_disk_ends_the_guest(host: Host) -> None:
+    child = host.start("boot", *host.source, "-q", "-o", "/dev/full")
+    qemu = qemu_of(child)
+    out, err = child.communicate(timeout=120)
+    assert (child.returncode, out, len(err.splitlines())) == (4, "", 2), err
+    assert "/dev/full: the recording ends here: No space left on device" in err
+    assert gone(qemu, 0)
+    assert host.left() == []
+
+
 def test_a_kernel_that_is_none(host: Host) -> None:
     fake = host.folder / "cache" / "vmlinuz"
     fake.write_text("no kernel\n" * 1000)

@@ -36,5 +36,5 @@ class Interrupts:
     def _take(self, number: int, _frame: FrameType | None) -> None:
         if not self._collecting:
             self._collecting = True  # a second one must not cut the cleaning up short
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt(number)
         self.received = number

@@ -29,7 +29,6 @@ COMMANDS = {
 
 _STATUS_USAGE = 2
 _STATUS_CANNOT = 3
-_STATUS_INTERRUPTED = 128 + signal.SIGINT
 
 
 class _ReaderGoneError(Exception):
@@ -78,9 +77,9 @@ def run(arguments: list[str] | None = None) -> int:
     except click.ClickException as error:
         error.show()
         return _STATUS_USAGE
-    except (click.Abort, KeyboardInterrupt):
+    except (click.Abort, KeyboardInterrupt) as error:
         _say("interrupted", "")
-        return _STATUS_INTERRUPTED
+        return 128 + _signal_of(error)
     except VirtioTraceError as error:
         _say(str(error), error.hint)
         return error.status
@@ -89,6 +88,12 @@ def run(arguments: list[str] | None = None) -> int:
     except OSError as error:
         return _no_output(error)
     return status if isinstance(status, int) else 0
+
+
+def _signal_of(error: BaseException) -> int:
+    """Which signal it was: cli.interrupts says; Python's own KeyboardInterrupt is Ctrl-C's."""
+    said = error.__cause__ if isinstance(error, click.Abort) else error
+    return int(said.args[0]) if said is not None and said.args else signal.SIGINT
 
 
 def _say(message: str, hint: str) -> None:
