@@ -24,8 +24,9 @@ As `virtio-trace COMMAND --help` prints them; `tools/commands.py` makes this fil
 | 5 | bad input: a file is not what it should be |
 
 `check` and `boot` end with 0, 1 or 4 by their verdict; `report`, `graph` and `script` with 0
-whenever the file could be read. A command that a signal ends before it is done ends with 128
-and the signal's number (Ctrl-C: 130); one whose reader went away (`| head`) ends by SIGPIPE, as other filters do.
+whenever the file could be read. A command that a signal ends before it is done ends with 128 and
+the signal's number (Ctrl-C: 130); one whose reader went away (`| head`) ends by SIGPIPE, as other
+filters do.
 """
 
 
