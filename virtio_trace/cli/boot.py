@@ -82,11 +82,16 @@ def command(
     boot.check_settings(settings)
     target = RecordingOutput(output)
     lines = GuestLines(target, quiet)
-    with Interrupts(), ProgressBar() as progress:
+    with Interrupts() as interrupts, ProgressBar() as progress:
+
+        def pause() -> None:
+            interrupts.check()
+            lines.pause()
+
         plan = _plan(vmlinuz, modules, package, settings, progress)
         try:
             outcome = boot.boot(
-                plan, lines.take, progress, lambda line: _tell(line, verbose), lines.pause
+                plan, lines.take, progress, lambda line: _tell(line, verbose), pause
             )
         finally:
             lines.close()

@@ -12,7 +12,10 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 class Interrupts:
     """While entered, the three signals raise KeyboardInterrupt until collect() is called; from then
-    on they are noted in ``received`` only, so that a recording is ended in order."""
+    on they are noted in ``received`` only, so that a recording is ended in order.
+
+    Python swallows what is raised where nobody can take it: in finalizers, in callbacks of C code
+    and around a fork. So whoever goes on for long asks check() whether one was."""
 
     def __init__(self) -> None:
         self.received: int | None = None
@@ -30,11 +33,17 @@ class Interrupts:
             signal.signal(number, handler)
 
     def collect(self) -> None:
-        """From now on, note and do not raise."""
+        """From now on, note and do not raise. Raises KeyboardInterrupt for one before."""
         self._collecting = True
+        self.check()
+
+    def check(self) -> None:
+        """Raises KeyboardInterrupt where a signal came and we are still there."""
+        if self.received is not None:
+            raise KeyboardInterrupt(self.received)
 
     def _take(self, number: int, _frame: FrameType | None) -> None:
+        self.received = number
         if not self._collecting:
             self._collecting = True  # a second one must not cut the cleaning up short
             raise KeyboardInterrupt(number)
-        self.received = number
