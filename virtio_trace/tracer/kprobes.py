@@ -123,7 +123,8 @@ def armed_functions(debugfs: Path) -> dict[tuple[str, str | None], set[str]]:
 
 # "ffffffffc0123450  k  virtnet_probe+0x0  virtio_net [FTRACE]"; with IBT the entry is at +0x4.
 _LIST_LINE = re.compile(
-    r"^[0-9a-f]+ +([kr]) +([^\s+]+)\+0x[04](?![0-9a-f])[ \t]*([\w-]*)(?!.*\[(?:GONE|DISABLED)\])", re.MULTILINE
+    r"^[0-9a-f]+ +([kr]) +([^\s+]+)\+0x[04](?![0-9a-f])[ \t]*([\w-]*)(?!.*\[(?:GONE|DISABLED)\])",
+    re.MULTILINE,
 )
 _EVENT_LINE = re.compile(rf"^[pr]\d*:({GROUP_PREFIX}\w+)/(\S+) ", re.MULTILINE)
 
