@@ -92,7 +92,8 @@ def run(arguments: list[str] | None = None) -> int:
 
 def _signal_of(error: BaseException) -> int:
     """Which signal it was: cli.interrupts says; Python's own KeyboardInterrupt is Ctrl-C's."""
-    said = error.__cause__ if isinstance(error, click.Abort) else error
+    # click's Abort stands for it; until 8.1.3 (Debian 12's) it hides the cause, never the context.
+    said = error.__context__ if isinstance(error, click.Abort) else error
     return int(said.args[0]) if said is not None and said.args else signal.SIGINT
 
 

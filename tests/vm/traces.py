@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What recorders leave in a kernel, looked for from inside a guest: tracefs, debugfs, /proc.
+
+The recorder of the boot itself was there before this was imported; it must survive everything.
+Sent into the guest beside inside.py, so it imports the standard library alone.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+TRACEFS = Path("/sys/kernel/tracing")
+KPROBES = Path("/sys/kernel/debug/kprobes/list")
+PATIENCE = 60.0
+
+
+def groups() -> list[str]:
+    """The groups of our recorders that tracefs knows."""
+    found = re.findall(r":(virtio_trace_\w+)/", (TRACEFS / "kprobe_events").read_text("utf-8"))
+    return sorted(set(found))
+
+
+def events_of(group: str) -> int:
+    return (TRACEFS / "kprobe_events").read_text("utf-8").count(f":{group}/")
+
+
+def armed() -> list[str]:
+    """Every kprobe that the kernel has, without its address."""
+    return sorted(" ".join(line.split()[1:]) for line in KPROBES.read_text("utf-8").splitlines())
+
+
+def recorders() -> list[int]:
+    """The processes that are recorders, or children of theirs that were forked from one."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            line = path.read_bytes()
+        except OSError:
+            continue
+        if b"\0virtio_trace\0record\0" in line:
+            found.append(int(path.parent.name))
+    return sorted(found)
+
+
+OUTER_GROUPS, OUTER_ARMED, OUTER_RECORDERS = groups(), armed(), recorders()
+
+
+def wait_for(condition: Callable[[], Any], seconds: float = PATIENCE) -> bool:
+    """Whether CONDITION came true in time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def clean() -> bool:
+    """Whether nothing is left but what was there before any scenario."""
+    return (groups(), armed(), recorders()) == (OUTER_GROUPS, OUTER_ARMED, OUTER_RECORDERS)
+
+
+def left(patience: float = 0.0) -> dict[str, Any]:
+    """What is left but should not be."""
+    wait_for(clean, patience)
+    return {
+        "groups": sorted(set(groups()) ^ set(OUTER_GROUPS)),
+        "armed": [*(set(armed()) ^ set(OUTER_ARMED)), len(armed()) - len(OUTER_ARMED)],
+        "recorders": sorted(set(recorders()) ^ set(OUTER_RECORDERS)),
+    }
