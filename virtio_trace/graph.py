@@ -16,14 +16,20 @@ class Nester:
     """Gives each event its call, calls nested by thread, one event at a time.
 
     A return closes the innermost open call of its probe point in its thread; calls inside that
-    are still open have lost their return. Without an open call, the entry was lost.
+    are still open have lost their return. Without an open call, the entry was lost. Where events
+    were lost in between, the open call may be an older one: the return's duration tells.
     """
 
     def __init__(self) -> None:
         self._open: dict[int, list[Call]] = {}
+        self._seq = 0
+        self._lost_before = 0
 
     def add(self, event: Event) -> Call | None:
         """The call that EVENT begins or ends; None for a module's event."""
+        if event.seq != self._seq + 1:
+            self._lost_before = event.seq
+        self._seq = event.seq
         if event.kind == ev.MODULE:
             return None
         stack = self._open.get(event.tid)
@@ -39,7 +45,7 @@ class Nester:
             return Call(None, event, None)
         for depth in range(len(stack) - 1, -1, -1):
             call = stack[depth]
-            if _is_return_of(event, call.event):
+            if self._is_return_of(event, call.event):
                 del stack[depth:]
                 if not stack:
                     del self._open[event.tid]  # threads come and go; a recorder may run for days
@@ -47,16 +53,19 @@ class Nester:
                 return call
         return Call(None, event, stack[-1])
 
+    def _is_return_of(self, ret: Event, entry: Event) -> bool:
+        if ret.probe != entry.probe or ret.function != entry.function:
+            return False
+        if entry.seq > self._lost_before or ret.duration_ns is None:
+            return True
+        return ret.ns - ret.duration_ns <= entry.ns
+
 
 def nest(events: Iterable[Event]) -> Iterator[tuple[Event, Call | None]]:
     """Each event with its call (None for a module's), calls nested by thread; see Nester."""
     nester = Nester()
     for event in events:
         yield event, nester.add(event)
-
-
-def _is_return_of(ret: Event, entry: Event) -> bool:
-    return ret.probe == entry.probe and ret.function == entry.function
 
 
 def build(recording: Recording) -> Graph:

@@ -58,7 +58,7 @@ def driver(sheet: Sheet, subject: Driver) -> None:
     step = "driver-registered"
     if subject.early is not None:
         message = "the bus used the driver before it registered"
-        sheet.bad(step, subject.name, message, subject.early, subject.register)
+        sheet.missing(step, subject.name, message, subject.early, subject.register)
     else:
         sheet.returned(step, subject.name, subject.register)
 
@@ -199,7 +199,7 @@ def _probed(sheet: Sheet, binding: Binding, expected: str | None) -> None:
             sheet.unknown(step, address, message, binding.call)
     elif not probe.inside(binding.call):
         message = f"{probe.event.symbol} ran outside virtio_dev_probe"
-        sheet.bad(step, address, message, binding.call, probe)
+        sheet.missing(step, address, message, binding.call, probe)
     elif expected is not None and probe.event.function != expected:
         message = f"{probe.event.symbol} ran, but struct virtio_driver names {expected}"
         sheet.bad(step, address, message, probe)

@@ -33,7 +33,7 @@ def _released(sheet: Sheet, subject: Device) -> None:
         return
     if last.unbound is not None:
         message = f"unbound at the end: {last.unbound.event.symbol} took {last.driver} from it"
-        sheet.bad(_STEP, subject.address, message, last.call, last.unbound)
+        sheet.missing(_STEP, subject.address, message, last.call, last.unbound)
     elif last.call.result == -EPROBE_DEFER:
         message = f"unbound at the end: the probe of {last.driver} is still deferred"
         sheet.missing("bus-probed", subject.address, message, last.call)
@@ -72,7 +72,7 @@ def _passed_over(sheet: Sheet, subject: Device, facts: DriverFacts) -> None:
             sheet.missing(_STEP, address, message, subject.register)
     elif not scans and known.in_snapshot and subject.snapshot is not None:
         message = f"not bound, although {facts.name}, whose id_table has the device, was there"
-        sheet.bad(_STEP, address, message)
+        sheet.missing(_STEP, address, message)
     elif not scans:
         message = f"the bus was not scanned for {facts.name}, whose id_table has the device"
         sheet.missing(_STEP, address, message, subject.register, known.register)

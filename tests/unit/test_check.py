@@ -6,6 +6,8 @@ The base is a recording of a real boot that conforms; see tests/golden/README.md
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
 from tests.unit.surgery import Line, Where, at, change, dump, golden, judge, mend, move, remove
@@ -71,6 +73,21 @@ def test_without_the_steps_events_and_with_losses_it_is_unknown(
     cut = remove(lines, where)
     cut[-1]["lost"] = 1
     condemned(cut, step, subject, INCOMPLETE)
+
+
+@pytest.mark.parametrize("name", [*CONFORMING, "debian-6.12-rebind"])
+def test_what_was_lost_is_never_held_against_the_kernel(name: str) -> None:
+    header, *events, trailer = golden(name)
+    chance = random.Random(2)
+    for _ in range(300):
+        size, start = chance.choice((1, 2, 3, 5, 10, 30)), chance.randrange(len(events))
+        block = events[:start] + events[start + size :]
+        scattered = sorted(chance.sample(range(len(events)), max(1, len(events) - size)))
+        for kept in (block, [events[number] for number in scattered], events[:start]):
+            result = judge([header, *kept, trailer])
+            assert result.verdict == INCOMPLETE, (size, start, scattered, result.findings)
+            if kept == events[:start]:  # a guest that died
+                assert judge([header, *kept]).verdict == INCOMPLETE
 
 
 FAILED = {

@@ -69,6 +69,15 @@ def test_a_return_whose_entry_was_never_seen_takes_no_other_ones() -> None:
     assert mine.device is not None and mine.device.address == "mine"
 
 
+def test_a_return_whose_entry_found_no_room_takes_no_older_ones() -> None:
+    collector = Collector(ARMED)
+    collector.event(entry(ns=100, address=b"older"))
+    late = collector.event(ret(ns=500, duration_ns=300, lost=2))
+    assert late.device is None and late.duration_ns == 300
+    older = collector.event(ret(ns=600, duration_ns=505, lost=2)).device
+    assert older is not None and older.address == "older"
+
+
 def test_a_function_without_a_result_has_none() -> None:
     collector = Collector(ARMED)
     event = collector.event(ret(probe="virtio_dev_remove", result=123))

@@ -73,10 +73,12 @@ class Collector:
     ) -> None:
         if point.result:
             event.result = ct.c_int32(raw.result).value
-        if raw.has & wire.HAS_DURATION:
-            event.duration_ns = raw.duration_ns
-        # Without a duration the program saw no entry, so an entry here is an older call's.
-        if calls and raw.has & wire.HAS_DURATION:
+        # Without a duration the program saw no entry, so an entry here is an older call's; as is
+        # one from before the call began, whose own entry found no room in the ring.
+        if not raw.has & wire.HAS_DURATION:
+            return
+        event.duration_ns = raw.duration_ns
+        if calls and raw.ns - raw.duration_ns <= calls[-1].ns:
             entry = calls.pop()
             event.device = event.device or entry.device
             event.driver = event.driver or entry.driver
