@@ -135,6 +135,14 @@ def after(seconds: float) -> Callable[[subprocess.Popen[bytes]], bool]:
     return lambda _recorder: time.monotonic() > deadline
 
 
+def compiling(recorder: subprocess.Popen[bytes]) -> bool:
+    """A second after its fork: what comes next, the program's compilation, takes several."""
+    if not forked(recorder):
+        return False
+    time.sleep(1)
+    return True
+
+
 def ran(*arguments: str, path: Path = OUT, **options: Any) -> Any:
     return outcome(start(*arguments, **options), path)
 
@@ -215,7 +223,7 @@ SCENARIOS: dict[str, Callable[[], Any]] = {
     "hup, python starts": lambda: signalled(signal.SIGHUP, after(0.2), 0),
     "hup, imports": lambda: signalled(signal.SIGHUP, after(1.2), 0),
     "hup, forks": lambda: signalled(signal.SIGHUP, forked, 0),
-    "hup, compiles": lambda: signalled(signal.SIGHUP, after(3.0), 0),
+    "hup, compiles": lambda: signalled(signal.SIGHUP, compiling, 0),
     "int, first event defined": lambda: signalled(signal.SIGINT, defined(1), 0),
     "term, half of them defined": lambda: signalled(signal.SIGTERM, defined(30), 0),
     "full": lambda: ran("-q", "-o", "/dev/full", "--", "true", path=Path("/nowhere")),

@@ -14,9 +14,6 @@ _SCRIPT = oracle.SYSFS + "show_bus final; false"
 
 GUESTS = {kernel: Guest(kernel, _SCRIPT) for kernel in ("6.1", "6.12")}
 
-SLACK_NS = 50_000_000
-"""really_probe does more than the bus's probe (sysfs, DMA, power): 1 to 5 ms measured under TCG."""
-
 
 def test_every_device_and_its_driver_are_what_sysfs_shows(booted: Boot) -> None:
     final = oracle.devices(booted.sections["final"])
@@ -40,7 +37,7 @@ def test_bindings_are_those_of_initcall_debug(booted: Boot) -> None:
 
 def test_durations_lie_within_those_of_initcall_debug(booted: Boot) -> None:
     ours = [binding["duration_ns"] for binding in booted.report()["bindings"]]
-    oracle.same_time(ours, oracle.virtio_probes(booted.kernel_log), SLACK_NS)
+    oracle.same_time(ours, oracle.virtio_probes(booted.kernel_log))
 
 
 def test_transports_are_those_of_the_configuration_space(booted: Boot) -> None:
@@ -67,7 +64,7 @@ def test_the_transports_probes_are_those_of_initcall_debug(booted: Boot) -> None
     assert [(r["device"]["address"], r["result"]) for r in returns] == [
         (p.device, -p.result) for p in theirs
     ]
-    oracle.same_time([r["duration_ns"] for r in returns], theirs, SLACK_NS)
+    oracle.same_time([r["duration_ns"] for r in returns], theirs)
 
 
 def test_devices_are_registered_in_the_order_of_their_indices(booted: Boot) -> None:

@@ -39,7 +39,6 @@ show_bus final
 GUESTS = {kernel: Guest(kernel, _SCRIPT, (*NET, *BLK)) for kernel in ("6.1", "6.12")}
 
 NET_AT, BLK_AT = "0000:00:02.0", "0000:00:03.0"
-SLACK_NS = 50_000_000
 
 
 def at(booted: Boot, address: str) -> list[dict[str, Any]]:
@@ -106,7 +105,7 @@ def test_results_and_durations_are_those_of_initcall_debug(booted: Boot) -> None
     theirs = oracle.virtio_probes(booted.kernel_log)
     ours = booted.report()["bindings"]
     assert [(b["name"], b["result"]) for b in ours] == [(p.device, -p.result) for p in theirs]
-    oracle.same_time([b["duration_ns"] for b in ours], theirs, SLACK_NS)
+    oracle.same_time([b["duration_ns"] for b in ours], theirs)
 
 
 def test_a_rebound_pci_device_shows_the_whole_path(booted: Boot) -> None:
