@@ -73,6 +73,23 @@ def test_the_line_in_which_the_kernel_dies_is_kept() -> None:
     assert tail.lines() == ["[ 1.0] Kernel panic - not syncing: x", "frame"]
 
 
+def test_a_root_that_does_not_fit_is_noticed() -> None:
+    tail = boot.Tail()
+    tail.feed(b"[    5.732769] Initramfs unpacking fai")
+    assert not tail.cramped
+    tail.feed(b"led: write error\r\n")
+    assert tail.cramped
+
+
+def test_memory_goes_by_what_is_unpacked(tmp_path: Path) -> None:
+    assert qemu.memory_for(395 << 20) == qemu.MEMORY
+    generic = qemu.memory_for(664 << 20)  # Debian 12's linux-image-amd64
+    # A tmpfs may fill half of what the kernel has besides the archive, and its own 100 MB.
+    assert (generic - 664 - 100) // 2 > 664 + 100
+    argv = qemu.Machine(tmp_path / "k", "", "tcg", memory=generic).argv("i", 5, 6)
+    assert argv[argv.index("-m") + 1] == str(generic)
+
+
 def test_a_command_line_that_would_kill_the_kernel_is_refused() -> None:
     room = qemu.CMDLINE_MAX - len(qemu.cmdline("")) - 1
     assert len(qemu.cmdline("x" * room)) == 2047

@@ -57,6 +57,7 @@ class Outcome:
     ``end``: ``done``, the recorder came to its end (``recorder`` is its exit status); ``timeout``;
     ``died``, the guest ended before its recorder did. ``said``: what the recorder said last, on its
     standard error. ``tail``: the console's last lines. ``seconds`` from QEMU's start to its end.
+    ``cramped``: the kernel had no room for its root; it was ended, as modules would be missing.
     """
 
     accel: str
@@ -69,6 +70,7 @@ class Outcome:
     status: int | None = None
     seconds: float = 0.0
     spoke: bool = False
+    cramped: bool = False
 
 
 def check_settings(settings: Settings) -> None:
@@ -126,9 +128,12 @@ def boot(
     with contextlib.ExitStack() as stack:
         keep = stack.enter_context(_console(plan.settings.console))
         initrd = stack.enter_context(_initrd(root, plan))
+        memory = qemu.memory_for(os.fstat(initrd.fileno()).st_size)
         tries = accel.candidates(plan.settings.accel)
         for name in tries:
-            machine = qemu.Machine(plan.vmlinuz, plan.settings.append, name, plan.settings.options)
+            machine = qemu.Machine(
+                plan.vmlinuz, plan.settings.append, name, plan.settings.options, memory
+            )
             silence = accel.SILENCE if len(tries) > 1 and name == "kvm" else None
             outcome = _attempt(
                 machine,
@@ -146,8 +151,10 @@ def boot(
             say(f"KVM does not work here ({why}): using TCG, which is slower")
         if len(tries) > 1 and outcome.spoke and outcome.accel == "tcg":
             accel.remember("tcg")
+    if outcome.cramped:
+        raise _too_small("its kernel cannot unpack its root", memory)
     if not outcome.spoke and outcome.stderr and outcome.status not in (0, None):
-        raise _refused(outcome, plan)
+        raise _refused(outcome, plan, memory)
     return outcome
 
 
@@ -182,6 +189,8 @@ def _attempt(
                 stderr = (stderr + data)[-65536:]
             elif not source:
                 on_pause()
+            if console.cramped:
+                break
             if silence and not outcome.spoke and time.monotonic() - began > silence:
                 break
         else:
@@ -193,7 +202,7 @@ def _attempt(
     if channel.status is not None:
         outcome.end = "done"
     outcome.recorder, outcome.said = channel.status, channel.said
-    outcome.tail = console.lines()
+    outcome.tail, outcome.cramped = console.lines(), console.cramped
     outcome.stderr = stderr.decode(errors="replace")
     outcome.seconds = time.monotonic() - began
     return outcome
@@ -234,7 +243,9 @@ class Channel:
 
 
 class Tail:
-    """The last lines of a console, and the line in which the kernel said that it dies."""
+    """The last lines of a console, and the line in which the kernel said that it dies.
+
+    ``cramped``: it said that it could not unpack its root (init/initramfs.c)."""
 
     _FATAL = re.compile(rb"Kernel panic|BUG: |Oops|double fault|Out of memory")
 
@@ -242,12 +253,15 @@ class Tail:
         self._lines: deque[bytes] = deque(maxlen=TAIL)
         self._rest = b""
         self._fatal: bytes | None = None
+        self.cramped = False
 
     def feed(self, data: bytes) -> None:
         """Bytes as they come, cut anywhere."""
         *lines, self._rest = (self._rest + data).split(b"\n")
         for line in lines:
             self._lines.append(line)
+            if b"Initramfs unpacking failed: write error" in line:
+                self.cramped = True
             if self._FATAL.search(line):
                 self._fatal = line
         self._rest = self._rest[-4096:]
@@ -290,11 +304,15 @@ def _initrd(root: Path, plan: Plan) -> Iterator[BinaryIO]:
         raise cache.cannot("cannot write the guest's root", cache.root(), error) from error
 
 
-def _refused(outcome: Outcome, plan: Plan) -> Exception:
+def _too_small(reason: str, memory: int) -> UsageError:
+    return UsageError(f"the guest has too little memory: {reason}", f"give it -m {memory}, or more")
+
+
+def _refused(outcome: Outcome, plan: Plan, memory: int) -> Exception:
     """QEMU ended with a complaint before the guest said anything."""
     reason = said(outcome.stderr)
     if "initrd is too large" in reason:
-        return UsageError(f"the guest has too little memory: {reason}", "give it -m 1536, or more")
+        return _too_small(reason, memory)
     if "could not load kernel" in reason:
         return BadInputError(f"QEMU does not start {plan.vmlinuz}: {reason}", "is it a vmlinuz?")
     if plan.settings.options:

@@ -46,6 +46,9 @@ OURS = ("-kernel", "-initrd", "-append", "-daemonize", "-nographic", "-S")
 CMDLINE_MAX = 2047
 """Characters of a kernel command line that x86 takes; with one more it dies without a word."""
 
+MEMORY = 1536
+"""The least that a guest gets, in MiB."""
+
 # panic=-1: a crash ends the guest at once (-no-reboot). A lot of log is worth more than a quiet
 # console: its last lines are what a guest that died leaves behind.
 _APPEND = "console=ttyS0 panic=-1 rdinit=/init ignore_loglevel"
@@ -67,6 +70,15 @@ def check_options(options: Sequence[str]) -> None:
                 f"the QEMU option {option} is ours to give",
                 "use --kernel, --modules, --append and --keep-console",
             )
+
+
+def memory_for(initrd: int) -> int:
+    """MiB for a guest whose root is an archive of INITRD bytes.
+
+    The kernel has the archive in memory while it unpacks it, and the root (a tmpfs) may fill half
+    of what is left then; the rest is for the kernel and for what runs.
+    """
+    return max(MEMORY, 3 * (initrd >> 20) + 320)
 
 
 def check_kernel(vmlinuz: Path) -> None:
@@ -97,17 +109,18 @@ def cmdline(append: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What QEMU is to run. ``options`` empty: the default devices."""
+    """What QEMU is to run. ``options`` empty: the default devices; ``memory`` is in MiB."""
 
     vmlinuz: Path
     append: str
     accel: str
     options: tuple[str, ...] = ()
+    memory: int = MEMORY
 
     def argv(self, initrd: str, console: int, events: int) -> list[str]:
         """QEMU's command line; INITRD is a path, the others are sockets' descriptors."""
         return [
-            *(find(PROGRAM), *_ACCEL[self.accel], "-m", "1536", "-smp", "1"),
+            *(find(PROGRAM), *_ACCEL[self.accel], "-m", str(self.memory), "-smp", "1"),
             *("-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"),
             *("-chardev", f"socket,id=console,fd={console}", "-serial", "chardev:console"),
             *("-chardev", f"socket,id=events,fd={events}", "-serial", "chardev:events"),
