@@ -14,10 +14,12 @@
 #define MAX_DEPTH 4		/* a power of two: calls of one function inside itself */
 #define RING_PAGES 256		/* 1 MiB: some 4,000 events that nobody has read yet */
 
+
 /* A call that has not returned. */
 struct vt_call {
 	u64 ns;
 	u64 argument;
+	u64 second;
 };
 
 struct vt_key {
@@ -127,6 +129,8 @@ static __always_inline void fill(struct vt_event *e, const struct vt_offsets *o,
 	} else if (subject == VT_BUS_TYPE) {
 		bpf_probe_read_kernel_str(e->name, sizeof(e->name),
 					  (void *)read_pointer(arg, o->bus_name));
+	} else if (subject == VT_MODULE_STRUCT) {
+		bpf_probe_read_kernel_str(e->name, sizeof(e->name), (void *)(arg + o->module_name));
 	} else if (subject == VT_DRIVER) {
 		fill_driver(e, o, arg);
 	}
@@ -145,6 +149,18 @@ static __always_inline bool other_bus(const struct vt_point *point, const struct
 		 name[4] == 'i' && name[5] == 'o' && name[6] == 0);
 }
 
+/* After the reserve, so that the ring's order and the clock's agree. */
+static __always_inline void describe(struct vt_event *e, u32 kind, u32 probe, u64 missed)
+{
+	e->ns = bpf_ktime_get_ns();
+	e->lost = missed;
+	e->kind = kind;
+	e->probe = probe;
+	e->cpu = bpf_get_smp_processor_id();
+	e->tid = (u32)bpf_get_current_pid_tgid();
+	bpf_get_current_comm(e->comm, sizeof(e->comm));
+}
+
 static __always_inline struct vt_event *begin(u32 kind, u32 probe)
 {
 	u32 zero = 0;
@@ -159,18 +175,11 @@ static __always_inline struct vt_event *begin(u32 kind, u32 probe)
 		return NULL;
 	}
 	__builtin_memset(e, 0, sizeof(*e));
-	/* After the reserve, so that the ring's order and the clock's agree. */
-	e->ns = bpf_ktime_get_ns();
-	e->lost = *missed;
-	e->kind = kind;
-	e->probe = probe;
-	e->cpu = bpf_get_smp_processor_id();
-	e->tid = (u32)bpf_get_current_pid_tgid();
-	bpf_get_current_comm(e->comm, sizeof(e->comm));
+	describe(e, kind, probe, *missed);
 	return e;
 }
 
-static __always_inline void push(u32 probe, u64 argument)
+static __always_inline void push(u32 probe, u64 argument, u64 second)
 {
 	struct vt_key key = {.tid = (u32)bpf_get_current_pid_tgid(), .probe = probe};
 	struct vt_calls none = {};
@@ -182,6 +191,7 @@ static __always_inline void push(u32 probe, u64 argument)
 	call = &stack->at[stack->depth & (MAX_DEPTH - 1)];
 	call->ns = bpf_ktime_get_ns();
 	call->argument = argument;
+	call->second = second;
 	stack->depth++;
 }
 
@@ -199,6 +209,74 @@ static __always_inline bool pop(u32 probe, struct vt_call *call)
 	return true;
 }
 
+static __always_inline u64 read_u64(u64 base, u32 offset)
+{
+	return read_pointer(base, offset);
+}
+
+/* What was agreed on so far: of an earlier binding, until this one's is written. */
+static __always_inline void fill_features(struct vt_event *e, const struct vt_offsets *o, u64 vdev)
+{
+	if (!o->virtio_device_features)
+		return;
+	e->features[0] = read_u64(vdev, o->virtio_device_features);
+	if (o->virtio_device_words > 1)
+		e->features[1] = read_u64(vdev, o->virtio_device_features + 8);
+	e->has |= VT_HAS_FEATURES;
+}
+
+static __always_inline void fill_entry(struct vt_event *e, const struct vt_offsets *o,
+				       const struct vt_point *point, struct pt_regs *ctx)
+{
+	u64 vdev = PT_REGS_PARM1(ctx);
+	u32 detail = point->detail;
+
+	if (point->subject == VT_DEVICE)
+		vdev -= o->virtio_device_dev;
+	if (detail == VT_STATUS || detail == VT_RESET) {
+		e->status = detail == VT_STATUS ? PT_REGS_PARM2(ctx) & 0xff : 0;
+		e->has |= VT_HAS_STATUS;
+		fill_features(e, o, vdev);
+	} else if (detail == VT_COUNT) {
+		e->count = (u32)PT_REGS_PARM2(ctx);
+		e->has |= VT_HAS_COUNT;
+	} else if (detail == VT_QUEUE || detail == VT_QUEUE_NO_VECTOR) {
+		e->queue_index = (u32)PT_REGS_PARM2(ctx);
+		bpf_probe_read_kernel_str(e->queue_name, sizeof(e->queue_name),
+					  (void *)PT_REGS_PARM4(ctx));
+		e->has |= VT_HAS_QUEUE;
+		if (detail == VT_QUEUE) {
+			e->vector = PT_REGS_PARM6(ctx) & 0xffff;
+			e->has |= VT_HAS_VECTOR;
+		}
+	}
+}
+
+static __always_inline void fill_return(struct vt_event *e, const struct vt_offsets *o, u32 detail,
+					const struct vt_call *call)
+{
+	u64 value = (u64)e->result;
+
+	if (detail == VT_FEATURES) {
+		e->features[0] = value;
+		/* Since Linux 6.17 a transport may fill an array instead, and returns nothing. */
+		if (o->config_extended &&
+		    read_pointer(read_pointer(call->argument, o->virtio_device_config),
+				 o->config_extended)) {
+			e->features[0] = read_u64(call->second, 0);
+			e->features[1] = read_u64(call->second, 8);
+		}
+		e->has |= VT_HAS_FEATURES;
+	} else if ((detail == VT_QUEUE || detail == VT_QUEUE_NO_VECTOR) && o->queue_free &&
+		   value && value < -4095ULL) {
+		e->queue_index = read_u32(value, o->queue_index);
+		e->queue_size = read_u32(value, o->queue_free);
+		bpf_probe_read_kernel_str(e->queue_name, sizeof(e->queue_name),
+					  (void *)read_pointer(value, o->queue_name));
+		e->has |= VT_HAS_QUEUE | VT_HAS_SIZE;
+	}
+}
+
 int vt_entry(struct pt_regs *ctx)
 {
 	u32 zero = 0, probe = probe_number();
@@ -209,14 +287,58 @@ int vt_entry(struct pt_regs *ctx)
 
 	if (!o || !point || other_bus(point, o, first))
 		return 0;
-	push(probe, first);
+	if (point->returns)
+		push(probe, first, PT_REGS_PARM2(ctx));
+	if (point->quiet_entry)
+		return 0;
 	e = begin(VT_ENTRY, probe);
 	if (!e)
 		return 0;
 	fill(e, o, point->subject, first);
 	if (point->driver_second)
 		fill_driver(e, o, PT_REGS_PARM2(ctx));
+	if (point->detail)
+		fill_entry(e, o, point, ctx);
 	events.ringbuf_submit(e, 0);
+	return 0;
+}
+
+/* Copies a driver's feature table; the mask is for the verifier. Returns the table's length. */
+static __always_inline u32 copy_table(u32 *bits, u64 table, u32 length)
+{
+	bpf_probe_read_kernel(bits, (length & (VT_TABLE_LENGTH - 1)) * sizeof(u32), (void *)table);
+	return length;
+}
+
+/* The driver's feature tables, at virtio_dev_probe: a record of another size. */
+int vt_table(struct pt_regs *ctx)
+{
+	u32 zero = 0, probe = probe_number();
+	struct vt_offsets *o = offsets.lookup(&zero);
+	u64 *missed = lost.lookup(&zero);
+	u64 vdev, driver, legacy;
+	struct vt_table *t;
+
+	if (!o || !missed || !o->driver_table)
+		return 0;
+	t = events.ringbuf_reserve(sizeof(*t));
+	if (!t) {
+		__sync_fetch_and_add(missed, 1);
+		return 0;
+	}
+	__builtin_memset(t, 0, sizeof(*t));
+	describe(&t->event, VT_ENTRY, probe, *missed);
+	vdev = PT_REGS_PARM1(ctx) - o->virtio_device_dev;
+	fill(&t->event, o, VT_VIRTIO_DEVICE, vdev);
+	driver = read_pointer(vdev + o->virtio_device_dev, o->device_driver);
+	t->length = copy_table(t->bits, read_pointer(driver, o->driver_table),
+			       read_u32(driver, o->driver_table_size));
+	legacy = read_pointer(driver, o->driver_legacy);
+	t->has_legacy = !!legacy;
+	t->legacy_length = copy_table(t->legacy_bits, legacy,
+				      read_u32(driver, o->driver_legacy_size));
+	t->event.has |= VT_HAS_TABLE;
+	events.ringbuf_submit(t, 0);
 	return 0;
 }
 
@@ -243,6 +365,8 @@ int vt_return(struct pt_regs *ctx)
 		e->has |= VT_HAS_DURATION;
 		if (point->reread)
 			fill(e, o, VT_VIRTIO_DEVICE, call.argument);
+		if (point->detail)
+			fill_return(e, o, point->detail, &call);
 	}
 	events.ringbuf_submit(e, 0);
 	return 0;

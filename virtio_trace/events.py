@@ -7,6 +7,7 @@ within a boot and would leak the layout that KASLR hides.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,6 +38,27 @@ class DeviceRef:
     pci_device: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Detail:
+    """What an event shows of a negotiation, as far as its probe point shows it.
+
+    ``status`` is the device status written (VirtIO 2.1). ``features`` are bits in hexadecimal: of
+    get_features those that the device offers, of driver_features those in the driver's table, else
+    those agreed on so far; ``legacy`` are those in the driver's table for legacy devices. ``count``
+    is a number of virtqueues; ``queue`` a virtqueue's index, ``size`` its descriptors, ``vector``
+    its MSI-X vector (65535: none). ``name`` is a virtqueue's, or a module's.
+    """
+
+    status: int | None = None
+    features: str | None = None
+    legacy: str | None = None
+    count: int | None = None
+    queue: int | None = None
+    size: int | None = None
+    vector: int | None = None
+    name: str | None = None
+
+
 @dataclass(slots=True)
 class Event:
     """One fact, in the order in which the kernel's ring buffer took them.
@@ -61,6 +83,7 @@ class Event:
     driver: str | None = None
     result: int | None = None
     duration_ns: int | None = None
+    detail: Detail | None = None
 
     @property
     def symbol(self) -> str:
@@ -72,21 +95,29 @@ class Event:
         """A flat object without the members that are unknown."""
         line = {name: getattr(self, name) for name in _SCALARS}
         line = {name: value for name, value in line.items() if value is not None}
-        if self.device is not None:
-            ref = {name: getattr(self.device, name) for name in DeviceRef.__slots__}
-            line["device"] = {name: value for name, value in ref.items() if value is not None}
+        for name in _OBJECTS:
+            known = getattr(self, name)
+            if known is not None:
+                members = {member: getattr(known, member) for member in known.__slots__}
+                line[name] = {k: v for k, v in members.items() if v is not None}
         return line
 
 
-_SCALARS = tuple(name for name in Event.__slots__ if name != "device")
+_OBJECTS = ("device", "detail")
+_SCALARS = tuple(name for name in Event.__slots__ if name not in _OBJECTS)
 _STRINGS = ("comm", "kind", "probe", "function", "module", "driver")
 _COUNTS = ("seq", "ns", "cpu", "tid")
 _REF_STRINGS = ("address", "bus")
 _REF_NUMBERS = ("index", "id", "vendor", "pci_vendor", "pci_device")
 _REF_TYPES = {int, str}
+_DETAIL_NUMBERS = ("status", "count", "queue", "size", "vector")
+_DETAIL_BITS = ("features", "legacy")
 _NUMBER_END = 1 << 32
 _COUNT_END = 1 << 63
 """The kernel's numbers fit in 64 bits; what does not is damage, and would not fit in a float."""
+
+
+_BITS = re.compile(r"0x[0-9a-f]{1,32}")
 
 
 class _Absent:
@@ -105,6 +136,7 @@ class EventReader:
 
     def __init__(self) -> None:
         self._refs: dict[tuple[tuple[str, Any], ...], DeviceRef] = {}
+        self._details: dict[tuple[tuple[str, Any], ...], Detail] = {}
         self._names: dict[Any, Any] = {_ABSENT: None} | {kind: kind for kind in KINDS}
 
     def event(self, raw: dict[str, Any]) -> Event:
@@ -127,7 +159,7 @@ class EventReader:
 
     def _event(self, raw: dict[str, Any]) -> Event:
         get, names = raw.get, self._names
-        device = get("device")
+        device, detail = get("device"), get("detail")
         return Event(
             raw["seq"],
             raw["ns"],
@@ -142,6 +174,7 @@ class EventReader:
             names[get("driver", _ABSENT)],
             get("result"),
             get("duration_ns"),
+            None if detail is None else self._detail(detail),
         )
 
     def _learn(self, raw: dict[str, Any]) -> None:
@@ -169,6 +202,31 @@ class EventReader:
         except (AttributeError, TypeError) as error:
             raise BadInputError("event with a damaged 'device'") from error
         return known
+
+    def _detail(self, raw: Any) -> Detail:
+        try:
+            key = tuple(raw.items())
+            known = self._details.get(key)
+            if known is None or not _REF_TYPES.issuperset(map(type, raw.values())):
+                for name, value in key:
+                    _check_detail(name, value)
+                known = self._details[key] = Detail(**raw)
+        except (AttributeError, TypeError) as error:
+            raise BadInputError("event with a damaged 'detail'") from error
+        return known
+
+
+def _check_detail(name: str, value: Any) -> None:
+    if name == "name":
+        valid = type(value) is str
+    elif name in _DETAIL_BITS:
+        valid = type(value) is str and _BITS.fullmatch(value) is not None
+    elif name in _DETAIL_NUMBERS:
+        valid = type(value) is int and 0 <= value < _NUMBER_END
+    else:
+        raise BadInputError(f"event with an unknown member of 'detail': {name!r}")
+    if not valid:
+        raise BadInputError(f"event with an invalid {name!r} of its 'detail'")
 
 
 def _check_numbers(event: Event) -> None:

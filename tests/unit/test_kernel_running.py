@@ -123,12 +123,12 @@ def test_kallsyms(here: Running) -> None:
     )
     names = ("vp_set_status", "register_virtio_device", "virtio_dev_probe", "virtnet_probe")
     assert here.functions([*names, "really_probe", "the_last"]) == {
-        "vp_set_status": [(None, 2)],
-        "register_virtio_device": [("virtio", 1)],
+        "vp_set_status": [(None, 0), (None, 0x10)],
+        "register_virtio_device": [("virtio", 0x20)],
         "virtio_dev_probe": [],
         "virtnet_probe": [],
-        "really_probe": [(None, 1), ("other", 1)],
-        "the_last": [(None, 1)],
+        "really_probe": [(None, 0x60), ("other", 0x70)],
+        "the_last": [(None, 0x80)],
     }
     assert here.functions([]) == {}
 

@@ -14,11 +14,13 @@ from virtio_trace.kernel.modules import ModuleTree
 
 
 class Symbols:
-    """The functions of a tree's modules, each file read once."""
+    """The functions of a tree's modules, each file read once; and the ``layout`` they were read
+    with, when read_evidence has found it."""
 
     def __init__(self, tree: ModuleTree) -> None:
         self._tree = tree
         self._modules: dict[str, Module] = {}
+        self.layout: layout.Layout | None = None
 
     def module(self, name: str) -> Module:
         """The module NAME (``virtio_rng``). Raises BadInputError where it cannot be read."""
@@ -65,6 +67,8 @@ def read_evidence(tree: ModuleTree, btf: Btf, symbols: Symbols | None = None) ->
             if symbols is not None:
                 symbols.keep(file, module)
     shapes = find_layout(btf, list(modules.values()))
+    if symbols is not None:
+        symbols.layout = shapes
     found: list[DriverFacts] = []
     ways: list[TransportFacts] = []
     for file, module in modules.items():

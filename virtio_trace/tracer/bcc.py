@@ -57,9 +57,9 @@ class Program:
         """How the arguments of probe point NUMBER are to be read."""
         self._map("points", wire.WirePoint)[ct.c_uint32(number)] = point
 
-    def attach_probe(self, number: int, group: str, event: str) -> None:
-        """Attach entry and return of probe point NUMBER to GROUP/EVENT and GROUP/EVENT_ret."""
-        for function, name in (("vt_entry", event), ("vt_return", f"{event}_ret")):
+    def attach_probe(self, number: int, group: str, event: str, functions: tuple[str, ...]) -> None:
+        """Attach FUNCTIONS, for probe point NUMBER, to GROUP/EVENT and GROUP/EVENT_ret."""
+        for function, name in zip(functions, (event, f"{event}_ret"), strict=False):
             with _complaints(f"the kernel refused the BPF program for {event}"):
                 program = self._load(function, self._kprobe, number)
                 self._attach(program, group, name)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from virtio_trace import events
-from virtio_trace.events import DeviceRef, Event
+from virtio_trace.events import Detail, DeviceRef, Event
 from virtio_trace.tracer import wire
 from virtio_trace.tracer.probes import ProbePoint
 
@@ -27,13 +27,16 @@ class Armed:
 
 
 class Collector:
-    """Decodes what one tracing session's ring buffer gives; keeps the calls that are open."""
+    """Decodes what one tracing session's ring buffer gives; keeps the calls that are open.
+
+    ``hit`` has the numbers of the probe points that were."""
 
     def __init__(self, armed: Sequence[Armed]) -> None:
         self._armed = armed
         self._count = 0
         self._lost = 0
         self._open: dict[tuple[int, int], list[Event]] = {}
+        self.hit: set[int] = set()
 
     def event(self, data: bytes) -> Event:
         """One record of the ring buffer (a struct vt_event) as an Event."""
@@ -57,8 +60,12 @@ class Collector:
         event.function = armed.function
         event.module = armed.module
         event.device = _device(raw)
-        if armed.point.subject != wire.BUS_TYPE:
+        if armed.point.subject not in (wire.BUS_TYPE, wire.MODULE_STRUCT):
             event.driver = _text(raw.name) or None
+        event.detail = _table(data) if raw.has & wire.HAS_TABLE else _detail(raw, armed.point)
+        self.hit.add(raw.probe)
+        if not armed.point.returns:
+            return event
         calls = self._open.setdefault((raw.tid, raw.probe), [])
         if raw.kind == wire.KIND_ENTRY:
             calls.append(event)
@@ -82,6 +89,7 @@ class Collector:
             entry = calls.pop()
             event.device = event.device or entry.device
             event.driver = event.driver or entry.driver
+            event.detail = event.detail or entry.detail
 
 
 _KINDS = {
@@ -104,6 +112,48 @@ def _device(raw: wire.WireEvent) -> DeviceRef | None:
         pci_vendor=raw.pci_vendor if has & wire.HAS_PCI else None,
         pci_device=raw.pci_device if has & wire.HAS_PCI else None,
     )
+
+
+def _detail(raw: wire.WireEvent, point: ProbePoint) -> Detail | None:
+    has = raw.has
+    if point.subject == wire.MODULE_STRUCT and raw.name:
+        return Detail(name=_text(raw.name))
+    detail = Detail(
+        status=raw.status if has & wire.HAS_STATUS else None,
+        features=_bits(raw.features) if has & wire.HAS_FEATURES else None,
+        count=raw.count if has & wire.HAS_COUNT else None,
+        queue=raw.queue_index if has & wire.HAS_QUEUE else None,
+        name=_text(raw.queue_name) if has & wire.HAS_QUEUE else None,
+        size=raw.queue_size if has & wire.HAS_SIZE else None,
+        vector=raw.vector if has & wire.HAS_VECTOR else None,
+    )
+    return None if detail == _NOTHING else detail
+
+
+_NOTHING = Detail()
+
+
+def _table(data: bytes) -> Detail:
+    """The driver's tables as bits; without one for legacy devices, the other one counts for them
+    (drivers/virtio/virtio.c, virtio_dev_probe)."""
+    raw = wire.WireTable.from_buffer_copy(data)
+    features = _mask(raw.bits, raw.length)
+    legacy = _mask(raw.legacy_bits, raw.legacy_length) if raw.has_legacy else features
+    return Detail(features=features, legacy=legacy)
+
+
+def _mask(bits: ct.Array[ct.c_uint32], length: int) -> str | None:
+    if length >= wire.TABLE_LENGTH:
+        return None  # longer than what was copied: unknown
+    return f"{sum(1 << bit for bit in set(bits[:length]) if bit < _FEATURES):#x}"
+
+
+_FEATURES = 128
+"""Bits in a feature set (64 before Linux 6.17)."""
+
+
+def _bits(words: ct.Array[ct.c_uint64]) -> str:
+    return f"{words[0] | words[1] << 64:#x}"
 
 
 def _text(raw: bytes) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,13 +26,20 @@ _REMOVE_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A function to arm: ``module:symbol`` where it is, or will be, a module's."""
+    """A function to arm: ``module:symbol`` where it is, or will be, a module's.
+
+    One that shares its name with another is reached from a ``base`` symbol that is alone in its
+    name, ``offset`` bytes before it.
+    """
 
     symbol: str
     module: str | None
+    base: str | None = None
+    offset: int = 0
 
     def __str__(self) -> str:
-        return f"{self.module}:{self.symbol}" if self.module else self.symbol
+        place = f"{self.base}+{self.offset:#x}" if self.base else self.symbol
+        return f"{self.module}:{place}" if self.module else place
 
 
 def group_name(pid: int) -> str:
@@ -51,12 +59,14 @@ class KprobeEvents:
         self._profile = tracefs / "kprobe_profile"
         self.group = group
 
-    def define(self, name: str, target: Target) -> None:
-        """Define NAME (entry) and NAME_ret (return), or neither.
+    def define(self, name: str, target: Target, returns: bool = True) -> None:
+        """Define NAME (entry) and, with RETURNS, NAME_ret (return), or neither.
 
         Raises CannotTraceError with the kernel's word.
         """
         self._write(f"p:{self.group}/{name} {target}")
+        if not returns:
+            return
         try:
             self._write(f"r{MAXACTIVE}:{self.group}/{name}_ret {target}")
         except CannotTraceError:
@@ -110,15 +120,13 @@ def sweep(tracefs: Path) -> list[str]:
     return remove_groups(control, _is_orphan) if control.exists() else []
 
 
-def armed_functions(debugfs: Path) -> dict[tuple[str, str | None], set[str]]:
-    """What the kernel has armed, from kprobes/list: (symbol, module) to {"k", "r"}.
+def armed_functions(debugfs: Path) -> Counter[tuple[str, str, str | None]]:
+    """What the kernel has armed, from kprobes/list: how often ("k" or "r", symbol, module) is.
 
     Only probes at a function's entry. Raises CannotTraceError where the list cannot be read.
     """
-    armed: dict[tuple[str, str | None], set[str]] = {}
-    for kind, symbol, module in _LIST_LINE.findall(_read(debugfs / "kprobes" / "list")):
-        armed.setdefault((symbol, module or None), set()).add(kind)
-    return armed
+    found = _LIST_LINE.findall(_read(debugfs / "kprobes" / "list"))
+    return Counter((kind, symbol, module or None) for kind, symbol, module in found)
 
 
 # "ffffffffc0123450  k  virtnet_probe+0x0  virtio_net [FTRACE]"; with IBT the entry is at +0x4.

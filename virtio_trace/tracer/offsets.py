@@ -31,6 +31,17 @@ _OPTIONAL = {  # a kernel without PCI, or without platform devices, has no such 
 }
 
 
+_UNKNOWN = {  # 0 is unknown to the program: what it would show is then unknown to the recording
+    "virtio_device_features": ("virtio_device", "features"),
+    "virtio_device_config": ("virtio_device", "config"),
+    "config_extended": ("virtio_config_ops", "get_extended_features"),  # since Linux 6.17
+    "queue_index": ("virtqueue", "index"),
+    "queue_name": ("virtqueue", "name"),
+    "queue_free": ("virtqueue", "num_free"),
+    "module_name": ("module", "name"),
+}
+
+
 def read_offsets(btf: Btf, symbols: Symbols, tracefs: Path) -> WireOffsets:
     """All offsets, in bytes. Raises CannotTraceError where one cannot be known.
 
@@ -41,12 +52,38 @@ def read_offsets(btf: Btf, symbols: Symbols, tracefs: Path) -> WireOffsets:
     found = {name: types.offset(*member) for name, member in _MEMBERS.items()}
     for name, member in _OPTIONAL.items():
         found[name] = types.offset(*member) if types.has(member[0]) else 0
+    for name, member in _UNKNOWN.items():
+        found[name] = _known(types, *member)
+    # features became the first word of features_array in Linux 6.17
+    found["virtio_device_words"] = 2 if _known(types, "virtio_device", "features_array") else 1
+    found |= _tables(symbols)
     return WireOffsets(module_load_name=_module_load_name(tracefs), **found)
 
 
+def _known(types: Btf, struct: str, member: str) -> int:
+    try:
+        return types.offset(struct, member)
+    except CannotTraceError:
+        return 0
+
+
+def _tables(symbols: Symbols) -> dict[str, int]:
+    """The driver's feature tables; by the layout that its .ko files were read with."""
+    shape = symbols.layout.structs.get("virtio_driver") if symbols.layout else None
+    if shape is None or len(shape.features) != 2:
+        return {}
+    (table, size), (legacy, legacy_size) = shape.features
+    return {
+        "driver_table": table,
+        "driver_table_size": size,
+        "driver_legacy": legacy,
+        "driver_legacy_size": legacy_size,
+    }
+
+
 def _with_virtio(btf: Btf, symbols: Symbols) -> Btf:
-    """The kernel's types, with the virtio module's own where only those know virtio_device."""
-    if btf.has("virtio_device"):
+    """The kernel's types, with the virtio module's own where those know more of virtio."""
+    if all(btf.has(struct) for struct in ("virtio_device", "virtqueue", "virtio_config_ops")):
         return btf
     try:
         module = symbols.module("virtio")
@@ -54,7 +91,11 @@ def _with_virtio(btf: Btf, symbols: Symbols) -> Btf:
         if section is not None:
             return Btf(module.contents(section), "virtio", btf)
     except BadInputError as error:
+        if btf.has("virtio_device"):
+            return btf
         raise CannotTraceError(f"struct virtio_device is unknown: {error}", error.hint) from error
+    if btf.has("virtio_device"):
+        return btf
     raise CannotTraceError(
         "struct virtio_device is neither in this kernel's BTF nor in its virtio module's",
         "virtio-trace needs a kernel with CONFIG_DEBUG_INFO_BTF and virtio",

@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from virtio_trace.evidence import DriverFacts, Evidence
 from virtio_trace.tracer import wire
 
+DRIVER_VALIDATE = "driver_validate"
+"""The probe point of a driver's validate function, which may refuse a device's features."""
+
 DRIVER_PROBE = "driver_probe"
 """The probe point of every driver's own probe function, the one in its struct virtio_driver."""
 
@@ -26,7 +29,9 @@ class ProbePoint:
     that the second is a driver; ``result`` whether the return register means anything; ``reread``
     whether the function gives the device what its return is to show (its index). A kernel may be
     built without an ``optional`` one's code; that it is absent from the kernel's own files is then
-    no loss.
+    no loss. ``entry`` and ``returns`` say which of the two make an event, ``detail`` what more it
+    shows (enum vt_detail). ``every``: a kernel may have several functions of the name, and all of
+    them are meant (vp_set_status of the modern and of the legacy PCI transport).
     """
 
     name: str
@@ -35,6 +40,10 @@ class ProbePoint:
     subject: int
     without: str
     driver_second: bool = False
+    entry: bool = True
+    returns: bool = True
+    detail: int = wire.PLAIN
+    every: bool = False
     result: bool = True
     reread: bool = False
     optional: bool = False
@@ -136,6 +145,90 @@ TABLE = (
     ),
 )
 
+_MODERN_AND_LEGACY = "virtio_pci"
+
+
+def _detail(
+    name: str, symbols: tuple[str, ...], module: str, detail: int, without: str, **more: bool
+) -> ProbePoint:
+    """A function of a transport that shows the negotiation; its first argument is the device."""
+    every = module == _MODERN_AND_LEGACY
+    return ProbePoint(
+        name, symbols, module, wire.VIRTIO_DEVICE, without,
+        detail=detail, every=every, optional=True, **more,
+    )  # fmt: skip
+
+
+def _transport(module: str, prefix: str, queue: int) -> tuple[ProbePoint, ...]:
+    """The struct virtio_config_ops of a transport (include/linux/virtio_config.h).
+
+    At the transport, because virtio_add_status is inlined into all its callers.
+    """
+    status = "the device status as it is written"
+    return (
+        _detail(
+            "set_status", (f"{prefix}_set_status",), module, wire.STATUS, status, returns=False
+        ),
+        _detail("reset", (f"{prefix}_reset",), module, wire.RESET, status, returns=False),
+        _detail(
+            "get_features", (f"{prefix}_get_features",), module, wire.FEATURES,
+            "the features that a device offers", entry=False, result=False, reread=True,
+        ),
+        _detail("find_vqs", (f"{prefix}_find_vqs",), module, wire.COUNT, "the virtqueues"),
+        _detail("setup_vq", (f"{prefix}_setup_vq",), module, queue, "the virtqueues", result=False),
+    )  # fmt: skip
+
+
+DETAILS = (
+    *_transport("virtio_pci", "vp", wire.QUEUE),
+    _detail(
+        "find_vqs_msix", ("vp_find_vqs_msix",), "virtio_pci", wire.COUNT, "the fall-back to INTx"
+    ),
+    *_transport("virtio_mmio", "vm", wire.QUEUE_NO_VECTOR),
+    ProbePoint(
+        "driver_features",  # a second event at virtio_dev_probe, by a program of its own
+        ("virtio_dev_probe",),
+        "virtio",
+        wire.DEVICE,
+        "the features that a driver wants",
+        detail=wire.TABLE,
+        returns=False,
+    ),
+    ProbePoint(
+        "virtio_features_ok",  # drivers/virtio/virtio.c
+        ("virtio_features_ok",),
+        "virtio",
+        wire.VIRTIO_DEVICE,
+        "whether the device took the features",
+        optional=True,
+    ),
+    ProbePoint(
+        "virtio_device_freeze",
+        ("virtio_device_freeze",),
+        "virtio",
+        wire.VIRTIO_DEVICE,
+        "suspend",
+        optional=True,
+    ),
+    ProbePoint(
+        "virtio_device_restore",
+        ("virtio_device_restore",),
+        "virtio",
+        wire.VIRTIO_DEVICE,
+        "resume",
+        optional=True,
+    ),
+    ProbePoint(
+        "do_init_module",  # kernel/module/main.c
+        ("do_init_module",),
+        None,
+        wire.MODULE_STRUCT,
+        "whether a module's init failed",
+        optional=True,
+    ),
+)
+"""What the procedure of profile linux does not need; without it the report has unknowns."""
+
 
 def points(evidence: Evidence) -> list[ProbePoint]:
     """The table, and the probe function of every driver in the kernel's files.
@@ -144,7 +237,13 @@ def points(evidence: Evidence) -> list[ProbePoint]:
     function would show every call of it twice.
     """
     found = {(facts.module, facts.functions.get("probe")): facts for facts in evidence.drivers}
-    return [*TABLE, *filter(None, map(driver_point, found.values()))]
+    drivers = [
+        point
+        for facts in found.values()
+        for point in (driver_point(facts), validate_point(facts))
+        if point is not None
+    ]
+    return [*TABLE, *drivers, *DETAILS]
 
 
 def driver_point(facts: DriverFacts) -> ProbePoint | None:
@@ -158,4 +257,18 @@ def driver_point(facts: DriverFacts) -> ProbePoint | None:
         facts.module,
         wire.VIRTIO_DEVICE,
         f"the probe function of {facts.name}",
+    )
+
+
+def validate_point(facts: DriverFacts) -> ProbePoint | None:
+    """The probe point of one driver's validate function, where it has one."""
+    function = facts.functions.get("validate")
+    if function is None:
+        return None
+    return ProbePoint(
+        DRIVER_VALIDATE,
+        (function,),
+        facts.module,
+        wire.VIRTIO_DEVICE,
+        f"the validate function of {facts.name}",
     )

@@ -11,6 +11,7 @@ import concurrent.futures
 import contextlib
 import signal
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,12 +27,13 @@ from virtio_trace.kernel.evidence import Symbols, read_evidence
 from virtio_trace.kernel.modules import ModuleTree
 from virtio_trace.kernel.running import Running, snapshot
 from virtio_trace.recording import ARMED, NOT_ARMED, WAITING, ProbeState
-from virtio_trace.tracer import probes
+from virtio_trace.tracer import probes, wire
 from virtio_trace.tracer.bcc import Program
 from virtio_trace.tracer.collector import Armed, Collector
 from virtio_trace.tracer.kprobes import KprobeEvents, armed_functions
 from virtio_trace.tracer.offsets import read_offsets
-from virtio_trace.tracer.settle import Settled, settle
+from virtio_trace.tracer.probes import ProbePoint
+from virtio_trace.tracer.settle import STEXT, Settled, settle
 from virtio_trace.tracer.wire import WireOffsets, WirePoint
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -175,9 +177,9 @@ class Session:
         points = probes.points(evidence)
         with self.clock.phase("kallsyms"):
             names = {symbol for point in points for symbol in point.symbols}
-            found = self._kernel.functions(names)
+            found = self._kernel.functions({*names, STEXT})
         builtin = {
-            name: sum(count for module, count in places if module is None)
+            name: [address for module, address in places if module is None]
             for name, places in found.items()
         }
         return Knowledge(evidence, offsets, settle(points, builtin, _functions(symbols)))
@@ -187,24 +189,32 @@ class Session:
             if settled.target is None:
                 continue
             point = settled.point
-            program.set_point(number, WirePoint(point.subject, point.driver_second, point.reread))
+            program.set_point(number, _wire(point))
             name = _event_name(number, settled)
             try:
                 with self.clock.phase("tracefs"):
-                    self._control.define(name, settled.target)
+                    self._control.define(name, settled.target, point.returns)
             except CannotTraceError as error:
                 self._refused[number] = str(error)
                 continue
             with self.clock.phase("bpf: load and attach"):
-                program.attach_probe(number, self._control.group, name)
+                program.attach_probe(number, self._control.group, name, _programs(point))
 
     def _confirm(self) -> None:
         """Accepted is not armed: believe the kernel's own list."""
         armed = armed_functions(self._mounts.debugfs)
+        needed = Counter(
+            key
+            for number, settled in enumerate(self._settled)
+            if number not in self._refused
+            for key in _list_keys(settled)
+        )
         for number, settled in enumerate(self._settled):
-            target = settled.target
-            if target and {"k", "r"} <= armed.get((target.symbol, target.module), set()):
+            keys = _list_keys(settled)
+            if keys and all(armed[key] >= needed[key] for key in keys):
                 self._confirmed.add(number)
+        # A module may have come and gone between two looks; what was hit was armed.
+        self._confirmed |= self._collector.hit
 
 
 def _armed(settled: Settled) -> Armed:
@@ -212,6 +222,32 @@ def _armed(settled: Settled) -> Armed:
     if target is None:
         return Armed(settled.point, settled.point.symbols[0], settled.point.module)
     return Armed(settled.point, target.symbol, target.module)
+
+
+def _list_keys(settled: Settled) -> list[tuple[str, str, str | None]]:
+    """Its lines in the kernel's list of kprobes: kind, symbol, module."""
+    target = settled.target
+    if target is None:
+        return []
+    kinds = "kr" if settled.point.returns else "k"
+    return [(kind, target.symbol, target.module) for kind in kinds]
+
+
+def _wire(point: ProbePoint) -> WirePoint:
+    return WirePoint(
+        subject=point.subject,
+        driver_second=point.driver_second,
+        reread=point.reread,
+        detail=point.detail,
+        returns=point.returns,
+        quiet_entry=not point.entry,
+    )
+
+
+def _programs(point: ProbePoint) -> tuple[str, ...]:
+    """The functions of probe.bpf.c for the entry and, where it makes an event, the return."""
+    entry = "vt_table" if point.detail == wire.TABLE else "vt_entry"
+    return (entry, "vt_return") if point.returns else (entry,)
 
 
 def _event_name(number: int, settled: Settled) -> str:

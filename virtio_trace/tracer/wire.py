@@ -16,11 +16,28 @@ VIRTIO_DEVICE = 3
 DEVICE = 4
 DRIVER = 5
 BUS_TYPE = 6
+MODULE_STRUCT = 7
+
+PLAIN = 0
+STATUS = 1
+RESET = 2
+FEATURES = 3
+TABLE = 4
+COUNT = 5
+QUEUE = 6
+QUEUE_NO_VECTOR = 7
 
 HAS_DURATION = 1
 HAS_ID = 2
 HAS_INDEX = 4
 HAS_PCI = 8
+HAS_STATUS = 16
+HAS_FEATURES = 32
+HAS_TABLE = 64
+HAS_COUNT = 128
+HAS_QUEUE = 256
+HAS_SIZE = 512
+HAS_VECTOR = 1024
 
 
 class WireEvent(ct.Structure):
@@ -31,6 +48,7 @@ class WireEvent(ct.Structure):
         ("duration_ns", ct.c_uint64),
         ("lost", ct.c_uint64),
         ("result", ct.c_int64),
+        ("features", ct.c_uint64 * 2),
         ("kind", ct.c_uint32),
         ("probe", ct.c_uint32),
         ("cpu", ct.c_uint32),
@@ -41,10 +59,34 @@ class WireEvent(ct.Structure):
         ("vendor", ct.c_uint32),
         ("pci_vendor", ct.c_uint32),
         ("pci_device", ct.c_uint32),
+        ("status", ct.c_uint32),
+        ("count", ct.c_uint32),
+        ("queue_index", ct.c_uint32),
+        ("queue_size", ct.c_uint32),
+        ("vector", ct.c_uint32),
+        ("unused", ct.c_uint32),
         ("comm", ct.c_char * 16),
         ("bus", ct.c_char * 16),
         ("address", ct.c_char * 40),
         ("name", ct.c_char * 64),
+        ("queue_name", ct.c_char * 32),
+    )
+
+
+TABLE_LENGTH = 64
+
+
+class WireTable(ct.Structure):
+    """struct vt_table."""
+
+    _fields_ = (
+        ("event", WireEvent),
+        ("length", ct.c_uint32),
+        ("legacy_length", ct.c_uint32),
+        ("bits", ct.c_uint32 * TABLE_LENGTH),
+        ("legacy_bits", ct.c_uint32 * TABLE_LENGTH),
+        ("has_legacy", ct.c_uint32),
+        ("unused", ct.c_uint32),
     )
 
 
@@ -55,6 +97,9 @@ class WirePoint(ct.Structure):
         ("subject", ct.c_uint32),
         ("driver_second", ct.c_uint32),
         ("reread", ct.c_uint32),
+        ("detail", ct.c_uint32),
+        ("returns", ct.c_uint32),
+        ("quiet_entry", ct.c_uint32),
     )
 
 
@@ -79,9 +124,26 @@ class WireOffsets(ct.Structure):
             "virtio_device_id",
             "virtio_device_vendor",
             "module_load_name",
+            "virtio_device_features",
+            "virtio_device_words",
+            "virtio_device_config",
+            "config_extended",
+            "driver_table",
+            "driver_table_size",
+            "driver_legacy",
+            "driver_legacy_size",
+            "queue_index",
+            "queue_name",
+            "queue_free",
+            "module_name",
         )
     )
 
 
-STRUCTS = {"vt_event": WireEvent, "vt_point": WirePoint, "vt_offsets": WireOffsets}
+STRUCTS = {
+    "vt_event": WireEvent,
+    "vt_table": WireTable,
+    "vt_point": WirePoint,
+    "vt_offsets": WireOffsets,
+}
 """By their names in bpf/events.h."""
