@@ -329,13 +329,23 @@ def test_a_full_or_closed_output_is_one_line_and_status_3(command: tuple[str, ..
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_a_reader_that_went_away_ends_it_quietly(command: tuple[str, ...]) -> None:
+    assert without_reader(*command, GOLDEN / "debian-6.1.vtr") == (-signal.SIGPIPE, "")
+
+
+@pytest.mark.parametrize("option", ["--help", "--version"])
+def test_help_without_a_reader_ends_quietly_too(option: str) -> None:
+    assert without_reader(option) == (-signal.SIGPIPE, "")
+
+
+def without_reader(*arguments: object) -> tuple[int, str]:
+    """The status and standard error of a command whose standard output nobody reads."""
     reading, writing = os.pipe()
     os.close(reading)
     try:
-        done = process(*command, GOLDEN / "debian-6.1.vtr", stdout=writing, stderr=subprocess.PIPE)
+        done = process(*arguments, stdout=writing, stderr=subprocess.PIPE)
     finally:
         os.close(writing)
-    assert (done.returncode, done.stderr) == (-signal.SIGPIPE, "")
+    return done.returncode, done.stderr
 
 
 def test_graph_into_a_file(run: Run, tmp_path: Path) -> None:

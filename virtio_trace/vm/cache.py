@@ -20,8 +20,15 @@ def root() -> Path:
     """The cache's folder, made if it is not there. Raises CannotTraceError where it cannot be."""
     base = os.environ.get("XDG_CACHE_HOME", "")
     # The XDG specification: a relative path there is to be ignored.
-    home = Path(base) if base.startswith("/") else Path.home() / ".cache"
-    return folder(home / "virtio-trace")
+    if base.startswith("/"):
+        return folder(Path(base) / "virtio-trace")
+    try:
+        return folder(Path.home() / ".cache" / "virtio-trace")
+    except RuntimeError as error:  # no HOME, and a user whom the system does not know
+        raise CannotTraceError(
+            "there is no folder for the cache: this user has no home",
+            "set XDG_CACHE_HOME to a folder that you may write to, with 2 GB free",
+        ) from error
 
 
 def folder(path: Path) -> Path:
