@@ -15,8 +15,9 @@ from virtio_trace.errors import BadInputError
 
 ENTRY = "entry"
 RETURN = "return"
+HIT = "hit"
 MODULE = "module"
-KINDS = (ENTRY, RETURN, MODULE)
+KINDS = (ENTRY, RETURN, HIT, MODULE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,8 @@ class Event:
     ``seq`` counts from 1 and skips a number for each event that was lost before; ``ns`` is
     CLOCK_MONOTONIC in nanoseconds. ``probe`` is the probe point's own name, the same on every
     kernel, ``function`` the symbol that was armed for it here and ``module`` whose code that is
-    (None: built into the kernel); of a ``module`` event, ``module`` is the module that was
+    (None: built into the kernel). A ``hit`` is a function of which only one of entry and return
+    makes an event; of a ``module`` event, ``module`` is the module that was
     loaded. ``result`` and ``duration_ns`` are a return's; None is unknown or has none.
     """
 

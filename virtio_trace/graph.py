@@ -9,6 +9,7 @@ from typing import Any
 from virtio_trace import events as ev
 from virtio_trace.events import Event
 from virtio_trace.model import Binding, Call, Device, Driver, Graph
+from virtio_trace.negotiation import Negotiation
 from virtio_trace.recording import Recording
 
 
@@ -33,6 +34,8 @@ class Nester:
         if event.kind == ev.MODULE:
             return None
         stack = self._open.get(event.tid)
+        if event.kind == ev.HIT:
+            return Call(event, event, stack[-1] if stack else None)
         if event.kind == ev.ENTRY:
             if not stack:
                 call = Call(event, None, None)
@@ -75,6 +78,8 @@ def build(recording: Recording) -> Graph:
     for event, call in nest(recording.events):
         if call is None:
             graph.modules[str(event.module)] = event
+        elif event.kind == ev.HIT:
+            builder.hit(event, call)
         elif call.ret is None or call.entry is None:
             graph.calls.append(call)
             builder.entered(call)
@@ -95,6 +100,7 @@ class _Builder:
         self.now: dict[str, Device] = {}
         self.generations: dict[str, int] = {}
         self.early: dict[str, Call] = {}
+        self.tables: dict[str, Event] = {}
         self.last_match: dict[tuple[str, str | None], Call] = {}
         snapshot = graph.recording.header.snapshot
         for raw in snapshot["drivers"]:
@@ -117,6 +123,11 @@ class _Builder:
             "virtio_dev_probe": self._bind,
             "virtio_dev_remove": self._unbind,
             "driver_probe": self._driver_probe,
+            "driver_validate": self._validate,
+            "virtio_features_ok": self._features_ok,
+            "find_vqs": self._find_vqs,
+            "find_vqs_msix": self._msix,
+            "setup_vq": self._setup_vq,
         }
 
     def entered(self, call: Call) -> None:
@@ -200,7 +211,9 @@ class _Builder:
         if device is not None:
             driver = call.event.driver
             match = self.last_match.pop((device.address, driver), None)
-            device.bindings.append(Binding(device, driver, call, match))
+            binding = Binding(device, driver, call, match)
+            binding.negotiation.tables = self.tables.pop(device.address, None)
+            device.bindings.append(binding)
 
     def _driver_probe(self, call: Call) -> None:
         device = self._at(call)
@@ -215,6 +228,66 @@ class _Builder:
             device.bindings[-1].unbound = call
         elif device.snapshot is not None:
             device.snapshot = {**device.snapshot, "driver": None}
+
+    # -- the negotiation
+
+    def hit(self, event: Event, call: Call) -> None:
+        """Status and features: of the device, and of the binding in which they are negotiated."""
+        device = self._at(call)
+        if device is None or event.detail is None:
+            return
+        if event.probe == "driver_features":
+            self._tables(event, call, device)
+            return
+        found = self._negotiation(call)
+        if event.detail.status is not None:
+            device.status.append(event)
+            if found is not None:
+                found.status.append(event)
+        elif found is not None and event.probe == "get_features":
+            found.offered_by = event
+
+    def _tables(self, event: Event, call: Call, device: Device) -> None:
+        """An event of its own at virtio_dev_probe: the kernel may take it before that one's or
+        behind it."""
+        last = device.bindings[-1] if device.bindings else None
+        if last is not None and call.parent is last.call:
+            last.negotiation.tables = event
+        else:
+            self.tables[device.address] = event
+
+    def _negotiation(self, call: Call) -> Negotiation | None:
+        """That of the binding that CALL is inside of."""
+        device = self._at(call)
+        binding = device.bindings[-1] if device is not None and device.bindings else None
+        if binding is None or not call.inside(binding.call):
+            return None
+        return binding.negotiation
+
+    def _validate(self, call: Call) -> None:
+        found = self._negotiation(call)
+        if found is not None:
+            found.validate = call
+
+    def _features_ok(self, call: Call) -> None:
+        found = self._negotiation(call)
+        if found is not None:
+            found.features_ok = call
+
+    def _find_vqs(self, call: Call) -> None:
+        found = self._negotiation(call)
+        if found is not None:
+            found.find_vqs.append(call)
+
+    def _msix(self, call: Call) -> None:
+        found = self._negotiation(call)
+        if found is not None:
+            found.msix.append(call)
+
+    def _setup_vq(self, call: Call) -> None:
+        found = self._negotiation(call)
+        if found is not None:
+            found.setups.append(call)
 
     # -- bus and drivers
 

@@ -13,6 +13,7 @@ from typing import Any
 from virtio_trace import virtio
 from virtio_trace.events import DeviceRef, Event
 from virtio_trace.evidence import DriverFacts
+from virtio_trace.negotiation import Negotiation
 from virtio_trace.recording import Recording
 
 TRANSPORT_PROBES = {"pci": "virtio_pci_probe", "platform": "virtio_mmio_probe"}
@@ -99,6 +100,7 @@ class Binding:
     match: Call | None = None
     probe: Call | None = None
     unbound: Call | None = None
+    negotiation: Negotiation = field(default_factory=Negotiation)
 
 
 @dataclass(slots=True, eq=False)
@@ -117,6 +119,7 @@ class Device:
     unregister: Call | None = None
     matches: list[Call] = field(default_factory=list)
     bindings: list[Binding] = field(default_factory=list)
+    status: list[Event] = field(default_factory=list)
 
     @property
     def name(self) -> str | None:

@@ -95,5 +95,12 @@ STEPS = (
     ),
 )
 
+NEEDED = {probe for step in STEPS for probe in step.probes} | {
+    "unregister_virtio_driver",
+    "unregister_virtio_device",
+    "virtio_dev_remove",
+}
+"""The probe points without which a verdict is incomplete; the others show more than it asks."""
+
 BY_ID = {step.id: step for step in STEPS}
 """The steps by their ids, which reports and scripts use."""

@@ -6,9 +6,11 @@ Times are nanoseconds since boot (CLOCK_MONOTONIC); what is unknown is None.
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
-from virtio_trace import unbound, virtio
+from virtio_trace import features, unbound, virtio
+from virtio_trace.events import Event
 from virtio_trace.findings import Sheet, failure
 from virtio_trace.model import Binding, Call, Device, Driver, Graph, transport
 from virtio_trace.recording import Recording
@@ -99,6 +101,7 @@ def _device(graph: Graph, device: Device, replaced: bool) -> dict[str, Any]:
         "driver": device.bound_to if state == BOUND else None,
         "reason": reason,
         "snapshot": device.snapshot is not None,
+        "status": _status(device.status) if device.status else None,
         "registered_ns": device.register.started_ns if device.register else None,
         "removed_ns": device.unregister.started_ns if device.unregister else None,
     }
@@ -167,11 +170,55 @@ def _binding(binding: Binding, complete: bool) -> dict[str, Any]:
         "started_ns": call.started_ns,
         "duration_ns": call.duration_ns,
         "unbound_ns": binding.unbound.started_ns if binding.unbound else None,
-        "features": None,
-        "status": None,
-        "queues": None,
-        "phases": None,
+        **_negotiation(binding),
     }
+
+
+def _negotiation(binding: Binding) -> dict[str, Any]:
+    found = binding.negotiation
+    device = binding.device.id
+    queues = found.queues()
+    return {
+        "features": {
+            "offered": _names(device, found.offered),
+            "driver": _names(device, found.wanted),
+            "negotiated": _names(device, found.negotiated),
+        },
+        "status": _status(found.status) if found.status else None,
+        "interrupts": found.interrupts,
+        "queues": None if queues is None else [asdict(queue) for queue in queues],
+        "phases": _phases(binding),
+    }
+
+
+def _names(device: int | None, bits: int | None) -> list[str] | None:
+    if bits is None:
+        return None
+    return features.names(device, [bit for bit in range(bits.bit_length()) if bits >> bit & 1])
+
+
+def _status(events: list[Event]) -> list[dict[str, Any]]:
+    return [
+        {"ns": event.ns, "value": status, "names": virtio.status_names(status)}
+        for event in events
+        if event.detail is not None and (status := event.detail.status) is not None
+    ]
+
+
+def _phases(binding: Binding) -> list[dict[str, Any]] | None:
+    """Where the time of the binding went: before the driver's own functions, and in them."""
+    found, call, probe = binding.negotiation, binding.call, binding.probe
+    phases: list[tuple[str, int | None]] = []
+    if call.entry is not None and probe is not None and probe.entry is not None:
+        phases.append(("negotiation", probe.entry.ns - call.entry.ns))
+    if found.validate is not None:
+        phases.append(("validate", found.validate.duration_ns))
+    if found.find_vqs:
+        known = [item.duration_ns for item in found.find_vqs]
+        phases.append(("find_vqs", None if None in known else sum(filter(None, known))))
+    if probe is not None:
+        phases.append(("driver_probe", probe.duration_ns))
+    return [{"name": name, "duration_ns": ns} for name, ns in phases] or None
 
 
 def _function(probe: Call | None) -> tuple[str | None, str | None]:

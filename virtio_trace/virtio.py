@@ -63,6 +63,17 @@ PCI_MODERN_FIRST = 0x1040
 F_VERSION_1 = 32
 """Feature bit that a legacy device cannot offer (specification 6)."""
 
+STATUS_BITS = {
+    1: "ACKNOWLEDGE",
+    2: "DRIVER",
+    4: "DRIVER_OK",
+    8: "FEATURES_OK",
+    16: "SUSPEND",
+    64: "DEVICE_NEEDS_RESET",
+    128: "FAILED",
+}
+"""Device status bits (specification 2.1)."""
+
 EPROBE_DEFER = 517
 """Not in errno.h: a probe to be tried again later (include/linux/errno.h)."""
 
@@ -74,6 +85,12 @@ def device_type(number: int | None) -> str | None:
     if number is None:
         return None
     return DEVICE_TYPES.get(number, f"id-{number}")
+
+
+def status_names(status: int) -> list[str]:
+    """0x0b to ACKNOWLEDGE, DRIVER, FEATURES_OK; a bit without a name is ``bit N``."""
+    bits = [bit for bit in range(8) if status >> bit & 1]
+    return [STATUS_BITS.get(1 << bit, f"bit {bit}") for bit in bits]
 
 
 def errno_name(result: int | None) -> str | None:

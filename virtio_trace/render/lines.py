@@ -12,6 +12,7 @@ from virtio_trace import virtio
 from virtio_trace.events import Event
 from virtio_trace.graph import Nester
 from virtio_trace.model import Call
+from virtio_trace.negotiation import NO_VECTOR
 from virtio_trace.render.escape import escape
 from virtio_trace.render.words import Paint, duration, plain, result, seconds
 
@@ -46,6 +47,9 @@ class Lines:
     def add(self, event: Event) -> list[str]:
         """The lines that EVENT completes: none where it may yet become half of one."""
         call = self._nester.add(event)
+        if event.kind == ev.HIT:
+            assert call is not None
+            return [*self.flush(), self._line(event, call.depth, _opening(call), [])]
         if call is None:
             return [*self.flush(), self._module(event)]
         if call is self._held:
@@ -120,7 +124,36 @@ def _opening(call: Call) -> list[Piece]:
     if event.driver is not None:
         spared = event.probe == "driver_probe" and event.driver == event.module
         pieces.append((f" {escape(event.driver)}", "faint" if spared else ""))
-    return pieces
+    return pieces + _details(call)
+
+
+def _details(call: Call) -> list[Piece]:
+    """What the call shows of the negotiation: status, features, a virtqueue; a module's name."""
+    entry = call.entry.detail if call.entry else None
+    ret = call.ret.detail if call.ret else None
+    detail = entry or ret
+    if detail is None:
+        return []
+    shown = []
+    if detail.name is not None:
+        shown.append(escape(detail.name))
+    if detail.status is not None:
+        names = " ".join(virtio.status_names(detail.status)) or "reset"
+        shown.append(f"status={detail.status:#x} ({names})")
+    elif detail.features is not None:
+        what = {"driver_features": "wants", "get_features": "offers"}
+        shown.append(f"{what.get(str(call.event.probe), 'features')}={detail.features}")
+    if detail.legacy is not None:
+        shown.append(f"legacy={detail.legacy}")
+    if detail.count is not None:
+        shown.append(f"queues={detail.count}")
+    if detail.queue is not None:
+        shown.append(f"queue={detail.queue}")
+    if detail.vector is not None:
+        shown.append("no vector" if detail.vector == NO_VECTOR else f"vector={detail.vector}")
+    if ret is not None and ret.size is not None:
+        shown.append(f"size={ret.size}")
+    return [(f" {text}", "") for text in shown]
 
 
 def _ending(call: Call) -> list[Piece]:

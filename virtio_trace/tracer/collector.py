@@ -62,6 +62,8 @@ class Collector:
         event.device = _device(raw)
         if armed.point.subject not in (wire.BUS_TYPE, wire.MODULE_STRUCT):
             event.driver = _text(raw.name) or None
+        if not (armed.point.entry and armed.point.returns):
+            event.kind = events.HIT
         event.detail = _table(data) if raw.has & wire.HAS_TABLE else _detail(raw, armed.point)
         self.hit.add(raw.probe)
         if not armed.point.returns:
