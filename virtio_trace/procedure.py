@@ -72,7 +72,7 @@ STEPS = (
     Step(
         "pair-matched",
         BINDING,
-        "the bus is scanned and the pair matches, by the driver's id_table",
+        "the bus is scanned and the pair matches by the driver's id_table",
         ("driver-registered", "device-registered"),
         ("virtio_dev_match",),
         "drivers/virtio/virtio.c, virtio_dev_match and virtio_id_match",

@@ -45,15 +45,23 @@ def _never_bound(sheet: Sheet, subject: Device) -> None:
         _passed_over(sheet, subject, facts)
     if expected:
         return
-    matched = [call for call in subject.matches if (call.result or 0) > 0]
-    scanned = {call.event.driver for call in subject.matches}
-    unread = [d.name for d in sheet.graph.drivers.values() if not d.facts and d.name not in scanned]
+    evidence = sheet.graph.recording.header.evidence
+    refused = {call.event.driver for call in subject.matches if call.result == 0}
+    matched = [
+        call
+        for call in subject.matches
+        if (call.result or 0) > 0 and evidence.driver(call.event.driver or "")
+    ]
+    unread = [d.name for d in sheet.graph.drivers.values() if not d.facts and d.name not in refused]
     if matched:
         message = "the bus matched a driver whose id_table does not have the device"
         sheet.bad(_STEP, subject.address, message, *matched)
     elif unread:
         names = ", ".join(sorted(unread))
         message = f"not bound; whether {names} should have it is unknown: their files are"
+        sheet.unknown(_STEP, subject.address, message, subject.register)
+    elif evidence.unread:
+        message = "not bound; whether a driver in a file that could not be read has it is unknown"
         sheet.unknown(_STEP, subject.address, message, subject.register)
     else:
         kind = virtio.device_type(subject.id)

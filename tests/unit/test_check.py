@@ -184,6 +184,22 @@ def test_a_device_without_a_driver_in_the_kernel_is_a_warning(lines: list[Line])
     assert [(f.severity, f.subject) for f in result.findings] == [("warning", NET)]
 
 
+def test_where_a_file_could_not_be_read_no_driver_is_not_said(lines: list[Line]) -> None:
+    gone = remove(lines, lambda line: line.get("driver") == "virtio_net")
+    header = gone[0]["evidence"]
+    header["drivers"] = [d for d in header["drivers"] if d["name"] != "virtio_net"]
+    header["unread"] = {"kernel/drivers/net/virtio_net.ko": "is empty"}
+    condemned(gone, "pair-matched", NET, INCOMPLETE)
+
+
+def test_a_match_by_a_driver_without_a_file_proves_nothing(lines: list[Line]) -> None:
+    names = ("virtio_dev_probe", "driver_probe")
+    gone = remove(lines, lambda line: line.get("driver") == "virtio_net" and line["probe"] in names)
+    header = gone[0]["evidence"]
+    header["drivers"] = [d for d in header["drivers"] if d["name"] != "virtio_net"]
+    condemned(gone, "pair-matched", NET, INCOMPLETE)
+
+
 def test_a_probe_that_was_not_armed_makes_the_verdict_incomplete(lines: list[Line]) -> None:
     for probe in lines[-1]["probes"]:
         if probe["probe"] == "virtio_dev_match":

@@ -117,6 +117,16 @@ def test_script_json_is_the_recordings_own_events(run: Run, path: Path) -> None:
     assert printed == [json.loads(line) for line in path.read_text().splitlines()[1:-1]]
 
 
+def test_a_depth_is_the_whole_recordings_whatever_is_printed(run: Run) -> None:
+    def depths(*options: str) -> dict[int, int]:
+        _, out, _ = run("script", GOLDEN / "debian-6.1.vtr", "--format", "json", *options)
+        return {event["seq"]: event["depth"] for event in map(json.loads, out.splitlines())}
+
+    whole, some = depths(), depths("--device", "0000:00:02.0")
+    assert some and len(some) < len(whole)
+    assert some == {seq: whole[seq] for seq in some}
+
+
 def test_a_failed_binding_in_every_format(run: Run, failing: Path) -> None:
     status, out, _ = run("check", failing)
     assert status == 1

@@ -145,3 +145,14 @@ def test_words() -> None:
     assert duration(None) == result(None) == "?"
     assert result(-22) == "-22 EINVAL"
     assert result(-517) == "-517 EPROBE_DEFER"
+
+
+def test_an_address_is_not_cut_while_other_columns_can_be_narrower() -> None:
+    address, names = (
+        "0000:00:02.0",
+        ["virtio_balloon", "virtballoon_probe [virtio_balloon]", "-22 EINVAL"],
+    )
+    for width in (50, 60, 70):
+        shown = grid(["address", "driver", "function", "result"], [[address, *names]], width, plain)
+        assert address in shown
+        assert max(map(len, shown.splitlines())) <= width

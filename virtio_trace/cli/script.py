@@ -36,7 +36,7 @@ def command(file: str, device: str | None, driver: str | None, style: str, verbo
         events = _of_driver(recording, events, driver)
     with common.result_output() as out:
         if style == "json":
-            _json(events, out)
+            _json(recording, events, out)
         else:
             _text(recording, events, out)
     return 0
@@ -65,9 +65,12 @@ def _choices(what: str, names: list[str]) -> str:
     return f"the {what} there are: {', '.join(names)}" if names else f"there are no {what} in it"
 
 
-def _json(events: Iterable[Event], out: TextIO) -> None:
-    for event, call in graph.nest(events):
-        json.line({**event.to_json(), "depth": call.depth if call else 0}, out)
+def _json(recording: Recording, events: Iterable[Event], out: TextIO) -> None:
+    """The depth is that in the whole recording, whichever of its events are printed."""
+    shown = {event.seq for event in events}
+    for event, call in graph.nest(recording.events):
+        if event.seq in shown:
+            json.line({**event.to_json(), "depth": call.depth if call else 0}, out)
 
 
 def _text(recording: Recording, events: list[Event], out: TextIO) -> None:

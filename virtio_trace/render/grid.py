@@ -22,16 +22,16 @@ Cell = str | tuple[str, str]
 
 _GAP = 2
 _NARROWEST = 6
-_PARTS = re.compile(r"[^ _,\-/.:]*[ _,\-/.:]|[^ _,\-/.:]+")
+# Not at . and :, which would cut a device's address and a time in two.
+_PARTS = re.compile(r"[^ _,\-/]*[ _,\-/]|[^ _,\-/]+")
 
 
 def grid(heading: Sequence[str], rows: Sequence[Sequence[Cell]], width: int, paint: Paint) -> str:
     """HEADING and ROWS as text of at most WIDTH columns, names made safe."""
     cells = [[_cell(cell) for cell in row] for row in rows]
     table = [[(text, "faint") for text in heading], *cells]
-    widths = _fit(
-        [max(len(text) for text, _ in column) for column in zip(*table, strict=True)], width
-    )
+    columns = [[text for text, _ in column] for column in zip(*table, strict=True)]
+    widths = _fit(columns, width)
     shown = [
         [_wrapped(cell, room, paint) for cell, room in zip(row, widths, strict=True)]
         for row in table
@@ -67,12 +67,20 @@ def _wrapped(cell: tuple[str, str], room: int, paint: Paint) -> str:
     return "\n".join(paint(line, style) if style and line else line for line in lines)
 
 
-def _fit(widths: list[int], width: int) -> list[int]:
-    """Narrow the widest columns until all fit, or none can be narrower."""
+def _fit(columns: list[list[str]], width: int) -> list[int]:
+    """Narrow the widest columns until all fit: to their longest word first, then further, until
+    none can be narrower."""
+    widths = [max(map(len, column)) for column in columns]
+    words = [max(map(_longest_word, column)) for column in columns]
     room = width - _GAP * (len(widths) - 1)
-    while sum(widths) > room:
-        widest = max(range(len(widths)), key=widths.__getitem__)
-        if widths[widest] <= _NARROWEST:
-            break
-        widths[widest] -= 1
+    for least in (words, [0] * len(widths)):
+        while sum(widths) > room:
+            wide = [i for i, has in enumerate(widths) if has > max(least[i], _NARROWEST)]
+            if not wide:
+                break
+            widths[max(wide, key=widths.__getitem__)] -= 1
     return widths
+
+
+def _longest_word(text: str) -> int:
+    return max((len(part.rstrip()) for part in _PARTS.findall(text)), default=0)

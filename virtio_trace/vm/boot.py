@@ -313,7 +313,7 @@ def _refused(outcome: Outcome, plan: Plan, memory: int) -> Exception:
     reason = said(outcome.stderr)
     if "initrd is too large" in reason:
         return _too_small(reason, memory)
-    if "could not load kernel" in reason:
+    if "could not load kernel" in reason or "kernel header" in reason:
         return BadInputError(f"QEMU does not start {plan.vmlinuz}: {reason}", "is it a vmlinuz?")
     if plan.settings.options:
         return UsageError(f"QEMU refused its options: {reason}", "see the options after --")
