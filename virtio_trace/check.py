@@ -20,6 +20,7 @@ from virtio_trace.findings import (
     Sheet,
 )
 from virtio_trace.model import Graph
+from virtio_trace.procedure import NEEDED
 from virtio_trace.recording import Recording
 
 
@@ -68,6 +69,8 @@ def lacks(recording: Recording) -> list[str]:
             f"the file has {len(recording.events)}"
         )
     for probe in recording.unseen:
+        if probe.probe not in NEEDED:
+            continue
         where = f"{probe.function} [{probe.module}]" if probe.module else probe.function
         if probe.missed:
             said.append(f"{where}: {probe.missed} hit{_s(probe.missed)} missed by the kernel")

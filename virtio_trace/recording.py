@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 from virtio_trace.errors import BadInputError
 from virtio_trace.events import Event, EventReader
 from virtio_trace.evidence import Evidence
+from virtio_trace.procedure import NEEDED
 
 SCHEMA = "virtio-trace/recording/1"
 TRAILER = "trailer"
@@ -116,7 +117,8 @@ class Recording:
         """Whether everything that happened on an armed probe is here."""
         trailer = self.trailer
         whole = trailer is not None and trailer.events == len(self.events)
-        return whole and self.lost == 0 and not self.unseen
+        blind = any(probe.probe in NEEDED for probe in self.unseen)
+        return whole and self.lost == 0 and not blind
 
     @property
     def unseen(self) -> tuple[ProbeState, ...]:

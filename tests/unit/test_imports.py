@@ -16,7 +16,8 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 CORE = {
     "__init__", "errors", "evidence", "events", "virtio", "recording", "model", "graph",
-    "procedure", "findings", "rules", "unbound", "check", "report", "source", "features",
+    "negotiation", "procedure", "findings", "rules", "unbound", "check", "report", "source",
+    "features",
 }  # fmt: skip
 MAY_IMPORT = {
     "core": {"core"},

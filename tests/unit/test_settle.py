@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from virtio_trace.kernel.elf import Function
 from virtio_trace.recording import ABSENT, NOT_ARMED, WAITING
 from virtio_trace.tracer import wire
 from virtio_trace.tracer.kprobes import Target
@@ -14,27 +15,40 @@ from virtio_trace.tracer.settle import Settled, settle
 NAMES = ("__register", "register")
 POINT = ProbePoint("register", NAMES, "virtio", wire.DRIVER, "drivers")
 OPTIONAL = ProbePoint("register", NAMES, "virtio", wire.DRIVER, "drivers", optional=True)
-Functions = Mapping[str, Sequence[object]] | None
+Functions = Mapping[str, Sequence[Function]] | None
 
 
-def one(builtin: dict[str, int], functions: Functions = None, point: ProbePoint = POINT) -> Settled:
+TWO = [Function(".text", 0x40, 16), Function(".text", 0x90, 16)]
+ONE = TWO[:1]
+EVERY = ProbePoint("status", ("set",), "virtio_pci", wire.VIRTIO_DEVICE, "status", every=True)
+
+
+def one(
+    builtin: dict[str, list[int]], functions: Functions = None, point: ProbePoint = POINT
+) -> Settled:
     (settled,) = settle([point], builtin, lambda _module: functions)
     return settled
 
 
+def every(builtin: dict[str, list[int]], functions: Functions = None) -> list[str]:
+    """What tracefs is told to arm, or why nothing."""
+    found = settle([EVERY], builtin, lambda _module: functions)
+    return [str(settled.target or settled.reason) for settled in found]
+
+
 def test_the_newest_name_first() -> None:
-    assert one({"__register": 1, "register": 1}).target == Target("__register", None)
-    assert one({"register": 1}).target == Target("register", None)
+    assert one({"__register": [1], "register": [2]}).target == Target("__register", None)
+    assert one({"register": [2]}).target == Target("register", None)
 
 
 def test_a_modules_function_has_its_module_in_front() -> None:
-    settled = one({}, {"register": [object()]})
+    settled = one({}, {"register": ONE})
     assert str(settled.target) == "virtio:register"
     assert settled.state().state == WAITING
 
 
 def test_a_name_that_exists_twice_is_not_armed() -> None:
-    for settled in (one({"register": 2}), one({}, {"register": [object(), object()]})):
+    for settled in (one({"register": [1, 2]}), one({}, {"register": TWO})):
         assert settled.target is None
         state = settled.state()
         assert state.state == NOT_ARMED and state.reason and "2 functions" in state.reason
@@ -49,4 +63,33 @@ def test_a_name_that_does_not_exist_is_not_armed() -> None:
 
 def test_what_a_kernel_may_be_built_without_is_absent() -> None:
     assert one({}, {}, OPTIONAL).state().state == ABSENT
-    assert one({"register": 2}, {}, OPTIONAL).state().state == NOT_ARMED
+    assert one({"register": [1, 2]}, {}, OPTIONAL).state().state == NOT_ARMED
+
+
+def test_every_function_of_a_name_is_reached_from_a_name_of_its_own() -> None:
+    functions = {
+        "set": TWO,
+        "first": [Function(".text", 0x10, 16)],
+        "between": [Function(".text", 0x70, 16)],
+        "elsewhere": [Function(".init.text", 0x80, 16)],
+        "twice": [Function(".text", 0x80, 8), Function(".text", 0x88, 8)],
+    }
+    assert every({}, functions) == ["virtio_pci:first+0x30", "virtio_pci:between+0x20"]
+
+
+def test_every_built_in_function_of_a_name_is_reached_from_where_the_text_begins() -> None:
+    found = every({"set": [0x1100, 0x1200], "_stext": [0x1000]})
+    assert found == ["_stext+0x100", "_stext+0x200"]
+
+
+def test_a_function_that_cannot_be_reached_says_why() -> None:
+    assert (
+        every({}, {"set": TWO}) == ["no function of a name of its own before set in virtio_pci"] * 2
+    )
+    hidden = every({"set": [0, 0], "_stext": [0]})
+    assert hidden == ["the kernel hides its addresses (kptr_restrict)"] * 2
+
+
+def test_one_function_alone_needs_no_base() -> None:
+    assert every({}, {"set": ONE}) == ["virtio_pci:set"]
+    assert every({"set": [5]}) == ["set"]

@@ -51,7 +51,7 @@ def test_no_member_is_missing_from_the_mirror() -> None:
     structs = dict(re.findall(r"struct (\w+) \{([^}]*)\};", text))
     assert set(structs) == set(wire.STRUCTS)
     for name, body in structs.items():
-        members = re.findall(r"(\w+)(?:\[\d+\])?;", body)
+        members = re.findall(r"(\w+)(?:\[\w+\])?;", body)
         assert members == [field[0] for field in wire.STRUCTS[name]._fields_]
 
 

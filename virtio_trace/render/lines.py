@@ -19,6 +19,13 @@ from virtio_trace.render.words import Paint, duration, plain, result, seconds
 _INDENT = 2
 _TASK_WIDTH = 15
 _TASK_WIDEST = 24
+_OF_A_PAIR = (
+    "virtio_dev_match",
+    "virtio_dev_probe",
+    "register_virtio_driver",
+    "unregister_virtio_driver",
+)
+"""Where the driver's name is half of what is said; elsewhere the lines around say it."""
 
 Piece = tuple[str, str]
 """A text and its style; "" has none."""
@@ -122,7 +129,7 @@ def _opening(call: Call) -> list[Piece]:
         if device.id is not None:
             pieces.append((f" {virtio.device_type(device.id)}", "faint"))
     if event.driver is not None:
-        spared = event.probe == "driver_probe" and event.driver == event.module
+        spared = event.probe not in _OF_A_PAIR
         pieces.append((f" {escape(event.driver)}", "faint" if spared else ""))
     return pieces + _details(call)
 
@@ -134,17 +141,19 @@ def _details(call: Call) -> list[Piece]:
     detail = entry or ret
     if detail is None:
         return []
-    shown = []
+    shown: list[str] = []
+    spare: list[Piece] = []
     if detail.name is not None:
         shown.append(escape(detail.name))
     if detail.status is not None:
         names = " ".join(virtio.status_names(detail.status)) or "reset"
-        shown.append(f"status={detail.status:#x} ({names})")
+        shown.append(f"status={detail.status:#x}")
+        spare.append((f" ({names})", "faint"))
     elif detail.features is not None:
         what = {"driver_features": "wants", "get_features": "offers"}
         shown.append(f"{what.get(str(call.event.probe), 'features')}={detail.features}")
     if detail.legacy is not None:
-        shown.append(f"legacy={detail.legacy}")
+        spare.append((f" legacy={detail.legacy}", "faint"))
     if detail.count is not None:
         shown.append(f"queues={detail.count}")
     if detail.queue is not None:
@@ -153,7 +162,7 @@ def _details(call: Call) -> list[Piece]:
         shown.append("no vector" if detail.vector == NO_VECTOR else f"vector={detail.vector}")
     if ret is not None and ret.size is not None:
         shown.append(f"size={ret.size}")
-    return [(f" {text}", "") for text in shown]
+    return [(f" {text}", "") for text in shown] + spare
 
 
 def _ending(call: Call) -> list[Piece]:
