@@ -17,6 +17,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 CORE = {
     "__init__", "errors", "evidence", "events", "virtio", "recording", "model", "graph",
     "procedure", "findings", "rules", "unbound", "check", "report", "source", "features",
+    "inspection",
 }  # fmt: skip
 MAY_IMPORT = {
     "core": {"core"},
