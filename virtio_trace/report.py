@@ -25,7 +25,7 @@ REMOVED = "removed"
 
 
 def summarize(graph: Graph) -> dict[str, Any]:
-    """GRAPH as the JSON of ``report``; docs/commands.md has its members."""
+    """GRAPH as the JSON of ``report``; docs/formats.md has its members."""
     recording = graph.recording
     header = recording.header
     latest = {device.address: device for device in graph.devices}

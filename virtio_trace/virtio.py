@@ -54,9 +54,6 @@ DEVICE_TYPES = {
 }
 """VIRTIO_ID_ names in lower case by number (include/uapi/linux/virtio_ids.h)."""
 
-PCI_VENDOR = 0x1AF4
-"""Red Hat's vendor id, which every virtio PCI device has (specification 4.1.2)."""
-
 PCI_MODERN_FIRST = 0x1040
 """PCI device ids from here on are 0x1040 + device type; below, transitional (4.1.2.1)."""
 

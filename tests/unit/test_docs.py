@@ -3,13 +3,17 @@
 
 from __future__ import annotations
 
+import io
+import json
 import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
-from virtio_trace import errors, procedure
+from virtio_trace import check, errors, graph, procedure, recording, report
 from virtio_trace.cli.main import COMMANDS
+from virtio_trace.render import json as render
 
 TOP = Path(__file__).resolve().parents[2]
 
@@ -39,6 +43,36 @@ def test_every_step_is_in_the_procedure() -> None:
     text = (TOP / "docs" / "procedure.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| `([\w-]+)` \| ", text, re.MULTILINE)
     assert rows == list(procedure.BY_ID)
+
+
+def test_the_formats_are_what_is_printed() -> None:
+    text = (TOP / "docs" / "formats.md").read_text(encoding="utf-8")
+    told = [json.loads(block) for block in re.findall(r"```json\n(.*?)```", text, re.DOTALL)]
+    reports, checks, events = [], [], []
+    for path in (TOP / "tests" / "golden").glob("*.vtr"):
+        with path.open("rb") as lines:
+            read = recording.read(lines, path.name)
+        found = graph.build(read)
+        checks.append(io.StringIO())
+        render.check(check.check(found), checks[-1])
+        reports.append(report.summarize(found))
+        events += [event.to_json() for event in read.events]
+    told[0]["recording"]["unseen"] = []  # in none of these recordings
+    assert _members(told[0]) == _members(*reports)
+    assert _members(told[1]) == _members(*(json.loads(out.getvalue()) for out in checks))
+    assert _members(told[2]) == _members(*events)
+
+
+def _members(*things: Any, name: str = "") -> set[str]:
+    """The names of all members, with those of what they are in before them."""
+    found = set()
+    for thing in things:
+        if isinstance(thing, dict):
+            for key, value in thing.items():
+                found |= {f"{name}.{key}"} | _members(value, name=f"{name}.{key}")
+        elif isinstance(thing, list):
+            found |= _members(*thing, name=name)
+    return found
 
 
 def test_links_lead_somewhere() -> None:

@@ -17,7 +17,7 @@ import pytest
 
 from virtio_trace.cli import main
 from virtio_trace.errors import BadInputError, CannotTraceError, UsageError
-from virtio_trace.vm import accel, boot, cache, payload, qemu
+from virtio_trace.vm import accel, appliance, boot, cache, payload, qemu
 
 STREAM = (
     b'{"schema":"x"}\n{"n":1}\n{"n":2}\n'
@@ -231,6 +231,12 @@ def test_the_guests_scripts_are_in_the_package() -> None:
     for name in ("init", "drive"):
         path = payload.PACKAGE / "vm" / "guest" / name
         subprocess.run(["sh", "-n", str(path)], check=True)
+
+
+def test_the_guest_can_read_compressed_modules() -> None:
+    """Its Python knows xz and gzip; .ko.zst takes the program."""
+    assert "zstd" in appliance.PACKAGES
+    assert appliance.wanted("usr/bin/zstd")
 
 
 def test_temporary_folders_of_the_dead_are_swept() -> None:

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import click
 
@@ -38,6 +39,16 @@ class _End:
     command_status: int | None
     lost: int
     states: list[ProbeState]
+
+    def to_json(self) -> dict[str, Any]:
+        """The trailer, but for its count of events."""
+        return {
+            "lost": self.lost,
+            "ended": self.why,
+            "command_status": self.command_status,
+            "ended_ns": time.monotonic_ns(),
+            "probes": [state.to_json() for state in self.states],
+        }
 
 
 # Options behind COMMAND's name are COMMAND's own, with or without --.
@@ -86,15 +97,7 @@ def command(
         try:
             writer.header({**header, "command": list(arguments)})
             end = follower.follow(duration, arguments, target.is_stdout)
-            writer.trailer(
-                {
-                    "lost": end.lost,
-                    "ended": end.why,
-                    "command_status": end.command_status,
-                    "ended_ns": time.monotonic_ns(),
-                    "probes": [state.to_json() for state in end.states],
-                }
-            )
+            writer.trailer(end.to_json())
         except BrokenPipeError:
             raise
         except OSError as error:

@@ -8,22 +8,26 @@ relocations make of the data, so that a driver nobody has heard of is read alike
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from virtio_trace.errors import BadInputError
 from virtio_trace.evidence import DriverFacts, TransportFacts
+from virtio_trace.kernel import idtables
 from virtio_trace.kernel.elf import R_ADDRESS, SHF_ALLOC, SHF_EXECINSTR, Call, Module, Place
 from virtio_trace.kernel.layout import Layout, StructLayout
 
 REGISTER_DRIVER = frozenset({"register_virtio_driver", "__register_virtio_driver"})
 """A function in 6.1, a macro around the second one in 6.12 (include/linux/virtio.h)."""
-REGISTER_DEVICE = "register_virtio_device"
+REGISTER_DEVICE = frozenset({"register_virtio_device"})
 
 _TRANSPORTS = {  # struct: its bus, and the function that registers it
     "pci_driver": ("pci", "__pci_register_driver"),
     "platform_driver": ("platform", "__platform_driver_register"),
     "vdpa_driver": ("vdpa", "__vdpa_register_driver"),
 }
+TRANSPORT_BUS = {struct: bus for struct, (bus, _register) in _TRANSPORTS.items()}
+"""Driver struct of a bus whose drivers may put devices on the VirtIO bus, to the bus."""
 REGISTERED_BY = {
     "virtio_driver": REGISTER_DRIVER,
     **{struct: frozenset({register}) for struct, (_bus, register) in _TRANSPORTS.items()},
@@ -32,9 +36,9 @@ REGISTERED_BY = {
 
 _BEFORE_CALL = 96
 """How many bytes before a call its first argument may be set up."""
-_MAX_IDS = 256
+_ADD_TO_X0, _ADD_TO_X0_MASK = 0x91000000, 0xFFC0001F
+"""add x0, xN, #imm12 (Arm Architecture Reference Manual, ADD (immediate))."""
 _MAX_FEATURES = 4096
-_PCI_ANY_ID = 0xFFFFFFFF
 _HINT = "the file may be damaged, or of another kernel than the BTF"
 
 
@@ -55,7 +59,7 @@ def virtio_structs(module: Module, layout: Layout) -> list[Found]:
     found = _registered(module, REGISTER_DRIVER, shape, need_ids=True)
     seen = {f.place for f in found}
     for place in module.objects(shape.size):
-        if place not in seen and _looks_like(module, place, shape, need_ids=True):
+        if place not in seen and looks_like(module, place, shape, need_ids=True):
             found.append(_found(module, place, shape, None))
     if not found and module.undefined & REGISTER_DRIVER:
         raise BadInputError(f"{module.where}: registers a virtio_driver that was not found", _HINT)
@@ -69,12 +73,12 @@ def virtio_drivers(module: Module, layout: Layout, file: str) -> list[DriverFact
         return []
     shape = layout.structs["virtio_driver"]
     assert shape.id_table is not None
-    name, aliases = _names(module, file)
+    name, aliases = names(module, file)
     out = []
     for found in structs:
         section, offset = found.place
         table = module.pointers(section)[offset + shape.id_table]
-        ids = _virtio_ids(module, table)
+        ids = virtio_ids(module, table)
         out.append(
             DriverFacts(
                 name=found.name,
@@ -96,9 +100,9 @@ def transports(module: Module, layout: Layout, file: str) -> list[TransportFacts
 
     ``matches`` come from the id_table of a pci_driver, else from .modinfo. Raises BadInputError.
     """
-    if REGISTER_DEVICE not in module.undefined:
+    if not module.undefined & REGISTER_DEVICE:
         return []
-    name, aliases = _names(module, file)
+    name, aliases = names(module, file)
     out = []
     for kind, (bus, register) in _TRANSPORTS.items():
         shape = layout.structs.get(kind)
@@ -122,6 +126,22 @@ def transports(module: Module, layout: Layout, file: str) -> list[TransportFacts
     return out
 
 
+def registrations(module: Module, layout: Layout) -> list[tuple[Call, str | None]]:
+    """Every call that registers a virtio driver or device, or a transport's driver, with the name
+    of the driver struct that is handed over. In the file's order. Raises BadInputError."""
+    if not module.undefined & (REGISTER_DRIVER | REGISTER_DEVICE):
+        return []
+    out: list[tuple[Call, str | None]] = [(call, None) for call in module.calls(REGISTER_DEVICE)]
+    for kind, names in REGISTERED_BY.items():
+        shape = layout.structs.get(kind)
+        need_ids = kind == "virtio_driver"
+        for call in module.calls(names):
+            place = _argument(module, call, shape, need_ids) if shape else None
+            found = _found(module, place, shape, call) if shape and place else None
+            out.append((call, found.struct if found else None))
+    return sorted(out, key=lambda pair: pair[0].place)
+
+
 def features(module: Module, found: Found, shape: StructLayout) -> tuple[tuple[int, ...], ...]:
     """Feature bits of feature_table and of feature_table_legacy, as the file has them.
 
@@ -139,7 +159,8 @@ def features(module: Module, found: Found, shape: StructLayout) -> tuple[tuple[i
     return tuple(out)
 
 
-def _names(module: Module, file: str) -> tuple[str, tuple[str, ...]]:
+def names(module: Module, file: str) -> tuple[str, tuple[str, ...]]:
+    """The module's name, as lsmod has it, and all its aliases, by .modinfo."""
     info = list(module.modinfo())
     base = file.rpartition("/")[2].partition(".ko")[0].replace("-", "_")
     name = next((value for key, value in info if key == "name"), base)
@@ -158,8 +179,8 @@ def _registered(
     return list(out.values())
 
 
-def _argument(module: Module, call: Call, shape: StructLayout, need_ids: bool) -> Place | None:
-    """The nearest address taken before the call that is one of such a struct."""
+def addresses_before(module: Module, call: Call) -> Iterator[Place]:
+    """The addresses that are taken before a call, the nearest first. Raises BadInputError."""
     kinds = R_ADDRESS[module.machine]
     section, end = call.place
     for rela in reversed(module.relocations(section)):
@@ -168,12 +189,30 @@ def _argument(module: Module, call: Call, shape: StructLayout, need_ids: bool) -
         if rela.offset < end - _BEFORE_CALL:
             break
         place = module.target(rela, kinds[rela.type])
-        if place is not None and _looks_like(module, place, shape, need_ids):
-            return place
-    return None
+        if place is not None:
+            yield place
+            for more in _added(module, Place(section, rela.offset), end):
+                yield Place(place.section, place.offset + more)
 
 
-def _looks_like(module: Module, place: Place, shape: StructLayout, need_ids: bool) -> bool:
+def _added(module: Module, start: Place, end: int) -> Iterator[int]:
+    """What arm64 code adds to an address to make the first argument of it: several objects of one
+    section are reached from one address (gcc's -fsection-anchors)."""
+    if module.machine != "aarch64":
+        return
+    code = module.bytes_at(start, max(0, end - start.offset)) or b""
+    for (word,) in struct.iter_unpack("<I", code[: len(code) & ~3]):
+        if word & _ADD_TO_X0_MASK == _ADD_TO_X0:
+            yield word >> 10 & 0xFFF
+
+
+def _argument(module: Module, call: Call, shape: StructLayout, need_ids: bool) -> Place | None:
+    """The nearest address taken before the call that is one of such a struct."""
+    places = addresses_before(module, call)
+    return next((p for p in places if looks_like(module, p, shape, need_ids)), None)
+
+
+def looks_like(module: Module, place: Place, shape: StructLayout, need_ids: bool) -> bool:
     """Whether the relocations there make it a driver: a name, a probe function, an id_table."""
     section = module.sections[place.section]
     if not section.flags & SHF_ALLOC or section.flags & SHF_EXECINSTR:
@@ -188,7 +227,9 @@ def _looks_like(module: Module, place: Place, shape: StructLayout, need_ids: boo
     if not need_ids or shape.id_table is None:
         return True
     table = pointers.get(place.offset + shape.id_table)
-    return table is not None and _virtio_ids(module, table) is not None
+    if table is None or module.sections[table.section].flags & SHF_EXECINSTR:
+        return False
+    return virtio_ids(module, table) is not None
 
 
 def _found(module: Module, place: Place, shape: StructLayout, call: Call | None) -> Found:
@@ -208,43 +249,26 @@ def _functions(module: Module, place: Place, shape: StructLayout) -> dict[str, s
     return out
 
 
-def _virtio_ids(module: Module, place: Place) -> tuple[tuple[int, int], ...] | None:
-    """struct virtio_device_id[] up to the entry of device 0 (drivers/virtio/virtio.c,
-    virtio_dev_match); None where it does not end."""
-    out: list[tuple[int, int]] = []
-    for i in range(_MAX_IDS):
-        raw = module.bytes_at(Place(place.section, place.offset + 8 * i), 8)
-        if raw is None:
-            return None
-        device, vendor = struct.unpack("<II", raw)
-        if not device:
-            return tuple(out)
-        out.append((device, vendor))
-    return None
+def virtio_ids(module: Module, place: Place) -> tuple[tuple[int, int], ...] | None:
+    """The struct virtio_device_id[] at PLACE; None where it does not end. Raises BadInputError."""
+    size = idtables.VIRTIO_ID_SIZE
+    return idtables.virtio_ids(
+        lambda i: module.bytes_at(Place(place.section, place.offset + size * i), size)
+    )
 
 
 def _pci_matches(module: Module, place: Place, shape: StructLayout, size: int) -> tuple[str, ...]:
-    """A pci_driver's id_table as module aliases, their wildcards at the end as one
-    (scripts/mod/file2alias.c, do_pci_entry; drivers/pci/pci-driver.c, pci_match_id)."""
-    if shape.id_table is None or size < 24:
+    """A pci_driver's id_table as module aliases; entries are of SIZE bytes."""
+    if shape.id_table is None or size < idtables.PCI_ID_READ:
         return ()
     table = module.pointers(place.section).get(place.offset + shape.id_table)
-    out: list[str] = []
-    for i in range(_MAX_IDS if table else 0):
-        assert table is not None
-        raw = module.bytes_at(Place(table.section, table.offset + size * i), 24)
-        if raw is None:
-            raise BadInputError(f"{module.where}: the id_table of a pci_driver has no end", _HINT)
-        vendor, device, subvendor, subdevice, class_, mask = struct.unpack("<6I", raw)
-        if not (vendor or subvendor or mask):
-            break
-        numbers = (("v", vendor), ("d", device), ("sv", subvendor), ("sd", subdevice))
-        parts = [f"{k}{'*' if n == _PCI_ANY_ID else f'{n:08X}'}" for k, n in numbers]
-        for key, shift in (("bc", 16), ("sc", 8), ("i", 0)):
-            whole = mask >> shift & 0xFF == 0xFF
-            parts.append(f"{key}{f'{class_ >> shift & 0xFF:02X}' if whole else '*'}")
-        while len(parts) > 2 and parts[-1].endswith("*"):
-            parts.pop()
-        alias = "pci:" + "".join(parts)
-        out.append(alias if alias.endswith("*") else alias + "*")
-    return tuple(out)
+    if table is None:
+        return ()
+    found = idtables.pci_matches(
+        lambda i: module.bytes_at(
+            Place(table.section, table.offset + size * i), idtables.PCI_ID_READ
+        )
+    )
+    if found is None:
+        raise BadInputError(f"{module.where}: the id_table of a pci_driver has no end", _HINT)
+    return found

@@ -308,6 +308,13 @@ class Module:
         )
         return list(dict.fromkeys(found))
 
+    @_guarded
+    def size_at(self, place: Place) -> int | None:
+        """Bytes of the data symbol that starts at PLACE, or None."""
+        section, value = place
+        found = (s.size for s in self.symbols if s[1:4] == (_STT_OBJECT, section, value))
+        return next(found, None)
+
     @cached_property
     @_guarded
     def undefined(self) -> frozenset[str]:

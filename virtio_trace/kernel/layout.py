@@ -53,20 +53,22 @@ def from_btf(btf: Btf) -> Layout:
     return Layout(structs, btf.size("pci_device_id") if btf.has("pci_device_id") else 0)
 
 
-def by_order(device_driver: int) -> StructLayout:
+def by_order(device_driver: int, count: int = 12) -> StructLayout:
     """struct virtio_driver by the order of its members, after DEVICE_DRIVER bytes.
 
-    include/linux/virtio.h has this order since validate came (commit 404123c2db79), up to 6.12,
-    and 5.10's modules were read by it; freeze and restore are there with CONFIG_PM_SLEEP.
+    include/linux/virtio.h has this order since validate came (commit 404123c2db79), and 5.10's
+    modules were read by it; freeze and restore are there with CONFIG_PM_SLEEP, three more since
+    6.16. How many there are, COUNT, says which; it is one of COUNTS.
     """
-    at = {name: device_driver + i * _POINTER for i, name in enumerate(_ORDER)}
-    functions = {name: at[name] for name in _ORDER[5:]}
+    members = _ORDERS[count]
+    at = {name: device_driver + i * _POINTER for i, name in enumerate(members)}
+    functions = {name: at[name] for name in members[5:]}
     pairs = (
         (at["feature_table"], at["feature_table_size"]),
         (at["feature_table_legacy"], at["feature_table_size_legacy"]),
     )
-    size = device_driver + len(_ORDER) * _POINTER
-    return StructLayout(size, 0, at["id_table"], functions, pairs)
+    whole = device_driver + len(members) * _POINTER
+    return StructLayout(whole, 0, at["id_table"], functions, pairs)
 
 
 _ORDER = (
@@ -83,6 +85,10 @@ _ORDER = (
     "freeze",
     "restore",
 )
+_LATER = ("reset_prepare", "reset_done", "shutdown")
+_ORDERS = {len(o): o for o in (_ORDER, _ORDER[:-2], _ORDER + _LATER, _ORDER[:-2] + _LATER)}
+COUNTS = frozenset(_ORDERS)
+"""How many members struct virtio_driver may have behind its device_driver."""
 
 
 def struct_from_btf(btf: Btf, name: str) -> StructLayout:

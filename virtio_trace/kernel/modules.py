@@ -73,6 +73,18 @@ class ModuleTree:
         return tuple(module_name(line) for line in self._lines("modules.builtin") if line)
 
     @cached_property
+    def builtin_aliases(self) -> dict[str, tuple[str, ...]]:
+        """Aliases by module of what is in the kernel itself, by modules.builtin.modinfo, which has
+        them since 6.18; {} where it has none."""
+        out: dict[str, list[str]] = {}
+        for line in "\n".join(self._lines("modules.builtin.modinfo")).split("\0"):
+            key, equals, value = line.partition("=")
+            name, _, what = key.rpartition(".")
+            if equals and what == "alias":
+                out.setdefault(name, []).append(value)
+        return {name: tuple(found) for name, found in out.items()}
+
+    @cached_property
     def aliases(self) -> tuple[tuple[str, str], ...]:
         """(pattern, module) by modules.alias; () where depmod was not run."""
         words = (line.split() for line in self._lines("modules.alias"))

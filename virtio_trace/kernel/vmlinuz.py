@@ -10,6 +10,7 @@ somewhere.
 from __future__ import annotations
 
 import os
+import re
 import struct
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from virtio_trace.kernel.btf import Btf
 _HINT = "give the vmlinuz of a Linux kernel, x86-64 or arm64"
 _BTF = struct.Struct("<HBBIIIII")  # struct btf_header, include/uapi/linux/btf.h
 _BTF_START = b"\x9f\xeb\x01"
+_BANNER = re.compile(rb"Linux version ([!-~]{1,64}) \(")  # init/version-timestamp.c, linux_banner
 
 
 def btf(path: Path) -> Btf:
@@ -36,7 +38,11 @@ def find(release: str, tree: Path) -> Path | None:
 
 def btf_bytes(image: bytes, where: str) -> bytes:
     """The raw .BTF of a kernel image. Raises BadInputError where it has none, or is none."""
-    kernel = _payload(image, where)
+    return btf_in(payload(image, where), where)
+
+
+def btf_in(kernel: bytes, where: str) -> bytes:
+    """The raw .BTF of an uncompressed kernel. Raises BadInputError where it has none."""
     at = kernel.find(_BTF_START)
     while at >= 0:
         size = _btf_size(kernel, at)
@@ -64,8 +70,14 @@ def _btf_size(kernel: bytes, at: int) -> int:
     return end - at
 
 
-def _payload(image: bytes, where: str) -> bytes:
-    """The uncompressed kernel."""
+def release(kernel: bytes) -> str | None:
+    """What ``uname -r`` says in an uncompressed kernel, or None where that cannot be found."""
+    found = _BANNER.search(kernel)
+    return found[1].decode("ascii") if found else None
+
+
+def payload(image: bytes, where: str) -> bytes:
+    """The uncompressed kernel, ELF or flat. Raises BadInputError where IMAGE is no kernel's."""
     if image[:4] == b"\x7fELF" or image[0x38:0x3C] == b"ARM\x64":
         return image
     if image[0x202:0x206] == b"HdrS" and len(image) > 0x250:

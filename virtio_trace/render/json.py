@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""JSON for machines: what docs/commands.md promises, ASCII whatever a name holds."""
+"""JSON for machines: what docs/formats.md promises, ASCII whatever a name holds."""
 
 from __future__ import annotations
 

@@ -38,6 +38,7 @@ PACKAGES = (
     "python3-minimal",
     "python3-pyelftools",
     "python3-tabulate",
+    "zstd",  # for .ko.zst: kmod needs none, but bookworm's Python knows no zstd
 )
 
 # What goes in, by its path in the packages; the first rule that matches decides, none is a no.
@@ -49,7 +50,7 @@ _RULES = (
     (False, r"usr/lib/python3\.\d+/(.*/)?_test[^/]*"),
     (False, r"usr/lib/(systemd|binfmt\.d|mime|valgrind|init|tmpfiles\.d|sysusers\.d)(/.*)?"),
     (True, r"bin|sbin|lib|lib32|lib64|libx32|usr/lib(32|64|x32)?/.+"),
-    (True, r"usr/bin/(busybox|dash|kmod|python3(\.\d+)?)"),
+    (True, r"usr/bin/(busybox|dash|kmod|python3(\.\d+)?|zstd)"),
     (True, r"usr/sbin/(depmod|insmod|lsmod|modinfo|modprobe|rmmod)"),
 )
 
