@@ -52,6 +52,9 @@ def _recording(sheet: Sheet) -> None:
     said = lacks(sheet.graph.recording)
     if not sheet.graph.devices and not sheet.graph.drivers:
         said.append("no device and no driver was seen")
+    if sheet.graph.recording.complete:
+        running = {call.event.symbol for call in sheet.graph.calls if call.ret is None}
+        said += [f"{name} had not returned when the recording ended" for name in sorted(running)]
     for message in said:
         sheet.finding(WARNING, RECORDING, RECORDING, message)
 

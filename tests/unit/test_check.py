@@ -169,6 +169,31 @@ def test_a_match_that_the_id_table_does_not_have(lines: list[Line]) -> None:
     condemned(lines, "pair-matched", NET)
 
 
+@pytest.mark.parametrize("result", [1, -5])
+def test_a_scan_that_no_binding_followed_answers_as_the_id_table(
+    result: int, lines: list[Line]
+) -> None:
+    other = at("virtio_dev_match", NET, "virtio_rng", "return")
+    condemned(change(lines, other, result=result), "pair-matched", NET)
+
+
+def test_a_scan_that_refuses_what_the_id_table_has() -> None:
+    rebind = golden("debian-6.1-rebind")
+    place = next(
+        number for number, line in enumerate(rebind)
+        if "seq" in line and at("virtio_dev_match", NET, "virtio_net")(line)
+    )  # fmt: skip
+    again = [
+        {**line, "result": 0} if "result" in line else line for line in rebind[place : place + 2]
+    ]
+    condemned(mend([*rebind[:place], *again, *rebind[place:]]), "pair-matched", NET)
+
+
+def test_any_call_that_had_not_returned_is_incomplete() -> None:
+    gone = remove(golden("debian-6.1-rebind"), at("virtio_dev_remove", kind="return"))
+    assert judge(gone).verdict == INCOMPLETE
+
+
 def test_an_unbound_device_whose_driver_never_came(lines: list[Line]) -> None:
     names = ("virtio_dev_match", "virtio_dev_probe", "driver_probe", "register_virtio_driver")
     gone = remove(lines, lambda line: line.get("driver") == "virtio_net" and line["probe"] in names)

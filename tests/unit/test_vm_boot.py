@@ -90,6 +90,24 @@ def test_memory_goes_by_what_is_unpacked(tmp_path: Path) -> None:
     assert argv[argv.index("-m") + 1] == str(generic)
 
 
+def test_what_fails_while_the_guest_runs_is_not_blamed_on_its_root(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "root").write_bytes(b"root")
+    monkeypatch.setattr(payload, "write", lambda out, *_: out.write(b"more"))
+    plan = boot.Plan(tmp_path / "k", tmp_path)
+    with boot._initrd(tmp_path / "root", plan) as whole:
+        assert os.pread(whole.fileno(), 9, 0) == b"rootmore"
+    with pytest.raises(BrokenPipeError), boot._initrd(tmp_path / "root", plan):
+        raise BrokenPipeError
+    monkeypatch.setattr(payload, "write", lambda *_: Path("/dev/full").write_text("x"))
+    with (
+        pytest.raises(CannotTraceError, match="cannot write the guest's root"),
+        boot._initrd(tmp_path / "root", plan),
+    ):
+        pass
+
+
 def test_a_command_line_that_would_kill_the_kernel_is_refused() -> None:
     room = qemu.CMDLINE_MAX - len(qemu.cmdline("")) - 1
     assert len(qemu.cmdline("x" * room)) == 2047

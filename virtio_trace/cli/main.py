@@ -22,6 +22,7 @@ COMMANDS = {
     "check": "check",
     "doctor": "doctor",
     "graph": "graph",
+    "inspect": "inspect",
     "record": "record",
     "report": "report",
     "script": "script",

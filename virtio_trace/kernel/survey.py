@@ -59,7 +59,10 @@ def open_kernel(path: Path) -> Kernel:
         btf = Btf(vmlinuz.btf_in(data, str(path)), str(path))
     except BadInputError:
         btf = None
-    return Kernel(path, data, vmlinuz.release(data), btf)
+    release = vmlinuz.release(data)
+    if release is None and btf is None:
+        raise BadInputError(f"{path}: is no kernel image", "give the vmlinuz of a Linux kernel")
+    return Kernel(path, data, release, btf)
 
 
 def inspect_tree(tree: ModuleTree, named: Path | None = None) -> Inspection:
@@ -100,10 +103,20 @@ def inspect_files(paths: Collection[Path], named: Path | None = None) -> Inspect
 
 
 def inspect_image(path: Path) -> Inspection:
-    """What is built in alone. Raises BadInputError, CannotTraceError."""
+    """What is in a kernel image, and in the module tree that belongs to it if there is one.
+
+    Raises BadInputError, CannotTraceError.
+    """
     kernel, found = open_kernel(path), _Findings()
-    _survey_kernel(kernel, path, None, found)
-    return _inspection(found, {}, kernel, kernel.release, ())
+    place = vmlinuz.find_tree(kernel.release, path) if kernel.release else None
+    tree = ModuleTree(place) if place else None
+    modules: dict[str, Module] = {}
+    if tree:
+        contents, found.unread = tree.virtio_files()
+        modules = _parsed(contents, found)
+        _survey_modules(modules, kernel, path, found)
+    _survey_kernel(kernel, path, tree, found)
+    return _inspection(found, modules, kernel, kernel.release, tree.builtin if tree else ())
 
 
 def _opening(pool: ThreadPoolExecutor, image: Path | None) -> Future[Kernel] | None:

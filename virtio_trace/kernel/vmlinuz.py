@@ -36,6 +36,14 @@ def find(release: str, tree: Path) -> Path | None:
     return next((p for p in (*places, Path("/boot") / name) if os.path.isfile(p)), None)  # noqa: PTH113
 
 
+def find_tree(release: str, image: Path) -> Path | None:
+    """The module tree that belongs to an image: the reverse of :func:`find`."""
+    image = image.absolute()
+    ups = (up / part for up in image.parents for part in ("lib/modules", "usr/lib/modules"))
+    places = (image.parent, *(up / release for up in ups))
+    return next((p for p in places if p.name == release and (p / "kernel").is_dir()), None)
+
+
 def btf_bytes(image: bytes, where: str) -> bytes:
     """The raw .BTF of a kernel image. Raises BadInputError where it has none, or is none."""
     return btf_in(payload(image, where), where)

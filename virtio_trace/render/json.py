@@ -16,6 +16,11 @@ def report(summary: dict[str, Any], out: TextIO) -> None:
     _document(summary, out)
 
 
+def inspection(found: dict[str, Any], out: TextIO) -> None:
+    """Write what a kernel's files say (Inspection.to_json)."""
+    _document(found, out)
+
+
 def check(result: Result, out: TextIO) -> None:
     """Write a check's result."""
     _document(

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Literal
 
-from virtio_trace.errors import BadInputError, CannotTraceError, UsageError
+from virtio_trace.errors import BadInputError, CannotTraceError, IncompleteError, UsageError
 from virtio_trace.vm import accel, appliance, cache, payload, qemu
 from virtio_trace.vm.tools import Progress, need, quiet, said
 
@@ -184,7 +184,7 @@ def _attempt(
                 outcome.spoke = True
                 console.feed(data)
                 if keep:
-                    keep.write(data)
+                    _keep(keep, data)
             elif source == "stderr":
                 stderr = (stderr + data)[-65536:]
             elif not source:
@@ -287,11 +287,22 @@ def _console(path: Path | None) -> Iterator[BinaryIO | None]:
         yield file
 
 
+def _keep(file: BinaryIO, data: bytes) -> None:
+    try:
+        file.write(data)
+    except OSError as error:
+        raise IncompleteError(
+            f"the console cannot be kept: {error.strerror}",
+            "give it a place with room: --keep-console FILE",
+        ) from error
+
+
 @contextlib.contextmanager
 def _initrd(root: Path, plan: Plan) -> Iterator[BinaryIO]:
     """The appliance and this boot's own part as one file, which has no name: no death leaves it."""
-    try:
-        with tempfile.TemporaryFile(dir=cache.root()) as whole:
+    with contextlib.ExitStack() as stack:
+        try:
+            whole = stack.enter_context(tempfile.TemporaryFile(dir=cache.root()))
             with root.open("rb") as part:
                 left = os.fstat(part.fileno()).st_size
                 while left > 0:
@@ -299,9 +310,9 @@ def _initrd(root: Path, plan: Plan) -> Iterator[BinaryIO]:
             whole.seek(0, os.SEEK_END)
             payload.write(whole, plan.modules, plan.settings.run)
             whole.flush()
-            yield whole
-    except OSError as error:
-        raise cache.cannot("cannot write the guest's root", cache.root(), error) from error
+        except OSError as error:
+            raise cache.cannot("cannot write the guest's root", cache.root(), error) from error
+        yield whole  # what fails from here on is not about this file
 
 
 def _too_small(reason: str, memory: int) -> UsageError:

@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What a kernel's files say, as text for people: a block a driver, then the calls that prove it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, TextIO
+
+from virtio_trace.render.escape import escape
+from virtio_trace.render.grid import WIDTH, Cell, grid, wrap
+from virtio_trace.render.words import Paint, count, plain
+
+_NONE = "-"
+_INDENT = "  "
+_LABEL = 11
+"""Columns of a block's left side, and of a function member's name."""
+_MEMBER = 16
+
+
+def inspection(
+    found: dict[str, Any], out: TextIO, width: int | None = None, paint: Paint = plain
+) -> None:
+    """Write FOUND (Inspection.to_json) for a terminal of WIDTH columns."""
+    width = width or WIDTH
+    parts = [
+        _blocks("TRANSPORTS", [_transport(t) for t in found["transports"]], width, paint),
+        _blocks("DRIVERS", [_driver(d) for d in found["drivers"]], width, paint),
+        _calls(found["calls"], width, paint),
+        _unknown(found["unknown"], width, paint),
+        "\n".join(wrap(_summary(found), width)),
+    ]
+    out.write("\n\n".join(part for part in parts if part))
+    out.write("\n")
+
+
+_Row = tuple[str, Sequence[str]]
+"""A label and its items, which are not broken where they fit a line."""
+
+
+def _transport(transport: dict[str, Any]) -> tuple[str, list[_Row]]:
+    rows = [("bus", [transport["bus"]]), ("matches", transport["matches"])]
+    return transport["name"], [*_where(transport), *rows, *_functions(transport)]
+
+
+def _driver(driver: dict[str, Any]) -> tuple[str, list[_Row]]:
+    types = [
+        f"{kind} ({number})" if number is not None else "any device"
+        for number, kind in zip(driver["ids"], driver["types"], strict=True)
+    ]
+    rows = [
+        ("devices", types),
+        ("aliases", driver["aliases"]),
+        *_functions(driver),
+        ("features", [_feature(feature) for feature in driver["features"]]),
+        ("legacy", _legacy(driver["features"], driver["features_legacy"])),
+    ]
+    return driver["name"], [*_where(driver), *rows]
+
+
+def _where(thing: dict[str, Any]) -> Iterator[_Row]:
+    if thing["builtin"]:
+        module = f"built in, of {thing['module']}" if thing["module"] else "built in"
+    else:
+        module = thing["module"]
+    yield "module", [module]
+    yield "file", [thing["file"]]
+    yield "struct", [thing["struct"]]
+    yield "init", [thing["init"] or _NONE]
+
+
+def _functions(thing: dict[str, Any]) -> Iterator[_Row]:
+    """A line for each that is set; those that are not are named on one."""
+    label = "functions"
+    for member, function in thing["functions"].items():
+        if function is not None:
+            yield label, [f"{member:{_MEMBER}} {function}"]
+            label = ""
+    unset = [member for member, function in thing["functions"].items() if function is None]
+    if unset:
+        yield "not set", unset
+
+
+def _feature(feature: dict[str, Any]) -> str:
+    name = feature["name"]
+    return name if name == f"bit {feature['bit']}" else f"{name} {feature['bit']}"
+
+
+def _legacy(modern: list[dict[str, Any]], legacy: list[dict[str, Any]]) -> list[str]:
+    """By what differs, as the tables are mostly the same."""
+    if not legacy:
+        return ["no table of its own"]
+    more = [_feature(feature) for feature in legacy if feature not in modern]
+    less = [f"not {_feature(feature)}" for feature in modern if feature not in legacy]
+    if len(more) + len(less) < len(legacy):
+        return ["as features", *more, *less]
+    return [_feature(feature) for feature in legacy]
+
+
+def _blocks(title: str, blocks: list[tuple[str, list[_Row]]], width: int, paint: Paint) -> str:
+    if not blocks:
+        return ""
+    parts = []
+    for name, rows in blocks:
+        lines = [paint(line, "name") for line in wrap(escape(name), width)]
+        for label, items in rows:
+            lines += _row(label, items, width, paint)
+        parts.append("\n".join(lines))
+    return paint(title, "heading") + "\n" + "\n\n".join(parts)
+
+
+def _row(label: str, items: Sequence[str], width: int, paint: Paint) -> list[str]:
+    room = width - len(_INDENT) - _LABEL
+    lines = _filled([escape(item) for item in items] or [_NONE], room)
+    left = [f"{label:{_LABEL}}", *[" " * _LABEL] * (len(lines) - 1)]
+    return [
+        (_INDENT + paint(side, "faint") + line).rstrip()
+        for side, line in zip(left, lines, strict=True)
+    ]
+
+
+def _filled(items: list[str], width: int) -> list[str]:
+    """ITEMS with commas between them, in lines of at most WIDTH; broken where one is longer."""
+    lines: list[str] = []
+    line = ""
+    for i, item in enumerate(items):
+        text = item if i == len(items) - 1 else f"{item},"
+        if line and len(line) + 1 + len(text) > width:
+            lines.append(line)
+            line = ""
+        line = f"{line} {text}" if line else text
+        *whole, line = wrap(line, width)
+        lines += whole
+    return [*lines, line]
+
+
+_CALLS = ["module", "function", "calls", "with"]
+
+
+def _calls(calls: list[dict[str, Any]], width: int, paint: Paint) -> str:
+    if not calls:
+        return ""
+    rows: list[list[Cell]] = [
+        [
+            call["module"] or _NONE,
+            f"{call['from'] or _NONE}+0x{call['offset']:x}",
+            call["to"],
+            call["argument"] or _NONE,
+        ]
+        for call in calls
+    ]
+    return f"{paint('CALLS', 'heading')}\n{grid(_CALLS, rows, width, paint)}"
+
+
+def _unknown(sentences: list[str], width: int, paint: Paint) -> str:
+    lines = []
+    for sentence in sentences:
+        first, *rest = wrap(escape(sentence), width - len(_INDENT))
+        lines += [first, *(_INDENT + line for line in rest)]
+    return "\n".join([paint("UNKNOWN", "heading"), *lines]) if lines else ""
+
+
+def _summary(found: dict[str, Any]) -> str:
+    kernel = found["kernel"]
+    of = (
+        f"kernel {escape(kernel['release'] or 'unknown')} {escape(kernel['machine'] or '')}".strip()
+    )
+    inside = sum(thing["builtin"] for thing in (*found["drivers"], *found["transports"]))
+    parts = [
+        f"{of}: {count(len(found['drivers']), 'driver')}",
+        count(len(found["transports"]), "transport"),
+        *([f"{inside} of them built in"] if inside else []),
+        *([f"{count(len(found['unread']), 'file')} unread"] if found["unread"] else []),
+    ]
+    image = f"; by {escape(kernel['image'])}" if kernel["image"] else ""
+    return ", ".join(parts) + image
