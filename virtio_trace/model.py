@@ -214,4 +214,6 @@ def _transport_by_ids(device: Device) -> str:
     features = snapshot.get("features")
     if snapshot.get("driver") and type(features) is str and len(features) > virtio.F_VERSION_1:
         return "pci-modern" if features[virtio.F_VERSION_1] == "1" else "pci-legacy"
+    if type(pci.get("modern")) is bool:  # Linux takes the modern interface where there is one
+        return "pci-modern" if pci["modern"] else "pci-legacy"
     return "unknown"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from virtio_trace.kernel.running import Running, snapshot
+from virtio_trace.kernel.running import Running, has_common_cfg, snapshot
 
 ROOT = "Name:\tx\nCapEff:\t000001ffffffffff\n"
 
@@ -188,7 +188,7 @@ def test_the_bus(tmp_path: Path) -> None:
         "driver": "virtio_net",
         "status": 15,
         "features": "0110",
-        "pci": {"vendor": 0x1AF4, "device": 0x1041, "subsystem_device": 0x1100},
+        "pci": {"vendor": 0x1AF4, "device": 0x1041, "subsystem_device": 0x1100, "modern": None},
     }
     mmio = seen["devices"][1]
     assert (mmio["bus"], mmio["pci"], mmio["driver"]) == ("platform", None, None)
@@ -201,3 +201,28 @@ def test_the_bus(tmp_path: Path) -> None:
 
 def test_a_kernel_without_virtio(tmp_path: Path) -> None:
     assert snapshot(tmp_path) == {"bus": False, "devices": [], "drivers": []}
+
+
+def _config_space(*capabilities: tuple[int, int]) -> bytes:
+    """A PCI configuration space with capabilities of (id, type), one behind the other."""
+    config = bytearray(256)
+    if capabilities:
+        config[0x06] |= 0x10
+        config[0x34] = 0x40
+    for number, (kind, what) in enumerate(capabilities):
+        place = 0x40 + 0x14 * number
+        last = number == len(capabilities) - 1
+        config[place : place + 4] = bytes([kind, 0 if last else place + 0x14, 0x14, what])
+    return bytes(config)
+
+
+def test_a_modern_pci_device_has_a_common_configuration() -> None:
+    assert has_common_cfg(_config_space((0x11, 0), (0x09, 5), (0x09, 1)))
+    assert not has_common_cfg(_config_space((0x11, 1), (0x09, 5)))
+    assert not has_common_cfg(_config_space())
+
+
+def test_a_list_of_capabilities_that_goes_in_circles_ends() -> None:
+    config = bytearray(_config_space((0x11, 0)))
+    config[0x41] = 0x40
+    assert not has_common_cfg(bytes(config))

@@ -63,8 +63,8 @@ class GuestLines:
         """A damaged line is shown by nobody: who reads the recording says what is wrong with it."""
         try:
             raw: Any = json.loads(line)
-            if self._live is None:
-                self._live = LiveLines(int(raw["started_ns"]), self._quiet)
+            if self._live is None:  # the header
+                self._live = LiveLines(self._quiet)
             elif raw.get("kind") != TRAILER:
                 self._live.show([self._reader.event(raw)])
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError, VirtioTraceError):

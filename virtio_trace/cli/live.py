@@ -15,11 +15,11 @@ from virtio_trace.render.lines import Lines
 class LiveLines:
     """Prints events as they come; trouble with standard error never ends a recording."""
 
-    def __init__(self, start_ns: int, quiet: bool) -> None:
+    def __init__(self, quiet: bool) -> None:
         out = sys.stderr
         self._lines = None
         if not quiet and out is not None:
-            self._lines = Lines(start_ns, common.width_of(out), paint=common.paint_for(out))
+            self._lines = Lines(common.width_of(out), paint=common.paint_for(out))
 
     def show(self, events: Sequence[Event]) -> None:
         """Print EVENTS; where there are none, what was held back for a call's end is printed."""

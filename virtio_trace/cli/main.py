@@ -87,7 +87,7 @@ def run(arguments: list[str] | None = None) -> int:
     except click.exceptions.Exit as done:
         return done.exit_code
     except click.ClickException as error:
-        error.show()
+        _say(error.format_message(), _usage_hint(error))
         return _STATUS_USAGE
     except (click.Abort, KeyboardInterrupt) as error:
         _say("interrupted", "")
@@ -100,6 +100,11 @@ def run(arguments: list[str] | None = None) -> int:
     except OSError as error:
         return _no_output(error)
     return status if isinstance(status, int) else 0
+
+
+def _usage_hint(error: click.ClickException) -> str:
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    return f"see {context.command_path if context else 'virtio-trace'} --help"
 
 
 def _signal_of(error: BaseException) -> int:

@@ -77,9 +77,9 @@ def command(
     """
     if arguments and shutil.which(arguments[0]) is None:
         raise UsageError(f"{arguments[0]}: no such command", "name one that can be run, after --")
+    target = RecordingOutput(output)
     kernel = Running()
     mounts = require_tracing(kernel)
-    target = RecordingOutput(output)
     sweep(mounts.tracefs)
     control = KprobeEvents(mounts.tracefs, group_name(os.getpid()))
     with (
@@ -92,7 +92,7 @@ def command(
             _say_phases(session)
         interrupts.collect()
         writer = Writer(target.open())
-        live = LiveLines(header["started_ns"], quiet)
+        live = LiveLines(quiet)
         follower = _Follower(session, writer, live, interrupts)
         try:
             writer.header({**header, "command": list(arguments)})

@@ -38,7 +38,7 @@ def command(file: str, device: str | None, driver: str | None, style: str, verbo
         if style == "json":
             _json(recording, events, out)
         else:
-            _text(recording, events, out)
+            _text(events, out)
     return 0
 
 
@@ -73,11 +73,8 @@ def _json(recording: Recording, events: Iterable[Event], out: TextIO) -> None:
             json.line({**event.to_json(), "depth": call.depth if call else 0}, out)
 
 
-def _text(recording: Recording, events: list[Event], out: TextIO) -> None:
-    start = recording.header.started_ns
-    if start is None:
-        start = recording.events[0].ns if recording.events else 0
-    lines = Lines(start, common.width_of(out), numbered=True, paint=common.paint_for(out))
+def _text(events: list[Event], out: TextIO) -> None:
+    lines = Lines(common.width_of(out), numbered=True, paint=common.paint_for(out))
     for event in events:
         out.writelines(f"{line}\n" for line in lines.add(event))
     out.writelines(f"{line}\n" for line in lines.flush())

@@ -117,7 +117,9 @@ def _guarded(
         except BadInputError:
             raise
         except (struct.error, ValueError, LookupError, OverflowError) as error:
-            raise BadInputError(f"{self.where}: damaged ELF file: {error}", _HINT) from error
+            raise BadInputError(
+                f"{self.where}: truncated or damaged ELF file: {error}", _HINT
+            ) from error
 
     return inner
 
@@ -135,7 +137,7 @@ class Module:
             raise BadInputError(f"{where}: {error}", _HINT) from error
         except Exception as error:  # construct and pyelftools raise whatever comes to them
             what = str(error) or type(error).__name__
-            raise BadInputError(f"{where}: damaged ELF file: {what}", _HINT) from error
+            raise BadInputError(f"{where}: truncated or damaged ELF file: {what}", _HINT) from error
 
     def section(self, name: str) -> Section | None:
         """The first section of that name, or None."""

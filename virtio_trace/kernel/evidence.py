@@ -47,12 +47,15 @@ class Symbols:
         self._modules[file] = module
 
 
-def read_evidence(tree: ModuleTree, btf: Btf, symbols: Symbols | None = None) -> Evidence:
+def read_evidence(
+    tree: ModuleTree, btf: Btf, symbols: Symbols | None = None, machine: str | None = None
+) -> Evidence:
     """Every virtio driver and transport of the tree's files.
 
     BTF is the kernel's (vmlinux). A file that is refused is in ``unread`` and ends nothing.
-    SYMBOLS keeps what was read. Raises CannotTraceError where the layout of the structs cannot
-    be known at all.
+    SYMBOLS keeps what was read; MACHINE is the kernel's, as in ``uname -m``.
+
+    Raises CannotTraceError where the layout of the structs cannot be known at all.
     """
     contents, unread = tree.virtio_files()
     modules: dict[str, Module] = {}
@@ -60,6 +63,8 @@ def read_evidence(tree: ModuleTree, btf: Btf, symbols: Symbols | None = None) ->
         try:
             module = Module(data, file)
             assert module.symbols is not None  # reads them: a damaged table is refused here
+            if machine is not None and module.machine != machine:
+                raise BadInputError(f"{file}: is for {module.machine}, not {machine}")
             modules[file] = module
         except BadInputError as error:
             unread[file] = _reason(file, error)

@@ -223,10 +223,37 @@ def _device(path: Path) -> dict[str, Any] | None:
         "driver": _link(path / "driver"),
         "status": _number(path / "status"),
         "features": _text(path / "features") or None,
-        "pci": {n: _number(parent / n) for n in ("vendor", "device", "subsystem_device")}
-        if bus == "pci"
-        else None,
+        "pci": _pci(parent) if bus == "pci" else None,
     }
+
+
+def _pci(device: Path) -> dict[str, int | bool | None]:
+    """Its ids, and whether it has the modern interface: a capability of VIRTIO_PCI_CAP_COMMON_CFG
+    (VirtIO 4.1.4). That is None for who may not read behind the first 64 bytes."""
+    ids = {name: _number(device / name) for name in ("vendor", "device", "subsystem_device")}
+    try:
+        config = (device / "config").read_bytes()
+    except OSError:
+        config = b""
+    return {**ids, "modern": has_common_cfg(config) if len(config) >= _PCI_CONFIG else None}
+
+
+_PCI_CONFIG = 256
+_PCI_STATUS, _PCI_STATUS_CAPABILITIES, _PCI_FIRST_CAPABILITY = 0x06, 0x10, 0x34
+_PCI_CAP_VENDOR, _VIRTIO_CAP_COMMON_CFG = 0x09, 1
+
+
+def has_common_cfg(config: bytes) -> bool:
+    """Whether a PCI configuration space (256 bytes) has a common configuration structure."""
+    if not config[_PCI_STATUS] & _PCI_STATUS_CAPABILITIES:
+        return False
+    place, seen = config[_PCI_FIRST_CAPABILITY] & 0xFC, set()
+    while place and place not in seen and place + 3 < len(config):
+        seen.add(place)  # a list that goes in circles must end
+        if config[place] == _PCI_CAP_VENDOR and config[place + 3] == _VIRTIO_CAP_COMMON_CFG:
+            return True
+        place = config[place + 1] & 0xFC
+    return False
 
 
 def _entries(folder: Path) -> list[Path]:

@@ -33,16 +33,15 @@ Piece = tuple[str, str]
 
 class Lines:
     """Feed it every event in order. ``width`` is a terminal's: lines then leave out what the
-    others say before they get longer than it; ``numbered`` puts sequence numbers in front."""
+    others say before they get longer than it; ``numbered`` puts sequence numbers in front. Times
+    are seconds since boot, as in a report and in dmesg."""
 
     def __init__(
         self,
-        start_ns: int,
         width: int | None = None,
         numbered: bool = False,
         paint: Paint = plain,
     ) -> None:
-        self._start_ns = start_ns
         self._width = width
         self._numbered = numbered
         self._paint = paint
@@ -93,7 +92,7 @@ class Lines:
         task = f"{escape(event.comm)}/{event.tid}"
         self._task_width = min(max(self._task_width, len(task)), _TASK_WIDEST)
         number = f"{event.seq:5d} " if self._numbered else ""
-        head = f"{number}{seconds(event.ns - self._start_ns):>10} "
+        head = f"{number}{seconds(event.ns):>10} "
         task = f"{task:<{self._task_width}} "
         indent = " " * (_INDENT * depth)
         room = None if self._width is None else self._width - len(head) - len(task) - len(indent)

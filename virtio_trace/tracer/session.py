@@ -172,7 +172,7 @@ class Session:
         symbols = Symbols(tree)
         with self.clock.phase("the kernel's BTF and module files"):
             btf = Btf.running()
-            evidence = read_evidence(tree, btf, symbols)
+            evidence = read_evidence(tree, btf, symbols, self._kernel.machine)
             offsets = read_offsets(btf, symbols, self._mounts.tracefs)
         points = probes.points(evidence)
         with self.clock.phase("kallsyms"):
@@ -185,6 +185,8 @@ class Session:
         return Knowledge(evidence, offsets, settle(points, builtin, _functions(symbols)))
 
     def _arm_points(self, program: Program) -> None:
+        """One that is refused is carried into the recording; a kernel that refuses all cannot."""
+        attached, refusal = 0, None
         for number, settled in enumerate(self._settled):
             if settled.target is None:
                 continue
@@ -194,11 +196,15 @@ class Session:
             try:
                 with self.clock.phase("tracefs"):
                     self._control.define(name, settled.target, point.returns)
+                with self.clock.phase("bpf: load and attach"):
+                    program.attach_probe(number, self._control.group, name, _programs(point))
             except CannotTraceError as error:
                 self._refused[number] = str(error)
-                continue
-            with self.clock.phase("bpf: load and attach"):
-                program.attach_probe(number, self._control.group, name, _programs(point))
+                refusal = error
+            else:
+                attached += 1
+        if refusal is not None and not attached:
+            raise refusal
 
     def _confirm(self) -> None:
         """Accepted is not armed: believe the kernel's own list."""
