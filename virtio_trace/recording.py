@@ -256,7 +256,7 @@ def _snapshot(raw: Any) -> dict[str, Any]:
         if (
             not _are_or_null(device, str, "bus", "driver")
             or not _are_or_null(device, int, "index", "id", "vendor")
-            or (pci is not None and (type(pci) is not dict or not _are_or_null(pci, int, *pci)))
+            or (pci is not None and not _is_pci(pci))
         ):
             raise TypeError("snapshot's devices")
     for driver in raw["drivers"]:
@@ -274,6 +274,14 @@ def _are(raw: dict[str, Any], kind: type, *names: str) -> bool:
 def _are_or_null(raw: dict[str, Any], kind: type, *names: str) -> bool:
     values = [raw[name] for name in names if raw.get(name) is not None]
     return all(type(value) is kind and (kind is not int or _is_count(value)) for value in values)
+
+
+def _is_pci(raw: Any) -> bool:
+    if type(raw) is not dict:
+        return False
+    modern = raw.get("modern")
+    numbers = [name for name in raw if name != "modern"]
+    return _are_or_null(raw, int, *numbers) and (modern is None or type(modern) is bool)
 
 
 def _is_count(value: Any) -> bool:

@@ -105,6 +105,7 @@ def remove_groups(control: Path, which: Callable[[str], bool]) -> list[str]:
             gone.add(group)
             try:
                 _append(control, f"-:{group}/{name}")
+                deadline = time.monotonic() + _REMOVE_SECONDS  # each takes its time; this one went
             except OSError as error:
                 if time.monotonic() > deadline:
                     raise CannotTraceError(
