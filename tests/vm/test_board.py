@@ -11,6 +11,7 @@ import pytest
 
 from tests.vm import oracle
 from tests.vm.guest import Boot, Guest
+from virtio_trace import features
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,11 +156,6 @@ def test_transports_are_those_of_the_configuration_space(booted: Boot) -> None:
     assert [a for a, device in final.items() if not device.modern] == ["0000:00:04.0"]
     for address, device in by_address(booted).items():
         expected = "pci-modern" if final[address].modern else "pci-legacy"
-        # Built in, the transport's probe was not seen: such an id leaves doubt until a driver has
-        # negotiated, and of them only virtio_console did so before the recording.
-        doubtful = final[address].pci_id < 0x1040 and final[address].driver != "virtio_console"
-        if booted.kernel == "6.12" and doubtful:
-            expected = "unknown"
         assert device["transport"] == expected, address
 
 
@@ -180,3 +176,40 @@ def test_the_verdict_names_each_failure_once(booted: Boot) -> None:
     assert (found["verdict"], status, booted.status) == ("DEVIATES", 1, 1)
     errors = [(f["step"], f["subject"]) for f in found["findings"] if f["severity"] == "error"]
     assert errors == [("bus-probed", "0000:00:03.0"), ("bus-probed", "0000:00:06.0")]
+
+
+def test_the_status_is_what_sysfs_says(booted: Boot) -> None:
+    """The last write of each device that was seen to be written."""
+    final = oracle.devices(booted.sections["final"])
+    seen = {a: d["status"] for a, d in by_address(booted).items() if d["status"]}
+    assert {address: writes[-1]["value"] for address, writes in seen.items()} == {
+        address: final[address].status for address in seen
+    }
+    assert seen.keys() >= {binding["device"] for binding in booted.report()["bindings"]}
+
+
+def test_the_negotiated_features_are_what_sysfs_says(booted: Boot) -> None:
+    final = oracle.devices(booted.sections["final"])
+    bindings = [b for b in booted.report()["bindings"] if b["result"] == 0]
+    assert len(bindings) > 5
+    for binding in bindings:
+        device = final[binding["device"]]
+        bits = [bit for bit, one in enumerate(device.features) if one == "1"]
+        assert binding["features"]["negotiated"] == features.names(device.id, bits)
+        offered, wanted = binding["features"]["offered"], binding["features"]["driver"]
+        assert set(binding["features"]["negotiated"]) <= set(offered)
+        assert wanted is not None
+
+
+def test_queues_without_msix_have_no_vector(booted: Boot) -> None:
+    """vectors=0: the kernel falls back to INTx, and binds."""
+    kinds = {b["device"][-4:]: b["interrupts"] for b in booted.report()["bindings"]}
+    bound = {b["device"][-4:]: b for b in booted.report()["bindings"] if b["result"] == 0}
+    without = next(slot for slot, option in BOARD.items() if "vectors=0" in str(option))
+    assert kinds[without] == "intx"
+    assert all(queue["vector"] is None for queue in bound[without]["queues"])
+    net = bound["02.0"]
+    assert net["interrupts"] == "msix"
+    assert [(q["name"], q["size"], q["vector"]) for q in net["queues"]] == [
+        ("input.0", 256, 1), ("output.0", 256, 2), ("control", 64, None),
+    ]  # fmt: skip
