@@ -192,7 +192,7 @@ def remembered(age: float) -> None:
     cache.write_json(record, value)
 
 
-def offline(_name: str, _suite: str | None, _progress: object) -> None:
+def offline(*_: object) -> None:
     raise CannotTraceError("no network")
 
 

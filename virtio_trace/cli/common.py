@@ -6,20 +6,22 @@ from __future__ import annotations
 import contextlib
 import errno
 import gc
+import importlib
 import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, TextIO, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, TextIO, TypeVar
 
 import click
 
-from virtio_trace import check, recording
 from virtio_trace.cli.output import DEFAULT
 from virtio_trace.cli.say import warn
 from virtio_trace.errors import BadInputError, CannotTraceError, UsageError
-from virtio_trace.recording import Recording
 from virtio_trace.render.words import Paint, plain
+
+if TYPE_CHECKING:
+    from virtio_trace.recording import Recording
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 _WIDTH = 100
@@ -64,15 +66,18 @@ def output_options(*formats: str, file: bool = False) -> Callable[[_Command], _C
 
 def load(file: str, verbose: bool = False, warn_lacks: bool = True) -> Recording:
     """Read the recording FILE and warn of what it lacks. Raises BadInputError."""
+    # Here, as a command that reads no recording would wait for them.
+    recording = importlib.import_module("virtio_trace.recording")
+    check = importlib.import_module("virtio_trace.check")
     name = "standard input" if file == "-" else file
     # Nothing that is read here is ever garbage before the process ends.
     gc.disable()
     try:
         with _opened(file) as stream:
-            found = recording.read(_lines(stream), name)
+            found: Recording = recording.read(_lines(stream), name)
     except OSError as error:
         raise BadInputError(f"{name}: {error.strerror or error}", _hint(file, error)) from error
-    lacks = check.lacks(found) if warn_lacks else []
+    lacks: list[str] = check.lacks(found) if warn_lacks else []
     shown = len(lacks) if verbose else _WARNINGS
     for message in lacks[:shown]:
         warn(message)

@@ -4,21 +4,20 @@
 from __future__ import annotations
 
 import gc
+import importlib
+import os
+import sys
 from pathlib import Path
 
 import click
 
 from virtio_trace.cli import common
-from virtio_trace.cli.say import say, warn
-from virtio_trace.errors import BadInputError, UsageError
-from virtio_trace.inspection import Inspection
-from virtio_trace.kernel import survey
+from virtio_trace.errors import UsageError
 from virtio_trace.kernel.modules import ModuleTree
 from virtio_trace.kernel.running import Running
-from virtio_trace.render import json
-from virtio_trace.render.inspection import inspection
 
-_HINT = "name .ko, .ko.xz or .ko.zst files of a kernel, x86-64 or arm64"
+_SWITCH = 0.0002
+"""Seconds after which a thread that computes lets another one go on that has unpacked a file."""
 
 
 @click.command()
@@ -41,39 +40,25 @@ def command(paths: tuple[str, ...], kernel: str | None, style: str, verbose: boo
     What cannot be read is named on standard error. Exits with 5 where nothing could be.
     """
     gc.disable()  # nothing that is read here is garbage before the process ends
-    found = _inspect([Path(path) for path in paths], Path(kernel) if kernel else None)
-    _say_unread(found, len(set(paths)) if paths and not Path(paths[0]).is_dir() else None)
-    if verbose:
-        say(f"types are those of {found.image or 'no image'}")
-    with common.result_output() as out:
-        if style == "json":
-            json.inspection(found.to_json(), out)
-        else:
-            inspection(found.to_json(), out, common.width_of(out), common.paint_for(out))
+    image = Path(kernel) if kernel else None
+    tree = _tree([Path(path) for path in paths], image)
+    if tree:
+        sys.setswitchinterval(_SWITCH)
+        tree.read_ahead()
+    # Only now what takes its time: a good part of it passes while the modules are unpacked.
+    inspecting = importlib.import_module("virtio_trace.cli.inspecting")
+    files = [] if tree else [Path(path) for path in paths]
+    inspecting.run(tree, files, image, style, verbose)
     return 0
 
 
-def _say_unread(found: Inspection, files: int | None) -> None:
-    """A line a file; where all FILES that were named are among them, the end."""
-    reasons = [f"{file}: {reason}" for file, reason in found.unread.items()]
-    if files == len(reasons) == 1:
-        raise BadInputError(reasons[0], _HINT)
-    for reason in reasons:
-        warn(reason)
-    if files == len(reasons):
-        raise BadInputError("none of the files could be read", _HINT)
-
-
-def _inspect(paths: list[Path], kernel: Path | None) -> Inspection:
-    folders = [path for path in paths if path.is_dir()]
+def _tree(paths: list[Path], kernel: Path | None) -> ModuleTree | None:
+    """The folder that is named or, where nothing is, this kernel's; None where files are."""
+    folders = [path for path in paths if os.path.isdir(path)]  # noqa: PTH112
     if folders and len(paths) > 1:
         raise UsageError(
             f"{folders[0]}: is a folder, and not all that is named", "name one folder, or files"
         )
     if folders:
-        return survey.inspect_tree(ModuleTree(folders[0]), kernel)
-    if paths:
-        return survey.inspect_files(paths, kernel)
-    if kernel:
-        return survey.inspect_image(kernel)
-    return survey.inspect_tree(ModuleTree(Running().module_tree))
+        return ModuleTree(folders[0])
+    return None if paths or kernel else ModuleTree(Running().module_tree)

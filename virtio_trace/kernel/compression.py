@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Compressed kernel files, by their first bytes: xz, gzip, zstd, lz4, bzip2, lzma.
 
-xz, gzip and bzip2 by the standard library; zstd by it from Python 3.14, else by its program,
-as lz4. What comes out is bounded, so that a bomb fills no memory.
+xz, gzip and bzip2 by the standard library; zstd by libzstd, as a tree of .ko.zst has thousands of
+files, else by its program, as lz4. What comes out is bounded, so that a bomb fills no memory.
 """
 
 from __future__ import annotations
 
 import bz2
-import importlib
 import io
 import lzma
 import os
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from virtio_trace.errors import BadInputError, CannotTraceError
+from virtio_trace.kernel import zstd
 
 MAX_BYTES = 256 << 20
 """Most that a file may be, packed or unpacked, in bytes."""
@@ -65,11 +65,11 @@ def unpack(data: bytes, where: str, limit: int = MAX_BYTES) -> bytes:
     kind = next((kind for magic, kind in _MAGIC.items() if data.startswith(magic)), "")
     if not kind:
         return data
-    if kind in _PROGRAMS and kind != "zstd":
+    if kind == "lz4" or (kind == "zstd" and zstd.library() is None):
         return _program(kind, data, where, limit)
     try:
         if kind == "zstd":
-            return _zstd(data, where, limit)
+            return zstd.unpack(data, where, limit)
         if kind == "gzip":
             inflate = zlib.decompressobj(wbits=31)
             return _checked(inflate.decompress(data, limit), inflate.eof, where, limit)
@@ -81,23 +81,16 @@ def unpack(data: bytes, where: str, limit: int = MAX_BYTES) -> bytes:
         raise BadInputError(f"{where}: damaged compressed data: {error}", _HINT) from error
 
 
+def is_zstd(data: bytes) -> bool:
+    """Whether DATA is of zstd, and libzstd is there to look into it while it is unpacked."""
+    return data.startswith(b"\x28\xb5\x2f\xfd") and zstd.library() is not None
+
+
 def _checked(out: bytes, ended: bool, where: str, limit: int) -> bytes:
     if not ended:
         why = f"unpacks to more than {limit >> 20} MB" if len(out) >= limit else "is cut short"
         raise BadInputError(f"{where}: {why}", _HINT)
     return out
-
-
-def _zstd(data: bytes, where: str, limit: int) -> bytes:
-    try:
-        module = importlib.import_module("compression.zstd")
-    except ImportError:
-        return _program("zstd", data, where, limit)
-    try:
-        unpacker = module.ZstdDecompressor()
-        return _checked(unpacker.decompress(data, limit), unpacker.eof, where, limit)
-    except module.ZstdError as error:
-        raise BadInputError(f"{where}: damaged compressed data: {error}", _HINT) from error
 
 
 def _program(kind: str, data: bytes, where: str, limit: int) -> bytes:

@@ -6,10 +6,11 @@ It may come straight from ``dpkg -x``, with no depmod files, and is never writte
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 
@@ -36,6 +37,7 @@ class ModuleTree:
     def __init__(self, path: Path) -> None:
         """Raises BadInputError where PATH is no folder, or has neither modules nor their lists."""
         self.path = path
+        self._ahead: list[Future[dict[str, bytes | VirtioTraceError]]] | None = None
         try:
             entries = {entry.name for entry in path.iterdir()}
         except OSError as error:
@@ -95,6 +97,26 @@ class ModuleTree:
         path = self.path / file
         return compression.unpack(compression.read_file(path), str(path))
 
+    def read_ahead(self) -> None:
+        """Begin in other threads what virtio_files waits for, where it is worth it."""
+        names = self.virtio_candidates()
+        if self._ahead is None and len(names) > 3 and any(not n.endswith(".ko") for n in names):
+            workers = os.cpu_count() or 1
+            pool = ThreadPoolExecutor(workers)  # lzma and libzstd let the others run
+            files = deque(names)  # that all take from: a task a file would cost more than reading
+            self._ahead = [pool.submit(self._read_from, files) for _ in range(workers)]
+            pool.shutdown(wait=False)
+
+    def _read_from(self, files: deque[str]) -> dict[str, bytes | VirtioTraceError]:
+        found: dict[str, bytes | VirtioTraceError] = {}
+        with contextlib.suppress(IndexError):  # popleft is one step, whoever else takes
+            while True:
+                file = files.popleft()
+                result = self._read_marked(file)
+                if result is not None:
+                    found[file] = result
+        return found
+
     def virtio_files(self) -> tuple[dict[str, bytes], dict[str, str]]:
         """Every file that may register a virtio driver or device, with its bytes; and every file
         that could not be read, with the reason.
@@ -102,13 +124,18 @@ class ModuleTree:
         With depmod's files some dozen files are opened; without them all of them, which takes
         seconds where they are compressed.
         """
-        names = self.virtio_candidates()
+        self.read_ahead()
+        if self._ahead is None:
+            read = self._read_from(deque(self.virtio_candidates()))
+        else:
+            read = {k: v for future in self._ahead for k, v in future.result().items()}
         found: dict[str, bytes] = {}
         unread: dict[str, str] = {}
-        for file, result in zip(names, self._read_all(names), strict=True):
+        for file in sorted(read):
+            result = read[file]
             if isinstance(result, VirtioTraceError):
                 unread[file] = str(result)
-            elif result is not None:
+            else:
                 found[file] = result
         return found, unread
 
@@ -131,13 +158,6 @@ class ModuleTree:
                 or any("virtio" in need for need in self.depends.get(file, ()))
             )
         )
-
-    def _read_all(self, names: tuple[str, ...]) -> Iterable[bytes | VirtioTraceError | None]:
-        packed = any(not file.endswith(".ko") for file in names)
-        if not packed or len(names) < 4:
-            return map(self._read_marked, names)
-        with ThreadPoolExecutor(os.cpu_count()) as pool:  # lzma lets the others run
-            return list(pool.map(self._read_marked, names))
 
     def _read_marked(self, file: str) -> bytes | VirtioTraceError | None:
         """The file's bytes, None where nothing in it is of virtio; an error as a value.

@@ -28,7 +28,7 @@ _RELEASE = re.compile(r"[\w.+~-]{1,64}")
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """A kernel image, uncompressed, with its types; ``btf`` is None where it has none."""
+    """A kernel image: its types, None where it has none; uncompressed where it was read whole."""
 
     path: Path
     data: bytes
@@ -36,8 +36,10 @@ class Kernel:
     btf: Btf | None
 
     @property
-    def machine(self) -> str:
-        """As ``uname -m`` says it."""
+    def machine(self) -> str | None:
+        """As ``uname -m`` says it; None where it was not read whole."""
+        if not self.data:
+            return None
         return _X86 if self.data[:4] == b"\x7fELF" else _ARM64
 
 
@@ -52,16 +54,13 @@ class _Findings:
     unknown: list[str] = field(default_factory=list)
 
 
-def open_kernel(path: Path) -> Kernel:
-    """Reads a kernel image. Raises BadInputError where it is none, CannotTraceError."""
-    data = vmlinuz.payload(compression.read_file(path), str(path))
-    try:
-        btf = Btf(vmlinuz.btf_in(data, str(path)), str(path))
-    except BadInputError:
-        btf = None
-    release = vmlinuz.release(data)
-    if release is None and btf is None:
-        raise BadInputError(f"{path}: is no kernel image", "give the vmlinuz of a Linux kernel")
+def open_kernel(path: Path, *, whole: bool) -> Kernel:
+    """Reads a kernel image, its types only or the WHOLE of it.
+
+    Raises BadInputError where it is none, CannotTraceError.
+    """
+    btf, release = vmlinuz.types(path)
+    data = vmlinuz.payload(compression.read_file(path), str(path)) if whole else b""
     return Kernel(path, data, release, btf)
 
 
@@ -72,7 +71,7 @@ def inspect_tree(tree: ModuleTree, named: Path | None = None) -> Inspection:
     is refused ends nothing. Raises BadInputError, UsageError, CannotTraceError.
     """
     with ThreadPoolExecutor(1) as pool:  # while the modules are unpacked
-        opened = _opening(pool, named or vmlinuz.find(tree.release, tree.path))
+        opened = _opening(pool, named or vmlinuz.find(tree.release, tree.path), named is not None)
         contents, unread = tree.virtio_files()
         found = _Findings(unread=unread)
         modules = _parsed(contents, found)
@@ -96,7 +95,7 @@ def inspect_files(paths: Collection[Path], named: Path | None = None) -> Inspect
     beside = (_image_of(Path(file), _release(module)) for file, module in modules.items())
     image = named or next((path for path in beside if path), None)
     with ThreadPoolExecutor(1) as pool:
-        kernel = _opened(_opening(pool, image), named, found)
+        kernel = _opened(_opening(pool, image, named is not None), named, found)
     _survey_modules(modules, kernel, named, found)
     _survey_kernel(kernel, named, None, found)
     return _inspection(found, modules, kernel, releases.pop() if len(releases) == 1 else None, ())
@@ -107,7 +106,7 @@ def inspect_image(path: Path) -> Inspection:
 
     Raises BadInputError, CannotTraceError.
     """
-    kernel, found = open_kernel(path), _Findings()
+    kernel, found = open_kernel(path, whole=True), _Findings()
     place = vmlinuz.find_tree(kernel.release, path) if kernel.release else None
     tree = ModuleTree(place) if place else None
     modules: dict[str, Module] = {}
@@ -119,8 +118,8 @@ def inspect_image(path: Path) -> Inspection:
     return _inspection(found, modules, kernel, kernel.release, tree.builtin if tree else ())
 
 
-def _opening(pool: ThreadPoolExecutor, image: Path | None) -> Future[Kernel] | None:
-    return pool.submit(open_kernel, image) if image else None
+def _opening(pool: ThreadPoolExecutor, image: Path | None, whole: bool) -> Future[Kernel] | None:
+    return pool.submit(open_kernel, image, whole=whole) if image else None
 
 
 def _opened(opening: Future[Kernel] | None, named: Path | None, found: _Findings) -> Kernel | None:
@@ -248,7 +247,7 @@ def _inspection(
     builtins: tuple[str, ...],
 ) -> Inspection:
     machines = {module.machine for module in modules.values()} or (
-        {kernel.machine} if kernel else set()
+        {kernel.machine} if kernel and kernel.machine else set()
     )
     return Inspection(
         release=release,

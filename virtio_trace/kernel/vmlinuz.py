@@ -9,24 +9,53 @@ somewhere.
 
 from __future__ import annotations
 
+import mmap
 import os
 import re
 import struct
 from pathlib import Path
 
 from virtio_trace.errors import BadInputError
-from virtio_trace.kernel import compression
+from virtio_trace.kernel import compression, zstd
 from virtio_trace.kernel.btf import Btf
 
 _HINT = "give the vmlinuz of a Linux kernel, x86-64 or arm64"
 _BTF = struct.Struct("<HBBIIIII")  # struct btf_header, include/uapi/linux/btf.h
 _BTF_START = b"\x9f\xeb\x01"
-_BANNER = re.compile(rb"Linux version ([!-~]{1,64}) \(")  # init/version-timestamp.c, linux_banner
+_SIZE = 4
+"""Bytes behind a packed kernel that say how many it is unpacked (scripts/Makefile.lib)."""
+_LIMIT = 1 << 30
+_VERSION = b"Linux version "
+_BANNER = re.compile(_VERSION + rb"([!-~]{1,64}) \(")  # init/version-timestamp.c, linux_banner
+_OVERLAP = 128
+"""Bytes that are looked at again, as what is looked for may have been cut."""
+_Memory = bytes | mmap.mmap
 
 
 def btf(path: Path) -> Btf:
     """The types of the kernel image PATH. Raises BadInputError, CannotTraceError."""
-    return Btf(btf_bytes(compression.read_file(path), str(path)), str(path))
+    found, _release = types(path)
+    if found is None:
+        raise _no_btf(str(path))
+    return found
+
+
+def types(path: Path) -> tuple[Btf | None, str | None]:
+    """The types of an image and its ``uname -r``, None where it has none; unpacked so far only.
+
+    Raises BadInputError where PATH is no kernel's image, CannotTraceError.
+    """
+    where = str(path)
+    packed = _packed(compression.read_file(path), where)
+    if compression.is_zstd(packed):
+        look = _Looking()
+        raw, name = zstd.search(packed[:-_SIZE], where, _LIMIT, look.so_far, look.at_the_end)
+    else:
+        kernel = _unpacked(packed, where)
+        raw, name = _Looking().at_the_end(kernel, len(kernel))
+    if raw is None and name is None:
+        raise BadInputError(f"{path}: is no kernel image", _HINT)
+    return Btf(raw, where) if raw else None, name
 
 
 def find(release: str, tree: Path) -> Path | None:
@@ -41,51 +70,87 @@ def find_tree(release: str, image: Path) -> Path | None:
     image = image.absolute()
     ups = (up / part for up in image.parents for part in ("lib/modules", "usr/lib/modules"))
     places = (image.parent, *(up / release for up in ups))
-    return next((p for p in places if p.name == release and (p / "kernel").is_dir()), None)
+    return next((p for p in places if p.name == release and os.path.isdir(p / "kernel")), None)  # noqa: PTH112
 
 
 def btf_bytes(image: bytes, where: str) -> bytes:
     """The raw .BTF of a kernel image. Raises BadInputError where it has none, or is none."""
-    return btf_in(payload(image, where), where)
-
-
-def btf_in(kernel: bytes, where: str) -> bytes:
-    """The raw .BTF of an uncompressed kernel. Raises BadInputError where it has none."""
-    at = kernel.find(_BTF_START)
-    while at >= 0:
-        size = _btf_size(kernel, at)
-        if size:
-            return kernel[at : at + size]
-        at = kernel.find(_BTF_START, at + 1)
-    raise BadInputError(f"{where}: has no BTF", "needs a kernel with CONFIG_DEBUG_INFO_BTF=y")
-
-
-def _btf_size(kernel: bytes, at: int) -> int:
-    """Bytes of the BTF that starts there; 0 where it only looks like one.
-
-    The string section begins and ends with a zero byte, and the types end where it begins.
-    """
-    if len(kernel) - at < _BTF.size:
-        return 0
-    fields: tuple[int, ...] = _BTF.unpack_from(kernel, at)
-    _magic, _version, flags, header, types, length, strings, size = fields
-    start = at + header + strings
-    end = start + size
-    if flags or header != _BTF.size or types or length < 4096 or strings < length or size < 2:
-        return 0
-    if end > len(kernel) or kernel[start] or kernel[end - 1]:
-        return 0
-    return end - at
-
-
-def release(kernel: bytes) -> str | None:
-    """What ``uname -r`` says in an uncompressed kernel, or None where that cannot be found."""
-    found = _BANNER.search(kernel)
-    return found[1].decode("ascii") if found else None
+    kernel = payload(image, where)
+    raw, _release = _Looking().at_the_end(kernel, len(kernel))
+    if raw is None:
+        raise _no_btf(where)
+    return raw
 
 
 def payload(image: bytes, where: str) -> bytes:
     """The uncompressed kernel, ELF or flat. Raises BadInputError where IMAGE is no kernel's."""
+    return _unpacked(_packed(image, where), where)
+
+
+class _Looking:
+    """Looks for the BTF and the release in a kernel of which not all is there yet."""
+
+    def __init__(self) -> None:
+        self._seen = 0
+        self._starts: list[int] = []
+        self._release: str | None = None
+
+    def so_far(self, kernel: _Memory, size: int) -> tuple[bytes | None, str | None] | None:
+        """Both, or None where the first SIZE bytes do not have them."""
+        self._see(kernel, size)
+        btf = self._btf(kernel, size)
+        return (btf, self._release) if btf and self._release else None
+
+    def at_the_end(self, kernel: _Memory, size: int) -> tuple[bytes | None, str | None]:
+        """What there is of both in all that there is."""
+        self._see(kernel, size)
+        return self._btf(kernel, size), self._release
+
+    def _see(self, kernel: _Memory, size: int) -> None:
+        """What is new, and a little more; as bytes, in which Python searches faster."""
+        start = max(0, self._seen - _OVERLAP)
+        new = kernel[start:size]
+        at = new.find(_BTF_START)
+        while at >= 0:
+            self._starts.append(start + at)
+            at = new.find(_BTF_START, at + 1)
+        at = new.find(_VERSION)
+        while self._release is None and at >= 0:
+            banner = _BANNER.match(new, at)
+            self._release = banner[1].decode("ascii") if banner else None
+            at = new.find(_VERSION, at + 1)
+        self._seen = size
+
+    def _btf(self, kernel: _Memory, size: int) -> bytes | None:
+        ends = ((at, _btf_end(kernel, at, size)) for at in self._starts)
+        return next((kernel[at:end] for at, end in ends if 0 < end <= size), None)
+
+
+def _btf_end(kernel: _Memory, at: int, size: int) -> int:
+    """Where the BTF ends that starts there, behind SIZE where not all of it is there; 0
+    where it only looks like one.
+
+    The string section begins and ends with a zero byte, and the types end where it begins.
+    """
+    if size - at < _BTF.size:
+        return size + 1
+    fields: tuple[int, ...] = _BTF.unpack_from(kernel, at)
+    _magic, _version, flags, header, types, length, strings, total = fields
+    start = at + header + strings
+    end = start + total
+    if flags or header != _BTF.size or types or length < 4096 or strings < length or total < 2:
+        return 0
+    if end <= size and (kernel[start] or kernel[end - 1]):
+        return 0
+    return end
+
+
+def _no_btf(where: str) -> BadInputError:
+    return BadInputError(f"{where}: has no BTF", "needs a kernel with CONFIG_DEBUG_INFO_BTF=y")
+
+
+def _packed(image: bytes, where: str) -> bytes:
+    """The kernel in an image as it is packed there, or the image where that is the kernel."""
     if image[:4] == b"\x7fELF" or image[0x38:0x3C] == b"ARM\x64":
         return image
     if image[0x202:0x206] == b"HdrS" and len(image) > 0x250:
@@ -101,7 +166,13 @@ def payload(image: bytes, where: str) -> bytes:
     packed = image[start : start + length]
     if not length or len(packed) < length:
         raise BadInputError(f"{where}: is cut short", _HINT)
-    try:  # all but gzip have the unpacked size, 4 bytes, behind them (scripts/Makefile.lib)
-        return compression.unpack(packed[:-4], where, limit=1 << 30)
+    return packed
+
+
+def _unpacked(packed: bytes, where: str) -> bytes:
+    if packed[:4] == b"\x7fELF" or packed[0x38:0x3C] == b"ARM\x64":
+        return packed
+    try:  # all but gzip have the unpacked size behind them
+        return compression.unpack(packed[:-_SIZE], where, limit=_LIMIT)
     except BadInputError:
-        return compression.unpack(packed, where, limit=1 << 30)
+        return compression.unpack(packed, where, limit=_LIMIT)

@@ -51,6 +51,11 @@ Acquire::Languages "none";
 #clear APT::Update::Post-Invoke-Success;
 #clear APT::Default-Release;
 """
+_FOREIGN = """\
+APT::Architecture "{architecture}";
+#clear APT::Architectures;
+APT::Architectures {{ "{architecture}"; }};
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,11 +147,16 @@ def host_release() -> str | None:
 
 
 class Suite:
-    """One suite's apt state. Nothing is fetched before :meth:`refresh` is called."""
+    """One suite's apt state. Nothing is fetched before :meth:`refresh` is called.
 
-    def __init__(self, name: str) -> None:
+    ARCHITECTURE is dpkg's word for another machine's than this one's.
+    """
+
+    def __init__(self, name: str, architecture: str | None = None) -> None:
         self.name = name
-        self.base = cache.folder(cache.root() / "apt" / name)
+        self.architecture = architecture
+        folder = f"{name}:{architecture}" if architecture else name
+        self.base = cache.folder(cache.root() / "apt" / folder)
 
     @property
     def age(self) -> float:
@@ -214,7 +224,10 @@ class Suite:
             for name in ("state/lists/partial", "cache/archives/partial", "sources.list.d"):
                 (self.base / name).mkdir(parents=True, exist_ok=True)
             (self.base / "status").touch()
-            (self.base / "apt.conf").write_text(_CONF.format(base=self.base), "utf-8")
+            conf = _CONF.format(base=self.base)
+            if self.architecture:
+                conf += _FOREIGN.format(architecture=self.architecture)
+            (self.base / "apt.conf").write_text(conf, "utf-8")
             sources = self.base / "sources.list.d" / "debian.sources"
             sources.write_text(source.sources(self.name), "utf-8")
         except OSError as error:

@@ -51,8 +51,11 @@ def parse(wanted: str) -> tuple[str, str | None]:
     return found[1], found[2]
 
 
-def fetch(wanted: str, progress: Progress = quiet) -> Kernel:
+def fetch(wanted: str, progress: Progress = quiet, architecture: str | None = None) -> Kernel:
     """The kernel of package WANTED (``NAME`` or ``NAME/SUITE``), from the cache where it is there.
+
+    ARCHITECTURE is dpkg's word for another machine's than this one's: what it is then is looked
+    into, not booted.
 
     A plain NAME is looked for in the host's release, then in the others; indexes are fetched only
     for the suites that are asked. With a filled cache no network is needed.
@@ -61,14 +64,15 @@ def fetch(wanted: str, progress: Progress = quiet) -> Kernel:
     the mirror cannot be had, BadInputError when the package is no kernel.
     """
     name, suite = parse(wanted)
-    record = cache.root() / "apt" / "resolved" / f"{name}@{suite or 'any'}.json"
+    of = f":{architecture}" if architecture else ""
+    record = cache.root() / "apt" / "resolved" / f"{name}{of}@{suite or 'any'}.json"
     with cache.lock("kernels"):
         known = cache.read_json(record)
         old = _recall(known)
         if old is not None and 0 <= time.time() - float(known.get("at", 0)) < FRESH:
             return old
         try:
-            key, kernel = _resolve(name, suite, progress)
+            key, kernel = _resolve(name, suite, architecture, progress)
         except CannotTraceError as error:
             if old is None:
                 raise
@@ -132,9 +136,11 @@ def _recall(known: object) -> Kernel | None:
     return kernel
 
 
-def _resolve(name: str, suite: str | None, progress: Progress) -> tuple[str, Kernel]:
+def _resolve(
+    name: str, suite: str | None, architecture: str | None, progress: Progress
+) -> tuple[str, Kernel]:
     for suite_name in _suites(suite):
-        state = Suite(suite_name)
+        state = Suite(suite_name, architecture)
         try:
             state.refresh(progress)
         except UsageError:

@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""zstd by libzstd (lib/zstd.h), which is there wherever dpkg is: a tree of .ko.zst has thousands
+of files, and of a kernel image often only the beginning is wanted.
+
+What is unpacked goes straight to its place in one room of memory, where it can be looked at before
+all is there. The room takes no memory before it is written to.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import mmap
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from virtio_trace.errors import BadInputError
+
+_HINT = "fetch the file again"
+_STEP = 1 << 20
+"""Packed bytes from one look to the next."""
+_STABLE_OUT = 1001  # ZSTD_d_stableOutBuffer, since 1.4.5: no window of its own, no copying
+_TOO_SMALL = 70  # ZSTD_error_dstSize_tooSmall (lib/zstd_errors.h)
+
+_T = TypeVar("_T")
+
+
+class _Buffer(ctypes.Structure):
+    """ZSTD_inBuffer and ZSTD_outBuffer."""
+
+    _fields_ = (
+        ("start", ctypes.c_void_p),
+        ("size", ctypes.c_size_t),
+        ("at", ctypes.c_size_t),
+    )
+
+
+@functools.cache
+def library() -> Any:
+    """libzstd.so.1 with its signatures; None where it is not installed, or too old."""
+    try:
+        lib = ctypes.CDLL("libzstd.so.1")
+    except OSError:
+        return None
+    size, pointer, buffer = ctypes.c_size_t, ctypes.c_void_p, ctypes.POINTER(_Buffer)
+    for name, result, arguments in (
+        ("ZSTD_createDCtx", pointer, ()),
+        ("ZSTD_freeDCtx", size, (pointer,)),
+        ("ZSTD_DCtx_setParameter", size, (pointer, ctypes.c_int, ctypes.c_int)),
+        ("ZSTD_decompressStream", size, (pointer, buffer, buffer)),
+        ("ZSTD_isError", ctypes.c_uint, (size,)),
+        ("ZSTD_getErrorName", ctypes.c_char_p, (size,)),
+        ("ZSTD_getErrorCode", ctypes.c_int, (size,)),
+    ):
+        function = getattr(lib, name)
+        function.restype, function.argtypes = result, arguments
+    return lib
+
+
+def unpack(data: bytes, where: str, limit: int) -> bytes:
+    """DATA unpacked. Raises BadInputError where it is damaged, or makes more than LIMIT bytes."""
+    return search(data, where, limit, lambda _room, _size: None, lambda room, size: room[:size])
+
+
+def search(
+    data: bytes,
+    where: str,
+    limit: int,
+    look: Callable[[mmap.mmap, int], _T | None],
+    end: Callable[[mmap.mmap, int], _T],
+) -> _T:
+    """What LOOK finds while DATA is unpacked, else what END makes of all of it.
+
+    Both are given the room and how many bytes of it are there; LOOK says None to go on. Raises as
+    above.
+    """
+    lib = library()
+    context = lib.ZSTD_createDCtx()
+    try:
+        lib.ZSTD_DCtx_setParameter(context, _STABLE_OUT, 1)
+        with mmap.mmap(-1, limit) as room:
+            start = ctypes.addressof(ctypes.c_char.from_buffer(room))
+            packed = ctypes.cast(ctypes.c_char_p(data), ctypes.c_void_p)
+            into, source = _Buffer(start, limit, 0), _Buffer(packed, 0, 0)
+            more = 1
+            while source.at < len(data):
+                source.size = min(source.at + _STEP, len(data))
+                more = lib.ZSTD_decompressStream(context, into, source)
+                if lib.ZSTD_isError(more):
+                    raise _error(lib, more, where, limit)
+                found = look(room, into.at)
+                if found is not None:
+                    return found
+            if more:
+                raise BadInputError(f"{where}: is cut short", _HINT)
+            return end(room, into.at)
+    finally:
+        lib.ZSTD_freeDCtx(context)
+
+
+def _error(lib: Any, code: int, where: str, limit: int) -> BadInputError:
+    if lib.ZSTD_getErrorCode(code) == _TOO_SMALL:
+        return BadInputError(f"{where}: unpacks to more than {limit >> 20} MB", _HINT)
+    why = (lib.ZSTD_getErrorName(code) or b"").decode("ascii", "replace")
+    return BadInputError(f"{where}: damaged compressed data: {why}", _HINT)
