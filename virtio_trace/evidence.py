@@ -75,6 +75,11 @@ class Evidence:
     builtin: tuple[str, ...] = ()
     unread: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def modules(self) -> set[str]:
+        """The modules that have a driver or a transport."""
+        return {d.module for d in self.drivers} | {t.module for t in self.transports}
+
     def driver(self, name: str) -> DriverFacts | None:
         """The driver whose ``driver.name`` is NAME, or None."""
         return next((d for d in self.drivers if d.name == name), None)

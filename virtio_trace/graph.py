@@ -3,14 +3,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from virtio_trace import events as ev
+from virtio_trace.aftermath import Final
 from virtio_trace.events import Event
 from virtio_trace.model import Binding, Call, Device, Driver, Graph
 from virtio_trace.negotiation import Negotiation
 from virtio_trace.recording import Recording
+
+_WORD = re.compile(r"[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]|\w+")
 
 
 class Nester:
@@ -128,6 +132,7 @@ class _Builder:
             "find_vqs": self._find_vqs,
             "find_vqs_msix": self._msix,
             "setup_vq": self._setup_vq,
+            "do_init_module": self._init_module,
         }
 
     def entered(self, call: Call) -> None:
@@ -291,6 +296,11 @@ class _Builder:
 
     # -- bus and drivers
 
+    def _init_module(self, call: Call) -> None:
+        detail = call.event.detail
+        if detail is not None and detail.name is not None:
+            self.graph.inits[detail.name] = call
+
     def _bus_register(self, call: Call) -> None:
         self.graph.bus_register = call
 
@@ -304,6 +314,23 @@ class _Builder:
         """Drivers that were used and never registered are drivers too."""
         for name, call in self.early.items():
             self._driver(name).early = call
+        trailer = self.graph.recording.trailer
+        if trailer is not None and trailer.final is not None:
+            self._final(trailer.final)
+        if trailer is not None and trailer.log is not None:
+            for line in trailer.log.lines:
+                for word in set(_WORD.findall(f"{line.text} {line.device or ''}")):
+                    self.graph.log.setdefault(word, []).append(line)
+
+    def _final(self, final: Final) -> None:
+        """PCI devices without a driver that no event is about are devices too."""
+        latest = {device.address: device for device in self.graph.devices}
+        for function in final.pci:
+            device = latest.get(function.address)
+            if device is None and function.driver is None:
+                device = self._device(function.address, "pci")
+            if device is not None:
+                device.function = function
 
     def _used(self, call: Call) -> None:
         """Remember the use of a driver that is not there."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from virtio_trace import virtio
+from virtio_trace.aftermath import LogLine, PciFunction
 from virtio_trace.events import DeviceRef, Event
 from virtio_trace.evidence import DriverFacts
 from virtio_trace.negotiation import Negotiation
@@ -105,7 +106,8 @@ class Binding:
 
 @dataclass(slots=True, eq=False)
 class Device:
-    """A device at an address. ``snapshot`` is what sysfs said of it before the recording began."""
+    """A device at an address. ``snapshot`` is what sysfs said of it before the recording began,
+    ``function`` what PCI's sysfs said at its end."""
 
     address: str
     bus: str
@@ -120,6 +122,13 @@ class Device:
     matches: list[Call] = field(default_factory=list)
     bindings: list[Binding] = field(default_factory=list)
     status: list[Event] = field(default_factory=list)
+    function: PciFunction | None = None
+
+    @property
+    def untouched(self) -> bool:
+        """A PCI device that no event is about: no transport's probe was called for it."""
+        met = self.transport or self.register or self.snapshot or self.matches or self.bindings
+        return self.function is not None and not met and not self.status and self.ref is None
 
     @property
     def name(self) -> str | None:
@@ -135,6 +144,8 @@ class Device:
         """The virtio device type's number."""
         if self.ref is not None and self.ref.id is not None:
             return self.ref.id
+        if self.snapshot is None and self.function is not None:
+            return self.function.virtio_id
         return self.snapshot.get("id") if self.snapshot else None
 
     @property
@@ -160,7 +171,8 @@ class Device:
 @dataclass(slots=True)
 class Graph:
     """All of a recording's. ``calls`` are in order of entry, ``modules`` has the last load of each;
-    ``registrations`` has every registration of a driver, ``drivers`` the last one by name."""
+    ``registrations`` has every registration of a driver, ``drivers`` the last one by name;
+    ``inits`` the last do_init_module of each module, ``log`` the messages that have a word."""
 
     recording: Recording
     bus_register: Call | None = None
@@ -169,6 +181,8 @@ class Graph:
     drivers: dict[str, Driver] = field(default_factory=dict)
     devices: list[Device] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
+    inits: dict[str, Call] = field(default_factory=dict)
+    log: dict[str, list[LogLine]] = field(default_factory=dict)
 
     @property
     def bindings(self) -> list[Binding]:
@@ -209,6 +223,8 @@ def _transport_by_ids(device: Device) -> str:
     number = pci.get("device")
     if number is None and device.ref is not None:
         number = device.ref.pci_device
+    if number is None and device.function is not None:
+        number = device.function.device
     if type(number) is int and number >= virtio.PCI_MODERN_FIRST:
         return "pci-modern"
     features = snapshot.get("features")

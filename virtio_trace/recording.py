@@ -12,6 +12,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
+from virtio_trace import aftermath
+from virtio_trace.aftermath import Final, Forbidden, Log
 from virtio_trace.errors import BadInputError
 from virtio_trace.events import Event, EventReader
 from virtio_trace.evidence import Evidence
@@ -69,7 +71,8 @@ class ProbeState:
 @dataclass(frozen=True, slots=True)
 class Header:
     """The first line. ``snapshot`` is the VirtIO bus as sysfs showed it when the probes had just
-    been armed: what was there before, never what was observed."""
+    been armed: what was there before, never what was observed. ``forbidden``: what keeps modules
+    from being loaded, None where that was not looked for."""
 
     release: str
     machine: str
@@ -78,17 +81,21 @@ class Header:
     snapshot: dict[str, Any]
     raw: dict[str, Any]
     started_ns: int | None = None
+    forbidden: tuple[Forbidden, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Trailer:
-    """The last line. ``ended``: command, duration, interrupt; ``command_status``: COMMAND's own."""
+    """The last line. ``ended``: command, duration, interrupt; ``command_status``: COMMAND's own;
+    ``final`` and ``log``: see aftermath.py."""
 
     events: int
     lost: int
     ended: str
     probes: tuple[ProbeState, ...]
     command_status: int | None = None
+    final: Final | None = None
+    log: Log | None = None
 
 
 @dataclass(slots=True)
@@ -230,7 +237,7 @@ def _header(numbered: Iterator[tuple[int, dict[str, Any]]], name: str) -> Header
 
 
 def _header_of(raw: dict[str, Any]) -> Header:
-    kernel, started = raw["kernel"], raw.get("started_ns")
+    kernel, started, forbidden = raw["kernel"], raw.get("started_ns"), raw.get("forbidden")
     if type(kernel["release"]) is not str or type(kernel["machine"]) is not str:
         raise TypeError("kernel")
     if started is not None and not _is_count(started):
@@ -243,28 +250,33 @@ def _header_of(raw: dict[str, Any]) -> Header:
         snapshot=_snapshot(raw["snapshot"]),
         raw=raw,
         started_ns=started,
+        forbidden=None if forbidden is None else aftermath.forbidden_from_json(forbidden),
     )
 
 
 def _snapshot(raw: Any) -> dict[str, Any]:
     if type(raw) is not dict or type(raw["bus"]) is not bool:
         raise TypeError("snapshot")
-    for device in raw["devices"]:
+    _bus(raw["devices"], raw["drivers"], "snapshot")
+    return dict(raw)
+
+
+def _bus(devices: Any, drivers: Any, where: str) -> None:
+    for device in devices:
         if type(device) is not dict or not _are(device, str, "address", "name"):
-            raise TypeError("snapshot's devices")
+            raise TypeError(f"{where}'s devices")
         pci = device.get("pci")
         if (
             not _are_or_null(device, str, "bus", "driver")
             or not _are_or_null(device, int, "index", "id", "vendor")
             or (pci is not None and not _is_pci(pci))
         ):
-            raise TypeError("snapshot's devices")
-    for driver in raw["drivers"]:
+            raise TypeError(f"{where}'s devices")
+    for driver in drivers:
         if type(driver) is not dict or not _are(driver, str, "name"):
-            raise TypeError("snapshot's drivers")
+            raise TypeError(f"{where}'s drivers")
         if not _are_or_null(driver, str, "module"):
-            raise TypeError("snapshot's drivers")
-    return dict(raw)
+            raise TypeError(f"{where}'s drivers")
 
 
 def _are(raw: dict[str, Any], kind: type, *names: str) -> bool:
@@ -297,7 +309,11 @@ def _trailer(raw: dict[str, Any]) -> Trailer:
             ended=raw["ended"],
             probes=tuple(ProbeState.from_json(p) for p in raw["probes"]),
             command_status=raw.get("command_status"),
+            final=aftermath.final_from_json(raw.get("final")),
+            log=aftermath.log_from_json(raw.get("log")),
         )
+        if trailer.final is not None:
+            _bus(trailer.final.devices, trailer.final.drivers, "final")
     except (KeyError, TypeError) as error:
         raise BadInputError(f"damaged trailer: {error}") from error
     status = trailer.command_status

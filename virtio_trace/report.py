@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from virtio_trace import features, unbound, virtio
+from virtio_trace import features, reasons, unbound, virtio
 from virtio_trace.events import Event
 from virtio_trace.findings import Sheet, failure
 from virtio_trace.model import Binding, Call, Device, Driver, Graph, transport
@@ -37,7 +37,7 @@ def summarize(graph: Graph) -> dict[str, Any]:
         "devices": [
             _device(graph, device, latest[device.address] is not device) for device in graph.devices
         ],
-        "bindings": [_binding(binding, recording.complete) for binding in graph.bindings],
+        "bindings": [_binding(graph, binding) for binding in graph.bindings],
     }
 
 
@@ -121,10 +121,10 @@ def _state(graph: Graph, device: Device, replaced: bool) -> tuple[str, str | Non
     if last is None:
         return UNBOUND, _why_unbound(graph, device)
     if last.unbound is not None:
-        return UNBOUND, f"unbound from {last.driver}"
+        return UNBOUND, f"unbound from {last.driver}{reasons.autoprobe(graph)}"
     if last.call.result is None:
         return UNBOUND, f"what {last.call.event.symbol} returned was not seen"
-    reason = _failure(last, graph.recording.complete)[1]
+    reason = _failure(graph, last)[1]
     return (UNBOUND if last.call.result == -EPROBE_DEFER else FAILED), reason
 
 
@@ -135,27 +135,20 @@ def _why_unbound(graph: Graph, device: Device) -> str | None:
     return "; ".join(finding.message for finding in sheet.result.findings) or None
 
 
-def _failure(binding: Binding, complete: bool) -> tuple[str | None, str | None]:
-    """The step of the procedure at which it ended, and why; nothing for one that did not fail.
-    COMPLETE: what is not in the recording did not happen."""
+def _failure(graph: Graph, binding: Binding) -> tuple[str | None, str | None]:
+    """The step of the procedure at which it ended, and why; nothing for one that did not fail."""
     call, probe = binding.call, binding.probe
     if call.result in (0, None):
         return None, None
-    if probe is not None and probe.result not in (0, None):
-        step, reason = "driver-probed", failure(probe)
-    else:
-        step, reason = "bus-probed", failure(call)
-        if probe is None and binding.driver is not None and complete:
-            reason += f" before {binding.driver}'s own probe function was called"
-    if call.result == -EPROBE_DEFER:
-        reason += "; the kernel tries again later"
-    return step, reason
+    own = probe is not None and probe.result not in (0, None)
+    reason = reasons.binding(graph, binding, graph.recording.complete)
+    return ("driver-probed" if own else "bus-probed"), reason
 
 
-def _binding(binding: Binding, complete: bool) -> dict[str, Any]:
+def _binding(graph: Graph, binding: Binding) -> dict[str, Any]:
     call = binding.call
     function, symbol = _function(binding.probe)
-    step, reason = _failure(binding, complete)
+    step, reason = _failure(graph, binding)
     return {
         "device": binding.device.address,
         "generation": binding.device.generation,

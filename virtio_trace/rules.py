@@ -7,9 +7,10 @@ judged: the finding names where it ended.
 
 from __future__ import annotations
 
-from virtio_trace import unbound
+from virtio_trace import reasons, unbound
 from virtio_trace.findings import NOTE, Sheet, failure
 from virtio_trace.model import TRANSPORT_PROBES, Binding, Call, Device, Driver
+from virtio_trace.negotiation import INTX
 from virtio_trace.virtio import EPROBE_DEFER
 
 BUS = "virtio"
@@ -81,7 +82,10 @@ def _loaded(sheet: Sheet, subject: Driver) -> None:
 
 def device(sheet: Sheet, subject: Device) -> None:
     """transport-probed and device-registered, then each binding, or why there is none."""
-    if _transport(sheet, subject) and _registered(sheet, subject):
+    if subject.untouched:
+        unbound.device(sheet, subject)
+    elif _transport(sheet, subject) and _registered(sheet, subject):
+        _legacy(sheet, subject)
         for binding in subject.bindings:
             _binding(sheet, binding)
         _scanned(sheet, subject)
@@ -121,6 +125,25 @@ def _registered(sheet: Sheet, subject: Device) -> bool:
     return sheet.returned(step, subject.address, call)
 
 
+def _legacy(sheet: Sheet, subject: Device) -> None:
+    """Bound all the same: VirtIO 2.1's legacy interface, by virtio_pci_probe's second try."""
+    modern, legacy = subject.modern, subject.legacy
+    if modern is None or legacy is None or legacy.result != 0 or not modern.result:
+        return
+    message = f"a legacy device: {failure(modern)}, and then the legacy interface was taken"
+    sheet.finding(NOTE, "transport-probed", subject.address, message, modern, legacy)
+
+
+def _interrupts(sheet: Sheet, binding: Binding) -> None:
+    """Bound all the same: vp_find_vqs falls back from MSI-X to INTx (virtio_pci_common.c)."""
+    found = binding.negotiation
+    if found.interrupts == INTX:
+        failed = [call for call in found.msix if call.inside(found.find_vqs[-1])]
+        said = ", ".join(dict.fromkeys(failure(call) for call in failed))
+        message = f"no MSI-X: {said}; its virtqueues share the INTx interrupt"
+        sheet.finding(NOTE, "bus-probed", binding.device.address, message, *failed)
+
+
 def _binding(sheet: Sheet, binding: Binding) -> None:
     address, call = binding.device.address, binding.call
     if not _matched(sheet, binding):
@@ -128,21 +151,23 @@ def _binding(sheet: Sheet, binding: Binding) -> None:
     facts = sheet.graph.recording.header.evidence.driver(binding.driver or "")
     probe = binding.probe
     if call.result == -EPROBE_DEFER:
-        message = f"deferred: {failure(call)}; the kernel tries again later"
+        message = f"deferred: {reasons.binding(sheet.graph, binding, False)}"
         sheet.finding(NOTE, "bus-probed", address, message, call)
         return
     if probe is None and call.result != 0:
         # validate or the negotiation ended it, before the driver's own function was reached
         if call.result is not None:
-            message = failure(call)
-            if facts is not None and sheet.sees("driver-probed", facts.functions.get("probe")):
-                message += f" before {binding.driver}'s own probe function was called"
+            expected = facts.functions.get("probe") if facts is not None else None
+            uncalled = facts is not None and sheet.sees("driver-probed", expected)
+            message = reasons.binding(sheet.graph, binding, uncalled)
             sheet.bad("bus-probed", address, message, call)
         else:
             sheet.unfinished("bus-probed", address, call)
         return
     if call.result == 0 or call.ret is None or (probe is not None and probe.result == 0):
         sheet.returned("bus-probed", address, call)
+        if call.result == 0:
+            _interrupts(sheet, binding)
     else:
         sheet.good("bus-probed", address)  # it ran; what failed is inside, and is said there
     _probed(sheet, binding, facts.functions.get("probe") if facts else None)
@@ -221,5 +246,7 @@ def _probed(sheet: Sheet, binding: Binding, expected: str | None) -> None:
     elif expected is not None and probe.event.function != expected:
         message = f"{probe.event.symbol} ran, but struct virtio_driver names {expected}"
         sheet.bad(step, address, message, probe)
+    elif probe.result not in (0, None) and binding.call.result == probe.result:
+        sheet.bad(step, address, reasons.binding(sheet.graph, binding, False), probe)
     else:
         sheet.returned(step, address, probe)

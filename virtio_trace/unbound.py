@@ -6,18 +6,23 @@ An error where a driver in this kernel's files matches the device, a warning whe
 
 from __future__ import annotations
 
-from virtio_trace import virtio
+from virtio_trace import reasons, virtio
 from virtio_trace.evidence import DriverFacts
-from virtio_trace.findings import WARNING, Sheet
+from virtio_trace.findings import WARNING, Sheet, failure
 from virtio_trace.model import Device
 from virtio_trace.virtio import EPROBE_DEFER
 
 _STEP = "pair-matched"
 
+VIRTIO_PCI = "virtio-pci"
+"""The name of struct pci_driver virtio_pci_driver (drivers/virtio/virtio_pci_common.c)."""
+
 
 def device(sheet: Sheet, subject: Device) -> None:
     """Judge SUBJECT's end; a binding that failed was judged already."""
-    if subject.bindings:
+    if subject.untouched:
+        _no_transport(sheet, subject)
+    elif subject.bindings:
         _released(sheet, subject)
     elif subject.snapshot is not None and subject.snapshot.get("driver"):
         message = f"bound to {subject.snapshot['driver']} before the recording began"
@@ -33,9 +38,11 @@ def _released(sheet: Sheet, subject: Device) -> None:
         return
     if last.unbound is not None:
         message = f"unbound at the end: {last.unbound.event.symbol} took {last.driver} from it"
+        message += reasons.autoprobe(sheet.graph)
         sheet.missing(_STEP, subject.address, message, last.call, last.unbound)
     elif last.call.result == -EPROBE_DEFER:
         message = f"unbound at the end: the probe of {last.driver} is still deferred"
+        message += reasons.deferral(sheet.graph, subject)
         sheet.missing("bus-probed", subject.address, message, last.call)
 
 
@@ -58,6 +65,8 @@ def _never_bound(sheet: Sheet, subject: Device) -> None:
     else:
         kind = virtio.device_type(subject.id)
         message = f"no driver in this kernel for this device (type {kind})"
+        if subject.id is not None:
+            message += f": no id_table in its files has virtio:d{subject.id:08X}"
         sheet.finding(WARNING, _STEP, subject.address, message, subject.register)
 
 
@@ -68,13 +77,18 @@ def _passed_over(sheet: Sheet, subject: Device, facts: DriverFacts) -> None:
     scans = [call for call in subject.matches if call.event.driver == facts.name]
     if known is None:
         if subject.unregister is None:  # one that is gone again may not have waited for its driver
-            message = f"not bound: {facts.module} has a driver for it, which was never registered"
+            why = reasons.module(sheet.graph, facts.module, facts.init, facts.matches)
+            message = f"not bound: {facts.name}, which is for it, was never registered: {why}"
             sheet.missing(_STEP, address, message, subject.register)
     elif not scans and known.in_snapshot and subject.snapshot is not None:
         message = f"not bound, although {facts.name}, whose id_table has the device, was there"
+        message += reasons.autoprobe(sheet.graph)
         sheet.missing(_STEP, address, message)
     elif not scans:
         message = f"the bus was not scanned for {facts.name}, whose id_table has the device"
+        if known.register is not None and known.register.result not in (0, None):
+            message += f": {failure(known.register)}"
+        message += reasons.autoprobe(sheet.graph)
         sheet.missing(_STEP, address, message, subject.register, known.register)
     elif all(call.result == 0 for call in scans):
         message = f"{facts.name}'s id_table has the device, but the bus did not match them"
@@ -84,3 +98,36 @@ def _passed_over(sheet: Sheet, subject: Device, facts: DriverFacts) -> None:
     elif any((call.result or 0) > 0 for call in scans):  # an error was said where it was returned
         message = f"the bus matched {facts.name}, but did not call virtio_dev_probe"
         sheet.missing("bus-probed", address, message, *scans)
+
+
+def _no_transport(sheet: Sheet, subject: Device) -> None:
+    """A PCI device that virtio_pci_probe was never called for: sysfs is the proof."""
+    function, graph = subject.function, sheet.graph
+    end = reasons.final(graph)
+    assert function is not None and end is not None  # it comes from there
+    address, step = subject.address, "transport-probed"
+    evidence = graph.recording.header.evidence
+    facts = next((t for t in evidence.transports if t.name == VIRTIO_PCI), None)
+    said = "a PCI device without a driver: "
+    log = reasons.said_of(graph, subject)
+    if function.override not in (None, VIRTIO_PCI):
+        said += f"its driver_override is {function.override}"
+        sheet.finding(WARNING, step, address, said + log)
+        return
+    if end.deferred is not None and address in end.deferred:
+        said += f"its probe was deferred{reasons.deferral(graph, subject)}"
+    elif end.registered:
+        said += f"{VIRTIO_PCI} is registered, but was not called for it"
+        if end.deferred is None:
+            said += "; whether it is deferred is unknown: devices_deferred could not be read"
+        said += reasons.autoprobe(graph, "pci")
+    elif facts is not None:
+        said += f"{VIRTIO_PCI}, which is for it, was never registered: "
+        said += reasons.module(graph, facts.module, facts.init, facts.matches)
+    elif "virtio_pci" in evidence.builtin:
+        said += f"{VIRTIO_PCI}, which is for it, is built in, but is not registered"
+        said += reasons.forbidden_init(graph, "virtio_pci_driver_init")
+    else:
+        sheet.finding(WARNING, step, address, f"{said}no {VIRTIO_PCI} in this kernel{log}")
+        return
+    sheet.bad(step, address, said + log)

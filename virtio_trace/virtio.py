@@ -54,6 +54,13 @@ DEVICE_TYPES = {
 }
 """VIRTIO_ID_ names in lower case by number (include/uapi/linux/virtio_ids.h)."""
 
+IOMMU = 23
+"""VIRTIO_ID_IOMMU."""
+
+PCI_VENDOR = 0x1AF4
+PCI_DEVICES = range(0x1000, 0x1080)
+"""PCI device ids of virtio devices (specification 4.1.2; virtio_pci_modern_dev.c)."""
+
 PCI_MODERN_FIRST = 0x1040
 """PCI device ids from here on are 0x1040 + device type; below, transitional (4.1.2.1)."""
 

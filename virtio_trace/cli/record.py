@@ -39,6 +39,7 @@ class _End:
     command_status: int | None
     lost: int
     states: list[ProbeState]
+    aftermath: dict[str, Any]
 
     def to_json(self) -> dict[str, Any]:
         """The trailer, but for its count of events."""
@@ -48,6 +49,7 @@ class _End:
             "command_status": self.command_status,
             "ended_ns": time.monotonic_ns(),
             "probes": [state.to_json() for state in self.states],
+            **self.aftermath,
         }
 
 
@@ -130,9 +132,10 @@ class _Follower:
             why = self._until(deadline, process)
         finally:
             status = None if process is None else self._finish(process)
+        aftermath = self._session.aftermath()  # what led to it is taken in behind it
         while self._take(0):
             pass
-        return _End(why, status, self._session.lost(), self._session.states())
+        return _End(why, status, self._session.lost(), self._session.states(), aftermath)
 
     def _until(self, deadline: float | None, process: subprocess.Popen[bytes] | None) -> str:
         while True:

@@ -13,7 +13,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,9 @@ from virtio_trace.events import Event
 from virtio_trace.evidence import Evidence
 from virtio_trace.kernel.btf import Btf
 from virtio_trace.kernel.evidence import Symbols, read_evidence
+from virtio_trace.kernel.final import final
+from virtio_trace.kernel.forbidden import forbidden
+from virtio_trace.kernel.kmsg import KernelLog
 from virtio_trace.kernel.modules import ModuleTree
 from virtio_trace.kernel.running import Running, snapshot
 from virtio_trace.recording import ARMED, NOT_ARMED, WAITING, ProbeState
@@ -85,6 +88,8 @@ class Session:
         self._refused: dict[int, str] = {}
         self._confirmed: set[int] = set()
         self._came: set[str] = set()
+        self._modules: set[str] = set()
+        self._log = KernelLog()
         self.clock = Clock()
 
     def __enter__(self) -> Session:
@@ -94,6 +99,7 @@ class Session:
         # A second Ctrl-C must not leave half of it armed.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         try:
+            self._log.close()
             if self._program is not None:
                 self._program.close()
         finally:
@@ -113,6 +119,10 @@ class Session:
             with self.clock.phase("wait for the kernel's files"):
                 knowledge = knowing.result()
         self._settled = knowledge.settled
+        evidence = knowledge.evidence
+        self._modules = evidence.modules
+        names = {d.name for d in evidence.drivers} | {t.name for t in evidence.transports}
+        self._log.look_for(self._modules | names)
         self._collector = Collector([_armed(s) for s in self._settled])
         self._program.set_offsets(knowledge.offsets)
         self._program.attach_module_load()
@@ -130,18 +140,28 @@ class Session:
             "probes": [state.to_json() for state in self.states(final=False)],
             "snapshot": bus,
             "evidence": knowledge.evidence.to_json(),
+            "forbidden": [asdict(rule) for rule in forbidden(knowledge.evidence)],
         }
 
     def poll(self, milliseconds: int) -> list[Event]:
         """Wait for events, at most so long."""
         assert self._program is not None
         found = [self._collector.event(data) for data in self._program.poll(milliseconds)]
+        self._log.poll()
         for event in found:
             if event.kind == ev.MODULE:
                 self._came.add(str(event.module))
                 # Armed when the module was COMING, before this event: now it must be in the list.
                 self._confirm()
         return found
+
+    def aftermath(self) -> dict[str, Any]:
+        """For the trailer: how the machine is now, and what its log said."""
+        end = final(self._modules, debugfs=self._mounts.debugfs)
+        addresses = {function.address for function in end.pci}
+        addresses |= {device["address"] for device in end.devices}
+        log = self._log.end(addresses)
+        return {"final": end.to_json(), "log": log.to_json() if log else None}
 
     def lost(self) -> int:
         """Events that found no room in the ring."""
