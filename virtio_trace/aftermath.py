@@ -32,14 +32,17 @@ class LogLine:
 @dataclass(frozen=True, slots=True)
 class Log:
     """The messages since arming that name virtio, its drivers or its devices, debug messages left
-    out. ``lost``: messages that the kernel overwrote, or that found no room here."""
+    out. ``lost``: messages that the kernel overwrote, or that found no room here. ``behind_ns``:
+    how far the log's clock was behind CLOCK_MONOTONIC, at most; None where no message came."""
 
     lines: tuple[LogLine, ...] = ()
     lost: bool = False
+    behind_ns: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """For the trailer."""
-        return {"lost": self.lost, "lines": [asdict(line) for line in self.lines]}
+        lines = [asdict(line) for line in self.lines]
+        return {"lost": self.lost, "behind_ns": self.behind_ns, "lines": lines}
 
     @classmethod
     def from_json(cls, raw: Any) -> Log:
@@ -53,7 +56,10 @@ class Log:
             )
             for line in _objects(raw["lines"])
         )
-        return cls(lines, _is(bool, raw["lost"]))
+        behind = raw.get("behind_ns")
+        if behind is not None and (type(behind) is not int or abs(behind) >= _NUMBER_END):
+            raise TypeError("behind_ns")
+        return cls(lines, _is(bool, raw["lost"]), behind)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,8 @@ from virtio_trace.virtio import EPROBE_DEFER
 
 _WARNING = 4
 _QUOTED = 2
-_SLACK_NS = 10_000_000
-"""The log has a clock of its own, near CLOCK_MONOTONIC (kernel/printk/printk.c: local_clock)."""
+_SLACK_NS = 250_000_000
+"""The log has a clock of its own (kernel/printk/printk.c: local_clock), and is read every 0.1 s."""
 
 
 def binding(graph: Graph, subject: Binding, uncalled: bool) -> str:
@@ -30,14 +30,14 @@ def binding(graph: Graph, subject: Binding, uncalled: bool) -> str:
         said = _features(subject, found.features_ok)
     elif found.validate is not None and _failed(found.validate):
         name = subject.driver or "the driver"
-        said = f"{failure(found.validate)}: {name} refused the device before its probe function"
+        said = f"{failure(found.validate)}: {name} refused the device"
     else:
         said = failure(call) + _innermost(graph, call)
         if probe is None and subject.driver is not None and uncalled:
             said += f" before {subject.driver}'s own probe function was called"
     if call.result == -EPROBE_DEFER:
         said += "; the kernel tries again later" + deferral(graph, subject.device)
-    return said + _quote(_lines(graph, subject))
+    return said + _log(graph, subject)
 
 
 def _failed(call: Call) -> bool:
@@ -91,10 +91,12 @@ def deferral(graph: Graph, device: Device) -> str:
     end = final(graph)
     if end is None:
         return "; what it waits for is not in the recording"
-    said = ""
-    for name in (device.name, device.address):
-        if name is not None and end.deferred is not None and end.deferred.get(name):
-            said = f"; the kernel says: {end.deferred[name]}"
+    if end.deferred is None:
+        return "; what it waits for is unknown: debugfs' devices_deferred could not be read"
+    names = [name for name in (device.name, device.address) if name in end.deferred]
+    if not names:
+        return "; what it waited for is unknown: it was not deferred any more at the end"
+    said = "".join(f"; the kernel says: {end.deferred[n]}" for n in names if end.deferred[n])
     function = device.function
     if function is not None and function.suppliers:
         said += f"; its suppliers by sysfs: {', '.join(function.suppliers)}"
@@ -172,38 +174,26 @@ def said_of(graph: Graph, device: Device) -> str:
     return _quote(graph.log.get(device.address, []))
 
 
-def _lines(graph: Graph, subject: Binding) -> list[LogLine]:
-    """Those about the binding's device from its beginning to that of the device's next one."""
+def _log(graph: Graph, subject: Binding) -> str:
+    """What the log says of the binding's device: all of it where that is the only binding with its
+    name, else what was said about then; the log's own clock allows no more."""
     name, address = subject.device.name, subject.device.address
     found = [*graph.log.get(name or "", []), *graph.log.get(address, [])]
-    if not found:
-        return []
-    start = subject.call.started_ns or 0
-    starts = [
-        other.call.event.ns
-        for other in graph.bindings
-        if other is not subject and (other.device.name == name or other.device.address == address)
-    ]
-    if not starts:
-        return found
-    end = min((ns for ns in starts if ns > start), default=None)
-    return [
-        line
-        for line in found
-        if line.ns >= start - _SLACK_NS and (end is None or line.ns < end - _SLACK_NS)
-    ]
+    trailer, call = graph.recording.trailer, subject.call
+    if not found or trailer is None or trailer.log is None:
+        return ""
+    same = [b for b in graph.bindings if name == b.device.name or address == b.device.address]
+    if len(same) == 1:
+        return _quote(found)
+    behind, start = trailer.log.behind_ns or 0, call.event.ns - _SLACK_NS
+    end = (call.ret or call.event).ns + _SLACK_NS
+    return _quote([line for line in found if start <= line.ns + behind <= end], " of about then")
 
 
-def _quote(lines: list[LogLine]) -> str:
-    """Warnings before what is less, and before the kernel's "failed with error", which says no
-    more than the result."""
-    texts = dict.fromkeys(
-        line.text
-        for line in sorted(
-            lines, key=lambda line: (line.level > _WARNING, "failed with error" in line.text)
-        )
-    )
-    chosen = list(texts)[:_QUOTED]
+def _quote(lines: list[LogLine], when: str = "") -> str:
+    """Warnings and worse; "failed with error" comes last, it says no more than the result."""
+    grave = [line.text for line in lines if line.level <= _WARNING]
+    chosen = list(dict.fromkeys(sorted(grave, key=lambda text: "failed with error" in text)))
     if not chosen:
         return ""
-    return "; the kernel's log: " + ", ".join(f'"{text}"' for text in chosen)
+    return f"; the kernel's log{when}: " + ", ".join(f'"{text}"' for text in chosen[:_QUOTED])

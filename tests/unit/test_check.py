@@ -301,6 +301,8 @@ def test_a_device_that_was_unbound_before_the_recording_began() -> None:
 
 def test_where_the_drivers_probe_was_not_armed_nothing_is_said_of_it() -> None:
     lines = golden("debian-6.1-failures")
+    for probe in ("driver_validate", "virtio_features_ok"):  # then the bus's result is all
+        lines = remove(lines, at(probe))
     said = [f.message for f in judge(lines).findings if f.step == "bus-probed"]
     assert all("own probe function" in message for message in said) and len(said) == 2
     for probe in lines[-1]["probes"]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import time
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
@@ -32,6 +33,7 @@ class KernelLog:
     def __init__(self, path: Path = Path("/dev/kmsg")) -> None:
         self._lines: list[LogLine] = []
         self._lost = False
+        self._behind: int | None = None
         self._names: re.Pattern[str] | None = None
         self._fd: int | None = None
         with contextlib.suppress(OSError):  # dmesg_restrict, a container: then it is unknown
@@ -53,7 +55,11 @@ class KernelLog:
         """Take in what is there."""
         for record in self._records():
             line = parse(record)
-            if line is None or line.level >= _DEBUG or not self._may_be_ours(line):
+            if line is None:
+                continue
+            behind = time.monotonic_ns() - line.ns
+            self._behind = behind if self._behind is None else min(behind, self._behind)
+            if line.level >= _DEBUG or not self._may_be_ours(line):
                 continue
             if len(self._lines) < _MAX_LINES:
                 self._lines.append(line)
@@ -67,7 +73,7 @@ class KernelLog:
         if self._fd is None:
             return None
         kept = [line for line in self._lines if self._is_ours(line, addresses)]
-        return Log(tuple(kept), self._lost)
+        return Log(tuple(kept), self._lost, self._behind)
 
     def _records(self) -> Iterator[bytes]:
         while self._fd is not None:
@@ -94,9 +100,10 @@ class KernelLog:
 
 
 def parse(record: bytes) -> LogLine | None:
-    """One record of /dev/kmsg; None where it is none, or a program wrote it (its facility is not the
-    kernel's 0): what programs say is no evidence of the kernel. Bytes that are not UTF-8, or do not print,
-    the kernel writes as ``\\x1b``: they stay so."""
+    r"""One record of /dev/kmsg; None where it is none, or a program wrote it: what programs say
+    (their facility is not the kernel's 0) is no evidence of the kernel.
+
+    Bytes that do not print the kernel writes as ``\x1b``; they stay so."""
     match = _RECORD.fullmatch(record.decode("utf-8", "backslashreplace"))
     if match is None or int(match[1]) >> 3:
         return None

@@ -23,6 +23,7 @@ Cell = str | tuple[str, str]
 _GAP = 2
 _NARROWEST = 6
 # Not at . and :, which would cut a device's address and a time in two.
+_WORDS = re.compile(r"[^ ]* |[^ ]+")
 _PARTS = re.compile(r"[^ _,\-/]*[ _,\-/]|[^ _,\-/]+")
 
 
@@ -41,11 +42,12 @@ def grid(heading: Sequence[str], rows: Sequence[Sequence[Cell]], width: int, pai
 
 
 def wrap(text: str, width: int) -> list[str]:
-    """TEXT in lines of at most WIDTH, broken behind a space or a name's punctuation if need be."""
+    """TEXT in lines of at most WIDTH, broken behind a space, or behind the punctuation of a name
+    that is wider than a line."""
     if len(text) <= width:
         return [text]
     lines, line = [], ""
-    for part in _PARTS.findall(text):
+    for part in _parts(text, width):
         if line and len(line) + len(part.rstrip()) > width:
             lines.append(line.rstrip())
             line = ""
@@ -54,6 +56,13 @@ def wrap(text: str, width: int) -> list[str]:
             lines.append(line[:width])
             line = line[width:]
     return [*lines, line.rstrip()]
+
+
+def _parts(text: str, width: int) -> list[str]:
+    parts: list[str] = []
+    for word in _WORDS.findall(text):
+        parts += [word] if len(word.rstrip()) <= width else _PARTS.findall(word)
+    return parts
 
 
 def _cell(cell: Cell) -> tuple[str, str]:

@@ -153,6 +153,8 @@ class Session:
                 self._came.add(str(event.module))
                 # Armed when the module was COMING, before this event: now it must be in the list.
                 self._confirm()
+            elif event.probe == "do_init_module" and event.result and event.detail:
+                self._came.discard(str(event.detail.name))  # gone again, its kprobes with it
         return found
 
     def aftermath(self) -> dict[str, Any]:

@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Why a device did not come up: devices that fail in known ways, held to what the kernel says."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from typing import Any
+
+import pytest
+
+from tests.vm import oracle
+from tests.vm.guest import Boot, Guest
+
+_NET = "virtio-net-pci,romfile="
+_FORBIDDEN = "module_blacklist=virtio_rng initcall_blacklist=virtio_scsi_init"
+_BOARD = (
+    *("-nic", "none", "-object", "cryptodev-backend-builtin,id=c0"),
+    *("-device", f"{_NET},addr=02.0"),
+    *("-device", f"{_NET},ctrl_vq=off,addr=03.0"),
+    *("-device", f"{_NET},disable-modern=on,disable-legacy=off,addr=04.0"),
+    *("-device", "virtio-balloon-pci,disable-legacy=on,iommu_platform=on,addr=05.0"),
+    *("-device", "virtio-crypto-pci,cryptodev=c0,addr=06.0"),
+    *("-device", "virtio-rng-pci,addr=07.0"),
+    *("-device", "virtio-scsi-pci,addr=08.0"),
+    *("-device", f"{_NET},vectors=0,addr=09.0"),
+)
+_AUTOPROBE_OFF = """
+echo 0 >/sys/bus/virtio/drivers_autoprobe
+cd /sys/bus/pci/drivers/virtio-pci; echo 0000:00:02.0 >unbind; echo 0000:00:02.0 >bind; cd /
+show_bus final
+at modules; cut -d' ' -f1 /proc/modules
+"""
+_BEHIND_AN_IOMMU = (
+    *("-machine", "q35", "-nic", "none", "-device", "virtio-iommu-pci,addr=01.0"),
+    *("-device", f"{_NET},disable-legacy=on,iommu_platform=on,addr=02.0"),
+    *("-device", "virtio-rng-pci,addr=03.0"),
+)
+_DEFERRED = """
+at deferred; cat /sys/kernel/debug/devices_deferred
+at drivers
+for d in /sys/bus/pci/devices/*; do echo "${d##*/} $(readlink "$d/driver" || echo -)"; done
+"""
+
+GUESTS = {
+    "6.1": Guest("6.1", oracle.SYSFS + _AUTOPROBE_OFF, _BOARD, append=_FORBIDDEN),
+    "6.12": Guest(
+        "6.12", _DEFERRED, _BEHIND_AN_IOMMU, append="modprobe.blacklist=virtio_iommu", seconds=30
+    ),
+}
+
+Boots = dict[tuple[str, str], Future[Boot]]
+
+
+@pytest.fixture(scope="module")
+def board(boots: Boots) -> Boot:
+    """The devices of _BOARD, each with its own reason."""
+    return boots[__name__, "6.1"].result()
+
+
+@pytest.fixture(scope="module")
+def behind(boots: Boots) -> Boot:
+    """Devices behind an IOMMU whose driver must not be loaded."""
+    return boots[__name__, "6.12"].result()
+
+
+def device(booted: Boot, slot: str) -> dict[str, Any]:
+    """The last device there."""
+    found: list[dict[str, Any]]
+    found = [d for d in booted.report()["devices"] if d["address"] == f"0000:00:{slot}"]
+    return found[-1]
+
+
+def findings(booted: Boot, slot: str, severity: str) -> list[str]:
+    _, found = booted.check()
+    return [
+        finding["message"]
+        for finding in found["findings"]
+        if finding["subject"] == f"0000:00:{slot}" and finding["severity"] == severity
+    ]
+
+
+def test_states_are_those_of_sysfs(board: Boot) -> None:
+    final = oracle.devices(board.sections["final"])
+    for address, known in final.items():
+        found = device(board, address[-4:])
+        assert (found["driver"], found["name"]) == (known.driver, known.name)
+        assert (found["state"] == "bound") == (known.driver is not None)
+
+
+def test_validate_with_the_kernels_own_words(board: Boot) -> None:
+    reason = device(board, "03.0")["reason"]
+    said = "virtio_net virtio1: device advertises feature VIRTIO_NET_F_CTRL_RX but not "
+    assert said in board.kernel_log  # the console's
+    assert reason.startswith("virtnet_validate [virtio_net] returned -22 (EINVAL)")
+    assert f'"{said}VIRTIO_NET_F_CTRL_VQ"' in reason
+    assert findings(board, "03.0", "error") == [reason]
+
+
+def test_features_refused(board: Boot) -> None:
+    reason = device(board, "05.0")["reason"]
+    assert reason.startswith(
+        "virtio_features_ok [virtio] returned -19 (ENODEV): the device refused"
+    )
+    missing = reason.partition("offered, but not written: ")[2].partition(";")[0]
+    assert "VIRTIO_F_ACCESS_PLATFORM" in missing.split(", ")
+    assert "device refuses features" in reason
+
+
+def test_no_driver(board: Boot) -> None:
+    assert device(board, "06.0")["reason"].startswith("no driver in this kernel for this device")
+    assert findings(board, "06.0", "error") == []
+
+
+def test_a_module_that_is_forbidden(board: Boot) -> None:
+    assert "virtio_rng" not in board.sections["modules"]
+    reason = device(board, "07.0")["reason"]
+    assert "its module virtio_rng (alias virtio:d00000004v*) was not loaded: " in reason
+    assert "module_blacklist=virtio_rng is on the kernel command line" in reason
+    assert "Module virtio_rng is blacklisted" in board.kernel_log
+    assert '"Module virtio_rng is blacklisted"' in reason
+    assert findings(board, "07.0", "error") == [reason]
+
+
+def test_an_init_that_fails(board: Boot) -> None:
+    assert "virtio_scsi" not in board.sections["modules"]
+    reason = device(board, "08.0")["reason"]
+    assert "virtio_scsi was loaded, but its init failed: do_init_module returned -1" in reason
+    assert reason.endswith("initcall_blacklist=virtio_scsi_init is on the kernel command line")
+    _, found = board.check()
+    assert not [f for f in found["findings"] if f["step"] == "recording"]  # nothing is missed
+
+
+def test_autoprobe_off(board: Boot) -> None:
+    assert device(board, "02.0")["generation"] == 1
+    reason = device(board, "02.0")["reason"]
+    assert "/sys/bus/virtio/drivers_autoprobe was 0 at the end" in reason
+
+
+@pytest.mark.parametrize(
+    ("slot", "said"), [("04.0", "legacy interface was taken"), ("09.0", "no MSI-X: ")]
+)
+def test_what_is_bound_all_the_same_is_a_note(board: Boot, slot: str, said: str) -> None:
+    assert device(board, slot)["state"] == "bound"
+    assert findings(board, slot, "error") == []
+    assert [message for message in findings(board, slot, "note") if said in message]
+
+
+def test_deferred_devices_that_no_probe_was_called_for(behind: Boot) -> None:
+    deferred = {line.split()[0] for line in behind.sections["deferred"] if line.strip()}
+    drivers = dict(line.split() for line in behind.sections["drivers"])
+    assert {"0000:00:02.0", "0000:00:03.0"} <= deferred
+    for slot, kind in (("02.0", "net"), ("03.0", "rng")):
+        found = device(behind, slot)
+        assert drivers[f"0000:00:{slot}"] == "-"
+        assert (found["state"], found["type"], found["name"]) == ("unbound", kind, None)
+        assert "its probe was deferred" in found["reason"]
+        assert "the kernel does not say" in found["reason"]
+        assert "the VirtIO IOMMU at 0000:00:01.0 has no driver" in found["reason"]
+        assert findings(behind, slot, "error") == [found["reason"]]
+
+
+def test_a_module_that_modprobe_must_not_load(behind: Boot) -> None:
+    reason = device(behind, "01.0")["reason"]
+    assert "virtio_iommu (alias virtio:d00000017v*) was not loaded" in reason
+    assert "modprobe.blacklist=virtio_iommu is on the kernel command line" in reason
