@@ -169,6 +169,11 @@ def final(graph: Graph) -> Final | None:
     return trailer.final if trailer is not None else None
 
 
+def failed(graph: Graph, device: Device, call: Call) -> str:
+    """Why CALL, the transport's probe or the registration, did not put DEVICE on the bus."""
+    return failure(call) + _innermost(graph, call) + said_of(graph, device)
+
+
 def said_of(graph: Graph, device: Device) -> str:
     """What the log says of a DEVICE to which no driver came."""
     return _quote(graph.log.get(device.address, []))

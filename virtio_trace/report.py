@@ -11,7 +11,7 @@ from typing import Any
 
 from virtio_trace import features, reasons, unbound, virtio
 from virtio_trace.events import Event
-from virtio_trace.findings import Sheet, failure
+from virtio_trace.findings import Sheet
 from virtio_trace.model import Binding, Call, Device, Driver, Graph, transport
 from virtio_trace.recording import Recording
 from virtio_trace.virtio import EPROBE_DEFER
@@ -116,7 +116,7 @@ def _state(graph: Graph, device: Device, replaced: bool) -> tuple[str, str | Non
         return BOUND, None
     for call in (device.register, device.transport):
         if call is not None and call.result not in (0, None):
-            return FAILED, failure(call)
+            return FAILED, reasons.failed(graph, device, call)
     last = device.bindings[-1] if device.bindings else None
     if last is None:
         return UNBOUND, _why_unbound(graph, device)

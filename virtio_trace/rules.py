@@ -94,6 +94,9 @@ def device(sheet: Sheet, subject: Device) -> None:
 
 def _transport(sheet: Sheet, subject: Device) -> bool:
     step, call = "transport-probed", subject.transport
+    if call is not None and call.result not in (0, None):
+        sheet.bad(step, subject.address, reasons.failed(sheet.graph, subject, call), call)
+        return False
     if call is not None:
         return sheet.returned(step, subject.address, call)
     if subject.snapshot is not None:

@@ -127,6 +127,18 @@ def test_another_attempts_log_is_not_quoted() -> None:
     assert [r for r, end in zip(found, ends, strict=True) if not r.endswith(end)] == []
 
 
+def test_a_transport_that_failed(board: list[Line]) -> None:
+    legacy = "0000:00:04.0"
+    board = remove(
+        board, lambda e: "id" in e.get("device", {}) and e["device"]["address"] == legacy
+    )
+    board = change(board, at("virtio_pci_probe", legacy, kind="return"), result=-12)
+    text = f"virtio-pci {legacy}: no room"
+    board[-1]["log"]["lines"] = [{"ns": 1, "level": 3, "text": text, "device": f"+pci:{legacy}"}]
+    said = f'virtio_pci_probe [virtio_pci] returned -12 (ENOMEM); the kernel\'s log: "{text}"'
+    assert reason(board, legacy) == said
+
+
 def test_no_driver_in_this_kernel(board: list[Line]) -> None:
     assert reason(board, "0000:00:06.0") == (
         "no driver in this kernel for this device (type crypto): no id_table in its files has "
