@@ -32,9 +32,10 @@ def binding(graph: Graph, subject: Binding, uncalled: bool) -> str:
         name = subject.driver or "the driver"
         said = f"{failure(found.validate)}: {name} refused the device"
     else:
-        said = failure(call) + _innermost(graph, call)
+        said = failure(call)
         if probe is None and subject.driver is not None and uncalled:
             said += f" before {subject.driver}'s own probe function was called"
+        said += _innermost(graph, call)
     if call.result == -EPROBE_DEFER:
         said += "; the kernel tries again later" + deferral(graph, subject.device)
     return said + _log(graph, subject)
