@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, TextIO
 
 from virtio_trace.render.escape import escape
-from virtio_trace.render.grid import WIDTH, Cell, grid, wrap
+from virtio_trace.render.grid import WIDTH, wrap
 from virtio_trace.render.words import Paint, count, plain
 
 _NONE = "-"
@@ -118,12 +118,12 @@ def _row(label: str, items: Sequence[str], width: int, paint: Paint) -> list[str
     ]
 
 
-def _filled(items: list[str], width: int) -> list[str]:
-    """ITEMS with commas between them, in lines of at most WIDTH; broken where one is longer."""
+def _filled(items: list[str], width: int, comma: str = ",") -> list[str]:
+    """ITEMS with COMMA between them, in lines of at most WIDTH; broken where one is longer."""
     lines: list[str] = []
     line = ""
     for i, item in enumerate(items):
-        text = item if i == len(items) - 1 else f"{item},"
+        text = item if i == len(items) - 1 else f"{item}{comma}"
         if line and len(line) + 1 + len(text) > width:
             lines.append(line)
             line = ""
@@ -133,22 +133,20 @@ def _filled(items: list[str], width: int) -> list[str]:
     return [*lines, line]
 
 
-_CALLS = ["module", "function", "calls", "with"]
-
-
 def _calls(calls: list[dict[str, Any]], width: int, paint: Paint) -> str:
-    if not calls:
-        return ""
-    rows: list[list[Cell]] = [
-        [
-            call["module"] or _NONE,
-            f"{call['from'] or _NONE}+0x{call['offset']:x}",
-            call["to"],
-            call["argument"] or _NONE,
+    """A line a call: function+offset [module] calls function(struct)."""
+    lines = []
+    for call in calls:
+        given = f"({call['argument']})" if call["argument"] else ""
+        words = [
+            f"{call['from'] or '?'}+0x{call['offset']:x}",
+            *([f"[{call['module']}]"] if call["module"] else []),
+            "calls",
+            f"{call['to']}{given}",
         ]
-        for call in calls
-    ]
-    return f"{paint('CALLS', 'heading')}\n{grid(_CALLS, rows, width, paint)}"
+        first, *rest = _filled([escape(word) for word in words], width - len(_INDENT), "")
+        lines += [first, *(_INDENT + line for line in rest)]
+    return "\n".join([paint("CALLS", "heading"), *lines]) if lines else ""
 
 
 def _unknown(sentences: list[str], width: int, paint: Paint) -> str:
