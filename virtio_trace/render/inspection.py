@@ -27,7 +27,7 @@ def inspection(
         _blocks("DRIVERS", [_driver(d) for d in found["drivers"]], width, paint),
         _calls(found["calls"], width, paint),
         _unknown(found["unknown"], width, paint),
-        "\n".join(wrap(_summary(found), width)),
+        "\n".join(_filled(_summary(found).split(" "), width, "")),
     ]
     out.write("\n\n".join(part for part in parts if part))
     out.write("\n")
@@ -152,7 +152,7 @@ def _calls(calls: list[dict[str, Any]], width: int, paint: Paint) -> str:
 def _unknown(sentences: list[str], width: int, paint: Paint) -> str:
     lines = []
     for sentence in sentences:
-        first, *rest = wrap(escape(sentence), width - len(_INDENT))
+        first, *rest = _filled(escape(sentence).split(" "), width - len(_INDENT), "")
         lines += [first, *(_INDENT + line for line in rest)]
     return "\n".join([paint("UNKNOWN", "heading"), *lines]) if lines else ""
 
