@@ -49,8 +49,9 @@ class Write:
 @dataclass(slots=True, eq=False)
 class Attempt:
     """One attempt: ``before`` is the status from which it began without a reset (0 with one, None
-    unseen), ``bind`` the call of virtio_dev_probe that it is of; ``ends`` that it is the last of
-    that call. ``known`` are the features that the device offered in an earlier attempt."""
+    unseen); ``bind`` the call of virtio_dev_probe, ``restore`` that of virtio_device_restore that
+    it is of; ``ends`` that no other one of that call follows. ``known`` are the features that the
+    device offered in an earlier attempt."""
 
     device: Device
     reset: Call | None
@@ -58,12 +59,20 @@ class Attempt:
     first: bool
     known: int | None = None
     bind: Call | None = None
+    restore: Call | None = None
     ends: bool = True
     writes: list[Write] = field(default_factory=list)
     reads: list[Call] = field(default_factory=list)
     taken: list[Call] = field(default_factory=list)
     found: list[Call] = field(default_factory=list)
     setups: list[Call] = field(default_factory=list)
+
+    @property
+    def outer(self) -> Call | None:
+        """The call whose success is that of the attempt; restoring needs a driver to restore."""
+        if self.bind is None and self.setting(STEP_BITS) is not None:
+            return self.restore
+        return self.bind
 
     @property
     def begun(self) -> bool:
@@ -129,7 +138,7 @@ def split(device: Device) -> list[Attempt]:
     for call in device.trail:
         cutter.take(call)
     for attempt, after in zip(cutter.attempts, cutter.attempts[1:], strict=False):
-        attempt.ends = attempt.bind is not after.bind
+        attempt.ends = attempt.outer is None or attempt.outer is not after.outer
     return cutter.attempts
 
 
@@ -167,6 +176,7 @@ class _Cutter:
             return
         if detail.status == 0:
             now = self._new(call)
+            now.restore = around(call, _RESTORE)
             if self.bind is not None and call.inside(self.bind):
                 now.bind = self.bind
         else:
@@ -187,17 +197,17 @@ class _Cutter:
         return attempt
 
     def _is_initialising(self, call: Call) -> bool:
-        return (self.bind is not None and call.inside(self.bind)) or within(call, _RESTORE)
+        return (self.bind is not None and call.inside(self.bind)) or around(
+            call, _RESTORE
+        ) is not None
 
 
-def within(call: Call, probe: str) -> bool:
-    """Whether CALL ran inside a call of the probe point PROBE."""
+def around(call: Call, probe: str) -> Call | None:
+    """The call of the probe point PROBE that CALL ran inside of."""
     outer = call.parent
-    while outer is not None:
-        if outer.event.probe == probe:
-            return True
+    while outer is not None and outer.event.probe != probe:
         outer = outer.parent
-    return False
+    return outer
 
 
 def _first(call: Call | None, write: Write | None) -> Call | None:

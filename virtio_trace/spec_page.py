@@ -31,7 +31,7 @@ class Page:
         if self.proves(step):
             self.sheet.bad(step, self.device.address, message, *calls)
         else:
-            self.unknown(step, f"{message}, or what precedes it was not seen", *calls)
+            self.unknown(step, f"{message}, or not all of it was seen", *calls)
 
     def unknown(self, step: str, message: str, *calls: Call | None) -> None:
         """It was not seen, and could not have been seen."""

@@ -10,7 +10,7 @@ and the step has no result.
 from __future__ import annotations
 
 from virtio_trace import spec_features
-from virtio_trace.attempts import FAILED, STEP_BITS, Attempt, Write, split, within
+from virtio_trace.attempts import FAILED, STEP_BITS, Attempt, Write, around, split
 from virtio_trace.findings import WARNING, Sheet, failure
 from virtio_trace.model import Binding, Call, Device
 from virtio_trace.negotiation import ACKNOWLEDGE, DRIVER, DRIVER_OK, FEATURES_OK
@@ -68,7 +68,7 @@ def _apart(page: Page, attempt: Attempt, first: Call) -> None:
     bind = attempt.bind
     if bind is None or first.inside(bind):
         return
-    if within(first, "virtio_dev_remove"):
+    if around(first, "virtio_dev_remove") is not None:
         message = (
             "Linux takes steps 1 and 2 when a driver is unbound (virtio_dev_remove), so that the "
             "next binding begins with step 3 (known deviation, in order)"
@@ -146,15 +146,15 @@ def device_setup(page: Page, attempt: Attempt) -> None:
 def driver_ok(page: Page, attempt: Attempt) -> None:
     """driver-ok: 3.1.1, step 8."""
     step = "driver-ok"
-    last, bind = attempt.setting(DRIVER_OK), attempt.bind
+    last, outer = attempt.setting(DRIVER_OK), attempt.outer
     if last is None:
-        if bind is None or not attempt.ends:
+        if outer is None or not attempt.ends:
             return
-        if bind.ret is None:
-            message = f"{bind.event.symbol} had not returned when the recording ended"
-            page.unknown(step, message, bind)
-        elif bind.result == 0:
-            page.wrong(step, "a driver was bound, and DRIVER_OK was not set", bind)
+        if outer.ret is None:
+            message = f"{outer.event.symbol} had not returned when the recording ended"
+            page.unknown(step, message, outer)
+        elif outer.result == 0:
+            page.wrong(step, f"{outer.event.symbol} succeeded without DRIVER_OK", outer)
         return
     after = [w.call for w in attempt.writes if w.seq > last.seq and w.new & (STEP_BITS | 1)]
     after += [call for call in attempt.reads if call.event.seq > last.seq]

@@ -28,7 +28,8 @@ from virtio_trace.findings import (
 NET, REFUSED, LEGACY, BALLOON = (f"0000:00:0{number}.0" for number in (2, 3, 4, 5))
 """Of debian-6.1-failures, from the second on; NET is the same in all recordings."""
 
-CONFORMING = ("debian-6.1", "debian-6.1-rebind", "debian-6.1-failures", "debian-6.1-refused")
+CONFORMING = ("debian-6.1", "debian-6.1-rebind", "debian-6.1-failures", "debian-6.1-refused",
+              "debian-6.1-suspend")  # fmt: skip
 IDS = {step.id for step in spec.STEPS}
 
 Cut = Callable[[], list[Line]]
@@ -85,6 +86,42 @@ def set_on_failed_by_others() -> list[Line]:
     return written(written(lines, 11, 0x8B), 15, 0x8F)
 
 
+def without_acknowledge() -> list[Line]:
+    lines = remove(boot(), status(1))
+    return written(written(written(lines, 3, 2), 11, 10), 15, 14)
+
+
+def without_driver() -> list[Line]:
+    return written(written(remove(boot(), status(3)), 11, 9), 15, 13)
+
+
+def bound_by_nothing() -> list[Line]:
+    """virtio_dev_probe returned 0, and all that it did was to set DRIVER."""
+    shown = ("get_features", "virtio_features_ok", "setup_vq", "find_vqs", "find_vqs_msix")
+    lines = boot()
+    for where in (status(11), status(15), *(at(probe, NET) for probe in shown)):
+        lines = remove(lines, where)
+    return lines
+
+
+def suspended() -> list[Line]:
+    return golden("debian-6.1-suspend")
+
+
+def restored(lines: list[Line], value: int) -> Where:
+    """The status write of VALUE when NET was restored."""
+    return nth(status(value), 1, lines)
+
+
+def restored_with_failed() -> list[Line]:
+    """As virtio_device_restore does it for a device that had FAILED."""
+    lines = suspended()
+    for value in (3, 11, 15):
+        detail = {"status": value | 0x80, "features": "0x10130af8024"}
+        lines = change(lines, nth(status(value), -1, lines), detail=detail)
+    return lines
+
+
 VIOLATIONS: dict[str, tuple[str, str, Cut]] = {
     "no reset": ("reset", NET, lambda: remove(boot(), at("reset", NET))),
     "reset behind ACKNOWLEDGE": (
@@ -96,6 +133,16 @@ VIOLATIONS: dict[str, tuple[str, str, Cut]] = {
         "acknowledge", NET, lambda: written(remove(boot(), status(1)), 3, 2)),
     "ACKNOWLEDGE behind DRIVER": ("acknowledge", NET, lambda: move(boot(), status(1), status(3))),
     "ACKNOWLEDGE with DRIVER": ("acknowledge", NET, lambda: written(boot(), 1, 3)),
+    "never ACKNOWLEDGE": ("acknowledge", NET, without_acknowledge),
+    "never DRIVER": ("driver", NET, without_driver),
+    "bound without any features": ("features-read", NET, bound_by_nothing),
+    "restored without a reset": (
+        "status-kept", NET, lambda: remove(suspended(), lambda line: at("reset", NET)(line)
+                                           and line["seq"] > 208)),
+    "restored without DRIVER_OK": (
+        "driver-ok", NET, lambda: remove(suspended(), restored(suspended(), 15))),
+    "restored without FEATURES_OK": (
+        "features-ok", NET, lambda: remove(suspended(), restored(suspended(), 11))),
     "no DRIVER": ("driver", NET, lambda: remove(boot(), status(3))),
     "DRIVER with FEATURES_OK": ("driver", NET, lambda: written(boot(), 3, 11)),
     "DRIVER behind the features": (
@@ -198,17 +245,21 @@ MATTERS = ("reset", "set_status", "get_features", "virtio_features_ok")
 
 
 def asked_for(event: Line, lines: list[Line]) -> bool:
-    """Whether a rule asks for EVENT: for all but an ACKNOWLEDGE that no binding follows."""
-    if event["probe"] != "set_status" or event["detail"]["status"] != 1:
+    """Whether a rule asks for EVENT: for all but an ACKNOWLEDGE that nothing follows, or a reset,
+    and one of two resets without anything between them."""
+    if event.get("detail", {}).get("status", 3) > 1:
         return True
-    address = event["device"]["address"]
-    later = (e["probe"] for e in lines if e.get("seq", 0) > event["seq"]
-             and (at("reset", address)(e) or at("virtio_dev_probe", address)(e)))  # fmt: skip
-    return next(later, None) == "virtio_dev_probe"
+    address, writes = event["device"]["address"], ("reset", "set_status")
+    shown = [e for e in lines if e.get("probe") in writes and e["device"]["address"] == address]
+    here = shown.index(event)
+    before, after = shown[:here][-1:], shown[here + 1 :][:1]
+    if not after or after[0]["detail"]["status"] == 0:
+        return False
+    return not before or before[0]["detail"]["status"] != 0 or event["probe"] != "reset"
 
 
 @pytest.mark.parametrize("probe", MATTERS)
-@pytest.mark.parametrize("name", ["debian-6.1", "debian-6.1-rebind"])
+@pytest.mark.parametrize("name", ["debian-6.1", "debian-6.1-rebind", "debian-6.1-suspend"])
 def test_without_any_one_event_it_deviates(name: str, probe: str) -> None:
     """As if the kernel had not called it: nothing says that an event was lost."""
     lines = golden(name)
@@ -320,6 +371,21 @@ def test_what_linux_is_known_to_do_is_a_note(words: str) -> None:
     said = [f for f in judge(golden(name), SPEC).findings if words in f.message]
     assert (step, subject) in {(f.step, f.subject) for f in said}
     assert all(f.severity == NOTE and "known deviation" in f.message for f in said)
+
+
+def test_a_device_is_restored_without_reading_its_features() -> None:
+    result = judge(suspended(), SPEC)
+    notes = [f for f in result.findings if "when a device is restored" in f.message]
+    assert len(notes) == 3 and {f.step for f in notes} == {"features-read"}
+    steps = [s.id for s in result.steps if s.subject == NET]
+    assert steps.count("driver-ok") == 2 and steps.count("features-read") == 1
+
+
+def test_failed_that_is_set_again_when_a_device_is_restored_is_a_note() -> None:
+    result = judge(restored_with_failed(), SPEC)
+    assert result.verdict == CONFORMS
+    (note,) = (f for f in result.findings if "sets FAILED again" in f.message)
+    assert (note.severity, note.step, note.subject) == (NOTE, "failed", NET)
 
 
 def test_a_call_that_had_not_returned_is_unknown() -> None:
