@@ -65,7 +65,8 @@ class Sheet:
         recording = graph.recording
         # A call that is still running may yet do what was not seen.
         running = any(call.ret is None for call in graph.calls)
-        self.whole = recording.trailer is not None and recording.lost == 0 and not running
+        self.kept = recording.trailer is not None and recording.lost == 0
+        self._whole = self.kept and not running
         self._blind = {(p.probe, p.function) for p in recording.unseen}
 
     def good(self, step: str, subject: str) -> None:
@@ -106,7 +107,7 @@ class Sheet:
     def sees(self, step: str, function: str | None = None) -> bool:
         """Whether the absence of the step's events is proof that it did not happen."""
         probes = self.probes[step]
-        return self.whole and not any(
+        return self._whole and not any(
             probe in probes and (function is None or name == function)
             for probe, name in self._blind
         )

@@ -396,6 +396,13 @@ def test_a_call_that_had_not_returned_is_unknown() -> None:
     assert ("driver-ok", NET, None) in {(s.id, s.subject, s.ok) for s in result.steps}
 
 
+def test_a_call_that_had_not_returned_makes_nothing_right() -> None:
+    lines = written(boot(), 11, 11, features="0x10130af8025")
+    stop = next(i for i, line in enumerate(lines) if "seq" in line and status(15)(line))
+    result = judge(mend([*lines[: stop + 1], lines[-1]]), SPEC)
+    assert result.verdict == DEVIATES and errors(result) == {("features-written", NET)}
+
+
 def test_no_device_is_incomplete() -> None:
     lines = boot()
     assert judge(mend([lines[0], lines[-1]]), SPEC).verdict == INCOMPLETE
