@@ -104,6 +104,23 @@ class Attempt:
         return bool(first.value & seen & FAILED) and bool(first.value & DRIVER) and only
 
     @property
+    def blurred(self) -> bool:
+        """Built on FAILED with more than DRIVER there (Linux's virtio_blk leaves 0x8b): which of
+        its writes set FEATURES_OK and DRIVER_OK anew cannot be told."""
+        return self.on_failed and bool(self.writes[0].value & (FEATURES_OK | DRIVER_OK))
+
+    @property
+    def partial(self) -> bool:
+        """Begun before the recording, which has only its end: the snapshot is taken when all probe
+        points are armed, and shows a device behind step 2, or one that has a driver."""
+        snapshot = self.device.snapshot
+        if not self.unseen or snapshot is None or self.on_failed:
+            return False
+        status = snapshot.get("status")
+        behind = type(status) is int and bool(status & STEP_BITS)
+        return behind or bool(snapshot.get("driver")) or self.bind is None
+
+    @property
     def offered(self) -> int | None:
         """The features that the device offers, as far as they were read."""
         return _features(self.reads[0]) if self.reads else self.known

@@ -138,7 +138,7 @@ class _Builder:
         if handler is not None:
             handler(call)
         device = self._at(call) if call.event.probe in _TRAIL else None
-        if device is not None:
+        if device is not None and call.entry is not None:
             device.trail.append(call)
 
     def returned(self, call: Call) -> None:

@@ -7,7 +7,11 @@ are in spec_rules.py; docs/procedure.md tells them in prose.
 
 from __future__ import annotations
 
-from virtio_trace.procedure import BINDING, DEVICE, Step
+from virtio_trace.procedure import Step
+
+STATUS = "status"
+FEATURES = "features"
+"""Whose steps these are: of the device status, and of what is agreed on and set up between."""
 
 _STATUS = ("set_status", "reset")
 _FEATURES = (*_STATUS, "get_features", "virtio_dev_probe")
@@ -15,7 +19,7 @@ _FEATURES = (*_STATUS, "get_features", "virtio_dev_probe")
 STEPS = (
     Step(
         "reset",
-        DEVICE,
+        STATUS,
         "the device is reset before it is initialised, and again before that after FAILED",
         (),
         (*_STATUS, "virtio_dev_probe"),
@@ -23,7 +27,7 @@ STEPS = (
     ),
     Step(
         "acknowledge",
-        DEVICE,
+        STATUS,
         "ACKNOWLEDGE is set, before DRIVER",
         ("reset",),
         (*_STATUS, "virtio_dev_probe"),
@@ -31,7 +35,7 @@ STEPS = (
     ),
     Step(
         "driver",
-        BINDING,
+        STATUS,
         "DRIVER is set, before the features are read",
         ("acknowledge",),
         _FEATURES,
@@ -39,7 +43,7 @@ STEPS = (
     ),
     Step(
         "features-read",
-        BINDING,
+        FEATURES,
         "the device's features are read, before FEATURES_OK and the virtqueues",
         ("driver",),
         (*_FEATURES, "setup_vq"),
@@ -47,7 +51,7 @@ STEPS = (
     ),
     Step(
         "features-written",
-        BINDING,
+        FEATURES,
         "a subset of the features that the device offers is written, with VIRTIO_F_VERSION_1",
         ("features-read",),
         _FEATURES,
@@ -55,7 +59,7 @@ STEPS = (
     ),
     Step(
         "features-ok",
-        BINDING,
+        FEATURES,
         "FEATURES_OK is set, and no feature is accepted after it; not for a legacy device",
         ("features-written",),
         (*_FEATURES, "setup_vq"),
@@ -63,7 +67,7 @@ STEPS = (
     ),
     Step(
         "features-accepted",
-        BINDING,
+        FEATURES,
         "FEATURES_OK is read again, before device-specific setup; not for a legacy device",
         ("features-ok",),
         (*_FEATURES, "setup_vq", "virtio_features_ok"),
@@ -71,7 +75,7 @@ STEPS = (
     ),
     Step(
         "device-setup",
-        BINDING,
+        FEATURES,
         "the virtqueues are set up, before DRIVER_OK",
         ("features-accepted",),
         (*_STATUS, "setup_vq", "find_vqs", "virtio_dev_probe"),
@@ -79,7 +83,7 @@ STEPS = (
     ),
     Step(
         "driver-ok",
-        BINDING,
+        STATUS,
         "DRIVER_OK is set, and is the last step",
         ("device-setup",),
         _FEATURES,
@@ -87,7 +91,7 @@ STEPS = (
     ),
     Step(
         "status-kept",
-        BINDING,
+        STATUS,
         "no status bit is cleared but by a reset",
         (),
         (*_STATUS, "virtio_features_ok"),
@@ -95,7 +99,7 @@ STEPS = (
     ),
     Step(
         "failed",
-        BINDING,
+        STATUS,
         "FAILED is set where the driver gives up (SHOULD), and nothing goes on after it (MUST)",
         (),
         (*_STATUS, "setup_vq", "virtio_dev_probe"),

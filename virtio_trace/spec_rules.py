@@ -20,16 +20,20 @@ from virtio_trace.virtio import status_names
 
 def device(sheet: Sheet, subject: Device) -> None:
     """Judge every attempt to initialise SUBJECT, and the end of every binding that failed."""
-    attempts = split(subject)
+    page, attempts = Page(sheet, subject), split(subject)
     if not attempts:
-        _nothing(Page(sheet, subject))
+        _nothing(page)
     for attempt in attempts:
-        if attempt.initialises:
-            page = Page(sheet, subject)
-            for rule in RULES:
-                rule(page, attempt)
+        if not attempt.initialises:
+            continue
+        if attempt.partial:
+            for step in page.steps:
+                page.unknown(step, "the device's initialisation began before the recording")
+            continue
+        for rule in (reset, status_kept) if attempt.blurred else RULES:
+            rule(page, attempt)
     for binding in subject.bindings:
-        _gave_up(Page(sheet, subject), binding)
+        _gave_up(page, binding)
 
 
 def _nothing(page: Page) -> None:
@@ -51,6 +55,8 @@ def reset(page: Page, attempt: Attempt) -> None:
             "Linux does not reset a device whose probe failed, and sets DRIVER on top of FAILED "
             "when it is bound anew (known deviation from 2.1.1)"
         )
+        if attempt.blurred:
+            message += "; the steps that follow cannot be told from those of before"
         page.note(step, message, attempt.writes[0].call)
     elif attempt.unseen:
         page.unknown(step, "whether the device was reset before the recording began is unknown")
@@ -208,7 +214,7 @@ def _gave_up(page: Page, binding: Binding) -> None:
     writes = [event for event in binding.negotiation.status if event.detail is not None]
     if any((event.detail.status or 0) & FAILED for event in writes if event.detail):
         page.good(step)
-    elif page.proves(step):
+    elif call.entry is not None and page.proves(step):
         message = f"{failure(call)}, and FAILED was not set (3.1.1: SHOULD)"
         page.sheet.finding(WARNING, step, page.device.address, message, call)
     else:

@@ -335,6 +335,40 @@ def test_a_device_of_which_nothing_is_seen_was_bound_before() -> None:
         assert {s.id for s in result.steps if s.subject == NET and s.ok is None} == ids
 
 
+def behind(first: Where, lines: list[Line], **snapshot: object) -> list[Line]:
+    """As if the recording had begun at the event for which FIRST is true, and NET was there."""
+    start = next(i for i, line in enumerate(lines) if "seq" in line and first(line))
+    known = {"address": NET, "name": "virtio0", "bus": "pci", "driver": None, **snapshot}
+    lines[0]["snapshot"]["devices"].append(known)
+    return mend([lines[0], *lines[start:]])
+
+
+@pytest.mark.parametrize("first", [status(3), status(11), status(15), at("setup_vq", NET)])
+def test_a_recording_that_begins_amid_an_attempt_holds_nothing_against_it(first: Where) -> None:
+    for snapshot in ({"status": 3}, {"status": 15, "driver": "virtio_net"}, {}):
+        result = judge(behind(first, boot(), **snapshot), SPEC)
+        assert (NET, None) in {(s.subject, s.ok) for s in result.steps}
+        assert NET not in {subject for _, subject in errors(result)}
+
+
+def test_what_was_amid_an_attempt_but_for_the_binding_is_unknown() -> None:
+    lines = behind(at("virtio_dev_probe", NET), boot(), status=3)
+    result = judge(remove(lines, status(3)), SPEC)  # not armed yet when it was written
+    assert NET not in {subject for _, subject in errors(result)}
+    assert {s.ok for s in result.steps if s.subject == NET} == {None}
+
+
+def test_on_failed_with_more_than_driver_the_rest_is_not_judged() -> None:
+    """As virtio_blk leaves a device whose probe failed behind FEATURES_OK."""
+    lines, balloon = golden("debian-6.1-refused"), LEGACY
+    lines = change(lines, at("virtio_features_ok", balloon, kind="return"), result=0)
+    lines = change(lines, status(0x83, balloon), detail={"status": 0x8B})
+    result = judge(lines, SPEC)
+    assert result.verdict == CONFORMS, result.findings
+    (note,) = (f for f in result.findings if "cannot be told" in f.message)
+    assert (note.severity, note.step, note.subject) == (NOTE, "reset", balloon)
+
+
 def test_a_device_that_refuses_and_a_driver_that_gives_up_conform() -> None:
     result = judge(failures(), SPEC)
     (note,) = (f for f in result.findings if f.step == "features-accepted")

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import TextIO
 
-from virtio_trace import procedure
+from virtio_trace import procedure, spec
 from virtio_trace.findings import (
     CONFORMS,
     DEVIATES,
@@ -25,6 +25,12 @@ from virtio_trace.render.words import Paint, count, plain
 
 _VERDICTS = {CONFORMS: "good", DEVIATES: "bad"}
 _SEVERITIES = {ERROR: "bad", WARNING: "unsure", NOTE: "faint"}
+_MATRICES = (
+    ("PROCEDURE: BUS AND DRIVERS", (procedure.BUS, procedure.DRIVER)),
+    ("PROCEDURE: DEVICES", (procedure.DEVICE, procedure.BINDING)),
+    ("SPECIFICATION: DEVICE STATUS", (spec.STATUS,)),
+    ("SPECIFICATION: FEATURES AND VIRTQUEUES", (spec.FEATURES,)),
+)
 _MOST_EVENTS = 8
 _INDENT = "    "
 
@@ -50,10 +56,7 @@ def text(
 
 def _matrices(result: Result, width: int, paint: Paint) -> Iterable[str]:
     """Bus and drivers, then devices with their bindings: each subject a row, each step a column."""
-    for title, kinds in (
-        ("PROCEDURE: BUS AND DRIVERS", (procedure.BUS, procedure.DRIVER)),
-        ("PROCEDURE: DEVICES", (procedure.DEVICE, procedure.BINDING)),
-    ):
+    for title, kinds in _MATRICES:
         columns = [step.id for step in PROFILES[result.profile] if step.of in kinds]
         mine = [step for step in result.steps if step.id in columns]
         if not mine:
