@@ -16,6 +16,9 @@ from virtio_trace.recording import Recording
 
 _WORD = re.compile(r"[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]|\w+")
 
+_TRAIL = {"virtio_dev_probe", "virtio_features_ok", "find_vqs", "setup_vq"}
+"""The calls in a device's trail; status and get_features are hits."""
+
 
 class Nester:
     """Gives each event its call, calls nested by thread, one event at a time.
@@ -139,6 +142,9 @@ class _Builder:
         handler = self._entered.get(str(call.event.probe))
         if handler is not None:
             handler(call)
+        device = self._at(call) if call.event.probe in _TRAIL else None
+        if device is not None and call.entry is not None:
+            device.trail.append(call)
 
     def returned(self, call: Call) -> None:
         """A return may know more of the device than the entry did: its index. A device that is
@@ -244,6 +250,7 @@ class _Builder:
         if event.probe == "driver_features":
             self._tables(event, call, device)
             return
+        device.trail.append(call)
         found = self._negotiation(call)
         if event.detail.status is not None:
             device.status.append(event)

@@ -23,6 +23,9 @@ KERNELS = {
 
 COMMAND = (sys.executable, "-m", "virtio_trace")
 
+# The longest script takes some three minutes on two idle cores; a busy machine is no failure.
+_PATIENCE_SECONDS = 1200
+
 # The devices of a boot without QEMU options, spelled out where a test adds to them.
 NET = ("-netdev", "user,id=net0", "-device", "virtio-net-pci,netdev=net0,romfile=,addr=02.0")
 BLK = (
@@ -113,6 +116,7 @@ def boot(guest: Guest, folder: Path) -> Boot:
     done = subprocess.run(
         [
             *(*COMMAND, "boot", "--debian", KERNELS[guest.kernel], "--append", guest.append),
+            *("--timeout", str(_PATIENCE_SECONDS)),
             *("--keep-console", str(console), "-o", str(recording), "-q"),
             *("--run", _BEFORE + guest.script + _AFTER),
             *(["--", *guest.options] if guest.options else []),
