@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -79,16 +80,18 @@ every device was held to sysfs, the kernel's log and QEMU. Do not edit it.
 
 ## Probe points
 
-A function that is armed, or will be when its module comes, is *yes*; ×2: there are two of that name,
-and both are. A function that the kernel does not have, and need not have, is *-*.
+A function that is armed, or will be when its module comes, is *yes*, and named where its name is
+another than the probe point's; x2: there are two of that name, and both are. A function that the
+kernel does not have, and need not have, is *-*; one that it should have and has not, *no*.
 
 """
 
 _MEMBERS = """
 ## Members of the report
 
-How many have it, of the drivers, devices or bindings of the board. What was there before the recording
-began (the core of VirtIO is built in from 6.12 on) was not seen to be registered or bound.
+How many have it, of the drivers, devices or bindings of the board. What was there before the
+recording began (the core of VirtIO is built in from 6.12 on) was not seen to be registered or
+bound.
 
 """
 
@@ -114,18 +117,28 @@ def page(seen: Mapping[str, Seen]) -> str:
 def _point(name: str) -> Callable[[Seen], str]:
     def cell(seen: Seen) -> str:
         mine = [probe for probe in seen[1]["probes"] if probe["probe"] == name]
-        refused = [probe for probe in mine if probe["state"] == "not armed"]
-        if refused:
-            return f"{len(refused)} of {len(mine)} not: {refused[0]['reason']}"
-        functions = [probe["function"] for probe in mine if probe["state"] != "absent"]
-        if not functions:
-            return "-"
         if name in (probes.DRIVER_PROBE, probes.DRIVER_VALIDATE):
-            return f"yes, {len(functions)} drivers'"
-        other = f" `{functions[0]}`" if functions[0] != name else ""
-        return f"yes{other}{f' ×{len(functions)}' if len(functions) > 1 else ''}"
+            bad = sum(_known(probe) != "yes" for probe in mine)
+            return f"of {len(mine)} drivers" + (f", not of {bad}" if bad else "")
+        words = []
+        for state in ("yes", "-", "no"):
+            functions = Counter(p["function"] for p in mine if _known(p) == state)
+            plain = set(functions) == {name} and len(mine) == 1
+            if functions:
+                words.append(state if plain else f"{state} {', '.join(_counted(functions))}")
+        return "; ".join(words)
 
     return cell
+
+
+def _known(probe: dict[str, Any]) -> str:
+    """An armed one and one whose module has not come are known."""
+    return {"absent": "-", "not armed": "no"}.get(probe["state"], "yes")
+
+
+def _counted(functions: Counter[str]) -> Iterable[str]:
+    for function, count in functions.items():
+        yield f"`{function}`" + (f" x{count}" if count > 1 else "")
 
 
 def _member(pick: _Picks) -> Callable[[Seen], str]:

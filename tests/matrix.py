@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """make matrix: the board on every kernel that we know, one line a device and a sum.
 
-    python -m tests.matrix [PACKAGE ...]
+    python -m tests.matrix [KERNEL ...]
 
 Each device's state, driver, step, errno, transport, status, features and virtqueues are held to
 what sysfs, the kernel's log and QEMU say. Ends with 1 where something is wrong. A whole run writes
-docs/kernels.md: what is known on which kernel, as it was seen.
+docs/kernels.md: what is known on which kernel, as it was seen. A KERNEL is a column of that page,
+or a package.
 """
 
 from __future__ import annotations
@@ -47,11 +48,16 @@ class Case:
 
 
 def cases(booted: Boot) -> list[Case]:
-    """The recording as such, and every device of the board."""
+    """The recording as such, the verdict, and every device of the board."""
     report = booted.report()
     release = report["kernel"]["release"]
-    found = [_recording(f"{release} recording", report["recording"])]
-    for slot, row in compare.rows(booted).items():
+    rows = compare.rows(booted)
+    failed = [f"0000:00:{slot}" for slot, row in rows.items() if row.state == "failed"]
+    found = [
+        _recording(f"{release} recording", report["recording"]),
+        _verdict(f"{release} verdict", booted.check()[1], failed),
+    ]
+    for slot, row in rows.items():
         items = list(row.compare())
         wrong = [
             f"{item.aspect} is {_short(item.ours)}, by {item.by} {_short(item.theirs)}"
@@ -61,7 +67,7 @@ def cases(booted: Boot) -> list[Case]:
         aspects = {item.aspect for item in items}
         known = " ".join(aspect for aspect in compare.ASPECTS if aspect in aspects)
         if row.early:
-            known += " (bound before the recording began)"
+            known += " (there before the recording began)"
         what = f"{row.device['state']} {row.device['driver'] or ''}".strip()
         found.append(Case(f"{release} {slot} {row.slot.type} {what}", known, wrong))
     return found
@@ -75,6 +81,15 @@ def _recording(name: str, recording: dict[str, Any]) -> Case:
         why = probe["reason"] or f"{probe['missed']} missed"
         wrong.append(f"{probe['probe']} ({probe['module'] or 'built in'}): {why}")
     return Case(name, "whole, every probe point is armed or its module is away", wrong)
+
+
+def _verdict(name: str, check: dict[str, Any], failed: list[str]) -> Case:
+    """Each device that failed is an error, and nothing else is."""
+    errors = [f["subject"] for f in check["findings"] if f["severity"] == "error"]
+    wrong = [] if errors == failed else [f"errors at {errors}, failed are {failed}"]
+    if check["verdict"] != "DEVIATES":
+        wrong.append(f"it is {check['verdict']}")
+    return Case(name, f"{check['verdict']}, by the {len(failed)} devices that failed", wrong)
 
 
 def _short(value: Any) -> str:
@@ -94,8 +109,8 @@ def main(wanted: list[str]) -> int:
             try:
                 done[name] = boot(board.guest(package), Path(folder) / name)
                 lines = cases(done[name])
-            except (VirtioTraceError, AssertionError) as error:
-                lines = [Case(package, "", [f"no boot: {error}"])]
+            except (VirtioTraceError, AssertionError, LookupError) as error:
+                lines = [Case(package, "", [f"{type(error).__name__}: {error}"])]
             print(*lines, sep="\n", flush=True)
             found += lines
         if not wanted and done.keys() == kernels.keys():

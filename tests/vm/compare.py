@@ -13,7 +13,10 @@ from tests.vm.board import BOARD, Slot
 from tests.vm.guest import Boot
 from virtio_trace import features, virtio
 
-ASPECTS = ("state", "driver", "step", "errno", "transport", "status", "features", "queues")
+ASPECTS = (
+    *("state", "driver", "reason", "step", "errno"),
+    *("transport", "status", "features", "queues"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,8 @@ class Row:
         """Every aspect that can be known."""
         yield Found("state", self.device["state"], self.state, "sysfs")
         yield Found("driver", self.device["driver"], self.sysfs.driver, "sysfs")
+        reason = self.device["reason"] is not None
+        yield Found("reason", reason, self.state != "bound", "sysfs")
         modern = "pci-modern" if self.sysfs.modern else "pci-legacy"
         yield Found("transport", self.device["transport"], modern, "its capabilities")
         if self.early:
@@ -107,13 +112,15 @@ def rows(booted: Boot) -> dict[str, Row]:
     probed = oracle.virtio_probes(booted.kernel_log)
     # Until Linux 5.13 the kernel says 1 for bound and 0 for any error.
     old = any(probe.result == 1 for probe in probed)
+    devices = {device["address"]: device for device in report["devices"]}
+    assert len(devices) == len(report["devices"]), "a device is there twice"
     found = {}
     for slot, expected in BOARD.items():
         address = f"0000:00:{slot}"
         name = sysfs[address].name
         found[slot] = Row(
             slot=expected,
-            device=next(d for d in report["devices"] if d["address"] == address),
+            device=devices[address],
             bindings=[b for b in report["bindings"] if b["device"] == address],
             sysfs=sysfs[address],
             host=booted.answers["virtio"][f"at-{slot}"],
