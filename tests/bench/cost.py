@@ -5,7 +5,8 @@ QEMU's -icount gives the guest a clock that counts instructions (shift=1: one ea
 the CPU time of the thread that binds is all work that is done in it, by the kernel and by what is
 armed there; what sleeps or runs beside it is not counted. The guest has our boot's root and not its
 recorder: the script itself is process 1 (rdinit=), and arms nothing, us, or ftrace's own events on
-the same functions, as our recorder has defined them.
+the same functions, as our recorder has defined them: plain ones, which record that a function was
+called, and such as fetch what ours show.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ cd /
 modprobe -a virtio_pci virtio_net virtio_blk
 cat >/run/cost.py <<'END'
 {inside}END
-python3 /run/cost.py
+PYTHONPATH=/ python3 /run/cost.py
 sync
 poweroff -f
 """
@@ -50,18 +51,20 @@ poweroff -f
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Instructions of one cycle of DRIVER: with nothing armed, plain events, and ours."""
+    """Instructions of one cycle of DRIVER: with nothing armed, ftrace's plain events, ftrace's that
+    fetch the same arguments, and ours; and how many events ours are."""
 
     driver: str
     nothing: float
     plain: float
+    same: float
     ours: float
     events: float
 
     @property
-    def ratio(self) -> float:
-        """What ours add over what plain events add."""
-        return (self.ours - self.nothing) / (self.plain - self.nothing)
+    def added(self) -> tuple[float, float, float]:
+        """What plain events, those that fetch the same, and ours add to a cycle."""
+        return self.plain - self.nothing, self.same - self.nothing, self.ours - self.nothing
 
 
 def measure(folder: Path) -> list[Cost]:
@@ -90,11 +93,16 @@ def _cost(driver: str, runs: dict[str, list[float]]) -> Cost:
         return statistics.median(runs[what]) / NS_PER_INSTRUCTION
 
     return Cost(
-        driver, middle("nothing"), middle("plain"), middle("ours"), statistics.median(runs["events"])
+        driver=driver,
+        nothing=middle("nothing"),
+        plain=middle("plain"),
+        same=middle("same"),
+        ours=middle("ours"),
+        events=statistics.median(runs["events"]),
     )
 
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as temporary:
         for cost in measure(Path(temporary)):
-            print(cost, f"ratio {cost.ratio:.2f}")
+            print(cost, cost.added)
