@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.vm import board, oracle, qmp
+from tests.vm import board, compare, oracle
 from tests.vm.board import BOARD
 from tests.vm.guest import Boot
 from virtio_trace import features
@@ -160,20 +160,12 @@ def test_queues_without_msix_have_no_vector(booted: Boot) -> None:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("slot", BOARD)
-def test_the_device_is_what_qemu_says(booted: Boot, slot: str) -> None:
-    """By QEMU's own names: status, features, queues."""
-    theirs: qmp.HostDevice = booted.answers["virtio"][f"at-{slot}"]
-    device = by_address(booted)[f"0000:00:{slot}"]
-    bindings = bindings_at(booted, slot)
-    if device["snapshot"] and not bindings:
-        assert device["status"] is None  # nothing was written while we looked
-        return
-    assert set(device["status"][-1]["names"]) == theirs.status
-    for binding in bindings:
-        found = binding["features"]
-        assert set(found["offered"]) <= theirs.offered
-        assert theirs.offered - set(found["offered"]) <= qmp.SUPERSET
-        if binding["result"] == 0:
-            assert set(found["negotiated"]) == theirs.negotiated
-            assert {q["index"]: q["size"] for q in binding["queues"]} == theirs.queues
+def test_every_device_is_what_sysfs_the_log_and_qemu_say(booted: Boot) -> None:
+    """Each aspect of each device that can be known, features and status by QEMU's own names."""
+    rows = compare.rows(booted)
+    found = {slot: list(row.compare()) for slot, row in rows.items()}
+    assert [(slot, i) for slot, items in found.items() for i in items if not i.right] == []
+    by_qemu = {slot for slot, items in found.items() for item in items if item.by == "QEMU"}
+    early = {slot for slot, row in rows.items() if row.early}
+    assert early == ({"07.0", "08.0"} if booted.kernel == "6.12" else set())
+    assert by_qemu == set(BOARD) - early
