@@ -3,18 +3,23 @@
 
 Lost is never passed: what was not armed, lost, cut or still running is unknown, and a verdict
 with anything unknown is INCOMPLETE. That a call is missing is an error only where its absence is
-proof: its probe point was armed all along and nothing was lost.
+proof: its probe point was armed all along and nothing was lost. Under profile spec a note of what
+Linux is known to do otherwise turns nothing.
 """
 
 from __future__ import annotations
 
-from virtio_trace import rules
+from collections.abc import Container
+
+from virtio_trace import rules, spec, spec_rules
 from virtio_trace.findings import (
     CONFORMS,
     DEVIATES,
     ERROR,
     INCOMPLETE,
+    LINUX,
     RECORDING,
+    SPEC,
     WARNING,
     Result,
     Sheet,
@@ -24,18 +29,41 @@ from virtio_trace.procedure import NEEDED
 from virtio_trace.recording import Recording
 
 
-def check(graph: Graph) -> Result:
-    """Check GRAPH against the procedure (profile linux)."""
-    sheet = Sheet(graph)
-    _recording(sheet)
+def check(graph: Graph, profile: str = LINUX) -> Result:
+    """Check GRAPH against the procedure of PROFILE, one of findings.PROFILES."""
+    sheet = Sheet(graph, profile)
+    if profile == SPEC:
+        _spec(sheet)
+    else:
+        _linux(sheet)
+    result = sheet.result
+    result.verdict = _verdict(result)
+    return result
+
+
+def _linux(sheet: Sheet) -> None:
+    graph = sheet.graph
+    said = lacks(graph.recording)
+    if not graph.devices and not graph.drivers:
+        said.append("no device and no driver was seen")
+    _recording(sheet, said, graph.recording.complete)
     rules.bus(sheet)
     for driver in graph.registrations:
         rules.driver(sheet, driver)
     for device in graph.devices:
         rules.device(sheet, device)
-    result = sheet.result
-    result.verdict = _verdict(result)
-    return result
+
+
+def _spec(sheet: Sheet) -> None:
+    """What a driver is, and by which file, is no concern of the specification."""
+    graph = sheet.graph
+    said = unseen(graph.recording, spec.NEEDED)
+    complete = not said
+    if not graph.devices:
+        said.append("no device was seen")
+    _recording(sheet, said, complete)
+    for device in graph.devices:
+        spec_rules.device(sheet, device)
 
 
 def _verdict(result: Result) -> str:
@@ -47,12 +75,9 @@ def _verdict(result: Result) -> str:
     return CONFORMS
 
 
-def _recording(sheet: Sheet) -> None:
+def _recording(sheet: Sheet, said: list[str], complete: bool) -> None:
     """What the recording lacks; each of these keeps the verdict from CONFORMS."""
-    said = lacks(sheet.graph.recording)
-    if not sheet.graph.devices and not sheet.graph.drivers:
-        said.append("no device and no driver was seen")
-    if sheet.graph.recording.complete:
+    if complete:
         running = {call.event.symbol for call in sheet.graph.calls if call.ret is None}
         said += [f"{name} had not returned when the recording ended" for name in sorted(running)]
     for message in said:
@@ -61,6 +86,14 @@ def _recording(sheet: Sheet) -> None:
 
 def lacks(recording: Recording) -> list[str]:
     """What RECORDING does not have of what happened, a sentence each."""
+    said = unseen(recording, NEEDED)
+    for file, reason in recording.header.evidence.unread.items():
+        said.append(f"{file} could not be read: {reason}")
+    return said
+
+
+def unseen(recording: Recording, needed: Container[str]) -> list[str]:
+    """The events that RECORDING does not have, of the probe points that are NEEDED."""
     said = []
     if recording.trailer is None:
         said.append("the recording was cut short: it has no trailer")
@@ -72,15 +105,13 @@ def lacks(recording: Recording) -> list[str]:
             f"the file has {len(recording.events)}"
         )
     for probe in recording.unseen:
-        if probe.probe not in NEEDED:
+        if probe.probe not in needed:
             continue
         where = f"{probe.function} [{probe.module}]" if probe.module else probe.function
         if probe.missed:
             said.append(f"{where}: {probe.missed} hit{_s(probe.missed)} missed by the kernel")
         else:
             said.append(f"{where} was not armed ({probe.reason}): {probe.without} is not seen")
-    for file, reason in recording.header.evidence.unread.items():
-        said.append(f"{file} could not be read: {reason}")
     return said
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from virtio_trace import procedure, virtio
+from virtio_trace import procedure, spec, virtio
 from virtio_trace.model import Call, Graph
 
 CONFORMS = "CONFORMS"
@@ -15,6 +15,11 @@ INCOMPLETE = "INCOMPLETE"
 ERROR = "error"
 WARNING = "warning"
 NOTE = "note"
+
+LINUX, SPEC = "linux", "spec"
+
+PROFILES = {LINUX: procedure.STEPS, SPEC: spec.STEPS}
+"""The steps of each procedure that a recording can be checked against."""
 
 RECORDING = "recording"
 """The step of findings that are about the recording itself."""
@@ -45,7 +50,7 @@ class Result:
     """The verdict with all that it rests on."""
 
     verdict: str = INCOMPLETE
-    profile: str = "linux"
+    profile: str = LINUX
     steps: list[StepResult] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
 
@@ -53,13 +58,15 @@ class Result:
 class Sheet:
     """Where rules write what they found; knows what the recording can prove."""
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, profile: str = LINUX) -> None:
         self.graph = graph
-        self.result = Result()
+        self.result = Result(profile=profile)
+        self.probes = {step.id: step.probes for step in PROFILES[profile]}
         recording = graph.recording
         # A call that is still running may yet do what was not seen.
         running = any(call.ret is None for call in graph.calls)
-        self._whole = recording.trailer is not None and recording.lost == 0 and not running
+        self.kept = recording.trailer is not None and recording.lost == 0
+        self._whole = self.kept and not running
         self._blind = {(p.probe, p.function) for p in recording.unseen}
 
     def good(self, step: str, subject: str) -> None:
@@ -99,7 +106,7 @@ class Sheet:
 
     def sees(self, step: str, function: str | None = None) -> bool:
         """Whether the absence of the step's events is proof that it did not happen."""
-        probes = procedure.BY_ID[step].probes
+        probes = self.probes[step]
         return self._whole and not any(
             probe in probes and (function is None or name == function)
             for probe, name in self._blind

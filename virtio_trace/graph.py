@@ -12,6 +12,9 @@ from virtio_trace.model import Binding, Call, Device, Driver, Graph
 from virtio_trace.negotiation import Negotiation
 from virtio_trace.recording import Recording
 
+_TRAIL = {"virtio_dev_probe", "virtio_features_ok", "find_vqs", "setup_vq"}
+"""The calls in a device's trail; status and get_features are hits."""
+
 
 class Nester:
     """Gives each event its call, calls nested by thread, one event at a time.
@@ -134,6 +137,9 @@ class _Builder:
         handler = self._entered.get(str(call.event.probe))
         if handler is not None:
             handler(call)
+        device = self._at(call) if call.event.probe in _TRAIL else None
+        if device is not None and call.entry is not None:
+            device.trail.append(call)
 
     def returned(self, call: Call) -> None:
         """A return may know more of the device than the entry did: its index. A device that is
@@ -239,6 +245,7 @@ class _Builder:
         if event.probe == "driver_features":
             self._tables(event, call, device)
             return
+        device.trail.append(call)
         found = self._negotiation(call)
         if event.detail.status is not None:
             device.status.append(event)

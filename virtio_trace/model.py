@@ -105,7 +105,8 @@ class Binding:
 
 @dataclass(slots=True, eq=False)
 class Device:
-    """A device at an address. ``snapshot`` is what sysfs said of it before the recording began."""
+    """A device at an address. ``snapshot`` is what sysfs said of it before the recording began,
+    ``trail`` every call that shows a step of its initialisation (see attempts.py)."""
 
     address: str
     bus: str
@@ -120,6 +121,7 @@ class Device:
     matches: list[Call] = field(default_factory=list)
     bindings: list[Binding] = field(default_factory=list)
     status: list[Event] = field(default_factory=list)
+    trail: list[Call] = field(default_factory=list)
 
     @property
     def name(self) -> str | None:

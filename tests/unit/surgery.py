@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from virtio_trace import check, graph, recording
-from virtio_trace.findings import Result
+from virtio_trace.findings import LINUX, Result
 
 GOLDEN = Path(__file__).resolve().parent.parent / "golden"
 
@@ -32,9 +32,9 @@ def dump(lines: list[Line]) -> list[bytes]:
     return [json.dumps(line).encode() + b"\n" for line in lines]
 
 
-def judge(lines: list[Line]) -> Result:
+def judge(lines: list[Line], profile: str = LINUX) -> Result:
     """The check's result."""
-    return check.check(graph.build(recording.read(dump(lines), "surgery")))
+    return check.check(graph.build(recording.read(dump(lines), "surgery")), profile)
 
 
 def mend(lines: list[Line]) -> list[Line]:

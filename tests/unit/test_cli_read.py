@@ -25,6 +25,7 @@ COMMANDS = (
     ("report", "--format", "json"),
     ("check",),
     ("check", "--format", "json"),
+    ("check", "--profile", "spec"),
     ("graph",),
     ("script",),
     ("script", "--format", "json"),

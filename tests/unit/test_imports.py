@@ -17,7 +17,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 CORE = {
     "__init__", "errors", "evidence", "events", "virtio", "recording", "model", "graph",
     "negotiation", "procedure", "findings", "rules", "unbound", "check", "report", "source",
-    "features", "inspection",
+    "features", "inspection", "spec", "spec_rules", "spec_features", "spec_page", "attempts",
 }  # fmt: skip
 MAY_IMPORT = {
     "core": {"core"},

@@ -26,6 +26,9 @@ KERNELS = {
 
 COMMAND = (sys.executable, "-m", "virtio_trace")
 
+# The longest script takes some three minutes on two idle cores; a busy machine is no failure.
+_PATIENCE_SECONDS = 1200
+
 # The devices of a boot without QEMU options, spelled out where a test adds to them.
 NET = ("-netdev", "user,id=net0", "-device", "virtio-net-pci,netdev=net0,romfile=,addr=02.0")
 BLK = (
@@ -121,7 +124,8 @@ def boot(guest: Guest, folder: Path) -> Boot:
         options = (*guest.options, *(monitor.options if guest.host else ()))
         command = [
             *(*COMMAND, "boot", "--debian", KERNELS.get(guest.kernel, guest.kernel)),
-            *("--append", guest.append, "--keep-console", str(console), "-o", str(recording), "-q"),
+            *("--append", guest.append, "--timeout", str(_PATIENCE_SECONDS)),
+            *("--keep-console", str(console), "-o", str(recording), "-q"),
             *("--run", _BEFORE + (qmp.ASK if guest.host else "") + guest.script + _AFTER),
             *(["--", *options] if options else []),
         ]

@@ -103,5 +103,7 @@ def struct_from_btf(btf: Btf, name: str) -> StructLayout:
             (btf.offset(name, f"feature_table{x}"), btf.offset(name, f"feature_table_size{x}"))
             for x in ("", "_legacy")
         )
-    named = btf.offset(name, DRIVERS[name])
-    return StructLayout(btf.size(name), named, id_table, btf.functions(name), pairs)
+    named, functions = btf.offset(name, DRIVERS[name]), btf.functions(name)
+    if "probe" not in functions:
+        raise CannotTraceError(f"{btf.where}: struct {name}: probe is no function", "damaged BTF?")
+    return StructLayout(btf.size(name), named, id_table, functions, pairs)

@@ -10,12 +10,12 @@ import contextlib
 import os
 import re
 from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 
 from virtio_trace.errors import BadInputError, VirtioTraceError
 from virtio_trace.kernel import compression
+from virtio_trace.kernel.ahead import Ahead
 
 _SUFFIX = re.compile(r"\.ko(\.(xz|zst|gz))?$")
 _NOT_MODULES = ("build", "source", "vdso")
@@ -37,7 +37,7 @@ class ModuleTree:
     def __init__(self, path: Path) -> None:
         """Raises BadInputError where PATH is no folder, or has neither modules nor their lists."""
         self.path = path
-        self._ahead: list[Future[dict[str, bytes | VirtioTraceError]]] | None = None
+        self._ahead: list[Ahead[dict[str, bytes | VirtioTraceError]]] | None = None
         try:
             entries = {entry.name for entry in path.iterdir()}
         except OSError as error:
@@ -101,11 +101,9 @@ class ModuleTree:
         """Begin in other threads what virtio_files waits for, where it is worth it."""
         names = self.virtio_candidates()
         if self._ahead is None and len(names) > 3 and any(not n.endswith(".ko") for n in names):
-            workers = os.cpu_count() or 1
-            pool = ThreadPoolExecutor(workers)  # lzma and libzstd let the others run
             files = deque(names)  # that all take from: a task a file would cost more than reading
-            self._ahead = [pool.submit(self._read_from, files) for _ in range(workers)]
-            pool.shutdown(wait=False)
+            workers = range(os.cpu_count() or 1)  # lzma and libzstd let the others run
+            self._ahead = [Ahead(lambda: self._read_from(files)) for _ in workers]
 
     def _read_from(self, files: deque[str]) -> dict[str, bytes | VirtioTraceError]:
         found: dict[str, bytes | VirtioTraceError] = {}
@@ -128,7 +126,7 @@ class ModuleTree:
         if self._ahead is None:
             read = self._read_from(deque(self.virtio_candidates()))
         else:
-            read = {k: v for future in self._ahead for k, v in future.result().items()}
+            read = {k: v for part in self._ahead for k, v in part.result().items()}
         found: dict[str, bytes] = {}
         unread: dict[str, str] = {}
         for file in sorted(read):

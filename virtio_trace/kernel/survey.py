@@ -7,13 +7,13 @@ import contextlib
 import os
 import re
 from collections.abc import Collection
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from virtio_trace.errors import BadInputError, UsageError, VirtioTraceError
 from virtio_trace.inspection import CallFact, Driver, Inspection, Transport
 from virtio_trace.kernel import builtin, bydata, compression, drivers, vmlinuz
+from virtio_trace.kernel.ahead import Ahead
 from virtio_trace.kernel.btf import Btf
 from virtio_trace.kernel.elf import Module
 from virtio_trace.kernel.evidence import find_layout
@@ -70,12 +70,12 @@ def inspect_tree(tree: ModuleTree, named: Path | None = None) -> Inspection:
     Without one, the image that belongs to the tree is looked for, for its types alone. A file that
     is refused ends nothing. Raises BadInputError, UsageError, CannotTraceError.
     """
-    with ThreadPoolExecutor(1) as pool:  # while the modules are unpacked
-        opened = _opening(pool, named or vmlinuz.find(tree.release, tree.path), named is not None)
-        contents, unread = tree.virtio_files()
-        found = _Findings(unread=unread)
-        modules = _parsed(contents, found)
-        kernel = _opened(opened, named, found)
+    image = named or vmlinuz.find(tree.release, tree.path)
+    opening = _opening(image, named is not None)  # while the modules are unpacked
+    contents, unread = tree.virtio_files()
+    found = _Findings(unread=unread)
+    modules = _parsed(contents, found)
+    kernel = _opened(opening, named, found)
     _survey_modules(modules, kernel, named, found)
     _survey_kernel(kernel, named, tree, found)
     return _inspection(found, modules, kernel, tree.release, tree.builtin)
@@ -94,8 +94,7 @@ def inspect_files(paths: Collection[Path], named: Path | None = None) -> Inspect
     releases = {_release(module) for module in modules.values()}
     beside = (_image_of(Path(file), _release(module)) for file, module in modules.items())
     image = named or next((path for path in beside if path), None)
-    with ThreadPoolExecutor(1) as pool:
-        kernel = _opened(_opening(pool, image, named is not None), named, found)
+    kernel = _opened(_opening(image, named is not None), named, found)
     _survey_modules(modules, kernel, named, found)
     _survey_kernel(kernel, named, None, found)
     return _inspection(found, modules, kernel, releases.pop() if len(releases) == 1 else None, ())
@@ -118,11 +117,11 @@ def inspect_image(path: Path) -> Inspection:
     return _inspection(found, modules, kernel, kernel.release, tree.builtin if tree else ())
 
 
-def _opening(pool: ThreadPoolExecutor, image: Path | None, whole: bool) -> Future[Kernel] | None:
-    return pool.submit(open_kernel, image, whole=whole) if image else None
+def _opening(image: Path | None, whole: bool) -> Ahead[Kernel] | None:
+    return Ahead(lambda: open_kernel(image, whole=whole)) if image else None
 
 
-def _opened(opening: Future[Kernel] | None, named: Path | None, found: _Findings) -> Kernel | None:
+def _opened(opening: Ahead[Kernel] | None, named: Path | None, found: _Findings) -> Kernel | None:
     """The kernel; one that was only found by us and cannot be read is done without."""
     try:
         return opening.result() if opening else None

@@ -46,12 +46,14 @@ def types(path: Path) -> tuple[Btf | None, str | None]:
     Raises BadInputError where PATH is no kernel's image, CannotTraceError.
     """
     where = str(path)
-    packed = _packed(compression.read_file(path), where)
-    if compression.is_zstd(packed):
+    image = compression.read_file(path)
+    start, end = _packed(image, where)
+    if compression.is_zstd(image[start : start + 4]):
         look = _Looking()
-        raw, name = zstd.search(packed[:-_SIZE], where, _LIMIT, look.so_far, look.at_the_end)
+        part = zstd.Part(image, start, end - _SIZE)  # not copied: it is of 10 MB and more
+        raw, name = zstd.search(part, where, _LIMIT, look.so_far, look.at_the_end)
     else:
-        kernel = _unpacked(packed, where)
+        kernel = _unpacked(image[start:end], where)
         raw, name = _Looking().at_the_end(kernel, len(kernel))
     if raw is None and name is None:
         raise BadInputError(f"{path}: is no kernel image", _HINT)
@@ -84,7 +86,8 @@ def btf_bytes(image: bytes, where: str) -> bytes:
 
 def payload(image: bytes, where: str) -> bytes:
     """The uncompressed kernel, ELF or flat. Raises BadInputError where IMAGE is no kernel's."""
-    return _unpacked(_packed(image, where), where)
+    start, end = _packed(image, where)
+    return _unpacked(image[start:end], where)
 
 
 class _Looking:
@@ -149,10 +152,10 @@ def _no_btf(where: str) -> BadInputError:
     return BadInputError(f"{where}: has no BTF", "needs a kernel with CONFIG_DEBUG_INFO_BTF=y")
 
 
-def _packed(image: bytes, where: str) -> bytes:
-    """The kernel in an image as it is packed there, or the image where that is the kernel."""
+def _packed(image: bytes, where: str) -> tuple[int, int]:
+    """From where to where the packed kernel is in an image, which may be the kernel itself."""
     if image[:4] == b"\x7fELF" or image[0x38:0x3C] == b"ARM\x64":
-        return image
+        return 0, len(image)
     if image[0x202:0x206] == b"HdrS" and len(image) > 0x250:
         sectors = image[0x1F1] or 4
         offset, length = struct.unpack_from("<II", image, 0x248)
@@ -163,10 +166,9 @@ def _packed(image: bytes, where: str) -> bytes:
         start, length = 0, len(image)
     else:
         raise BadInputError(f"{where}: is no kernel image", _HINT)
-    packed = image[start : start + length]
-    if not length or len(packed) < length:
+    if not length or len(image) < start + length:
         raise BadInputError(f"{where}: is cut short", _HINT)
-    return packed
+    return start, start + length
 
 
 def _unpacked(packed: bytes, where: str) -> bytes:

@@ -12,7 +12,7 @@ import ctypes
 import functools
 import mmap
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from virtio_trace.errors import BadInputError
 
@@ -33,6 +33,14 @@ class _Buffer(ctypes.Structure):
         ("size", ctypes.c_size_t),
         ("at", ctypes.c_size_t),
     )
+
+
+class Part(NamedTuple):
+    """The bytes of DATA from START to END."""
+
+    data: bytes
+    start: int
+    end: int
 
 
 @functools.cache
@@ -59,17 +67,18 @@ def library() -> Any:
 
 def unpack(data: bytes, where: str, limit: int) -> bytes:
     """DATA unpacked. Raises BadInputError where it is damaged, or makes more than LIMIT bytes."""
-    return search(data, where, limit, lambda _room, _size: None, lambda room, size: room[:size])
+    whole = Part(data, 0, len(data))
+    return search(whole, where, limit, lambda _room, _size: None, lambda room, size: room[:size])
 
 
 def search(
-    data: bytes,
+    part: Part,
     where: str,
     limit: int,
     look: Callable[[mmap.mmap, int], _T | None],
     end: Callable[[mmap.mmap, int], _T],
 ) -> _T:
-    """What LOOK finds while DATA is unpacked, else what END makes of all of it.
+    """What LOOK finds while PART is unpacked, else what END makes of all of it.
 
     Both are given the room and how many bytes of it are there; LOOK says None to go on. Raises as
     above.
@@ -80,11 +89,11 @@ def search(
         lib.ZSTD_DCtx_setParameter(context, _STABLE_OUT, 1)
         with mmap.mmap(-1, limit) as room:
             start = ctypes.addressof(ctypes.c_char.from_buffer(room))
-            packed = ctypes.cast(ctypes.c_char_p(data), ctypes.c_void_p)
-            into, source = _Buffer(start, limit, 0), _Buffer(packed, 0, 0)
+            packed = ctypes.cast(ctypes.c_char_p(part.data), ctypes.c_void_p)
+            into, source = _Buffer(start, limit, 0), _Buffer(packed, 0, part.start)
             more = 1
-            while source.at < len(data):
-                source.size = min(source.at + _STEP, len(data))
+            while source.at < part.end:
+                source.size = min(source.at + _STEP, part.end)
                 more = lib.ZSTD_decompressStream(context, into, source)
                 if lib.ZSTD_isError(more):
                     raise _error(lib, more, where, limit)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, TextIO
 
 from virtio_trace.render.escape import escape
-from virtio_trace.render.grid import WIDTH, Cell, grid, wrap
+from virtio_trace.render.grid import WIDTH, wrap
 from virtio_trace.render.words import Paint, count, plain
 
 _NONE = "-"
@@ -27,7 +27,7 @@ def inspection(
         _blocks("DRIVERS", [_driver(d) for d in found["drivers"]], width, paint),
         _calls(found["calls"], width, paint),
         _unknown(found["unknown"], width, paint),
-        "\n".join(wrap(_summary(found), width)),
+        "\n".join(_filled(_summary(found).split(" "), width, "")),
     ]
     out.write("\n\n".join(part for part in parts if part))
     out.write("\n")
@@ -118,12 +118,12 @@ def _row(label: str, items: Sequence[str], width: int, paint: Paint) -> list[str
     ]
 
 
-def _filled(items: list[str], width: int) -> list[str]:
-    """ITEMS with commas between them, in lines of at most WIDTH; broken where one is longer."""
+def _filled(items: list[str], width: int, comma: str = ",") -> list[str]:
+    """ITEMS with COMMA between them, in lines of at most WIDTH; broken where one is longer."""
     lines: list[str] = []
     line = ""
     for i, item in enumerate(items):
-        text = item if i == len(items) - 1 else f"{item},"
+        text = item if i == len(items) - 1 else f"{item}{comma}"
         if line and len(line) + 1 + len(text) > width:
             lines.append(line)
             line = ""
@@ -133,28 +133,26 @@ def _filled(items: list[str], width: int) -> list[str]:
     return [*lines, line]
 
 
-_CALLS = ["module", "function", "calls", "with"]
-
-
 def _calls(calls: list[dict[str, Any]], width: int, paint: Paint) -> str:
-    if not calls:
-        return ""
-    rows: list[list[Cell]] = [
-        [
-            call["module"] or _NONE,
-            f"{call['from'] or _NONE}+0x{call['offset']:x}",
-            call["to"],
-            call["argument"] or _NONE,
+    """A line a call: function+offset [module] calls function(struct)."""
+    lines = []
+    for call in calls:
+        given = f"({call['argument']})" if call["argument"] else ""
+        words = [
+            f"{call['from'] or '?'}+0x{call['offset']:x}",
+            *([f"[{call['module']}]"] if call["module"] else []),
+            "calls",
+            f"{call['to']}{given}",
         ]
-        for call in calls
-    ]
-    return f"{paint('CALLS', 'heading')}\n{grid(_CALLS, rows, width, paint)}"
+        first, *rest = _filled([escape(word) for word in words], width - len(_INDENT), "")
+        lines += [first, *(_INDENT + line for line in rest)]
+    return "\n".join([paint("CALLS", "heading"), *lines]) if lines else ""
 
 
 def _unknown(sentences: list[str], width: int, paint: Paint) -> str:
     lines = []
     for sentence in sentences:
-        first, *rest = wrap(escape(sentence), width - len(_INDENT))
+        first, *rest = _filled(escape(sentence).split(" "), width - len(_INDENT), "")
         lines += [first, *(_INDENT + line for line in rest)]
     return "\n".join([paint("UNKNOWN", "heading"), *lines]) if lines else ""
 

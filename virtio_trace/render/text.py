@@ -7,17 +7,17 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import TextIO
 
-from virtio_trace import procedure
+from virtio_trace import procedure, spec
 from virtio_trace.findings import (
     CONFORMS,
     DEVIATES,
     ERROR,
     NOTE,
+    PROFILES,
     RECORDING,
     WARNING,
     Finding,
     Result,
-    StepResult,
 )
 from virtio_trace.render.escape import escape
 from virtio_trace.render.grid import WIDTH, Cell, grid, wrap
@@ -25,6 +25,12 @@ from virtio_trace.render.words import Paint, count, plain
 
 _VERDICTS = {CONFORMS: "good", DEVIATES: "bad"}
 _SEVERITIES = {ERROR: "bad", WARNING: "unsure", NOTE: "faint"}
+_MATRICES = (
+    ("PROCEDURE: BUS AND DRIVERS", (procedure.BUS, procedure.DRIVER)),
+    ("PROCEDURE: DEVICES", (procedure.DEVICE, procedure.BINDING)),
+    ("SPECIFICATION: DEVICE STATUS", (spec.STATUS,)),
+    ("SPECIFICATION: FEATURES AND VIRTQUEUES", (spec.FEATURES,)),
+)
 _MOST_EVENTS = 8
 _INDENT = "    "
 
@@ -39,23 +45,20 @@ def text(
     """Write RESULT; VERBOSE adds what each step is and where it stands in the kernel's source."""
     width = width or WIDTH
     blocks = [
-        *_matrices(result.steps, width, paint),
+        *_matrices(result, width, paint),
         *(_findings(result.findings, severity, width, paint) for severity in _SEVERITIES),
-        _procedure(result.steps, width, paint) if verbose else "",
+        _procedure(result, width, paint) if verbose else "",
         _verdict(result, paint),
     ]
     out.write("\n\n".join(block for block in blocks if block))
     out.write("\n")
 
 
-def _matrices(steps: list[StepResult], width: int, paint: Paint) -> Iterable[str]:
+def _matrices(result: Result, width: int, paint: Paint) -> Iterable[str]:
     """Bus and drivers, then devices with their bindings: each subject a row, each step a column."""
-    for title, kinds in (
-        ("PROCEDURE: BUS AND DRIVERS", (procedure.BUS, procedure.DRIVER)),
-        ("PROCEDURE: DEVICES", (procedure.DEVICE, procedure.BINDING)),
-    ):
-        columns = [step.id for step in procedure.STEPS if step.of in kinds]
-        mine = [step for step in steps if step.id in columns]
+    for title, kinds in _MATRICES:
+        columns = [step.id for step in PROFILES[result.profile] if step.of in kinds]
+        mine = [step for step in result.steps if step.id in columns]
         if not mine:
             continue
         marks: dict[str, dict[str, Counter[bool | None]]] = {}
@@ -121,10 +124,10 @@ def _events(events: list[int]) -> str:
     return f" [event{'s' if len(events) > 1 else ''} {shown}{more}]"
 
 
-def _procedure(steps: list[StepResult], width: int, paint: Paint) -> str:
-    taken = {step.id for step in steps}
+def _procedure(result: Result, width: int, paint: Paint) -> str:
+    taken = {step.id for step in result.steps}
     lines = [paint("PROCEDURE", "heading")]
-    for step in procedure.STEPS:
+    for step in PROFILES[result.profile]:
         if step.id in taken:
             lines.append(f"  {paint(step.id, 'name')}: {step.text}")
             lines += [_INDENT + part for part in wrap(step.source, width - 4)]

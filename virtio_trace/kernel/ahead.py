@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A function that runs in a thread while its caller does something else.
+
+concurrent.futures does as much and takes longer to import than most files take to be unpacked.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+_T = TypeVar("_T")
+
+
+class Ahead(Generic[_T]):
+    """Starts DO at once. A process that ends does not wait for it."""
+
+    def __init__(self, do: Callable[[], _T]) -> None:
+        self._do = do
+        self._found: list[_T] = []
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self._found.append(self._do())
+        except BaseException as error:  # for result() to raise
+            self._error = error
+
+    def result(self) -> _T:
+        """What DO returned, when it has; raises what it raised."""
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+        return self._found[0]
