@@ -97,12 +97,14 @@ def _short(value: Any) -> str:
     return text if len(text) < 200 else text[:197] + "..."
 
 
+def chosen(wanted: list[str]) -> dict[str, str]:
+    """The packages by their columns: all, or those that are named by either."""
+    return {name: KERNELS.get(name, name) for name in wanted or KERNELS}
+
+
 def main(wanted: list[str]) -> int:
     """Boot each, one after the other."""
-    kernels = {
-        name: package for name, package in KERNELS.items() if not wanted or package in wanted
-    }
-    kernels |= {package: package for package in wanted if package not in KERNELS.values()}
+    kernels = chosen(wanted)
     done, found = {}, []
     with tempfile.TemporaryDirectory(prefix="vt-matrix-") as folder:
         for name, package in kernels.items():

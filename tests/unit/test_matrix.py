@@ -117,3 +117,8 @@ WRONG: list[tuple[str, dict[str, Any]]] = [
 @pytest.mark.parametrize(("aspect", "wrong"), WRONG)
 def test_what_is_wrong_is_found(aspect: str, wrong: dict[str, Any]) -> None:
     assert aspect in {item.aspect for item in _row(**wrong).compare() if not item.right}
+
+
+def test_a_kernel_is_named_by_its_column_or_its_package() -> None:
+    assert matrix.chosen([]) == matrix.KERNELS
+    assert matrix.chosen(["7.x", "a/sid"]) == {"7.x": matrix.KERNELS["7.x"], "a/sid": "a/sid"}
