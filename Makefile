@@ -3,6 +3,7 @@
 # make demo    see it work: a real kernel in QEMU, recorded from before its first virtio module
 # make test    everything that CI runs: lint, unit tests, tests in virtual machines
 # make lint    types, style and formatting
+# make matrix  a board of devices on every kernel that we know; writes docs/kernels.md
 # make bench   how fast, as ratios against other tools
 # make golden  record tests/golden/*.vtr again
 #
@@ -13,7 +14,7 @@ BIN := $(VENV)/bin
 # BCC belongs to the system's Python; another one that is first in PATH has no bcc.
 PYTHON := /usr/bin/python3
 
-.PHONY: demo test lint bench golden unit clean
+.PHONY: demo test lint matrix bench golden unit clean
 
 demo: $(VENV)/ready
 	$(BIN)/virtio-trace boot --debian linux-image-cloud-amd64/bookworm
@@ -32,6 +33,9 @@ lint: $(VENV)/ready-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+matrix: $(VENV)/ready-test
+	$(BIN)/python -m tests.matrix
 
 bench: $(VENV)/ready-test
 	tools/install-packages bench

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.bench import arming, enlarge, inspecting
+from tests.bench import arming, cost, enlarge, inspecting
 
 EVENTS = 200_000
 RUNS = 5
@@ -26,6 +26,7 @@ def main() -> None:
         _reading(folder)
         _inspecting(folder)
         _arming(folder)
+        _cost(folder)
 
 
 def _reading(folder: Path) -> None:
@@ -77,6 +78,20 @@ def _arming(folder: Path) -> None:
     print(f"  ratio {found.ratio:.2f}, by pairs {min(pairs):.2f} to {max(pairs):.2f}")
     for phase in found.where[0]:
         print(f"  {median([run[phase] for run in found.where]):6.2f} s  {phase}")
+
+
+def _cost(folder: Path) -> None:
+    """What is allowed is against ftrace's plain events, which show that a function was called; such
+    as fetch what ours show are there to tell what the showing costs."""
+    print(
+        "added to a cycle of unbind and bind, in guest instructions (at most 1.5 of plain events)"
+    )
+    for found in cost.measure(folder):
+        plain, same, ours = found.added
+        print(f"  {found.driver}: {found.nothing:,.0f} without, {found.events:.0f} events")
+        print(f"    virtio-trace                       {ours:9,.0f}")
+        print(f"    ftrace, plain events               {plain:9,.0f}  ratio {ours / plain:.2f}")
+        print(f"    ftrace, fetching the same          {same:9,.0f}  ratio {ours / same:.2f}")
 
 
 if __name__ == "__main__":

@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -223,3 +226,13 @@ def test_kernels_do_not_pile_up() -> None:
     debian._prune()
     assert len(list((cache.root() / "kernels").iterdir())) == debian.KEPT
     assert not (cache.root() / "kernels" / "k_1").exists()
+
+
+def test_a_name_is_no_pattern(monkeypatch: pytest.MonkeyPatch) -> None:
+    """apt-cache show 7.x shows libgm2-17-x32-cross."""
+    shown = "Package: libgm2-17-x32-cross\nVersion: 12\n\nPackage: linux\nVersion: 6.1\n"
+    done = subprocess.CompletedProcess([], 0, shown, "")
+    monkeypatch.setattr(apt, "run", lambda *_args, **_more: done)
+    suite: Any = SimpleNamespace(_conf="apt.conf", name="sid")
+    assert apt.Suite.versions(suite, "7.x") == []
+    assert [package.name for package in apt.Suite.versions(suite, "linux")] == ["linux"]

@@ -16,6 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.vm import qmp
+
+# Those of the tests; make matrix has more, by their packages.
 KERNELS = {
     "6.1": "linux-image-cloud-amd64/bookworm",  # all of VirtIO is modular
     "6.12": "linux-image-6.12-cloud-amd64/bookworm",  # the bus and its PCI transport are built in
@@ -50,7 +53,8 @@ exit $status
 class Guest:
     """What is to be booted: one of KERNELS, the script for its --run, and QEMU's options.
 
-    ``seconds`` is about what it takes: the longest is begun first.
+    ``seconds`` is about what it takes: the longest is begun first. ``host`` is what the host does
+    when the script has an ``ask NAME`` (qmp.ASK).
     """
 
     kernel: str
@@ -58,11 +62,13 @@ class Guest:
     options: tuple[str, ...] = ()
     append: str = "initcall_debug"
     seconds: int = 20
+    host: qmp.Answer | None = None
 
 
 @dataclass(slots=True)
 class Boot:
-    """What a boot left behind. ``kernel_log`` is the console before the script's sections."""
+    """What a boot left behind. ``kernel_log`` is the console before the script's sections;
+    ``answers`` is what came of the host's part, by the name that the script asked."""
 
     kernel: str
     status: int
@@ -72,6 +78,7 @@ class Boot:
     recording: Path
     sections: dict[str, list[str]] = field(default_factory=dict)
     kernel_log: str = ""
+    answers: dict[str, Any] = field(default_factory=dict)
 
     def report(self) -> dict[str, Any]:
         """``report --format json`` of its recording."""
@@ -113,23 +120,28 @@ def boot(guest: Guest, folder: Path) -> Boot:
     """Boots GUEST, its recording and its console kept in FOLDER."""
     folder.mkdir(parents=True, exist_ok=True)
     recording, console = folder / "boot.vtr", folder / "console.txt"
-    done = subprocess.run(
-        [
-            *(*COMMAND, "boot", "--debian", KERNELS[guest.kernel], "--append", guest.append),
-            *("--timeout", str(_PATIENCE_SECONDS)),
+    with qmp.monitor() as monitor:
+        options = (*guest.options, *(monitor.options if guest.host else ()))
+        command = [
+            *(*COMMAND, "boot", "--debian", KERNELS.get(guest.kernel, guest.kernel)),
+            *("--append", guest.append, "--timeout", str(_PATIENCE_SECONDS)),
             *("--keep-console", str(console), "-o", str(recording), "-q"),
-            *("--run", _BEFORE + guest.script + _AFTER),
-            *(["--", *guest.options] if guest.options else []),
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "COLUMNS": "100"},
-    )
+            *("--run", _BEFORE + (qmp.ASK if guest.host else "") + guest.script + _AFTER),
+            *(["--", *options] if options else []),
+        ]
+        with monitor.serving(console, guest.host):
+            done = subprocess.run(
+                command,
+                capture_output=True,
+                text=True,
+                check=False,
+                env={**os.environ, "COLUMNS": "100"},
+            )
     said = (
         console.read_text("utf-8", errors="replace").replace("\r", "") if console.exists() else ""
     )
     whole = Boot(guest.kernel, done.returncode, done.stdout, done.stderr, said, recording)
+    whole.answers = monitor.answers
     whole.kernel_log, _, rest = said.partition("@@ ")
     name = ""
     for line in ("@@ " + rest).splitlines():

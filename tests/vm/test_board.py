@@ -4,71 +4,16 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
-from tests.vm import oracle
-from tests.vm.guest import Boot, Guest
+from tests.vm import board, compare, oracle
+from tests.vm.board import BOARD
+from tests.vm.guest import Boot
 from virtio_trace import features
 
-
-@dataclass(frozen=True, slots=True)
-class Slot:
-    """A device of the board and what becomes of it. ``backend``: what QEMU needs before it."""
-
-    device: str
-    type: str
-    state: str = "bound"
-    driver: str | None = None
-    result: int = 0
-    status: int = 0x0F
-    backend: tuple[str, ...] = ()
-
-
-_NET = "virtio-net-pci,romfile=,netdev="
-BOARD = {
-    "02.0": Slot(f"{_NET}n2", "net", driver="virtio_net", backend=("-netdev", "user,id=n2")),
-    "03.0": Slot(
-        f"{_NET}n3,ctrl_vq=off", "net", "failed", "virtio_net", -22, 0x83,
-        ("-netdev", "user,id=n3"),
-    ),
-    "04.0": Slot(
-        f"{_NET}n4,disable-modern=on,disable-legacy=off", "net", driver="virtio_net", status=0x07,
-        backend=("-netdev", "user,id=n4"),
-    ),
-    "05.0": Slot(
-        f"{_NET}n5,vectors=0", "net", driver="virtio_net", backend=("-netdev", "user,id=n5")
-    ),
-    "06.0": Slot(
-        "virtio-balloon-pci,disable-legacy=on,iommu_platform=on", "balloon", "failed",
-        "virtio_balloon", -19, 0x83,
-    ),
-    "07.0": Slot(
-        "virtio-crypto-pci,cryptodev=c7", "crypto", "unbound", status=0x01,
-        backend=("-object", "cryptodev-backend-builtin,id=c7"),
-    ),
-    "08.0": Slot("virtio-serial-pci", "console", driver="virtio_console"),
-    "09.0": Slot("virtio-keyboard-pci", "input", driver="virtio_input"),
-    "0a.0": Slot("virtio-scsi-pci", "scsi", driver="virtio_scsi"),
-    "0b.0": Slot("virtio-rng-pci", "rng", driver="virtio_rng"),
-    "0c.0": Slot(
-        "virtio-blk-pci,drive=d12", "block", driver="virtio_blk",
-        backend=("-blockdev", "null-co,node-name=d12,size=67108864,read-zeroes=on"),
-    ),
-}  # fmt: skip
-"""By PCI slot, in the order of their indices."""
-
-OPTIONS = tuple(
-    option
-    for address, slot in BOARD.items()
-    for option in (*slot.backend, "-device", f"{slot.device},addr={address}")
-)
-
-GUESTS = {
-    kernel: Guest(kernel, oracle.SYSFS + "show_bus final", OPTIONS) for kernel in ("6.1", "6.12")
-}
+GUESTS = {kernel: board.guest(kernel) for kernel in ("6.1", "6.12")}
 
 
 def by_address(booted: Boot) -> dict[str, dict[str, Any]]:
@@ -213,3 +158,14 @@ def test_queues_without_msix_have_no_vector(booted: Boot) -> None:
     assert [(q["name"], q["size"], q["vector"]) for q in net["queues"]] == [
         ("input.0", 256, 1), ("output.0", 256, 2), ("control", 64, None),
     ]  # fmt: skip
+
+
+def test_every_device_is_what_sysfs_the_log_and_qemu_say(booted: Boot) -> None:
+    """Each aspect of each device that can be known, features and status by QEMU's own names."""
+    rows = compare.rows(booted)
+    found = {slot: list(row.compare()) for slot, row in rows.items()}
+    assert [(slot, i) for slot, items in found.items() for i in items if not i.right] == []
+    by_qemu = {slot for slot, items in found.items() for item in items if item.by == "QEMU"}
+    early = {slot for slot, row in rows.items() if row.early}
+    assert early == ({"07.0", "08.0"} if booted.kernel == "6.12" else set())
+    assert by_qemu == set(BOARD) - early

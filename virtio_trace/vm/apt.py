@@ -194,11 +194,14 @@ class Suite:
         return next(iter(self.versions(name)), None)
 
     def versions(self, name: str) -> list[Package]:
-        """Every version of package NAME that this suite has, the newest first."""
+        """Every version of package NAME that this suite has, the newest first.
+
+        apt-cache takes a name that it does not know for a pattern: 7.x shows libgm2-17-x32-cross.
+        """
         argv = ["apt-cache", "-c", self._conf, "show", name]
         done = run(argv, f"looking for {name} in {self.name}", check=False)
         found = [parse_package(stanza) for stanza in done.stdout.split("\n\n")]
-        return [package for package in found if package is not None]
+        return [package for package in found if package is not None and package.name == name]
 
     def download(self, package: Package, into: Path, progress: Progress) -> Path:
         """Fetches the .deb into folder INTO, checked by apt.

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What armed probes cost a cycle of unbind and bind, in guest instructions.
+
+QEMU's -icount gives the guest a clock that counts instructions (shift=1: one each 2 ns), and
+the CPU time of the thread that binds is all work that is done in it, by the kernel and by what is
+armed there; what sleeps or runs beside it is not counted. The guest has our boot's root and not its
+recorder: the script itself is process 1 (rdinit=), and arms nothing, us, or ftrace's own events on
+the same functions, as our recorder has defined them: plain ones, which record that a function was
+called, and such as fetch what ours show.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+KERNEL = "linux-image-cloud-amd64/bookworm"
+NS_PER_INSTRUCTION = 2  # -icount shift=1
+
+_APPEND = "nokaslr rdinit=/usr/bin/dash -- /virtio-trace/run"
+_OPTIONS = (
+    *("-icount", "shift=1,sleep=off"),
+    *("-netdev", "user,id=n2", "-device", "virtio-net-pci,netdev=n2,romfile=,addr=02.0"),
+    *("-blockdev", "null-co,node-name=d3,size=67108864,read-zeroes=on"),
+    *("-device", "virtio-blk-pci,drive=d3,addr=03.0"),
+)
+
+_GUEST = """
+/usr/bin/busybox mkdir -p /bin
+/usr/bin/busybox --install -s /bin
+export PATH=/usr/sbin:/usr/bin:/bin PYTHONDONTWRITEBYTECODE=1
+mount -t proc proc /proc; mount -t sysfs sysfs /sys; mount -t devtmpfs devtmpfs /dev
+mount -t tmpfs tmpfs /run
+mount -t tracefs tracefs /sys/kernel/tracing; mount -t debugfs debugfs /sys/kernel/debug
+exec >/dev/console 2>&1 </dev/null
+cd /
+modprobe -a virtio_pci virtio_net virtio_blk
+cat >/run/cost.py <<'END'
+{inside}END
+PYTHONPATH=/ python3 /run/cost.py
+sync
+poweroff -f
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Instructions of one cycle of DRIVER: with nothing armed, ftrace's plain events, ftrace's that
+    fetch the same arguments, and ours; and how many events ours are."""
+
+    driver: str
+    nothing: float
+    plain: float
+    same: float
+    ours: float
+    events: float
+
+    @property
+    def added(self) -> tuple[float, float, float]:
+        """What plain events, those that fetch the same, and ours add to a cycle."""
+        return self.plain - self.nothing, self.same - self.nothing, self.ours - self.nothing
+
+
+def measure(folder: Path) -> list[Cost]:
+    """One boot; a Cost for each driver that is cycled in it."""
+    inside = Path(__file__).with_name("inside.py").read_text("utf-8")
+    console = folder / "console"
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "virtio_trace", "boot", "-q", "--debian", KERNEL),
+            *("--accel", "tcg", "--append", _APPEND, "--keep-console", console),
+            *("-o", folder / "none.vtr", "--run", _GUEST.format(inside=inside)),
+            *("--timeout", "600", "--", *_OPTIONS),
+        ],
+        capture_output=True,
+        check=False,
+    )
+    text = console.read_text("utf-8", errors="replace") if console.exists() else ""
+    found = re.search(r"BENCH (\{.*\})", text)
+    if found is None:
+        sys.exit(f"no figures from the guest:\n{text[-4000:]}\n{done.stderr.decode()}")
+    return [_cost(driver, runs) for driver, runs in json.loads(found[1]).items()]
+
+
+def _cost(driver: str, runs: dict[str, list[float]]) -> Cost:
+    def middle(what: str) -> float:
+        return statistics.median(runs[what]) / NS_PER_INSTRUCTION
+
+    return Cost(
+        driver=driver,
+        nothing=middle("nothing"),
+        plain=middle("plain"),
+        same=middle("same"),
+        ours=middle("ours"),
+        events=statistics.median(runs["events"]),
+    )
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as temporary:
+        for cost in measure(Path(temporary)):
+            print(cost, cost.added)

@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""make matrix: the board on every kernel that we know, one line a device and a sum.
+
+    python -m tests.matrix [KERNEL ...]
+
+Each device's state, driver, step, errno, transport, status, features and virtqueues are held to
+what sysfs, the kernel's log and QEMU say. Ends with 1 where something is wrong. A whole run writes
+docs/kernels.md: what is known on which kernel, as it was seen. A KERNEL is a column of that page,
+or a package.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests import knowledge
+from tests.vm import board, compare
+from tests.vm.guest import Boot, boot
+from virtio_trace.errors import VirtioTraceError
+
+KERNELS = {
+    "5.10": "linux-image-5.10.0-32-cloud-amd64/bullseye",
+    "6.1": "linux-image-cloud-amd64/bookworm",
+    "6.1 generic": "linux-image-amd64/bookworm",
+    "6.12": "linux-image-6.12-cloud-amd64/bookworm",
+    "6.12 trixie": "linux-image-cloud-amd64/trixie",
+    "7.x": "linux-image-cloud-amd64/sid",
+}
+"""Column of docs/kernels.md to the package."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A line: what was looked at, and what is wrong with it."""
+
+    name: str
+    known: str
+    wrong: list[str]
+
+    def __str__(self) -> str:
+        return f"{'WRONG' if self.wrong else 'ok   '} {self.name}: " + (
+            "; ".join(self.wrong) or self.known
+        )
+
+
+def cases(booted: Boot) -> list[Case]:
+    """The recording as such, the verdict, and every device of the board."""
+    report = booted.report()
+    release = report["kernel"]["release"]
+    rows = compare.rows(booted)
+    failed = [f"0000:00:{slot}" for slot, row in rows.items() if row.state == "failed"]
+    found = [
+        _recording(f"{release} recording", report["recording"]),
+        _verdict(f"{release} verdict", booted.check()[1], failed),
+    ]
+    for slot, row in rows.items():
+        items = list(row.compare())
+        wrong = [
+            f"{item.aspect} is {_short(item.ours)}, by {item.by} {_short(item.theirs)}"
+            for item in items
+            if not item.right
+        ]
+        aspects = {item.aspect for item in items}
+        known = " ".join(aspect for aspect in compare.ASPECTS if aspect in aspects)
+        if row.early:
+            known += " (there before the recording began)"
+        what = f"{row.device['state']} {row.device['driver'] or ''}".strip()
+        found.append(Case(f"{release} {slot} {row.slot.type} {what}", known, wrong))
+    return found
+
+
+def _recording(name: str, recording: dict[str, Any]) -> Case:
+    wrong = [f"{recording['lost']} events lost"] if recording["lost"] else []
+    if recording["ended"] != "command":
+        wrong.append(f"ended by {recording['ended']}")
+    for probe in recording["unseen"]:
+        why = probe["reason"] or f"{probe['missed']} missed"
+        wrong.append(f"{probe['probe']} ({probe['module'] or 'built in'}): {why}")
+    return Case(name, "whole, every probe point is armed or its module is away", wrong)
+
+
+def _verdict(name: str, check: dict[str, Any], failed: list[str]) -> Case:
+    """Each device that failed is an error, and nothing else is."""
+    errors = [f["subject"] for f in check["findings"] if f["severity"] == "error"]
+    wrong = [] if errors == failed else [f"errors at {errors}, failed are {failed}"]
+    if check["verdict"] != "DEVIATES":
+        wrong.append(f"it is {check['verdict']}")
+    return Case(name, f"{check['verdict']}, by the {len(failed)} devices that failed", wrong)
+
+
+def _short(value: Any) -> str:
+    text = str(sorted(value) if isinstance(value, set | frozenset) else value)
+    return text if len(text) < 200 else text[:197] + "..."
+
+
+def chosen(wanted: list[str]) -> dict[str, str]:
+    """The packages by their columns: all, or those that are named by either."""
+    return {name: KERNELS.get(name, name) for name in wanted or KERNELS}
+
+
+def main(wanted: list[str]) -> int:
+    """Boot each, one after the other."""
+    kernels = chosen(wanted)
+    done, found = {}, []
+    with tempfile.TemporaryDirectory(prefix="vt-matrix-") as folder:
+        for name, package in kernels.items():
+            try:
+                done[name] = boot(board.guest(package), Path(folder) / name)
+                lines = cases(done[name])
+            except (VirtioTraceError, AssertionError, LookupError) as error:
+                lines = [Case(package, "", [f"{type(error).__name__}: {error}"])]
+            print(*lines, sep="\n", flush=True)
+            found += lines
+        if not wanted and done.keys() == kernels.keys():
+            knowledge.write({name: (b.report(), b.lines()[-1]) for name, b in done.items()})
+    bad = sum(bool(case.wrong) for case in found)
+    print(f"{len(done)} of {len(kernels)} kernels, {len(found)} cases: {bad} wrong")
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
