@@ -12,7 +12,7 @@ import contextlib
 import signal
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,11 +23,14 @@ from virtio_trace.errors import CannotTraceError, VirtioTraceError
 from virtio_trace.events import Event
 from virtio_trace.evidence import Evidence
 from virtio_trace.kernel.btf import Btf
+from virtio_trace.kernel.elf import Function
 from virtio_trace.kernel.evidence import Symbols, read_evidence
 from virtio_trace.kernel.final import final
 from virtio_trace.kernel.forbidden import forbidden
 from virtio_trace.kernel.kmsg import KernelLog
 from virtio_trace.kernel.modules import ModuleTree
+from virtio_trace.kernel.registered import Kernel as RunningKernel
+from virtio_trace.kernel.registered import add_registered
 from virtio_trace.kernel.running import Running, snapshot
 from virtio_trace.recording import ARMED, NOT_ARMED, WAITING, ProbeState
 from virtio_trace.tracer import probes, wire
@@ -36,7 +39,7 @@ from virtio_trace.tracer.collector import Armed, Collector
 from virtio_trace.tracer.kprobes import KprobeEvents, armed_functions
 from virtio_trace.tracer.offsets import read_offsets
 from virtio_trace.tracer.probes import ProbePoint
-from virtio_trace.tracer.settle import STEXT, Settled, settle
+from virtio_trace.tracer.settle import STEXT, FunctionsOf, Settled, settle
 from virtio_trace.tracer.wire import WireOffsets, WirePoint
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -196,15 +199,20 @@ class Session:
             btf = Btf.running()
             evidence = read_evidence(tree, btf, symbols, self._kernel.machine)
             offsets = read_offsets(btf, symbols, self._mounts.tracefs)
+        with self.clock.phase("kallsyms"):
+            addresses = self._kernel.addresses()
+        with self.clock.phase("drivers without a file"):
+            shape = symbols.layout.structs.get("virtio_driver") if symbols.layout else None
+            evidence = add_registered(evidence, RunningKernel(tree, btf, addresses, shape))
         points = probes.points(evidence)
         with self.clock.phase("kallsyms"):
             names = {symbol for point in points for symbol in point.symbols}
-            found = self._kernel.functions({*names, STEXT})
+            found = addresses.functions({*names, STEXT})
         builtin = {
             name: [address for module, address in places if module is None]
             for name, places in found.items()
         }
-        return Knowledge(evidence, offsets, settle(points, builtin, _functions(symbols)))
+        return Knowledge(evidence, offsets, settle(points, builtin, _functions(symbols, found)))
 
     def _arm_points(self, program: Program) -> None:
         """One that is refused is carried into the recording; a kernel that refuses all cannot."""
@@ -282,11 +290,17 @@ def _event_name(number: int, settled: Settled) -> str:
     return f"{settled.point.name}_{number}"
 
 
-def _functions(symbols: Symbols) -> Any:
-    def of(module: str) -> Any:
+def _functions(symbols: Symbols, found: Mapping[str, list[tuple[str | None, int]]]) -> FunctionsOf:
+    """By the module's file; without one by FOUND, the names that are asked for in kallsyms."""
+
+    def of(module: str) -> Mapping[str, Sequence[Function]] | None:
         try:
             return symbols.functions_of(module)
         except VirtioTraceError:
-            return None
+            places = {
+                name: [at for where, at in has if where == module] for name, has in found.items()
+            }
+            loaded = {n: [Function("", at, 0) for at in has] for n, has in places.items() if has}
+            return loaded or None
 
     return of
