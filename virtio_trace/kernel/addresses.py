@@ -8,14 +8,25 @@ an emulated guest.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 
 NOT_MODULES = ("bpf", "__builtin__kprobes", "__builtin__ftrace")
 """What stands in a module's place for code that the kernel made itself."""
+Found = Mapping[str, Sequence[tuple[str | None, int]]]
+"""Names to where functions of that name are: module, None for the kernel itself, and address."""
+
 _CODE = "tTwW"
 _NOT_NAMES = (".", "__pfx_", "__cfi_")
 """What stands at a function's address beside its name, or before it."""
+
+
+def of_module(found: Found, module: str | None) -> dict[str, list[int]]:
+    """The functions of MODULE, or of the kernel itself, that were FOUND: name to addresses."""
+    return {
+        name: [address for where, address in places if where == module]
+        for name, places in found.items()
+    }
 
 
 class Addresses:

@@ -122,6 +122,7 @@ class _Reader:
 
     def _driver(self, at: int, shape: StructLayout, site: Site) -> Driver:
         reader = self._reader(shape)
+        modern, legacy = reader.features(at)
         init = self.symbols.function_around(site.address)[0]
         module = self.modules.get(init or "", "")
         facts = DriverFacts(
@@ -133,9 +134,11 @@ class _Reader:
             functions=reader.functions(at),
             init=init,
             aliases=tuple(a for a in self.aliases.get(module, ()) if a.startswith("virtio:")),
+            builtin=True,
+            features=modern,
+            features_legacy=legacy,
         )
-        modern, legacy = reader.features(at)
-        return Driver(facts, modern, legacy, builtin=True)
+        return Driver(facts)
 
     def _transport(self, kind: str, at: int, shape: StructLayout, site: Site) -> Transport:
         init = self.symbols.function_around(site.address)[0]

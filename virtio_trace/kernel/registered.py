@@ -196,6 +196,7 @@ class _Reader:
             module = builtin_module(name, ids, self.kernel.tree)
         aliases = self.kernel.tree.builtin_aliases.get(module or "", ())
         inits = modules_of(self.kernel.addresses.initcalls)
+        modern, legacy = self.structs.features(at)
         mine = [init for init, of in inits.items() if builtin and of == module]
         return DriverFacts(
             name=name,
@@ -207,6 +208,8 @@ class _Reader:
             init=mine[0] if len(mine) == 1 else None,
             aliases=tuple(alias for alias in aliases if alias.startswith("virtio:")),
             builtin=builtin,
+            features=modern,
+            features_legacy=legacy,
         )
 
 

@@ -12,19 +12,19 @@ import contextlib
 import signal
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import virtio_trace
 from virtio_trace import events as ev
-from virtio_trace.errors import CannotTraceError, VirtioTraceError
+from virtio_trace.errors import CannotTraceError
 from virtio_trace.events import Event
 from virtio_trace.evidence import Evidence
+from virtio_trace.kernel.addresses import of_module
 from virtio_trace.kernel.btf import Btf
-from virtio_trace.kernel.elf import Function
-from virtio_trace.kernel.evidence import Symbols, read_evidence
+from virtio_trace.kernel.evidence import Symbols, functions_of, read_evidence
 from virtio_trace.kernel.final import final
 from virtio_trace.kernel.forbidden import forbidden
 from virtio_trace.kernel.kmsg import KernelLog
@@ -39,7 +39,7 @@ from virtio_trace.tracer.collector import Armed, Collector
 from virtio_trace.tracer.kprobes import KprobeEvents, armed_functions
 from virtio_trace.tracer.offsets import read_offsets
 from virtio_trace.tracer.probes import ProbePoint
-from virtio_trace.tracer.settle import STEXT, FunctionsOf, Settled, settle
+from virtio_trace.tracer.settle import STEXT, Settled, settle
 from virtio_trace.tracer.wire import WireOffsets, WirePoint
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -208,11 +208,8 @@ class Session:
         with self.clock.phase("kallsyms"):
             names = {symbol for point in points for symbol in point.symbols}
             found = addresses.functions({*names, STEXT})
-        builtin = {
-            name: [address for module, address in places if module is None]
-            for name, places in found.items()
-        }
-        return Knowledge(evidence, offsets, settle(points, builtin, _functions(symbols, found)))
+        settled = settle(points, of_module(found, None), functions_of(symbols, found))
+        return Knowledge(evidence, offsets, settled)
 
     def _arm_points(self, program: Program) -> None:
         """One that is refused is carried into the recording; a kernel that refuses all cannot."""
@@ -288,19 +285,3 @@ def _programs(point: ProbePoint) -> tuple[str, ...]:
 
 def _event_name(number: int, settled: Settled) -> str:
     return f"{settled.point.name}_{number}"
-
-
-def _functions(symbols: Symbols, found: Mapping[str, list[tuple[str | None, int]]]) -> FunctionsOf:
-    """By the module's file; without one by FOUND, the names that are asked for in kallsyms."""
-
-    def of(module: str) -> Mapping[str, Sequence[Function]] | None:
-        try:
-            return symbols.functions_of(module)
-        except VirtioTraceError:
-            places = {
-                name: [at for where, at in has if where == module] for name, has in found.items()
-            }
-            loaded = {n: [Function("", at, 0) for at in has] for n, has in places.items() if has}
-            return loaded or None
-
-    return of
