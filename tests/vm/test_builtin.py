@@ -33,8 +33,10 @@ at kprobes; cat /sys/kernel/debug/kprobes/list
 cd /sys/bus/virtio/drivers/virtio_console; {_REBIND}
 show_bus final
 at recorder
-rm $(find /lib/modules -name 'virtio[-_]rng.ko*')
-sed -i '/virtio[-_]rng/d' /lib/modules/*/modules.dep
+for m in rng net; do
+    rm $(find /lib/modules -name "virtio[-_]$m.ko*")
+    sed -i "/virtio[-_]$m.ko/d" /lib/modules/*/modules.dep
+done
 cd /sys/bus/virtio/drivers/virtio_rng
 python3 -m virtio_trace record -q -o /run/inner.vtr -- sh -c '{_REBIND}'
 at inner; cat /run/inner.vtr
@@ -123,13 +125,20 @@ def test_a_device_that_no_driver_is_for(booted: Boot) -> None:
     assert (finding["severity"], finding["subject"]) == ("warning", CRYPTO)
 
 
-def test_a_module_that_is_loaded_and_has_no_file(booted: Boot) -> None:
-    lines = [json.loads(line) for line in booted.sections["inner"]]
-    (rng,) = (d for d in lines[0]["evidence"]["drivers"] if d["name"] == "virtio_rng")
-    assert (rng["file"], rng["module"], rng["builtin"]) == ("/proc/kcore", "virtio_rng", False)
-    assert dict(line.split() for line in booted.sections["drivers"])["virtio_rng"].endswith(
-        "/virtio_rng"
+def test_modules_that_are_loaded_and_have_no_file(booted: Boot) -> None:
+    """Their memory says what their files had said, when those were there."""
+    modules = dict(line.split() for line in booted.sections["drivers"])
+    inner = [json.loads(line) for line in booted.sections["inner"]]
+    memory, files = (
+        {driver["name"]: driver for driver in header["evidence"]["drivers"]}
+        for header in (inner[0], booted.lines()[0])
     )
-    probed = [line for line in lines if line.get("function") == "virtrng_probe"]
+    for name in ("virtio_rng", "virtio_net"):
+        assert modules[name].endswith(f"/{memory[name]['module']}")
+        assert (memory[name]["file"], memory[name]["builtin"]) == ("/proc/kcore", False)
+        assert files[name]["file"].startswith("kernel/")
+        for member in ("struct", "ids", "functions", "features", "features_legacy"):
+            assert memory[name][member] == files[name][member], (name, member)
+    probed = [line for line in inner if line.get("function") == "virtrng_probe"]
     assert [line["kind"] for line in probed] == ["entry", "return"]
     assert {line["device"]["address"] for line in probed} == {RNG}
