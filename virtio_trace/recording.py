@@ -87,7 +87,7 @@ class Header:
 @dataclass(frozen=True, slots=True)
 class Trailer:
     """The last line. ``ended``: command, duration, interrupt; ``command_status``: COMMAND's own;
-    ``final`` and ``log``: see aftermath.py."""
+    ``final`` and ``log``: see aftermath.py; ``forbidden``: as in the header, now at the end."""
 
     events: int
     lost: int
@@ -96,6 +96,7 @@ class Trailer:
     command_status: int | None = None
     final: Final | None = None
     log: Log | None = None
+    forbidden: tuple[Forbidden, ...] | None = None
 
 
 @dataclass(slots=True)
@@ -303,6 +304,7 @@ def _is_count(value: Any) -> bool:
 
 def _trailer(raw: dict[str, Any]) -> Trailer:
     try:
+        forbidden = raw.get("forbidden")
         trailer = Trailer(
             events=raw["events"],
             lost=raw["lost"],
@@ -311,6 +313,7 @@ def _trailer(raw: dict[str, Any]) -> Trailer:
             command_status=raw.get("command_status"),
             final=aftermath.final_from_json(raw.get("final")),
             log=aftermath.log_from_json(raw.get("log")),
+            forbidden=None if forbidden is None else aftermath.forbidden_from_json(forbidden),
         )
         if trailer.final is not None:
             _bus(trailer.final.devices, trailer.final.drivers, "final")
