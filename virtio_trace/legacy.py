@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The two interfaces of a PCI device: the modern one is tried first, the legacy one after it
-(drivers/virtio/virtio_pci_common.c: virtio_pci_probe; VirtIO 4.1.5.1.1, 7.4)."""
+(drivers/virtio/virtio_pci_common.c: virtio_pci_probe; VirtIO 4.1.5.1.1)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def made_up_for(subject: Device) -> bool:
     """Whether what the modern probe returned may be followed by a virtio_pci_probe that returns 0.
 
     Only -ENODEV leads on to the legacy interface; with the parameter force_legacy the modern one is
-    the second try, and the last (drivers/virtio/virtio_pci_common.c, since Linux 4.0).
+    the second try, and the last(drivers/virtio/virtio_pci_common.c, since Linux 4.0).
     """
     modern, legacy = subject.modern, subject.legacy
     if modern is None or not modern.result or not modern.inside(subject.transport):
