@@ -22,7 +22,7 @@ def made_up_for(subject: Device) -> bool:
     return modern.result == -errno.ENODEV and (legacy is None or not legacy.result)
 
 
-def taken(sheet: Sheet, subject: Device) -> None:
+def took_legacy(sheet: Sheet, subject: Device) -> None:
     """Bound all the same: VirtIO 2.1's legacy interface, by virtio_pci_probe's second try."""
     modern, legacy = subject.modern, subject.legacy
     if modern is None or legacy is None or legacy.result != 0 or modern.result != -errno.ENODEV:

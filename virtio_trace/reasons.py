@@ -126,6 +126,14 @@ def _is_in_use(device: Device) -> bool:
     return device.bound_to is not None or device.unregister is not None
 
 
+def _late(graph: Graph) -> list[Forbidden]:
+    """The rules of modprobe's configuration that were not there when the recording began."""
+    header, trailer = graph.recording.header, graph.recording.trailer
+    if trailer is None or header.forbidden is None:
+        return []
+    return [rule for rule in trailer.forbidden or () if rule not in header.forbidden]
+
+
 def module(graph: Graph, name: str, init: str | None, aliases: tuple[str, ...] = ()) -> str:
     """Why what the module NAME has, with its INIT function, did not register."""
     header, end = graph.recording.header, final(graph)
@@ -150,14 +158,6 @@ def module(graph: Graph, name: str, init: str | None, aliases: tuple[str, ...] =
             "and whether anything asked for it is unknown"
         )
     return said + _quote([line for line in graph.log.get(name, []) if "blacklisted" in line.text])
-
-
-def _late(graph: Graph) -> list[Forbidden]:
-    """The rules of modprobe's configuration that were not there when the recording began."""
-    header, trailer = graph.recording.header, graph.recording.trailer
-    if trailer is None or header.forbidden is None:
-        return []
-    return [rule for rule in trailer.forbidden or () if rule not in header.forbidden]
 
 
 def forbidden_init(graph: Graph, init: str | None) -> str:

@@ -7,8 +7,9 @@ judged: the finding names where it ended.
 
 from __future__ import annotations
 
-from virtio_trace import legacy, reasons, unbound
+from virtio_trace import reasons, unbound
 from virtio_trace.findings import NOTE, Sheet, failure
+from virtio_trace.legacy import made_up_for, took_legacy
 from virtio_trace.model import TRANSPORT_PROBES, Binding, Call, Device, Driver
 from virtio_trace.negotiation import INTX
 from virtio_trace.virtio import EPROBE_DEFER
@@ -85,7 +86,7 @@ def device(sheet: Sheet, subject: Device) -> None:
     if subject.untouched:
         unbound.device(sheet, subject)
     elif _transport(sheet, subject) and _registered(sheet, subject):
-        legacy.taken(sheet, subject)
+        took_legacy(sheet, subject)
         for binding in subject.bindings:
             _binding(sheet, binding)
         _scanned(sheet, subject)
@@ -97,7 +98,7 @@ def _transport(sheet: Sheet, subject: Device) -> bool:
     if call is not None and call.result not in (0, None):
         sheet.bad(step, subject.address, reasons.failed(sheet.graph, subject, call), call)
         return False
-    if call is not None and call.result == 0 and not legacy.made_up_for(subject):
+    if call is not None and call.result == 0 and not made_up_for(subject):
         assert subject.modern is not None
         message = f"{call.event.symbol} returned 0, although {failure(subject.modern)}"
         sheet.bad(step, subject.address, message, call, subject.modern, subject.legacy)
