@@ -19,12 +19,17 @@ from virtio_trace.render.perfetto import perfetto
 NAMES = [path.stem for path in sorted(GOLDEN.glob("*.vtr"))]
 
 
-def drawn(lines: list[Line]) -> Events:
-    """The trace of a recording, as a program reads it."""
+def written(lines: list[Line]) -> str:
+    """The trace of a recording."""
     built = graph.build(recording.read(dump(lines), "test"))
     out = io.StringIO()
     perfetto(built, report.summarize(built), out)
-    return traceevents.read(out.getvalue())
+    return out.getvalue()
+
+
+def drawn(lines: list[Line]) -> Events:
+    """The same as a program reads it."""
+    return traceevents.read(written(lines))
 
 
 def seqs(events: Events, process: int) -> Counter[int]:
