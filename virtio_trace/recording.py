@@ -88,7 +88,8 @@ class Header:
 @dataclass(frozen=True, slots=True)
 class Trailer:
     """The last line. ``ended``: command, duration, interrupt; ``command_status``: COMMAND's own;
-    ``final`` and ``log``: see aftermath.py; ``host``: see hostview.py."""
+    ``final`` and ``log``: see aftermath.py; ``host``: see hostview.py; ``forbidden``: as in the
+    header, now at the end."""
 
     events: int
     lost: int
@@ -98,6 +99,7 @@ class Trailer:
     final: Final | None = None
     log: Log | None = None
     host: HostView | None = None
+    forbidden: tuple[Forbidden, ...] | None = None
 
 
 @dataclass(slots=True)
@@ -305,6 +307,7 @@ def _is_count(value: Any) -> bool:
 
 def _trailer(raw: dict[str, Any]) -> Trailer:
     try:
+        forbidden = raw.get("forbidden")
         trailer = Trailer(
             events=raw["events"],
             lost=raw["lost"],
@@ -314,6 +317,7 @@ def _trailer(raw: dict[str, Any]) -> Trailer:
             final=aftermath.final_from_json(raw.get("final")),
             log=aftermath.log_from_json(raw.get("log")),
             host=host_from_json(raw.get("host")),
+            forbidden=None if forbidden is None else aftermath.forbidden_from_json(forbidden),
         )
         if trailer.final is not None:
             _bus(trailer.final.devices, trailer.final.drivers, "final")

@@ -195,6 +195,16 @@ def test_a_module_in_modprobes_configuration(board: list[Line]) -> None:
     assert said.endswith('was not loaded: "blacklist virtio_rng" is in /etc/modprobe.d/x.conf')
 
 
+def test_a_module_that_was_forbidden_later(board: list[Line]) -> None:
+    rule = {"what": "virtio_rng", "by": "blacklist", "where": "/etc/modprobe.d/x.conf"}
+    board[0]["forbidden"], board[-1]["log"] = [], None
+    board[-1]["forbidden"] = [{**rule, "what": "virtio_net"}, rule]
+    assert reason(board, RNG).endswith(
+        'was not loaded: "blacklist virtio_rng" is in /etc/modprobe.d/x.conf since the recording '
+        "began"
+    )
+
+
 def test_a_module_that_nothing_forbids(board: list[Line]) -> None:
     board[0]["forbidden"], board[-1]["log"] = [], None
     assert reason(board, RNG).endswith("whether anything asked for it is unknown")

@@ -90,6 +90,7 @@ class Session:
         self._confirmed: set[int] = set()
         self._came: set[str] = set()
         self._modules: set[str] = set()
+        self._evidence: Evidence | None = None
         self._log = KernelLog()
         self.clock = Clock()
 
@@ -118,7 +119,7 @@ class Session:
                 knowledge = knowing.result()
         self._settled = knowledge.settled
         evidence = knowledge.evidence
-        self._modules = evidence.modules
+        self._evidence, self._modules = evidence, evidence.modules
         names = {d.name for d in evidence.drivers} | {t.name for t in evidence.transports}
         self._log.look_for(self._modules | names)
         self._collector = Collector([_armed(s) for s in self._settled])
@@ -158,11 +159,16 @@ class Session:
 
     def aftermath(self) -> dict[str, Any]:
         """For the trailer: how the machine is now, and what its log said."""
+        assert self._evidence is not None
         end = final(self._modules, debugfs=self._mounts.debugfs)
         addresses = {function.address for function in end.pci}
         addresses |= {device["address"] for device in end.devices}
         log = self._log.end(addresses)
-        return {"final": end.to_json(), "log": log.to_json() if log else None}
+        return {
+            "final": end.to_json(),
+            "log": log.to_json() if log else None,
+            "forbidden": [asdict(rule) for rule in forbidden(self._evidence)],
+        }
 
     def lost(self) -> int:
         """Events that found no room in the ring."""
