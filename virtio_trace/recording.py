@@ -87,8 +87,8 @@ class Header:
 
 @dataclass(frozen=True, slots=True)
 class Trailer:
-    """The last line. ``ended``: command, duration, interrupt; ``command_status``: COMMAND's own;
-    ``final`` and ``log``: see aftermath.py; ``host``: see hostview.py."""
+    """The last line. ``ended``: command, duration, interrupt, rebind; ``command_status``: COMMAND's
+    own; ``final`` and ``log``: see aftermath.py; ``host``: see hostview.py."""
 
     events: int
     lost: int

@@ -19,6 +19,7 @@ CORE = {
     "negotiation", "procedure", "findings", "rules", "unbound", "check", "report", "source",
     "features", "inspection", "aftermath", "reasons", "spec", "spec_rules", "spec_features",
     "spec_page", "attempts", "hostview", "host_rules",
+    "uses",
 }  # fmt: skip
 MAY_IMPORT = {
     "core": {"core"},
