@@ -14,7 +14,7 @@ from dataclasses import dataclass
 _CONSOLE, _NINE_P, _FS = 3, 9, 26
 """VIRTIO_ID_ numbers (include/uapi/linux/virtio_ids.h)."""
 
-_HVC = re.compile(r"hvc(\d+)")
+_HVC = re.compile(r"hvc\d+")
 _VIRTUAL_TERMINAL = re.compile(r"tty\d+")
 
 
@@ -22,8 +22,8 @@ _VIRTUAL_TERMINAL = re.compile(r"tty\d+")
 class Target:
     """A device of the VirtIO bus. ``path`` is its folder in sysfs, ``driver`` the one that has it.
 
-    ``tag``: by which its file system is mounted (9p, virtiofs). ``hvc``: the terminals of its
-    console ports, by number. None is unknown."""
+    ``tag``: by which its file system is mounted (9p, virtiofs). ``console``: whether one of its
+    ports is one; which hvc terminal that is, no file says. None is unknown."""
 
     name: str
     address: str
@@ -31,7 +31,7 @@ class Target:
     driver: str | None
     path: str
     tag: str | None = None
-    hvc: tuple[int, ...] | None = None
+    console: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,15 +186,12 @@ def _leaves(name: str, links: dict[str, Link]) -> set[str]:
 
 def _consoles(target: Target, machine: Machine) -> list[str]:
     said = []
-    if target.id == _CONSOLE:
+    if target.id == _CONSOLE and target.console is not False:
         for words, names in (
             ("a console of the kernel", machine.consoles),
             ("the terminal of a process", machine.terminals),
         ):
-            for name in names:
-                found = _HVC.fullmatch(name)
-                if found and (target.hvc is None or int(found[1]) in target.hvc):
-                    said.append(f"{name} is {words}")
+            said += [f"{name} is {words}" for name in names if _HVC.fullmatch(name)]
     shown = [name for name in machine.consoles if _VIRTUAL_TERMINAL.fullmatch(name)]
     for frame, path in machine.frames:
         if shown and _inside(path, target.path):

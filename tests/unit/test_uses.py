@@ -153,8 +153,8 @@ def test_consoles() -> None:
     machine = Machine(consoles=("ttyS0", "hvc0"), terminals=("hvc1",))
     said = ["hvc0 is a console of the kernel", "hvc1 is the terminal of a process"]
     assert reasons(port, machine) == said  # whose they are is not known
-    assert reasons(replace(port, hvc=(1,)), machine) == said[1:]
-    assert reasons(replace(port, hvc=()), machine) == []
+    assert reasons(replace(port, console=True), machine) == said
+    assert reasons(replace(port, console=False), machine) == []
     assert reasons(DISK, machine) == []
 
 

@@ -60,7 +60,7 @@ def _target(device: dict[str, object], sys: Path, debugfs: Path) -> Target:
         driver=None if driver is None else str(driver),
         path=path,
         tag=_tag(Path(path), sys),
-        hvc=_ports(path, sys, debugfs),
+        console=_has_console(path, sys, debugfs),
     )
 
 
@@ -73,20 +73,13 @@ def _tag(path: Path, sys: Path) -> str | None:
     return found or None
 
 
-def _ports(path: str, sys: Path, debugfs: Path) -> tuple[int, ...] | None:
-    """The hvc terminals of a console's ports (drivers/char/virtio_console.c, port_debugfs_show)."""
+def _has_console(path: str, sys: Path, debugfs: Path) -> bool | None:
+    """Of a console device, by its ports (drivers/char/virtio_console.c, port_debugfs_show)."""
     ports = [p for p in _entries(sys / "class/virtio-ports") if _real(p).startswith(f"{path}/")]
-    if not ports:
+    texts = [_text(debugfs / "virtio-ports" / port.name) for port in ports]
+    if not ports or any("is_console:" not in text for text in texts):
         return None
-    found = []
-    for port in ports:
-        text = _text(debugfs / "virtio-ports" / port.name)
-        number = re.search(r"^console_vtermno: (\d+)$", text, re.M)
-        if number is None:
-            return None
-        if re.search(r"^is_console: yes$", text, re.M):
-            found.append(int(number[1]))
-    return tuple(found)
+    return any("is_console: yes" in text for text in texts)
 
 
 # -- disks
