@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from virtio_trace import features, host_rules, reasons, unbound, virtio
+from virtio_trace import features, host_rules, reasons, share, unbound, virtio
 from virtio_trace.events import Event
 from virtio_trace.findings import Sheet
 from virtio_trace.hostview import HostDevice
@@ -43,6 +43,7 @@ def summarize(graph: Graph) -> dict[str, Any]:
             for device in graph.devices
         ],
         "bindings": [_binding(graph, binding) for binding in graph.bindings],
+        "boot": share.boot(graph),
     }
 
 
