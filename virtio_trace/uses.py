@@ -37,7 +37,7 @@ class Target:
 @dataclass(frozen=True, slots=True)
 class Block:
     """A disk, a partition or what is built on them. ``above``: the names of those built on it;
-    ``label`` is device mapper's own name. ``held``: the kernel has it claimed for one user."""
+    ``label`` is device mapper's own name. ``held``: someone has it claimed for himself."""
 
     name: str
     path: str
@@ -119,7 +119,7 @@ def _disks(target: Target, machine: Machine) -> list[str]:
     built = [block.words for block in stack if block not in mine]
     if built:
         return [f"{', '.join(built)} is built on {', '.join(block.name for block in mine)}"]
-    return [f"something in the kernel has {block.name} claimed" for block in mine if block.held]
+    return [f"something has {block.name} claimed for itself" for block in mine if block.held]
 
 
 def _mounted(on: str, mount: Mount) -> str:

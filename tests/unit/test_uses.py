@@ -98,7 +98,7 @@ def test_what_is_built_on_a_disk_and_not_mounted() -> None:
 
 def test_a_claim_that_nothing_explains() -> None:
     held = replace(VDA1, held=True)
-    assert reasons(DISK, Machine((VDA, held))) == ["something in the kernel has vda1 claimed"]
+    assert reasons(DISK, Machine((VDA, held))) == ["something has vda1 claimed for itself"]
     assert reasons(DISK, Machine((VDA, held), (mount("/", "vda1"),))) == [
         "the root file system is on vda1"
     ]

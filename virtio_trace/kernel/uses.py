@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Reads what of this machine is in use: disks, mounts, swap, network, consoles; see uses.py above.
 
-From sysfs and /proc alone, but for one question that they do not answer: whether the kernel has a
-disk claimed for one user. open(2) with O_EXCL fails with EBUSY then, and touches nothing.
+From sysfs and /proc alone, but for one question that they do not answer: whether anything has a
+disk claimed for itself. open(2) with O_EXCL fails with EBUSY then, and touches nothing.
 """
 
 from __future__ import annotations
