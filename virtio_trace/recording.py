@@ -87,9 +87,9 @@ class Header:
 
 @dataclass(frozen=True, slots=True)
 class Trailer:
-    """The last line. ``ended``: command, duration, interrupt; ``command_status``: COMMAND's own;
-    ``final`` and ``log``: see aftermath.py; ``host``: see hostview.py; ``forbidden``: as in the
-    header, now at the end."""
+    """The last line. ``ended``: command, duration, interrupt, rebind; ``command_status``: COMMAND's
+    own; ``final`` and ``log``: see aftermath.py; ``host``: see hostview.py; ``forbidden``: as in
+    the header, now at the end."""
 
     events: int
     lost: int

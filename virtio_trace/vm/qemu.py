@@ -126,8 +126,8 @@ class Machine:
             *("-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"),
             *("-chardev", f"socket,id=console,fd={console}", "-serial", "chardev:console"),
             *("-chardev", f"socket,id=events,fd={events}", "-serial", "chardev:events"),
-            *("-chardev", f"socket,id=monitor,fd={monitor}"),
-            *("-mon", "chardev=monitor,mode=control"),
+            *("-chardev", f"socket,id=vt-monitor,fd={monitor}"),
+            *("-mon", "chardev=vt-monitor,mode=control"),
             *("-kernel", str(self.vmlinuz), "-initrd", initrd, "-append", cmdline(self.append)),
             *(self.options or DEVICES),
         ]
