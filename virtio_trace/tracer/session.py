@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
-import signal
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -19,15 +18,18 @@ from typing import Any
 
 import virtio_trace
 from virtio_trace import events as ev
-from virtio_trace.errors import CannotTraceError, VirtioTraceError
+from virtio_trace.errors import CannotTraceError
 from virtio_trace.events import Event
 from virtio_trace.evidence import Evidence
+from virtio_trace.kernel.addresses import of_module
 from virtio_trace.kernel.btf import Btf
-from virtio_trace.kernel.evidence import Symbols, read_evidence
+from virtio_trace.kernel.evidence import Symbols, functions_of, read_evidence
 from virtio_trace.kernel.final import final
 from virtio_trace.kernel.forbidden import forbidden
 from virtio_trace.kernel.kmsg import KernelLog
 from virtio_trace.kernel.modules import ModuleTree
+from virtio_trace.kernel.registered import Kernel as RunningKernel
+from virtio_trace.kernel.registered import add_registered
 from virtio_trace.kernel.running import Running, snapshot
 from virtio_trace.recording import ARMED, NOT_ARMED, WAITING, ProbeState
 from virtio_trace.tracer import probes, wire
@@ -37,9 +39,8 @@ from virtio_trace.tracer.kprobes import KprobeEvents, armed_functions
 from virtio_trace.tracer.offsets import read_offsets
 from virtio_trace.tracer.probes import ProbePoint
 from virtio_trace.tracer.settle import STEXT, Settled, settle
+from virtio_trace.tracer.signals import held
 from virtio_trace.tracer.wire import WireOffsets, WirePoint
-
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,16 +98,13 @@ class Session:
 
     def __exit__(self, *exc: object) -> None:
         # A second Ctrl-C must not leave half of it armed.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-        try:
-            self._log.close()
-            if self._program is not None:
-                self._program.close()
-        finally:
+        with held():
             try:
-                self._control.remove()
+                self._log.close()
+                if self._program is not None:
+                    self._program.close()
             finally:
-                signal.pthread_sigmask(signal.SIG_SETMASK, before)
+                self._control.remove()
 
     def arm(self) -> dict[str, Any]:
         """Arm everything; returns the header of the recording. Raises CannotTraceError."""
@@ -125,7 +123,8 @@ class Session:
         self._log.look_for(self._modules | names)
         self._collector = Collector([_armed(s) for s in self._settled])
         self._program.set_offsets(knowledge.offsets)
-        self._program.attach_module_load()
+        with held():
+            self._program.attach_module_load()
         self._arm_points(self._program)
         with self.clock.phase("snapshot, confirm"):
             bus = snapshot()
@@ -196,15 +195,17 @@ class Session:
             btf = Btf.running()
             evidence = read_evidence(tree, btf, symbols, self._kernel.machine)
             offsets = read_offsets(btf, symbols, self._mounts.tracefs)
+        with self.clock.phase("kallsyms"):
+            addresses = self._kernel.addresses()
+        with self.clock.phase("drivers without a file"):
+            shape = symbols.layout.structs.get("virtio_driver") if symbols.layout else None
+            evidence = add_registered(evidence, RunningKernel(tree, btf, addresses, shape))
         points = probes.points(evidence)
         with self.clock.phase("kallsyms"):
             names = {symbol for point in points for symbol in point.symbols}
-            found = self._kernel.functions({*names, STEXT})
-        builtin = {
-            name: [address for module, address in places if module is None]
-            for name, places in found.items()
-        }
-        return Knowledge(evidence, offsets, settle(points, builtin, _functions(symbols)))
+            found = addresses.functions({*names, STEXT})
+        settled = settle(points, of_module(found, None), functions_of(symbols, found))
+        return Knowledge(evidence, offsets, settled)
 
     def _arm_points(self, program: Program) -> None:
         """One that is refused is carried into the recording; a kernel that refuses all cannot."""
@@ -218,7 +219,8 @@ class Session:
             try:
                 with self.clock.phase("tracefs"):
                     self._control.define(name, settled.target, point.returns)
-                with self.clock.phase("bpf: load and attach"):
+                # A descriptor that is lost between its making and its keeping keeps the event busy.
+                with self.clock.phase("bpf: load and attach"), held():
                     program.attach_probe(number, self._control.group, name, _programs(point))
             except CannotTraceError as error:
                 self._refused[number] = str(error)
@@ -280,13 +282,3 @@ def _programs(point: ProbePoint) -> tuple[str, ...]:
 
 def _event_name(number: int, settled: Settled) -> str:
     return f"{settled.point.name}_{number}"
-
-
-def _functions(symbols: Symbols) -> Any:
-    def of(module: str) -> Any:
-        try:
-            return symbols.functions_of(module)
-        except VirtioTraceError:
-            return None
-
-    return of
