@@ -11,6 +11,7 @@ import click
 
 from virtio_trace import check, graph, recording
 from virtio_trace.cli import common
+from virtio_trace.cli.bootline import with_boot_events
 from virtio_trace.cli.check import STATUS
 from virtio_trace.cli.guestlines import GuestLines
 from virtio_trace.cli.interrupts import Interrupts
@@ -49,6 +50,11 @@ _STATUS_INCOMPLETE = 4
     show_default=True,
     help="KVM, or software emulation (TCG).",
 )
+@click.option(
+    "--no-boot-events",
+    is_flag=True,
+    help="Put nothing on the kernel's command line by which it records what is built in.",
+)
 @click.option("--run", "task", metavar="CMD", help="Run CMD in the guest, its drivers loaded.")
 @click.option("--keep-console", "console", metavar="FILE", help="Keep what the console said.")
 @click.option("-o", "--output", metavar="FILE", help="The recording; - is standard output.")
@@ -63,6 +69,7 @@ def command(
     append: str,
     timeout: float,
     accel: str,
+    no_boot_events: bool,
     task: str | None,
     console: str | None,
     output: str | None,
@@ -88,7 +95,10 @@ def command(
             interrupts.check()
             lines.pause()
 
-        plan = _plan(vmlinuz, modules, package, settings, progress)
+        plan = boot.check(_plan(vmlinuz, modules, package, settings, progress))
+        if not no_boot_events:
+            settings = with_boot_events(settings, plan.vmlinuz, plan.modules)
+            plan = boot.Plan(plan.vmlinuz, plan.modules, settings)
         try:
             outcome = boot.boot(
                 plan, lines.take, progress, lambda line: _tell(line, verbose), pause
