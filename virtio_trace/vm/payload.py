@@ -31,7 +31,7 @@ PACKAGE = Path(__file__).resolve().parent.parent
 _LINKS = ("build", "source", "vmlinuz")
 """What is no module in such a folder: links to headers, and from 7.2 the kernel itself."""
 
-_BLACKLIST = b"blacklist kvm_amd\nblacklist kvm_intel\n"
+BLACKLIST = b"blacklist kvm_amd\nblacklist kvm_intel\n"
 """A guest of ours is nobody's host, and loading these takes an emulated processor a second.
 
 Not by -cpu max,-svm: under TCG of QEMU 7.2 a 6.1 kernel's processes then die at random.
@@ -66,7 +66,7 @@ def write(out: BinaryIO, modules: Path, task: str | None) -> None:
         with Writer(out) as root:
             guest = PACKAGE / "vm" / "guest"
             root.file("init", (guest / "init").read_bytes(), 0o755)
-            root.file("etc/modprobe.d/virtio-trace.conf", _BLACKLIST)
+            root.file("etc/modprobe.d/virtio-trace.conf", BLACKLIST)
             root.file("virtio-trace/drive", (guest / "drive").read_bytes(), 0o755)
             if task is not None:
                 root.file("virtio-trace/run", task.encode() + b"\n", 0o755)
