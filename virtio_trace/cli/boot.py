@@ -12,6 +12,7 @@ import click
 from virtio_trace import check, graph, recording
 from virtio_trace.cli import common
 from virtio_trace.cli.check import STATUS
+from virtio_trace.cli.collecting import collecting, machine
 from virtio_trace.cli.guestlines import GuestLines
 from virtio_trace.cli.interrupts import Interrupts
 from virtio_trace.cli.output import RecordingOutput
@@ -49,6 +50,13 @@ _STATUS_INCOMPLETE = 4
     show_default=True,
     help="KVM, or software emulation (TCG).",
 )
+@click.option(
+    "--collector",
+    type=click.Choice(boot.COLLECTORS),
+    default="auto",
+    show_default=True,
+    help="An eBPF recorder in the guest, or its trace ring (ftrace), for any kernel and machine.",
+)
 @click.option("--run", "task", metavar="CMD", help="Run CMD in the guest, its drivers loaded.")
 @click.option("--keep-console", "console", metavar="FILE", help="Keep what the console said.")
 @click.option("-o", "--output", metavar="FILE", help="The recording; - is standard output.")
@@ -63,6 +71,7 @@ def command(
     append: str,
     timeout: float,
     accel: str,
+    collector: str,
     task: str | None,
     console: str | None,
     output: str | None,
@@ -73,13 +82,13 @@ def command(
     """Boot a kernel in QEMU and record it from its first module on.
 
     The kernel is a VMLINUZ and its modules, or a Debian package, which is fetched and unpacked,
-    never installed. QEMU OPTIONS replace the default devices: one virtio net, blk and rng.
+    never installed; x86-64 or arm64. QEMU OPTIONS replace the default devices: one virtio net, blk and rng.
     """
     settings = boot.Settings(
-        append, timeout, accel, task, options, Path(console) if console else None
+        append, timeout, accel, task, options, Path(console) if console else None, collector
     )
     _check_source(vmlinuz, modules, package, options)
-    boot.check_settings(settings)
+    boot.check_settings(settings, machine(vmlinuz, package))
     target = RecordingOutput(output)
     lines = GuestLines(target, quiet)
     with Interrupts() as interrupts, ProgressBar() as progress:
@@ -90,9 +99,8 @@ def command(
 
         plan = _plan(vmlinuz, modules, package, settings, progress)
         try:
-            outcome = boot.boot(
-                plan, lines.take, progress, lambda line: _tell(line, verbose), pause
-            )
+            with collecting(plan, lines.take) as (plan, take):
+                outcome = boot.boot(plan, take, progress, lambda line: _tell(line, verbose), pause)
         finally:
             lines.close()
     trouble = conclude(outcome, plan)

@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""How a boot's guest is recorded: by the recorder in it, or from its trace ring, with no agent."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from virtio_trace.tracer import offline, plain
+from virtio_trace.vm import arch, boot, cache, debian, qemu
+from virtio_trace.vm.arch import Arch
+from virtio_trace.vm.plain import Plain
+
+Take = Callable[[bytes], None]
+
+
+def machine(vmlinuz: str | None, package: str | None) -> Arch:
+    """The machine of the kernel that is to be booted, before anything is fetched.
+
+    Raises BadInputError where VMLINUZ is no kernel image.
+    """
+    if package is None:
+        return arch.of_kernel(Path(vmlinuz or ""))
+    return arch.of_debian(debian.foreign(package) or "") or arch.X86_64
+
+
+@contextlib.contextmanager
+def collecting(plan: boot.Plan, take: Take) -> Iterator[tuple[boot.Plan, Take]]:
+    """PLAN and what takes the guest's lines, so that TAKE gets those of a recording.
+
+    Raises what boot.check raises, CannotTraceError where the kernel's files do not tell enough.
+    """
+    plan = boot.check(plan)
+    kind = arch.of_kernel(plan.vmlinuz)
+    if boot.uses_agent(plan.settings, kind):
+        yield plan, take
+        return
+    kernel = offline.read(plan.vmlinuz, plan.modules)
+    arms = plain.arming(kernel, qemu.room(kind) - len(plan.settings.append.encode()) - 1)
+    cache.sweep()
+    with cache.scratch("guest") as folder:
+        guest = plain.Guest(arms, take, folder)
+        yield replace(plan, plain=Plain(arms.line.text, arms.commands, arms.enable)), guest.take
