@@ -43,10 +43,17 @@ _UNKNOWN = {  # 0 is unknown to the program: what it would show is then unknown 
 
 
 def read_offsets(btf: Btf, symbols: Symbols, tracefs: Path) -> WireOffsets:
-    """All offsets, in bytes. Raises CannotTraceError where one cannot be known.
+    """All offsets, in bytes. Raises CannotTraceError where one cannot be known."""
+    found = struct_offsets(btf, symbols)
+    return WireOffsets(module_load_name=_module_load_name(tracefs), **found)
+
+
+def struct_offsets(btf: Btf, symbols: Symbols) -> dict[str, int]:
+    """The members of WireOffsets that the kernel's files tell, without a look at tracefs.
 
     ``struct virtio_driver`` needs none: it begins with its struct device_driver
     (include/linux/virtio.h), as struct virtio_pci_device begins with its struct virtio_device.
+    Raises CannotTraceError where one cannot be known.
     """
     types = _with_virtio(btf, symbols)
     found = {name: types.offset(*member) for name, member in _MEMBERS.items()}
@@ -56,8 +63,7 @@ def read_offsets(btf: Btf, symbols: Symbols, tracefs: Path) -> WireOffsets:
         found[name] = _known(types, *member)
     # features became the first word of features_array in Linux 6.17
     found["virtio_device_words"] = 2 if _known(types, "virtio_device", "features_array") else 1
-    found |= _tables(symbols)
-    return WireOffsets(module_load_name=_module_load_name(tracefs), **found)
+    return found | _tables(symbols)
 
 
 def _known(types: Btf, struct: str, member: str) -> int:
