@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from virtio_trace import features, reasons, unbound, virtio
+from virtio_trace import features, reasons, share, unbound, virtio
 from virtio_trace.events import Event
 from virtio_trace.findings import Sheet
 from virtio_trace.model import Binding, Call, Device, Driver, Graph, transport
@@ -38,6 +38,7 @@ def summarize(graph: Graph) -> dict[str, Any]:
             _device(graph, device, latest[device.address] is not device) for device in graph.devices
         ],
         "bindings": [_binding(graph, binding) for binding in graph.bindings],
+        "boot": share.boot(graph),
     }
 
 
