@@ -8,13 +8,15 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from virtio_trace import events as ev
+from virtio_trace import slots
 from virtio_trace.aftermath import Final
 from virtio_trace.events import Event
 from virtio_trace.model import Binding, Call, Device, Driver, Graph
 from virtio_trace.negotiation import Negotiation
 from virtio_trace.recording import Recording
 
-_WORD = re.compile(r"[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]|\w+")
+_WORD = re.compile(r"[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]|[0-9a-f]+\.\w+|\w+")
+"""A PCI address, a platform device's, or any other word."""
 
 _TRAIL = {"virtio_dev_probe", "virtio_features_ok", "find_vqs", "setup_vq"}
 """The calls in a device's trail; status and get_features are hits."""
@@ -328,6 +330,7 @@ class _Builder:
             for line in trailer.log.lines:
                 for word in set(_WORD.findall(f"{line.text} {line.device or ''}")):
                     self.graph.log.setdefault(word, []).append(line)
+        slots.take_out(self.graph)
 
     def _final(self, final: Final) -> None:
         """PCI devices without a driver that no event is about are devices too."""

@@ -72,7 +72,8 @@ class ProbeState:
 class Header:
     """The first line. ``snapshot`` is the VirtIO bus as sysfs showed it when the probes had just
     been armed: what was there before, never what was observed. ``forbidden``: what keeps modules
-    from being loaded, None where that was not looked for."""
+    from being loaded, None where that was not looked for. ``user_space_ns``: when the first process
+    began, where the probes were armed before that; CLOCK_MONOTONIC."""
 
     release: str
     machine: str
@@ -82,6 +83,7 @@ class Header:
     raw: dict[str, Any]
     started_ns: int | None = None
     forbidden: tuple[Forbidden, ...] | None = None
+    user_space_ns: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,8 +242,9 @@ def _header_of(raw: dict[str, Any]) -> Header:
     kernel, started, forbidden = raw["kernel"], raw.get("started_ns"), raw.get("forbidden")
     if type(kernel["release"]) is not str or type(kernel["machine"]) is not str:
         raise TypeError("kernel")
-    if started is not None and not _is_count(started):
-        raise TypeError("started_ns")
+    user_space = raw.get("user_space_ns")
+    if any(time is not None and not _is_count(time) for time in (started, user_space)):
+        raise TypeError("started_ns or user_space_ns")
     return Header(
         release=kernel["release"],
         machine=kernel["machine"],
@@ -251,6 +254,7 @@ def _header_of(raw: dict[str, Any]) -> Header:
         raw=raw,
         started_ns=started,
         forbidden=None if forbidden is None else aftermath.forbidden_from_json(forbidden),
+        user_space_ns=user_space,
     )
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from virtio_trace.procedure import NEEDED
 from virtio_trace.recording import ARMED, NOT_ARMED, WAITING, ProbeState
+from virtio_trace.tracer.bootline import BootLine
 from virtio_trace.tracer.fetch import Definition
 from virtio_trace.tracer.kprobes import armed_in
 from virtio_trace.tracer.settle import Settled
@@ -21,15 +22,16 @@ _REASON = "# "
 
 
 class States:
-    """SETTLED are the points; EARLY the definitions that were armed from the kernel's start on,
-    LATE those that the guest's script armed. ``came``: the modules that were loaded so far."""
+    """SETTLED are the points; LINE is what was armed from the kernel's start on, LATE what the
+    guest's script armed. ``came``: the modules that were loaded so far."""
 
     def __init__(
-        self, settled: Sequence[Settled], early: Iterable[Definition], late: Iterable[Definition]
+        self, settled: Sequence[Settled], line: BootLine, late: Iterable[Definition]
     ) -> None:
         self._settled = settled
-        self._early = {one.name: one.number for one in early}
+        self._early = {one.name: one.number for one in line.armed}
         self._late = {one.name: one.number for one in late}
+        self._left = {one.number for one in line.left}
         self._refused: dict[int, str] = {}
         self._confirmed: set[int] = set()
         self._missed: dict[str, int] = {}
@@ -67,26 +69,21 @@ class States:
         """One for each point. HITS: by an event's name, how many there were of it."""
         names = {**self._early, **self._late}
         hit = {names[name] for name in hits if name in names}
-        late = set(self._late.values())
         missed: Counter[int] = Counter()
         for name, count in self._missed.items():
             if name in names:
                 missed[names[name]] += count
         return [
-            self._state(settled, number, number in hit, number in late, missed[number])
+            self._state(settled, number, number in hit, missed[number])
             for number, settled in enumerate(self._settled)
         ]
 
-    def _state(
-        self, settled: Settled, number: int, hit: bool, late: bool, missed: int
-    ) -> ProbeState:
+    def _state(self, settled: Settled, number: int, hit: bool, missed: int) -> ProbeState:
         target = settled.target
         if number in self._refused:
             return settled.state(NOT_ARMED, self._refused[number])
         if number in self._confirmed or hit:
-            # The registration of the bus is seen in the snapshot, too, and never in time.
-            blind = late and target is not None and target.module is None
-            if not blind or settled.point.name == "bus_register":
+            if number not in self._left:
                 return settled.state(ARMED, missed=missed)
             state = NOT_ARMED if settled.point.name in NEEDED else ARMED
             return settled.state(state, LATE, missed)

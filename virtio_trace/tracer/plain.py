@@ -30,13 +30,13 @@ from virtio_trace.tracer.bootline import BootLine
 from virtio_trace.tracer.fetch import Definition, definitions
 from virtio_trace.tracer.kprobes import MAXACTIVE
 from virtio_trace.tracer.offline import Kernel
+from virtio_trace.tracer.ringline import LINE
 from virtio_trace.tracer.ringtext import RingText
 
 GROUP = "vtl"
 """The group of the events that the guest's script defines: beside bootline.GROUP."""
 
 BEGIN = "tracing_mark_write: virtio-trace: begin"
-END = "tracing_mark_write: virtio-trace: end"
 _SECTION = "@@ "
 _LOSSES = ("overrun", "commit overrun", "dropped events")
 
@@ -93,7 +93,7 @@ class Guest:
         self._writer = Writer(_Lines(write))
         self._scratch = scratch
         self._ring = RingText([*arms.line.armed, *arms.late], arms.kernel.offsets)
-        self._states = States(arms.kernel.settled, arms.line.armed, arms.late)
+        self._states = States(arms.kernel.settled, arms.line, arms.late)
         self._section = ""
         self._lines: list[str] = []
         self._early: list[Event] | None = []
@@ -125,7 +125,7 @@ class Guest:
     def _trace(self, text: str) -> None:
         """A line of the ring. Events from before the guest's first look wait for that."""
         if text.rstrip().endswith(BEGIN):
-            self._header()
+            self._header(text)
             return
         event = self._ring.event(text)
         if event is None:
@@ -199,7 +199,8 @@ class Guest:
 
     # -- the header
 
-    def _header(self) -> None:
+    def _header(self, marker: str) -> None:
+        """MARKER is the line that the guest's script wrote into the ring: user space has begun."""
         kernel = self._arms.kernel
         early, self._early = self._early or [], None
         root = self._scratch / "1"
@@ -210,6 +211,7 @@ class Guest:
                 "kernel": {"release": kernel.release, "machine": kernel.machine},
                 "clock": "CLOCK_MONOTONIC",
                 "started_ns": self._started,
+                "user_space_ns": time_of(marker),
                 "probes": [state.to_json() for state in self._probes()],
                 "snapshot": before(self._bus, early),
                 "evidence": kernel.evidence.to_json(),
@@ -221,6 +223,14 @@ class Guest:
 
     def _probes(self) -> list[ProbeState]:
         return self._states.states(self._ring.hits)
+
+
+def time_of(line: str) -> int | None:
+    """When a LINE of the ring was written, CLOCK_MONOTONIC in nanoseconds; None for no such line."""
+    found = LINE.fullmatch(line.strip())
+    if found is None:
+        return None
+    return int(found["s"]) * 1_000_000_000 + int(found["us"]) * 1000
 
 
 def before(bus: dict[str, Any], events: Iterable[Event]) -> dict[str, Any]:
