@@ -82,7 +82,8 @@ def command(
     """Boot a kernel in QEMU and record it from its first module on.
 
     The kernel is a VMLINUZ and its modules, or a Debian package, which is fetched and unpacked,
-    never installed; x86-64 or arm64. QEMU OPTIONS replace the default devices: one virtio net, blk and rng.
+    never installed; x86-64 or arm64. QEMU OPTIONS replace the default devices: one virtio net, blk
+    and rng.
     """
     settings = boot.Settings(
         append, timeout, accel, task, options, Path(console) if console else None, collector

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from virtio_trace.kernel import compression
 from virtio_trace.tracer import offline, plain
 from virtio_trace.vm import arch, boot, cache, debian, qemu
 from virtio_trace.vm.arch import Arch
@@ -42,4 +43,9 @@ def collecting(plan: boot.Plan, take: Take) -> Iterator[tuple[boot.Plan, Take]]:
     cache.sweep()
     with cache.scratch("guest") as folder:
         guest = plain.Guest(arms, take, folder)
-        yield replace(plan, plain=Plain(arms.line.text, arms.commands, arms.enable)), guest.take
+        agentless = Plain(arms.parameters, arms.commands, arms.enable, _unpack)
+        yield replace(plan, plain=agentless), guest.take
+
+
+def _unpack(path: Path) -> bytes:
+    return compression.unpack(compression.read_file(path), str(path))

@@ -2,9 +2,9 @@
 """sysfs as text, put together again as a folder, for those who read it as files.
 
 A guest that has no agent hands out the few files that matter (vm/guest/plain). Five forms of line:
-``head -v``'s ``==> /sys/... <==`` before a file's first line, ``stat -c %N``'s ``'/sys/...' -> '...'``
-of a link, a folder's path alone, ``config /sys/... HEX`` of a PCI configuration space, and
-``deferred ...``, a line of debugfs's devices_deferred.
+``==> /sys/... <==`` before a file's first line (head -v), ``'/sys/...' -> '...'`` of a link (stat),
+a folder's path alone, ``config /sys/... HEX`` of a PCI configuration space, and ``deferred ...``,
+a line of debugfs's devices_deferred.
 """
 
 from __future__ import annotations

@@ -51,6 +51,11 @@ class Arming:
     late: tuple[Definition, ...]
 
     @property
+    def parameters(self) -> str:
+        """For the kernel's command line: the clock and the ring's size, whatever is traced."""
+        return self.line.text or bootline.SWITCHES
+
+    @property
     def commands(self) -> tuple[str, ...]:
         """The lines for kprobe_events."""
         return tuple(one.command(GROUP, MAXACTIVE) for one in self.late)
@@ -226,7 +231,7 @@ class Guest:
 
 
 def time_of(line: str) -> int | None:
-    """When a LINE of the ring was written, CLOCK_MONOTONIC in nanoseconds; None for no such line."""
+    """When a LINE of the ring was written, in nanoseconds; None where it is no such line."""
     found = LINE.fullmatch(line.strip())
     if found is None:
         return None

@@ -335,7 +335,7 @@ def _initrd(root: Path, plan: Plan) -> Iterator[BinaryIO]:
                 payload.write(whole, plan.modules, plan.settings.run)
             else:
                 kernel, run = arch.of_kernel(plan.vmlinuz), plan.settings.run
-                plain_root.write(whole, root, kernel, plan.modules, run, plan.plain)
+                plain_root.write(whole, root, plan.modules, plan.plain, machine=kernel, task=run)
             whole.flush()
         except OSError as error:
             raise cache.cannot("cannot write the guest's root", cache.root(), error) from error

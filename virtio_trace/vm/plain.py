@@ -4,11 +4,13 @@
 The script (guest/plain) hands out what the kernel's trace ring has; what that says is worked out on
 the host. So any machine will do for which there is a busybox: Debian's, fetched for that machine.
 Modules go in as they are. busybox unpacks .xz and .gz, after the kernel was handed the packed file
-and refused it ("Invalid ELF header magic" in its log); .zst it does not know, so those are unpacked.
+and refused it ("Invalid ELF header magic" in its log); it knows no .zst, so those go in unpacked,
+under the same name.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -30,11 +32,12 @@ _LINKS = {"sbin": "bin", "usr/bin": "../bin", "usr/sbin": "../bin", "lib": "usr/
 class Plain:
     """What such a guest is to trace. ``parameters`` are for the kernel's command line;
     ``definitions`` are lines for kprobe_events, ``enable`` lines for set_event, both written before
-    the first module is loaded."""
+    the first module is loaded. ``unpack`` gives the unpacked content of a module's file."""
 
     parameters: str
     definitions: tuple[str, ...] = ()
     enable: tuple[str, ...] = ()
+    unpack: Callable[[Path], bytes] = Path.read_bytes
 
 
 def busybox(machine: Arch, progress: Progress = quiet) -> Path:
@@ -64,7 +67,7 @@ def busybox(machine: Arch, progress: Progress = quiet) -> Path:
 
 
 def write(
-    out: BinaryIO, program: Path, machine: Arch, modules: Path, task: str | None, plain: Plain
+    out: BinaryIO, program: Path, modules: Path, plain: Plain, *, machine: Arch, task: str | None
 ) -> None:
     """Writes the root of a MACHINE to OUT: PROGRAM is busybox, TASK the shell text of --run.
 
@@ -90,6 +93,6 @@ def write(
                 root.file(f"virtio-trace/{name}", "".join(f"{x}\n" for x in lines).encode())
             if task is not None:
                 root.file("virtio-trace/run", task.encode() + b"\n", 0o755)
-            payload.add_modules(root, modules)
+            payload.add_modules(root, modules, plain.unpack)
     except EOFError as error:
         raise BadInputError(f"{modules}: {error}") from error
