@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Container
 
-from virtio_trace import rules, spec, spec_rules
+from virtio_trace import host_rules, rules, spec, spec_rules
 from virtio_trace.findings import (
     CONFORMS,
     DEVIATES,
@@ -53,6 +53,7 @@ def _linux(sheet: Sheet) -> None:
     rules.empty_slots(sheet)
     for device in graph.devices:
         rules.device(sheet, device)
+    host_rules.check(sheet)
 
 
 def _spec(sheet: Sheet) -> None:

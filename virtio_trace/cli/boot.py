@@ -100,8 +100,10 @@ def command(
 
         plan = _plan(vmlinuz, modules, package, settings, progress)
         try:
-            with collecting(plan, lines.take) as (plan, take):
-                outcome = boot.boot(plan, take, progress, lambda line: _tell(line, verbose), pause)
+            with collecting(plan) as plan:
+                outcome = boot.boot(
+                    plan, lines.take, progress, lambda line: _tell(line, verbose), pause
+                )
         finally:
             lines.close()
     trouble = conclude(outcome, plan)

@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+import tempfile
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,9 +13,7 @@ from virtio_trace.kernel import compression
 from virtio_trace.tracer import offline, plain
 from virtio_trace.vm import arch, boot, cache, debian, qemu
 from virtio_trace.vm.arch import Arch
-from virtio_trace.vm.plain import Plain
-
-Take = Callable[[bytes], None]
+from virtio_trace.vm.plain import Plain, Take
 
 
 def machine(vmlinuz: str | None, package: str | None) -> Arch:
@@ -28,23 +27,27 @@ def machine(vmlinuz: str | None, package: str | None) -> Arch:
 
 
 @contextlib.contextmanager
-def collecting(plan: boot.Plan, take: Take) -> Iterator[tuple[boot.Plan, Take]]:
-    """PLAN and what takes the guest's lines, so that TAKE gets those of a recording.
+def collecting(plan: boot.Plan) -> Iterator[boot.Plan]:
+    """PLAN with what its collector needs.
 
     Raises what boot.check raises, CannotTraceError where the kernel's files do not tell enough.
     """
     plan = boot.check(plan)
     kind = arch.of_kernel(plan.vmlinuz)
     if boot.uses_agent(plan.settings, kind):
-        yield plan, take
+        yield plan
         return
     kernel = offline.read(plan.vmlinuz, plan.modules)
     arms = plain.arming(kernel, qemu.room(kind) - len(plan.settings.append.encode()) - 1)
     cache.sweep()
     with cache.scratch("guest") as folder:
-        guest = plain.Guest(arms, take, folder)
-        agentless = Plain(arms.parameters, arms.commands, arms.enable, _unpack)
-        yield replace(plan, plain=agentless), guest.take
+
+        def assemble(take: Take) -> Take:
+            return plain.Guest(arms, take, Path(tempfile.mkdtemp(dir=folder))).take
+
+        yield replace(
+            plan, plain=Plain(arms.parameters, assemble, arms.commands, arms.enable, _unpack)
+        )
 
 
 def _unpack(path: Path) -> bytes:

@@ -152,6 +152,9 @@ def _reasons(report: dict[str, Any], width: int, paint: Paint) -> str:
     for device in report["devices"]:
         if device["reason"] and (device["address"], device["generation"]) not in bound:
             said[device["address"], device["reason"]] += 1
+    for device in report["devices"]:
+        for differs in (device["host"] or {}).get("differs", ()):
+            said[f"{device['address']} {differs['step']}", differs["message"]] += 1
     for driver in report["drivers"]:
         if driver["result"] not in (0, None):
             said[driver["name"], f"its registration returned {result(driver['result'])}"] += 1

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import BinaryIO, Literal
 
 from virtio_trace.errors import BadInputError, CannotTraceError, IncompleteError, UsageError
-from virtio_trace.vm import accel, appliance, arch, cache, payload, qemu
+from virtio_trace.vm import accel, appliance, arch, cache, hostview, payload, qemu
 from virtio_trace.vm import plain as plain_root
 from virtio_trace.vm.arch import X86_64, Arch
-from virtio_trace.vm.plain import Plain
+from virtio_trace.vm.plain import Plain, Take
 from virtio_trace.vm.tools import Progress, need, quiet, said
 
 COLLECTORS = ("auto", "bpf", "ftrace")
@@ -50,7 +50,7 @@ class Settings:
 @dataclass(frozen=True, slots=True)
 class Plan:
     """One boot. ``modules`` is a …/lib/modules/RELEASE folder. ``plain``: what a guest with no
-    agent traces; ON_LINE of boot then gets its text, not a recording's lines."""
+    agent traces, and who makes a recording of what it says."""
 
     vmlinuz: Path
     modules: Path
@@ -166,6 +166,7 @@ def boot(
                 initrd.fileno(),
                 plan.settings.timeout,
                 on_line=on_line,
+                assemble=plan.plain.assemble if plan.plain else lambda take: take,
                 on_pause=on_pause,
                 keep=keep,
                 silence=silence,
@@ -189,7 +190,8 @@ def _attempt(
     initrd: int,
     timeout: float,
     *,
-    on_line: Callable[[bytes], None],
+    on_line: Take,
+    assemble: Callable[[Take], Take],
     on_pause: Callable[[], None],
     keep: BinaryIO | None,
     silence: float | None,
@@ -197,15 +199,20 @@ def _attempt(
 ) -> Outcome:
     """One QEMU from start to end. SILENCE: seconds of no output at all after which it is ended."""
     began = time.monotonic()
-    channel = Channel(on_line)
     console = Tail()
     stderr = b""
     with qemu.Run(machine, initrd) as run:
+        channel = Channel(
+            assemble(lambda line: on_line(hostview.with_host(line, run.monitor, say)))
+        )
         outcome = Outcome(machine.accel, run.argv)
         say(f"qemu: {shlex.join(run.argv)}")
         for source, data in run.read(began + timeout):
             if source == "events":
+                waits = channel.status is None
                 channel.feed(data)
+                if waits and channel.status is not None:
+                    run.release()
             elif source == "console":
                 outcome.spoke = True
                 console.feed(data)

@@ -21,6 +21,9 @@ from virtio_trace.vm.arch import Arch
 from virtio_trace.vm.cpio import Writer
 from virtio_trace.vm.tools import Progress, quiet, run
 
+Take = Callable[[bytes], None]
+"""Takes a line, its end included."""
+
 SUITE = "bookworm"
 PACKAGE = "busybox-static"
 
@@ -32,9 +35,11 @@ _LINKS = {"sbin": "bin", "usr/bin": "../bin", "usr/sbin": "../bin", "lib": "usr/
 class Plain:
     """What such a guest is to trace. ``parameters`` are for the kernel's command line;
     ``definitions`` are lines for kprobe_events, ``enable`` lines for set_event, both written before
-    the first module is loaded. ``unpack`` gives the unpacked content of a module's file."""
+    the first module is loaded. ``assemble`` gives who takes the guest's lines and hands on those of
+    a recording; ``unpack`` the unpacked content of a module's file."""
 
     parameters: str
+    assemble: Callable[[Take], Take]
     definitions: tuple[str, ...] = ()
     enable: tuple[str, ...] = ()
     unpack: Callable[[Path], bytes] = Path.read_bytes
