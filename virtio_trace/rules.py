@@ -74,7 +74,7 @@ def _loaded(sheet: Sheet, subject: Driver) -> None:
     elif facts is None:
         message = "no file of this kernel has this driver: whether it is built in is unknown"
         sheet.unknown(step, subject.name, message, register)
-    elif facts.module in sheet.graph.recording.header.evidence.builtin:
+    elif facts.builtin or facts.module in sheet.graph.recording.header.evidence.builtin:
         sheet.good(step, subject.name)
     elif subject.loaded is None:
         message = f"the driver registered, but its module {facts.module} was not loaded before"

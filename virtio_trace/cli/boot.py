@@ -57,6 +57,11 @@ _STATUS_INCOMPLETE = 4
     show_default=True,
     help="An eBPF recorder in the guest, or its trace ring (ftrace), for any kernel and machine.",
 )
+@click.option(
+    "--no-boot-events",
+    is_flag=True,
+    help="Put nothing on the kernel's command line by which it records what is built in.",
+)
 @click.option("--run", "task", metavar="CMD", help="Run CMD in the guest, its drivers loaded.")
 @click.option("--keep-console", "console", metavar="FILE", help="Keep what the console said.")
 @click.option("-o", "--output", metavar="FILE", help="The recording; - is standard output.")
@@ -72,6 +77,7 @@ def command(
     timeout: float,
     accel: str,
     collector: str,
+    no_boot_events: bool,
     task: str | None,
     console: str | None,
     output: str | None,
@@ -100,7 +106,7 @@ def command(
 
         plan = _plan(vmlinuz, modules, package, settings, progress)
         try:
-            with collecting(plan) as plan:
+            with collecting(plan, boot_events=not no_boot_events) as plan:
                 outcome = boot.boot(
                     plan, lines.take, progress, lambda line: _tell(line, verbose), pause
                 )

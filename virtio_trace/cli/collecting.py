@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from virtio_trace.cli.bootline import is_taken, with_boot_events
 from virtio_trace.kernel import compression
 from virtio_trace.tracer import offline, plain
 from virtio_trace.vm import arch, boot, cache, debian, qemu
@@ -27,18 +28,24 @@ def machine(vmlinuz: str | None, package: str | None) -> Arch:
 
 
 @contextlib.contextmanager
-def collecting(plan: boot.Plan) -> Iterator[boot.Plan]:
-    """PLAN with what its collector needs.
+def collecting(plan: boot.Plan, *, boot_events: bool) -> Iterator[boot.Plan]:
+    """PLAN with what its collector needs. BOOT_EVENTS: what is built in goes on the command line.
 
     Raises what boot.check raises, CannotTraceError where the kernel's files do not tell enough.
     """
     plan = boot.check(plan)
     kind = arch.of_kernel(plan.vmlinuz)
     if boot.uses_agent(plan.settings, kind):
+        if boot_events:
+            settings = with_boot_events(plan.settings, plan.vmlinuz, plan.modules)
+            plan = replace(plan, settings=settings)
         yield plan
         return
     kernel = offline.read(plan.vmlinuz, plan.modules)
-    arms = plain.arming(kernel, qemu.room(kind) - len(plan.settings.append.encode()) - 1)
+    room = qemu.room(kind) - len(plan.settings.append.encode()) - 1
+    if not boot_events or is_taken(plan.settings.append):
+        room = 0
+    arms = plain.arming(kernel, room)
     cache.sweep()
     with cache.scratch("guest") as folder:
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The functions of a kernel image, x86-64 or arm64, by what the image carries of its symbols."""
+"""The symbols of a kernel image, x86-64 or arm64, by what the image carries of its symbols."""
 
 from __future__ import annotations
 
@@ -18,11 +18,10 @@ class _Flat(Image):
         self._starts = [0]
 
 
-def functions(kernel: bytes, where: str) -> dict[str, list[int]]:
-    """Name to addresses in the unpacked KERNEL (vmlinuz.payload); a static name may have several.
+def read(kernel: bytes, where: str) -> Kallsyms:
+    """The symbols of the unpacked KERNEL (vmlinuz.payload).
 
     Addresses are those for which the kernel was linked; of arm64 distances from its first byte.
     Raises BadInputError where they cannot be read.
     """
-    image = Image(kernel, where) if kernel[:4] == b"\x7fELF" else _Flat(kernel, where)
-    return Kallsyms(image).by_name
+    return Kallsyms(Image(kernel, where) if kernel[:4] == b"\x7fELF" else _Flat(kernel, where))

@@ -17,7 +17,7 @@ from virtio_trace.tracer.fetch import Definition
 from virtio_trace.tracer.kprobes import armed_in
 from virtio_trace.tracer.settle import Settled
 
-LATE = "armed when user space began: there was no room on the kernel's command line"
+LATE = "armed when user space began: it is not on the kernel's command line"
 _REASON = "# "
 
 

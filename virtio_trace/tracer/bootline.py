@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from virtio_trace.tracer.fetch import Definition
@@ -19,6 +19,9 @@ that is given one more dies without a word."""
 SWITCHES = "trace_clock=mono trace_event=module:module_load trace_buf_size=1M"
 """The clock of all recordings; the events of modules, which also have the kernel give the ring its
 size from the start (without any trace_event= it stays at 7 KB); that size for each processor."""
+
+PARAMETERS = ("trace_clock", "trace_event", "trace_buf_size", "kprobe_event")
+"""The names of all that stand in a BootLine."""
 
 _EVENT = " kprobe_event="
 
@@ -64,16 +67,26 @@ class BootLine:
     left: list[Definition]
 
 
-def boot_line(definitions: Iterable[Definition], room: int, group: str = GROUP) -> BootLine:
+COMMON = ("virtio_net", "virtio_blk", "virtio_scsi", "virtio_rng", "virtio_balloon")
+"""Modules of drivers for devices that most machines have."""
+
+MMIO = "virtio_mmio"
+"""A transport that few machines have, but for arm64's."""
+
+
+def boot_line(
+    definitions: Iterable[Definition], room: int, prefer: Collection[str] = COMMON
+) -> BootLine:
     """The parameters, at most ROOM characters; a point's entry and return together or not at all.
 
-    One kprobe_event=, as of several the last one counts before Linux 7.
+    Drivers and virtio_mmio in modules that are not among PREFER come last. One kprobe_event=, as
+    of several the last one counts before Linux 7.
     """
     calls: dict[int, list[Definition]] = {}
     for one in definitions:
         calls.setdefault(one.number, []).append(one)
-    rank = {name: place for place, name in enumerate(ORDER)}
-    ordered = sorted(calls.values(), key=lambda call: rank[call[0].point.name])
+    ordered = sorted(calls.values(), key=lambda call: _rank(call[0], prefer))
+    group = GROUP
     left_room = room - len(SWITCHES) - len(_EVENT) + 1
     armed: list[Definition] = []
     left: list[Definition] = []
@@ -88,18 +101,32 @@ def boot_line(definitions: Iterable[Definition], room: int, group: str = GROUP) 
     return BootLine(text, armed, left)
 
 
+def _rank(one: Definition, prefer: Collection[str]) -> tuple[bool, int]:
+    module, name = one.target.module, one.point.name
+    rare = module == MMIO or (module is not None and name in _OF_DRIVERS)
+    return rare and module not in prefer, ORDER.index(name)
+
+
+_OF_DRIVERS = ("driver_probe", "driver_validate")
+
+
 def worth_arming(
     definitions: Sequence[Definition], builtin: Iterable[str], *, modules: bool
 ) -> list[Definition]:
     """Those that can show something at boot: not the registration of a bus that is built in, as
-    that is over by then. MODULES: those of modules, too."""
-    over = "virtio" in builtin
+    that is over by then. MODULES: also what happens once there is a user space."""
+    never = {"bus_register"} if "virtio" in builtin else set()
+    if not modules:
+        never |= _BY_USERS
     return [
         one
         for one in definitions
-        if (modules or one.target.module is None)
-        and not (over and one.point.name == "bus_register")
+        if (modules or one.target.module is None) and one.point.name not in never
     ]
+
+
+_BY_USERS = {"do_init_module", "virtio_device_freeze", "virtio_device_restore"}
+"""What nobody asks for before user space begins."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,19 +3,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from virtio_trace.errors import BadInputError, CannotTraceError, VirtioTraceError
+from virtio_trace.errors import BadInputError, CannotTraceError
 from virtio_trace.evidence import Evidence
-from virtio_trace.kernel import compression, symbols, vmlinuz
+from virtio_trace.kernel import builtin, compression, symbols, vmlinuz
 from virtio_trace.kernel.btf import Btf
-from virtio_trace.kernel.evidence import Symbols, read_evidence
+from virtio_trace.kernel.evidence import Symbols, functions_of, read_evidence
+from virtio_trace.kernel.image import Image
+from virtio_trace.kernel.layout import from_btf
 from virtio_trace.kernel.modules import ModuleTree
 from virtio_trace.tracer import probes
-from virtio_trace.tracer.fetch import REGISTERS
 from virtio_trace.tracer.offsets import struct_offsets
-from virtio_trace.tracer.settle import STEXT, FunctionsOf, Settled, settle
+from virtio_trace.tracer.settle import STEXT, Settled, settle
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,26 +54,18 @@ def read(image: Path, modules: Path) -> Kernel:
 
 
 def _read(data: bytes, btf: Btf, tree: ModuleTree, where: str) -> Kernel:
-    machine = "x86_64" if data[:4] == b"\x7fELF" else "aarch64"
-    assert machine in REGISTERS
+    x86 = data[:4] == b"\x7fELF"
+    machine = "x86_64" if x86 else "aarch64"
     known = Symbols(tree)
     evidence = read_evidence(tree, btf, known, machine)
+    names = symbols.read(data, where)
+    if x86:  # pointers in an arm64 image are not final
+        inner = builtin.read(Image(data, where), names, from_btf(btf), tree.builtin_aliases)
+        drivers = tuple(driver.facts for driver in inner.drivers)
+        evidence = replace(evidence, drivers=(*evidence.drivers, *drivers))
     offsets = struct_offsets(btf, known)
     points = probes.points(evidence)
-    names = symbols.functions(data, where)
     wanted = {name for point in points for name in point.symbols} | {STEXT}
-    builtin = {name: sorted(names.get(name, ())) for name in wanted}
-    settled = settle(points, builtin, functions_of(known))
+    functions = {name: sorted(names.by_name.get(name, ())) for name in wanted}
+    settled = settle(points, functions, functions_of(known, {}))
     return Kernel(tree.release, machine, tree.builtin, evidence, offsets, settled)
-
-
-def functions_of(known: Symbols) -> FunctionsOf:
-    """What settle() asks for: None where a module's file cannot be read."""
-
-    def of(module: str) -> object:
-        try:
-            return known.functions_of(module)
-        except VirtioTraceError:
-            return None
-
-    return of  # type: ignore[return-value]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -208,7 +208,7 @@ class Guest:
         """MARKER is the line that the guest's script wrote into the ring: user space has begun."""
         kernel = self._arms.kernel
         early, self._early = self._early or [], None
-        root = self._scratch / "1"
+        root, began = self._scratch / "1", time_of(marker)
         self._writer.header(
             {
                 "tool": f"virtio-trace {virtio_trace.__version__}",
@@ -216,9 +216,10 @@ class Guest:
                 "kernel": {"release": kernel.release, "machine": kernel.machine},
                 "clock": "CLOCK_MONOTONIC",
                 "started_ns": self._started,
-                "user_space_ns": time_of(marker),
+                "user_space_ns": began,
                 "probes": [state.to_json() for state in self._probes()],
-                "snapshot": before(self._bus, early),
+                "snapshot": self._bus,
+                "snapshot_ns": began,
                 "evidence": kernel.evidence.to_json(),
                 "forbidden": [asdict(rule) for rule in forbidden(kernel.evidence, root)],
                 "command": ["/virtio-trace/drive"],
@@ -236,19 +237,3 @@ def time_of(line: str) -> int | None:
     if found is None:
         return None
     return int(found["s"]) * 1_000_000_000 + int(found["us"]) * 1000
-
-
-def before(bus: dict[str, Any], events: Iterable[Event]) -> dict[str, Any]:
-    """What of the BUS, as sysfs showed it, was there before the first of EVENTS: all that these
-    do not show coming. What is traced from the kernel's start on is no more "before"."""
-    came: dict[str, set[str | None]] = {}
-    for event in events:
-        name = event.device.address if event.device else event.driver
-        came.setdefault(str(event.probe), set()).add(name)
-    devices = came.get("register_virtio_device", set())
-    drivers = came.get("register_virtio_driver", set())
-    return {
-        "bus": bus["bus"] and "bus_register" not in came,
-        "devices": [d for d in bus["devices"] if d["address"] not in devices],
-        "drivers": [d for d in bus["drivers"] if d["name"] not in drivers],
-    }

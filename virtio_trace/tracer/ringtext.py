@@ -59,6 +59,11 @@ class RingText:
         self.damaged: list[str] = []
         self.hits: dict[str, int] = {}
 
+    @property
+    def names(self) -> frozenset[str]:
+        """Those of the definitions."""
+        return frozenset(self._definitions)
+
     def events(self, lines: Iterable[str]) -> list[Event]:
         """The events of LINES."""
         return [event for line in lines if (event := self.event(line)) is not None]

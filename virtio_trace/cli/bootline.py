@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What boot puts on the kernel's command line, so that what is built in is recorded too."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from dataclasses import replace
+from pathlib import Path
+
+from virtio_trace.cli.say import warn
+from virtio_trace.errors import VirtioTraceError
+from virtio_trace.kernel.modules import ModuleTree
+from virtio_trace.tracer import bootline, fetch, offline
+from virtio_trace.tracer.bootline import BootLine
+from virtio_trace.vm import qemu
+from virtio_trace.vm.boot import Settings
+
+_TAKEN = re.compile(r"(?:^|\s)kprobe_event=")
+
+
+def with_boot_events(settings: Settings, vmlinuz: Path, modules: Path) -> Settings:
+    """SETTINGS with the parameters for this kernel, where some of VirtIO is built into it. Where
+    that cannot be done it is said, and the boot is recorded from its first module on."""
+    if is_taken(settings.append):
+        return settings
+    try:
+        if "virtio" not in ModuleTree(modules).builtin:
+            return settings
+        kernel = offline.read(vmlinuz, modules)
+    except VirtioTraceError as error:
+        warn(f"no boot-time events, what is built in is not seen: {error}")
+        return settings
+    room = qemu.CMDLINE_MAX - len(qemu.cmdline(settings.append).encode()) - 1
+    line = for_kernel(kernel, room, modules=False)
+    say_left(line)
+    return replace(settings, append=f"{settings.append} {line.text}".strip())
+
+
+def is_taken(append: str) -> bool:
+    """Whether a user has kprobe_event= on the command line, which not every kernel takes twice;
+    then it is said."""
+    taken = _TAKEN.search(append) is not None
+    if taken:
+        warn("kprobe_event= in --append: no boot-time events besides, what is built in is not seen")
+    return taken
+
+
+def for_kernel(
+    kernel: offline.Kernel, room: int, *, modules: bool, prefer: Collection[str] = bootline.COMMON
+) -> BootLine:
+    """The parameters for KERNEL in ROOM characters; MODULES: for its modules, too; of those that
+    are drivers the ones that are named in PREFER first."""
+    every = fetch.definitions(kernel.settled, kernel.offsets, kernel.machine, whole=False)
+    worth = bootline.worth_arming(every, kernel.builtin, modules=modules)
+    return bootline.boot_line(worth, room, prefer)
+
+
+def say_left(line: BootLine) -> None:
+    """What there was no room for."""
+    left = dict.fromkeys(one.target.symbol for one in line.left)
+    if not line.text:
+        warn("no room on the kernel's command line: what is built in is not seen")
+    elif left:
+        warn(f"no room on the kernel's command line for {', '.join(left)}")
