@@ -264,6 +264,9 @@ class _Builder:
 
     def hit(self, event: Event, call: Call) -> None:
         """Status and features: of the device, and of the binding in which they are negotiated."""
+        if event.probe == "vring_create_virtqueue":
+            self._created(call)
+            return
         device = self._at(call)
         if device is None or event.detail is None:
             return
@@ -318,6 +321,19 @@ class _Builder:
 
     def _setup_vq(self, call: Call) -> None:
         found = self._negotiation(call)
+        if found is not None:
+            found.setups.append(call)
+
+    def _created(self, call: Call) -> None:
+        """A virtqueue, where the transport's own function does not show it (it is inlined)."""
+        around = call.parent
+        while around is not None and around.event.probe not in ("setup_vq", "find_vqs"):
+            around = around.parent
+        device = self._at(around) if around is not None else None
+        if around is None or device is None or around.event.probe == "setup_vq":
+            return
+        device.trail.append(call)
+        found = self._negotiation(around)
         if found is not None:
             found.setups.append(call)
 

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from virtio_trace.cli.bootline import is_taken, with_boot_events
+from virtio_trace.cli.bootline import is_taken, say_left, with_boot_events
 from virtio_trace.kernel import compression
-from virtio_trace.tracer import offline, plain
+from virtio_trace.tracer import offline, plain, probes
 from virtio_trace.vm import arch, boot, cache, debian, qemu
 from virtio_trace.vm.arch import Arch
 from virtio_trace.vm.plain import Plain, Take
@@ -41,11 +41,13 @@ def collecting(plan: boot.Plan, *, boot_events: bool) -> Iterator[boot.Plan]:
             plan = replace(plan, settings=settings)
         yield plan
         return
-    kernel = offline.read(plan.vmlinuz, plan.modules)
+    kernel = offline.read(plan.vmlinuz, plan.modules, [probes.RING])
     room = qemu.room(kind) - len(plan.settings.append.encode()) - 1
     if not boot_events or is_taken(plan.settings.append):
         room = 0
     arms = plain.arming(kernel, room)
+    if room:
+        say_left(arms.line)
     cache.sweep()
     with cache.scratch("guest") as folder:
 
