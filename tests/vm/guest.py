@@ -63,6 +63,7 @@ class Guest:
     append: str = "initcall_debug"
     seconds: int = 20
     host: qmp.Answer | None = None
+    collector: str = "auto"
 
 
 @dataclass(slots=True)
@@ -125,6 +126,7 @@ def boot(guest: Guest, folder: Path) -> Boot:
         command = [
             *(*COMMAND, "boot", "--debian", KERNELS.get(guest.kernel, guest.kernel)),
             *("--append", guest.append, "--timeout", str(_PATIENCE_SECONDS)),
+            *("--collector", guest.collector),
             *("--keep-console", str(console), "-o", str(recording), "-q"),
             *("--run", _BEFORE + (qmp.ASK if guest.host else "") + guest.script + _AFTER),
             *(["--", *options] if options else []),
