@@ -19,7 +19,8 @@ show_bus() {
         parent=${real%/*}
         driver=$(readlink "$d/driver" || echo /-)
         echo "${d##*/} ${parent##*/} ${driver##*/} $(cat "$d/status" "$d/device" "$d/vendor" \\
-            "$d/features" | tr '\\n' ' ')$(od -An -v -tx1 "$parent/config" 2>/dev/null | tr -d ' \\n')"
+            "$d/features" | tr '\\n' ' ')$(od -An -v -tx1 "$parent/config" 2>/dev/null |
+            tr -d ' \\n')"
     done
 }
 """

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -48,15 +47,11 @@ def collecting(plan: boot.Plan, *, boot_events: bool) -> Iterator[boot.Plan]:
     arms = plain.arming(kernel, room)
     if room:
         say_left(arms.line)
-    cache.sweep()
-    with cache.scratch("guest") as folder:
 
-        def assemble(take: Take) -> Take:
-            return plain.Guest(arms, take, Path(tempfile.mkdtemp(dir=folder))).take
+    def assemble(take: Take) -> Take:
+        return plain.Guest(arms, take, lambda: cache.scratch("guest")).take
 
-        yield replace(
-            plan, plain=Plain(arms.parameters, assemble, arms.commands, arms.enable, _unpack)
-        )
+    yield replace(plan, plain=Plain(arms.parameters, assemble, arms.commands, arms.enable, _unpack))
 
 
 def _unpack(path: Path) -> bytes:

@@ -12,7 +12,7 @@ import contextlib
 import os
 import re
 import time
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from virtio_trace.aftermath import Log, LogLine
@@ -21,6 +21,7 @@ _MAX_LINES = 1000
 _MAX_RECORD = 8192
 _DEBUG = 7
 _RECORD = re.compile(r"(\d+),\d+,(\d+),[^;]*;(.*)", re.DOTALL)
+_NUMBER = re.compile(rb"\d+,(\d+),")
 _MAY_BE_OURS = re.compile(r"virtio|[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]|blacklist", re.I)
 """virtio0 and virtio_net, and any PCI address: which of those are ours is known at the end."""
 
@@ -116,6 +117,12 @@ def records(lines: Iterable[str]) -> Iterator[bytes]:
         record.append(line)
     if record:
         yield "\n".join(record).encode()
+
+
+def is_whole(found: Sequence[bytes]) -> bool:
+    """Whether FOUND are all records since the kernel's start: numbered from 0, none left out."""
+    numbers = [_NUMBER.match(record) for record in found]
+    return bool(found) and all(m and int(m[1]) == n for n, m in enumerate(numbers))
 
 
 def parse(record: bytes) -> LogLine | None:

@@ -11,12 +11,14 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import virtio_trace
 from virtio_trace import events as ev
+from virtio_trace.errors import IncompleteError
 from virtio_trace.events import Event
 from virtio_trace.kernel import kmsg, sysfstext
 from virtio_trace.kernel.final import final
@@ -24,7 +26,7 @@ from virtio_trace.kernel.forbidden import forbidden
 from virtio_trace.kernel.kmsg import KernelLog
 from virtio_trace.kernel.running import snapshot
 from virtio_trace.recording import ProbeState, Writer
-from virtio_trace.tracer import bootline
+from virtio_trace.tracer import bootline, probes
 from virtio_trace.tracer.armed import States
 from virtio_trace.tracer.bootline import BootLine
 from virtio_trace.tracer.fetch import Definition, definitions
@@ -36,6 +38,11 @@ from virtio_trace.tracer.ringtext import RingText
 GROUP = "vtl"
 """The group of the events that the guest's script defines: beside bootline.GROUP."""
 
+LOG = "log_buf_len=2M"
+"""The kernel's log is read from user space on, and is to have all from the start: initcall_debug
+alone makes more than the usual 128 KB."""
+
+END = "virtio-trace: end"
 BEGIN = "tracing_mark_write: virtio-trace: begin"
 _SECTION = "@@ "
 _LOSSES = ("overrun", "commit overrun", "dropped events")
@@ -53,7 +60,7 @@ class Arming:
     @property
     def parameters(self) -> str:
         """For the kernel's command line: the clock and the ring's size, whatever is traced."""
-        return self.line.text or bootline.SWITCHES
+        return f"{LOG} {self.line.text or bootline.SWITCHES}"
 
     @property
     def commands(self) -> tuple[str, ...]:
@@ -70,7 +77,9 @@ def arming(kernel: Kernel, room: int) -> Arming:
     """What is built in goes on the command line, in ROOM characters, the most important first."""
     short = definitions(kernel.settled, kernel.offsets, kernel.machine, whole=False)
     early = bootline.worth_arming(short, kernel.builtin, modules=False)
-    line = bootline.boot_line(early, room)
+    if "virtio_mmio" not in kernel.builtin:  # nobody needs it before that is loaded
+        early = [one for one in early if one.point is not probes.RING]
+    line = bootline.boot_line(early, room - len(LOG) - 1)
     numbers = {one.number for one in line.armed}
     whole = definitions(kernel.settled, kernel.offsets, kernel.machine)
     return Arming(kernel, line, tuple(one for one in whole if one.number not in numbers))
@@ -90,10 +99,14 @@ class _Lines(io.BytesIO):
         return len(data)
 
 
-class Guest:
-    """Takes the guest's lines in, gives a recording's to WRITE. SCRATCH is an empty folder."""
+Scratch = Callable[[], AbstractContextManager[Path]]
 
-    def __init__(self, arms: Arming, write: Callable[[bytes], None], scratch: Path) -> None:
+
+class Guest:
+    """Takes the guest's lines in, gives a recording's to WRITE. SCRATCH gives an empty folder, for
+    as long as it is needed."""
+
+    def __init__(self, arms: Arming, write: Callable[[bytes], None], scratch: Scratch) -> None:
         self._arms = arms
         self._writer = Writer(_Lines(write))
         self._scratch = scratch
@@ -102,8 +115,8 @@ class Guest:
         self._section = ""
         self._lines: list[str] = []
         self._early: list[Event] | None = []
-        self._looks = 0
-        self._bus: dict[str, Any] = {}
+        self._bus: dict[str, Any] | None = None
+        self._forbidden: list[dict[str, Any]] = []
         self._log = KernelLog(None)
         self._trailer: dict[str, Any] = {}
         self._addresses: set[str] = set()
@@ -146,8 +159,14 @@ class Guest:
 
     def _end_section(self) -> None:
         handler = getattr(self, f"_section_{self._section}", None)
-        if handler is not None:
-            handler(self._lines)
+        try:
+            if handler is not None:
+                handler(self._lines)
+        except (ValueError, IndexError) as error:
+            raise IncompleteError(
+                f"what the guest handed out makes no sense: {self._section}: {error}",
+                "--keep-console FILE keeps what its kernel said",
+            ) from error
         self._section, self._lines = "", []
 
     # -- what stands in the sections
@@ -162,15 +181,14 @@ class Guest:
         self._states.came.update(lines)
 
     def _section_sysfs(self, lines: list[str]) -> None:
-        self._looks += 1
-        root = self._scratch / str(self._looks)
-        root.mkdir()
-        sysfstext.rebuild(lines, root)
-        sys = root / "sys"
-        if self._looks == 1:
-            self._bus = snapshot(sys)
-            return
-        end = final(self._arms.kernel.evidence.modules, sys, root / sysfstext.DEBUGFS)
+        evidence = self._arms.kernel.evidence
+        with self._scratch() as root:
+            sysfstext.rebuild(lines, root)
+            if self._bus is None:
+                self._bus = snapshot(root / "sys")
+                self._forbidden = [asdict(rule) for rule in forbidden(evidence, root)]
+                return
+            end = final(evidence.modules, root / "sys", root / sysfstext.DEBUGFS)
         self._trailer["final"] = end.to_json()
         self._addresses = {f.address for f in end.pci} | {d["address"] for d in end.devices}
 
@@ -185,11 +203,14 @@ class Guest:
         self._lost = sum(int(m[2]) for m in found if m and m[1] in _LOSSES)
 
     def _section_kmsg(self, lines: list[str]) -> None:
-        for record in kmsg.records(lines):
+        found = list(kmsg.records(lines))
+        for record in found:
             line = kmsg.parse(record)
             if line is not None:
                 self._log.take(line)
-        self._trailer["log"] = self._log.about(self._addresses).to_json()
+        log = self._log.about(self._addresses)
+        whole = kmsg.is_whole(found) and END.encode() in found[-1]
+        self._trailer["log"] = replace(log, lost=log.lost or not whole).to_json()
 
     def _section_ended(self, lines: list[str]) -> None:
         self._writer.trailer(
@@ -208,7 +229,7 @@ class Guest:
         """MARKER is the line that the guest's script wrote into the ring: user space has begun."""
         kernel = self._arms.kernel
         early, self._early = self._early or [], None
-        root, began = self._scratch / "1", time_of(marker)
+        began = time_of(marker)
         self._writer.header(
             {
                 "tool": f"virtio-trace {virtio_trace.__version__}",
@@ -218,10 +239,10 @@ class Guest:
                 "started_ns": self._started,
                 "user_space_ns": began,
                 "probes": [state.to_json() for state in self._probes()],
-                "snapshot": self._bus,
+                "snapshot": self._bus or {"bus": False, "devices": [], "drivers": []},
                 "snapshot_ns": began,
                 "evidence": kernel.evidence.to_json(),
-                "forbidden": [asdict(rule) for rule in forbidden(kernel.evidence, root)],
+                "forbidden": self._forbidden,
                 "command": ["/virtio-trace/drive"],
             }
         )
