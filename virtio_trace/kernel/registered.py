@@ -75,11 +75,11 @@ _LINKS = {
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """What is known of the running kernel: its files, types, symbols, and the layout that its
-    struct virtio_driver has, None where that is not known."""
+    """What is known of the running kernel: its files, symbols, and the layout that its struct
+    virtio_driver has, None where that is not known. ``links`` may raise CannotTraceError."""
 
     tree: ModuleTree
-    btf: Btf
+    links: Callable[[], Links]
     addresses: Addresses
     shape: StructLayout | None
 
@@ -116,7 +116,7 @@ def _read(wanted: Mapping[str, str | None], kernel: Kernel, opens: Opens) -> dic
     if kernel.shape is None:
         raise CannotTraceError("the layout of struct virtio_driver is not known")
     found: dict[str, DriverFacts] = {}
-    links, start = Links.from_btf(kernel.btf), _buses(kernel.addresses)
+    links, start = kernel.links(), _buses(kernel.addresses)
     with opens() as memory:
         structs = StructReader(memory, kernel.shape, kernel.addresses.function_at)
         reader = _Reader(structs, kernel)

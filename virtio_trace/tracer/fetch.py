@@ -198,7 +198,7 @@ class _Fetch:
             found.append(f"h={_signed(first, device + at['device_name'])}")
         if self.whole or self.point.detail in (wire.STATUS, wire.RESET):
             found.append(f"i={_signed(first, around + at['virtio_device_index'])}")
-        if self.whole or name == "virtio_dev_probe":
+        if self.whole or name in ("virtio_dev_probe", "driver_features"):
             # "(fault)" where it has no driver
             driver = device + at["device_driver"]
             if not self.point.driver_second:

@@ -7,7 +7,7 @@ by what the first one's handler took; so hits are matched, never cut by a time a
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,8 +23,11 @@ are armed at least so long, so that a hit before that and one behind it are not 
 BOOT, LIVE = "boot", "live"
 """The two streams."""
 
-_ROUNDING_NS = 1000
+_ROUNDING_NS = 500
 """The ring's text has microseconds, to the nearest."""
+
+_NEXT_NS = 10_000
+"""Two hits of one function in one thread that are nearer may be confused by that."""
 
 _AT_RETURN = frozenset(point.name for point in (*probes.TABLE, *probes.DETAILS) if not point.entry)
 """Probe points whose hits are returns: for those the program may come first."""
@@ -148,24 +151,47 @@ def _by_key(events: Iterable[Event], which: Callable[[Event], bool]) -> dict[_Ke
 def _in_turn(
     boot: dict[_Key, list[Event]], live: dict[_Key, list[Event]], overlap: Overlap
 ) -> list[_Pair]:
-    """In one thread a hit is seen by the boot-time event, then by the program, and then comes the
-    next hit: between two of the one is at most one of the other. Behind the last one comes what
-    the program alone saw, later."""
+    """In one thread a hit is seen by the one, then by the other, and then comes the next hit. Which
+    is first is the same for all (kernel/kprobes.c, add_new_kprobe: the one that was armed last):
+    by the other reading, twins would be as far from each other as one hit from the next."""
+    ours_first = [pair for key, ours in boot.items() for pair in _turns(ours, live.get(key, []))]
+    theirs_first = [
+        (ours, theirs)
+        for key, second in boot.items()
+        for theirs, ours in _turns(live.get(key, []), second)
+    ]
+    readings = [
+        [pair for pair in pairs if _may_be_one(*pair, overlap)]
+        for pairs in (ours_first, theirs_first)
+    ]
+    return min(readings, key=_strain)
+
+
+def _turns(first: list[Event], second: list[Event]) -> list[_Pair]:
+    """Each of SECOND with the last of FIRST before it, each of them once."""
     found = []
-    for key, ours in boot.items():
-        theirs = live.get(key, [])
-        stamps = [event.ns for event in theirs]
-        for place, event in enumerate(ours):
-            at = bisect_left(stamps, event.ns - _ROUNDING_NS)
-            if at == len(theirs):
-                break
-            following = ours[place + 1].ns - _ROUNDING_NS if place + 1 < len(ours) else None
-            if following is not None and stamps[at] >= following:
-                continue
-            certain = following is not None or overlap.begin <= event.ns <= overlap.end
-            if certain or stamps[at] - event.ns < SLACK_NS:
-                found.append((event, theirs[at]))
+    stamps = [event.ns for event in first]
+    used = 0
+    for event in second:
+        at = bisect_right(stamps, event.ns + _ROUNDING_NS) - 1
+        near = at > used and stamps[at - 1] > event.ns - _NEXT_NS
+        if near and stamps[at] >= event.ns - _ROUNDING_NS > stamps[at - 1]:
+            at -= 1  # rounded, the next hit's stamp may seem to be the same or before
+        if at >= used:
+            used = at + 1
+            found.append((first[at], event))
     return found
+
+
+def _may_be_one(ours: Event, theirs: Event, overlap: Overlap) -> bool:
+    """Whatever lies between the stamps, where both were armed for certain; else not much."""
+    certain = overlap.begin <= min(ours.ns, theirs.ns) and max(ours.ns, theirs.ns) <= overlap.end
+    return certain or abs(theirs.ns - ours.ns) < SLACK_NS
+
+
+def _strain(pairs: list[_Pair]) -> int:
+    """How far twins are from each other; one more pair is worth the most that one may be."""
+    return sum(min(abs(b.ns - a.ns), SLACK_NS) - 2 * SLACK_NS for a, b in pairs)
 
 
 def _nearest(boot: dict[_Key, list[Event]], live: dict[_Key, list[Event]]) -> list[_Pair]:

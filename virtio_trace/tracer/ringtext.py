@@ -166,6 +166,7 @@ class RingText:
             event.detail = event.detail or entry.detail
             if point.reread and call.device in self._refs:
                 event.device = self._refs[call.device]
+                event.driver = self._drivers.get(call.device) or entry.driver
             self._after(event, call.device)
         return event
 

@@ -29,7 +29,7 @@ from virtio_trace.kernel.forbidden import forbidden
 from virtio_trace.kernel.kmsg import KernelLog
 from virtio_trace.kernel.modules import ModuleTree
 from virtio_trace.kernel.registered import Kernel as RunningKernel
-from virtio_trace.kernel.registered import add_registered
+from virtio_trace.kernel.registered import Links, add_registered
 from virtio_trace.kernel.running import Running, snapshot
 from virtio_trace.recording import ARMED, NOT_ARMED, WAITING, ProbeState
 from virtio_trace.tracer import probes, wire
@@ -213,7 +213,8 @@ class Session:
             addresses = self._kernel.addresses()
         with self.clock.phase("drivers without a file"):
             shape = symbols.layout.structs.get("virtio_driver") if symbols.layout else None
-            evidence = add_registered(evidence, RunningKernel(tree, btf, addresses, shape))
+            kernel = RunningKernel(tree, lambda: Links.from_btf(btf), addresses, shape)
+            evidence = add_registered(evidence, kernel)
         points = probes.points(evidence)
         with self.clock.phase("kallsyms"):
             names = {symbol for point in points for symbol in point.symbols}
