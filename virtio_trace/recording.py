@@ -74,7 +74,8 @@ class Header:
     """The first line. ``snapshot`` is the VirtIO bus as sysfs showed it when the probes had just
     been armed, at ``snapshot_ns``. ``boot``: what became of the probe points of the events that the
     kernel itself recorded at boot, where it was made to. ``forbidden``: what keeps modules from
-    being loaded, None where that was not looked for."""
+    being loaded, None where that was not looked for. ``user_space_ns``: when the first process
+    began, where the probes were armed before that; CLOCK_MONOTONIC."""
 
     release: str
     machine: str
@@ -86,6 +87,7 @@ class Header:
     forbidden: tuple[Forbidden, ...] | None = None
     snapshot_ns: int | None = None
     boot: tuple[ProbeState, ...] = ()
+    user_space_ns: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,7 +251,7 @@ def _header_of(raw: dict[str, Any]) -> Header:
     kernel, started, forbidden = raw["kernel"], raw.get("started_ns"), raw.get("forbidden")
     if type(kernel["release"]) is not str or type(kernel["machine"]) is not str:
         raise TypeError("kernel")
-    for name in ("started_ns", "snapshot_ns"):
+    for name in ("started_ns", "snapshot_ns", "user_space_ns"):
         if raw.get(name) is not None and not _is_count(raw[name]):
             raise TypeError(name)
     boot = raw.get("boot") or {"probes": ()}
@@ -264,6 +266,7 @@ def _header_of(raw: dict[str, Any]) -> Header:
         forbidden=None if forbidden is None else aftermath.forbidden_from_json(forbidden),
         snapshot_ns=raw.get("snapshot_ns"),
         boot=tuple(ProbeState.from_json(p) for p in boot["probes"]),
+        user_space_ns=raw.get("user_space_ns"),
     )
 
 

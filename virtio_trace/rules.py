@@ -7,7 +7,8 @@ judged: the finding names where it ended.
 
 from __future__ import annotations
 
-from virtio_trace import reasons, unbound
+from virtio_trace import reasons, slots, unbound
+from virtio_trace.events import MODULE
 from virtio_trace.findings import NOTE, Sheet, failure
 from virtio_trace.legacy import made_up_for, took_legacy
 from virtio_trace.model import TRANSPORT_PROBES, Binding, Call, Device, Driver
@@ -77,7 +78,9 @@ def _loaded(sheet: Sheet, subject: Driver) -> None:
     step = "driver-loaded"
     facts, register = subject.facts, subject.register
     assert register is not None
-    if facts is None:
+    if facts is None and _before_user_space(sheet, register):
+        sheet.good(step, subject.name)
+    elif facts is None:
         message = "no file of this kernel has this driver: whether it is built in is unknown"
         sheet.unknown(step, subject.name, message, register)
     elif _is_builtin(sheet, subject):
@@ -87,6 +90,26 @@ def _loaded(sheet: Sheet, subject: Driver) -> None:
         sheet.missing(step, subject.name, message, register)
     else:
         sheet.good(step, subject.name)
+
+
+def _before_user_space(sheet: Sheet, call: Call) -> bool:
+    """Whether only code that is built in can have made CALL: no module was loaded yet, and there
+    was no process that could load one."""
+    recording = sheet.graph.recording
+    began = recording.header.user_space_ns
+    if began is None or call.event.ns >= began:
+        return False
+    first = next((event for event in recording.events if event.kind == MODULE), None)
+    return first is None or call.event.seq < first.seq
+
+
+def empty_slots(sheet: Sheet) -> None:
+    """What is no device, and looks like one that failed."""
+    empty = sheet.graph.empty_slots
+    if empty:
+        slot = "slot has" if len(empty) == 1 else "slots have"
+        message = f"{len(empty)} {slot} no device (device ID 0)"
+        sheet.finding(NOTE, "transport-probed", "virtio-mmio", message, empty[0].transport)
 
 
 def device(sheet: Sheet, subject: Device) -> None:
@@ -103,6 +126,9 @@ def device(sheet: Sheet, subject: Device) -> None:
 
 def _transport(sheet: Sheet, subject: Device) -> bool:
     step, call = "transport-probed", subject.transport
+    if slots.maybe_empty(subject) and not slots.has_log(sheet.graph):
+        sheet.unknown(step, subject.address, slots.UNKNOWN, call)
+        return False
     if call is not None and call.result not in (0, None):
         sheet.bad(step, subject.address, reasons.failed(sheet.graph, subject, call), call)
         return False

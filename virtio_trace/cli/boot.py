@@ -11,8 +11,8 @@ import click
 
 from virtio_trace import check, graph, recording
 from virtio_trace.cli import common
-from virtio_trace.cli.bootline import with_boot_events
 from virtio_trace.cli.check import STATUS
+from virtio_trace.cli.collecting import collecting, machine
 from virtio_trace.cli.guestlines import GuestLines
 from virtio_trace.cli.interrupts import Interrupts
 from virtio_trace.cli.output import RecordingOutput
@@ -51,6 +51,13 @@ _STATUS_INCOMPLETE = 4
     help="KVM, or software emulation (TCG).",
 )
 @click.option(
+    "--collector",
+    type=click.Choice(boot.COLLECTORS),
+    default="auto",
+    show_default=True,
+    help="An eBPF recorder in the guest, or its trace ring (ftrace), for any kernel and machine.",
+)
+@click.option(
     "--no-boot-events",
     is_flag=True,
     help="Put nothing on the kernel's command line by which it records what is built in.",
@@ -69,6 +76,7 @@ def command(
     append: str,
     timeout: float,
     accel: str,
+    collector: str,
     no_boot_events: bool,
     task: str | None,
     console: str | None,
@@ -80,13 +88,14 @@ def command(
     """Boot a kernel in QEMU and record it from its first module on.
 
     The kernel is a VMLINUZ and its modules, or a Debian package, which is fetched and unpacked,
-    never installed. QEMU OPTIONS replace the default devices: one virtio net, blk and rng.
+    never installed; x86-64 or arm64. QEMU OPTIONS replace the default devices: one virtio net, blk
+    and rng.
     """
     settings = boot.Settings(
-        append, timeout, accel, task, options, Path(console) if console else None
+        append, timeout, accel, task, options, Path(console) if console else None, collector
     )
     _check_source(vmlinuz, modules, package, options)
-    boot.check_settings(settings)
+    boot.check_settings(settings, machine(vmlinuz, package))
     target = RecordingOutput(output)
     lines = GuestLines(target, quiet)
     with Interrupts() as interrupts, ProgressBar() as progress:
@@ -95,14 +104,12 @@ def command(
             interrupts.check()
             lines.pause()
 
-        plan = boot.check(_plan(vmlinuz, modules, package, settings, progress))
-        if not no_boot_events:
-            settings = with_boot_events(settings, plan.vmlinuz, plan.modules)
-            plan = boot.Plan(plan.vmlinuz, plan.modules, settings)
+        plan = _plan(vmlinuz, modules, package, settings, progress)
         try:
-            outcome = boot.boot(
-                plan, lines.take, progress, lambda line: _tell(line, verbose), pause
-            )
+            with collecting(plan, boot_events=not no_boot_events) as plan:
+                outcome = boot.boot(
+                    plan, lines.take, progress, lambda line: _tell(line, verbose), pause
+                )
         finally:
             lines.close()
     trouble = conclude(outcome, plan)

@@ -22,8 +22,7 @@ _TAKEN = re.compile(r"(?:^|\s)kprobe_event=")
 def with_boot_events(settings: Settings, vmlinuz: Path, modules: Path) -> Settings:
     """SETTINGS with the parameters for this kernel, where some of VirtIO is built into it. Where
     that cannot be done it is said, and the boot is recorded from its first module on."""
-    if _TAKEN.search(settings.append):
-        warn("kprobe_event= in --append: no boot-time events besides, what is built in is not seen")
+    if is_taken(settings.append):
         return settings
     try:
         if "virtio" not in ModuleTree(modules).builtin:
@@ -36,6 +35,15 @@ def with_boot_events(settings: Settings, vmlinuz: Path, modules: Path) -> Settin
     line = for_kernel(kernel, room, modules=False)
     say_left(line)
     return replace(settings, append=f"{settings.append} {line.text}".strip())
+
+
+def is_taken(append: str) -> bool:
+    """Whether a user has kprobe_event= on the command line, which not every kernel takes twice;
+    then it is said."""
+    taken = _TAKEN.search(append) is not None
+    if taken:
+        warn("kprobe_event= in --append: no boot-time events besides, what is built in is not seen")
+    return taken
 
 
 def for_kernel(

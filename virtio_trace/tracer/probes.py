@@ -230,6 +230,20 @@ DETAILS = (
 )
 """What the procedure of profile linux does not need; without it the report has unknowns."""
 
+RING = ProbePoint(
+    "vring_create_virtqueue",  # drivers/virtio/virtio_ring.c
+    ("vring_create_virtqueue",),
+    "virtio_ring",
+    wire.NOTHING,
+    "the virtqueues of transports whose own function for them is inlined",
+    entry=False,
+    result=False,
+    detail=wire.QUEUE_NO_VECTOR,
+    optional=True,
+)
+"""Every transport's virtqueues, without a vector: virtio_mmio's vm_setup_vq is inlined. The event
+is about the device whose find_vqs is running. Traced where it costs no more than a line of text."""
+
 
 def points(evidence: Evidence) -> list[ProbePoint]:
     """The table, and the probe function of every driver that is known.

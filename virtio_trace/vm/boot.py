@@ -11,13 +11,18 @@ import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO, Literal
 
 from virtio_trace.errors import BadInputError, CannotTraceError, IncompleteError, UsageError
-from virtio_trace.vm import accel, appliance, cache, hostview, payload, qemu
+from virtio_trace.vm import accel, appliance, arch, cache, hostview, payload, qemu
+from virtio_trace.vm import plain as plain_root
+from virtio_trace.vm.arch import X86_64, Arch
+from virtio_trace.vm.plain import Plain, Take
 from virtio_trace.vm.tools import Progress, need, quiet, said
+
+COLLECTORS = ("auto", "bpf", "ftrace")
 
 TAIL = 25
 """Lines of the console that an Outcome keeps."""
@@ -30,7 +35,7 @@ class Settings:
     """How to boot, whatever the kernel is. ``timeout`` is in seconds from QEMU's start.
 
     ``run`` is shell text for the guest; ``options`` are QEMU's, in place of the default devices;
-    ``console`` is the file in which the console is kept.
+    ``console`` is the file in which the console is kept; ``collector`` is one of COLLECTORS.
     """
 
     append: str = ""
@@ -39,15 +44,18 @@ class Settings:
     run: str | None = None
     options: tuple[str, ...] = ()
     console: Path | None = None
+    collector: str = "auto"
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One boot. ``modules`` is a …/lib/modules/RELEASE folder."""
+    """One boot. ``modules`` is a …/lib/modules/RELEASE folder. ``plain``: what a guest with no
+    agent traces, and who makes a recording of what it says."""
 
     vmlinuz: Path
     modules: Path
     settings: Settings = Settings()
+    plain: Plain | None = None
 
 
 @dataclass(slots=True)
@@ -73,27 +81,40 @@ class Outcome:
     cramped: bool = False
 
 
-def check_settings(settings: Settings) -> None:
-    """Every check that needs no kernel, and nothing built or started.
+def uses_agent(settings: Settings, machine: Arch) -> bool:
+    """Whether the guest runs the eBPF recorder: on MACHINE, by default where it can.
 
-    Raises UsageError, or CannotTraceError (not installed, or another machine than x86-64).
+    Raises UsageError where it was asked for and cannot.
     """
-    if os.uname().machine != qemu.MACHINE:
+    if settings.collector == "bpf" and not machine.agent:
+        raise UsageError(
+            f"--collector bpf does not know machine {machine.name}", "use --collector ftrace"
+        )
+    return machine.agent and settings.collector != "ftrace"
+
+
+def check_settings(settings: Settings, machine: Arch = X86_64) -> None:
+    """Every check that needs no more of the kernel than its MACHINE, and nothing built or started.
+
+    Raises UsageError, or CannotTraceError (not installed, or we run on another machine than x86).
+    """
+    if not X86_64.native:
         raise CannotTraceError(
-            f"boot does not know machine {os.uname().machine}", f"it runs on {qemu.MACHINE}"
+            f"boot does not know machine {os.uname().machine}", f"it runs on {X86_64.name}"
         )
     if not 0 < settings.timeout < float("inf"):
         raise UsageError(f"--timeout must be more than 0 seconds, not {settings.timeout:g}")
     if settings.run is not None and "\0" in settings.run:
         raise UsageError("--run holds a zero byte")
     qemu.check_options(settings.options)
-    qemu.cmdline(settings.append)
+    qemu.cmdline(settings.append, machine)
     if (path := settings.console) is not None:
         there = path.is_file() or path.is_char_device() if path.exists() else path.parent.is_dir()
         if not there or not os.access(path if path.exists() else path.parent, os.W_OK):
             raise UsageError(f"--keep-console {path}: cannot be written", "name another file")
-    need([qemu.PROGRAM, "setpriv", "depmod", "mmdebstrap", "apt-get"])
-    accel.candidates(settings.accel)
+    ours = ("mmdebstrap",) if uses_agent(settings, machine) else ()
+    need([machine.program, "setpriv", "depmod", *ours, "apt-get"])
+    accel.candidates(settings.accel, machine)
 
 
 def check(plan: Plan) -> Plan:
@@ -101,9 +122,9 @@ def check(plan: Plan) -> Plan:
 
     Raises what :func:`check_settings` raises, and BadInputError (a file is not what it should be).
     """
-    check_settings(plan.settings)
-    qemu.check_kernel(plan.vmlinuz)
-    return Plan(plan.vmlinuz.resolve(), payload.check_modules(plan.modules), plan.settings)
+    check_settings(plan.settings, arch.of_kernel(plan.vmlinuz))
+    modules = payload.check_modules(plan.modules)
+    return replace(plan, vmlinuz=plan.vmlinuz.resolve(), modules=modules)
 
 
 def boot(
@@ -124,15 +145,20 @@ def boot(
     when the appliance cannot be built or QEMU cannot be started.
     """
     plan = check(plan)
-    root = appliance.appliance(progress)
+    kernel = arch.of_kernel(plan.vmlinuz)
+    if plan.plain is None:
+        root, parameters = appliance.appliance(progress), ""
+    else:
+        root, parameters = plain_root.busybox(kernel, progress), plan.plain.parameters
     with contextlib.ExitStack() as stack:
         keep = stack.enter_context(_console(plan.settings.console))
         initrd = stack.enter_context(_initrd(root, plan))
         memory = qemu.memory_for(os.fstat(initrd.fileno()).st_size)
-        tries = accel.candidates(plan.settings.accel)
+        tries = accel.candidates(plan.settings.accel, kernel)
+        append = f"{parameters} {plan.settings.append}".strip()
         for name in tries:
             machine = qemu.Machine(
-                plan.vmlinuz, plan.settings.append, name, plan.settings.options, memory
+                plan.vmlinuz, append, name, plan.settings.options, memory, kernel
             )
             silence = accel.SILENCE if len(tries) > 1 and name == "kvm" else None
             outcome = _attempt(
@@ -140,6 +166,7 @@ def boot(
                 initrd.fileno(),
                 plan.settings.timeout,
                 on_line=on_line,
+                assemble=plan.plain.assemble if plan.plain else lambda take: take,
                 on_pause=on_pause,
                 keep=keep,
                 silence=silence,
@@ -163,7 +190,8 @@ def _attempt(
     initrd: int,
     timeout: float,
     *,
-    on_line: Callable[[bytes], None],
+    on_line: Take,
+    assemble: Callable[[Take], Take],
     on_pause: Callable[[], None],
     keep: BinaryIO | None,
     silence: float | None,
@@ -174,7 +202,9 @@ def _attempt(
     console = Tail()
     stderr = b""
     with qemu.Run(machine, initrd) as run:
-        channel = Channel(lambda line: on_line(hostview.with_host(line, run.monitor, say)))
+        channel = Channel(
+            assemble(lambda line: on_line(hostview.with_host(line, run.monitor, say)))
+        )
         outcome = Outcome(machine.accel, run.argv)
         say(f"qemu: {shlex.join(run.argv)}")
         for source, data in run.read(began + timeout):
@@ -302,20 +332,29 @@ def _keep(file: BinaryIO, data: bytes) -> None:
 
 @contextlib.contextmanager
 def _initrd(root: Path, plan: Plan) -> Iterator[BinaryIO]:
-    """The appliance and this boot's own part as one file, which has no name: no death leaves it."""
+    """ROOT (the appliance, or a busybox) and this boot's own part as one file, which has no name:
+    no death leaves it."""
     with contextlib.ExitStack() as stack:
         try:
             whole = stack.enter_context(tempfile.TemporaryFile(dir=cache.root()))
-            with root.open("rb") as part:
-                left = os.fstat(part.fileno()).st_size
-                while left > 0:
-                    left -= os.sendfile(whole.fileno(), part.fileno(), None, left)
-            whole.seek(0, os.SEEK_END)
-            payload.write(whole, plan.modules, plan.settings.run)
+            if plan.plain is None:
+                _copy(root, whole)
+                payload.write(whole, plan.modules, plan.settings.run)
+            else:
+                kernel, run = arch.of_kernel(plan.vmlinuz), plan.settings.run
+                plain_root.write(whole, root, plan.modules, plan.plain, machine=kernel, task=run)
             whole.flush()
         except OSError as error:
             raise cache.cannot("cannot write the guest's root", cache.root(), error) from error
         yield whole  # what fails from here on is not about this file
+
+
+def _copy(source: Path, target: BinaryIO) -> None:
+    with source.open("rb") as part:
+        left = os.fstat(part.fileno()).st_size
+        while left > 0:
+            left -= os.sendfile(target.fileno(), part.fileno(), None, left)
+    target.seek(0, os.SEEK_END)
 
 
 def _too_small(reason: str, memory: int) -> UsageError:
