@@ -11,13 +11,22 @@ import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO, Literal
 
 from virtio_trace.errors import BadInputError, CannotTraceError, IncompleteError, UsageError
-from virtio_trace.vm import accel, appliance, cache, payload, qemu
+from virtio_trace.vm import accel, appliance, cache, early, payload, qemu, until
+from virtio_trace.vm.cpio import append_file
+from virtio_trace.vm.early import Foreign
 from virtio_trace.vm.tools import Progress, need, quiet, said
+from virtio_trace.vm.until import Enough
+
+_FINISH_SECONDS = 15.0
+"""A foreign system's recorder gets so long to end its recording once --timeout has run out."""
+
+_LAST_WORDS_SECONDS = 1.0
+"""After a panic: the stack trace is still to come."""
 
 TAIL = 25
 """Lines of the console that an Outcome keeps."""
@@ -43,11 +52,30 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One boot. ``modules`` is a …/lib/modules/RELEASE folder."""
+    """One boot. ``modules`` is a …/lib/modules/RELEASE folder. With ``foreign``, somebody else's
+    initrd is booted, and a disk where it has one; ``modules`` is None where it is in neither."""
 
     vmlinuz: Path
-    modules: Path
+    modules: Path | None
     settings: Settings = Settings()
+    foreign: Foreign | None = None
+
+    def machine(self, accelerator: str, initrd: int) -> qemu.Machine:
+        """QEMU's for an initrd of INITRD bytes. Raises UsageError: the command line is too long."""
+        settings, foreign = self.settings, self.foreign
+        memory = qemu.memory_for(initrd)
+        if foreign is None:
+            return qemu.Machine(
+                self.vmlinuz, settings.append, accelerator, settings.options, memory
+            )
+        return qemu.Machine(
+            self.vmlinuz,
+            early.options(foreign, settings.append),
+            accelerator,
+            foreign.devices(settings.options),
+            memory + early.MEMORY,
+            first="",
+        )
 
 
 @dataclass(slots=True)
@@ -58,6 +86,8 @@ class Outcome:
     ``died``, the guest ended before its recorder did. ``said``: what the recorder said last, on its
     standard error. ``tail``: the console's last lines. ``seconds`` from QEMU's start to its end.
     ``cramped``: the kernel had no room for its root; it was ended, as modules would be missing.
+    ``enough``: why the recording of a foreign system came to its end, and whether that was what it
+    was to wait for.
     """
 
     accel: str
@@ -71,6 +101,7 @@ class Outcome:
     seconds: float = 0.0
     spoke: bool = False
     cramped: bool = False
+    enough: Enough | None = None
 
 
 def check_settings(settings: Settings) -> None:
@@ -103,7 +134,12 @@ def check(plan: Plan) -> Plan:
     """
     check_settings(plan.settings)
     qemu.check_kernel(plan.vmlinuz)
-    return Plan(plan.vmlinuz.resolve(), payload.check_modules(plan.modules), plan.settings)
+    modules = payload.check_modules(plan.modules) if plan.modules is not None else None
+    plan = replace(plan, vmlinuz=plan.vmlinuz.resolve(), modules=modules)
+    for initrd in plan.foreign.initrds if plan.foreign else ():
+        early.check_initrd(initrd)
+    plan.machine("tcg", 0).cmdline  # noqa: B018 it may be too long
+    return plan
 
 
 def boot(
@@ -128,17 +164,15 @@ def boot(
     with contextlib.ExitStack() as stack:
         keep = stack.enter_context(_console(plan.settings.console))
         initrd = stack.enter_context(_initrd(root, plan))
-        memory = qemu.memory_for(os.fstat(initrd.fileno()).st_size)
+        size = os.fstat(initrd.fileno()).st_size
         tries = accel.candidates(plan.settings.accel)
         for name in tries:
-            machine = qemu.Machine(
-                plan.vmlinuz, plan.settings.append, name, plan.settings.options, memory
-            )
+            machine = plan.machine(name, size)
             silence = accel.SILENCE if len(tries) > 1 and name == "kvm" else None
             outcome = _attempt(
                 machine,
                 initrd.fileno(),
-                plan.settings.timeout,
+                plan,
                 on_line=on_line,
                 on_pause=on_pause,
                 keep=keep,
@@ -152,16 +186,16 @@ def boot(
         if len(tries) > 1 and outcome.spoke and outcome.accel == "tcg":
             accel.remember("tcg")
     if outcome.cramped:
-        raise _too_small("its kernel cannot unpack its root", memory)
+        raise _too_small("its kernel cannot unpack its root", machine.memory)
     if not outcome.spoke and outcome.stderr and outcome.status not in (0, None):
-        raise _refused(outcome, plan, memory)
+        raise _refused(outcome, plan, machine.memory)
     return outcome
 
 
 def _attempt(
     machine: qemu.Machine,
     initrd: int,
-    timeout: float,
+    plan: Plan,
     *,
     on_line: Callable[[bytes], None],
     on_pause: Callable[[], None],
@@ -171,13 +205,15 @@ def _attempt(
 ) -> Outcome:
     """One QEMU from start to end. SILENCE: seconds of no output at all after which it is ended."""
     began = time.monotonic()
+    timeout = plan.settings.timeout
     channel = Channel(on_line)
-    console = Tail()
+    console = Tail(plan.foreign.until.text if plan.foreign else "")
+    end = _Finish(plan.foreign is not None, began + timeout)
     stderr = b""
     with qemu.Run(machine, initrd) as run:
         outcome = Outcome(machine.accel, run.argv)
         say(f"qemu: {shlex.join(run.argv)}")
-        for source, data in run.read(began + timeout):
+        for source, data in run.read(end.deadline):
             if source == "events":
                 channel.feed(data)
             elif source == "console":
@@ -189,7 +225,7 @@ def _attempt(
                 stderr = (stderr + data)[-65536:]
             elif not source:
                 on_pause()
-            if console.cramped:
+            if console.cramped or end.reached(run, channel, console):
                 break
             if silence and not outcome.spoke and time.monotonic() - began > silence:
                 break
@@ -199,13 +235,41 @@ def _attempt(
         run.stop()
         outcome.status = run.status
     channel.close()
-    if channel.status is not None:
+    if end.too_late:
+        outcome.end = "timeout"
+    elif channel.status is not None:
         outcome.end = "done"
-    outcome.recorder, outcome.said = channel.status, channel.said
+    outcome.recorder, outcome.said, outcome.enough = channel.status, channel.said, channel.enough
     outcome.tail, outcome.cramped = console.lines(), console.cramped
     outcome.stderr = stderr.decode(errors="replace")
     outcome.seconds = time.monotonic() - began
     return outcome
+
+
+class _Finish:
+    """How a boot is brought to its end. A guest of ours switches itself off, or runs out of time;
+    a FOREIGN one goes on for ever: it is asked to finish its recording, and ended then."""
+
+    def __init__(self, foreign: bool, deadline: float) -> None:
+        self._foreign = foreign
+        self._ask_at = deadline
+        self.deadline = deadline + (_FINISH_SECONDS if foreign else 0)
+        self._asked = False
+        self._panicked: float | None = None
+        self.too_late = False
+
+    def reached(self, run: qemu.Run, channel: Channel, console: Tail) -> bool:
+        """Whether this was all; asks the guest for its end where it is time for that."""
+        if not self._foreign:
+            return False
+        now = time.monotonic()
+        if not self._asked and (console.heard or now >= self._ask_at):
+            self._asked, self.too_late = True, now >= self._ask_at
+            run.tell(until.HOST_SAYS)
+        if console.panicked and self._panicked is None:
+            self._panicked = now
+        died = self._panicked is not None and now - self._panicked > _LAST_WORDS_SECONDS
+        return channel.status is not None or died
 
 
 class Channel:
@@ -214,12 +278,14 @@ class Channel:
     _PREFIX = b"virtio-trace: "
     _STATUS = re.compile(rb"virtio-trace: recorder ended with status (\d+)\n")
     _SAID = b"virtio-trace: recorder said: "
+    _ENOUGH = re.compile(rb"virtio-trace: until (yes|no): (.*)\n")
 
     def __init__(self, on_line: Callable[[bytes], None]) -> None:
         self._on_line = on_line
         self._rest = b""
         self.status: int | None = None
         self.said: list[str] = []
+        self.enough: Enough | None = None
 
     def feed(self, data: bytes) -> None:
         """Bytes as they come, cut anywhere."""
@@ -240,20 +306,24 @@ class Channel:
             self.status = int(found[1])
         elif line.startswith(self._SAID):
             self.said.append(line.removeprefix(self._SAID).decode(errors="replace").strip())
+        elif found := self._ENOUGH.fullmatch(line):
+            self.enough = Enough(found[1] == b"yes", found[2].decode(errors="replace").strip())
 
 
 class Tail:
     """The last lines of a console, and the line in which the kernel said that it dies.
 
-    ``cramped``: it said that it could not unpack its root (init/initramfs.c)."""
+    ``cramped``: it said that it could not unpack its root (init/initramfs.c); ``panicked``: it
+    is dead (kernel/panic.c); ``heard``: it said TEXT, in one line that need not be over."""
 
     _FATAL = re.compile(rb"Kernel panic|BUG: |Oops|double fault|Out of memory")
 
-    def __init__(self) -> None:
+    def __init__(self, text: str = "") -> None:
+        self._text = text.encode()
         self._lines: deque[bytes] = deque(maxlen=TAIL)
         self._rest = b""
         self._fatal: bytes | None = None
-        self.cramped = False
+        self.cramped = self.panicked = self.heard = False
 
     def feed(self, data: bytes) -> None:
         """Bytes as they come, cut anywhere."""
@@ -262,9 +332,13 @@ class Tail:
             self._lines.append(line)
             if b"Initramfs unpacking failed: write error" in line:
                 self.cramped = True
+            if b"Kernel panic - not syncing" in line:
+                self.panicked = True
             if self._FATAL.search(line):
                 self._fatal = line
         self._rest = self._rest[-4096:]
+        if self._text and not self.heard:
+            self.heard = any(self._text in line for line in (*lines, self._rest))
 
     def lines(self) -> list[str]:
         """The last lines as text, without their ends."""
@@ -303,12 +377,12 @@ def _initrd(root: Path, plan: Plan) -> Iterator[BinaryIO]:
     with contextlib.ExitStack() as stack:
         try:
             whole = stack.enter_context(tempfile.TemporaryFile(dir=cache.root()))
-            with root.open("rb") as part:
-                left = os.fstat(part.fileno()).st_size
-                while left > 0:
-                    left -= os.sendfile(whole.fileno(), part.fileno(), None, left)
-            whole.seek(0, os.SEEK_END)
-            payload.write(whole, plan.modules, plan.settings.run)
+            if plan.foreign is not None:
+                early.write(whole, root, plan.foreign, plan.modules, plan.settings.append)
+            else:
+                assert plan.modules is not None
+                append_file(whole, root)
+                payload.write(whole, plan.modules, plan.settings.run)
             whole.flush()
         except OSError as error:
             raise cache.cannot("cannot write the guest's root", cache.root(), error) from error

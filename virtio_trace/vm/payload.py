@@ -72,7 +72,7 @@ def write(out: BinaryIO, modules: Path, task: str | None) -> None:
                 root.file("virtio-trace/run", task.encode() + b"\n", 0o755)
             target = f"{appliance.PYTHON_FOLDER}/virtio_trace"
             add_package(root, PACKAGE, target)
-            _add_tree(root, bpf_folder(), f"{target}/bpf")
+            add_tree(root, bpf_folder(), f"{target}/bpf")
             add_modules(root, modules)
     except EOFError as error:
         raise BadInputError(f"{modules}: {error}") from error
@@ -126,7 +126,7 @@ def add_modules(root: Writer, modules: Path) -> None:
         if entry.name in _LINKS or entry.name in done:
             continue
         if entry.is_dir():
-            _add_tree(root, entry, f"{target}/{entry.name}")
+            add_tree(root, entry, f"{target}/{entry.name}")
         elif entry.name.startswith("modules."):
             root.file(f"{target}/{entry.name}", entry.read_bytes())
 
@@ -149,7 +149,8 @@ def index(modules: Path, scratch: Path) -> list[Path]:
     return sorted(path for path in beside.glob("modules.*") if not path.is_symlink())
 
 
-def _add_tree(root: Writer, source: Path, target: str) -> None:
+def add_tree(root: Writer, source: Path, target: str) -> None:
+    """Puts the files of folder SOURCE into TARGET; none where there is no such folder."""
     for folder, folders, files in os.walk(source):
         folders.sort()
         name = f"{target}/{Path(folder).relative_to(source)}".removesuffix("/.")

@@ -8,6 +8,7 @@ driver or a place on the PCI bus.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import selectors
 import socket
@@ -94,28 +95,35 @@ def check_kernel(vmlinuz: Path) -> None:
         )
 
 
-def cmdline(append: str) -> str:
+def cmdline(append: str, first: str = _APPEND) -> str:
     """The kernel's command line. Raises UsageError where it is too long or holds a line's end."""
-    text = f"{_APPEND} {append}".rstrip()
+    text = f"{first} {append}".strip()
     if "\n" in text or "\0" in text:
         raise UsageError("--append holds the end of a line", "give one line")
     if len(text.encode()) > CMDLINE_MAX:
         raise UsageError(
             f"the kernel's command line has {len(text.encode())} bytes; it takes {CMDLINE_MAX}",
-            f"shorten --append to {CMDLINE_MAX - len(_APPEND) - 1} bytes",
+            f"make --append {len(text.encode()) - CMDLINE_MAX} bytes shorter",
         )
     return text
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What QEMU is to run. ``options`` empty: the default devices; ``memory`` is in MiB."""
+    """What QEMU is to run. ``options`` empty: the default devices; ``memory`` is in MiB. ``first``
+    is what stands before ``append`` on the kernel's command line."""
 
     vmlinuz: Path
     append: str
     accel: str
     options: tuple[str, ...] = ()
     memory: int = MEMORY
+    first: str = _APPEND
+
+    @property
+    def cmdline(self) -> str:
+        """The kernel's command line. Raises UsageError."""
+        return cmdline(self.append, self.first)
 
     def argv(self, initrd: str, console: int, events: int) -> list[str]:
         """QEMU's command line; INITRD is a path, the others are sockets' descriptors."""
@@ -124,7 +132,7 @@ class Machine:
             *("-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"),
             *("-chardev", f"socket,id=console,fd={console}", "-serial", "chardev:console"),
             *("-chardev", f"socket,id=events,fd={events}", "-serial", "chardev:events"),
-            *("-kernel", str(self.vmlinuz), "-initrd", initrd, "-append", cmdline(self.append)),
+            *("-kernel", str(self.vmlinuz), "-initrd", initrd, "-append", self.cmdline),
             *(self.options or DEVICES),
         ]
 
@@ -183,6 +191,11 @@ class Run:
         if self._child.poll() is None:
             self._child.kill()
         self._child.wait()
+
+    def tell(self, data: bytes) -> None:
+        """Sends a few bytes to the guest, against the recording's stream; for nobody if it died."""
+        with contextlib.suppress(OSError):
+            self._sockets["events"].send(data, socket.MSG_DONTWAIT)
 
     def read(self, deadline: float) -> Iterator[tuple[str, bytes]]:
         """What comes, as it comes: (``console`` | ``events`` | ``stderr``, bytes).

@@ -32,6 +32,10 @@ PACKAGES = {
     "depmod": "kmod",
     "setpriv": "util-linux",
     "qemu-system-x86_64": "qemu-system-x86",
+    "qemu-img": "qemu-utils",
+    "sfdisk": "fdisk",
+    "blkid": "util-linux",
+    "debugfs": "e2fsprogs",
 }
 """Program to the Debian package that has it."""
 
