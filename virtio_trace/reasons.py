@@ -125,7 +125,7 @@ def module(graph: Graph, name: str, init: str | None, aliases: tuple[str, ...] =
         return f"its module {name} was loaded, {_init(graph, name)}{uncalled}"
     rules = [r for r in header.forbidden or () if r.by != INITCALL_BLACKLIST and r.what == name]
     alias = f" (alias {', '.join(aliases)})" if aliases else ""
-    said = f"its module {name}{alias} was not loaded"
+    said = f"its module {name}{alias} was not loaded{_initrd(graph, name)}"
     if rules:
         said += f": {'; '.join(rule.words for rule in rules)}"
     elif header.forbidden is None:
@@ -136,6 +136,20 @@ def module(graph: Graph, name: str, init: str | None, aliases: tuple[str, ...] =
             "and whether anything asked for it is unknown"
         )
     return said + _quote([line for line in graph.log.get(name, []) if "blacklisted" in line.text])
+
+
+def _initrd(graph: Graph, name: str) -> str:
+    """That the initrd does not have the module NAME, and whether the system was beyond it."""
+    initrd, end = graph.recording.header.initrd, final(graph)
+    if initrd is None or name in initrd.modules:
+        return ""
+    evidence = graph.recording.header.evidence
+    file = next((d.file for d in evidence.drivers if d.module == name), None)
+    file = file or next((t.file for t in evidence.transports if t.module == name), name)
+    said = f": {file} is not in the initrd"
+    if end is None or end.initrd_left is None:
+        return said
+    return said + (", which was left" if end.initrd_left else ", and the system is still in that")
 
 
 def forbidden_init(graph: Graph, init: str | None) -> str:

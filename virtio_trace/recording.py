@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
 from virtio_trace import aftermath
-from virtio_trace.aftermath import Final, Forbidden, Log
+from virtio_trace.aftermath import Final, Forbidden, Initrd, Log
 from virtio_trace.errors import BadInputError
 from virtio_trace.events import Event, EventReader
 from virtio_trace.evidence import Evidence
@@ -72,7 +72,7 @@ class ProbeState:
 class Header:
     """The first line. ``snapshot`` is the VirtIO bus as sysfs showed it when the probes had just
     been armed: what was there before, never what was observed. ``forbidden``: what keeps modules
-    from being loaded, None where that was not looked for."""
+    from being loaded, None where that was not looked for. ``initrd``: see aftermath.py."""
 
     release: str
     machine: str
@@ -82,6 +82,7 @@ class Header:
     raw: dict[str, Any]
     started_ns: int | None = None
     forbidden: tuple[Forbidden, ...] | None = None
+    initrd: Initrd | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,6 +252,7 @@ def _header_of(raw: dict[str, Any]) -> Header:
         raw=raw,
         started_ns=started,
         forbidden=None if forbidden is None else aftermath.forbidden_from_json(forbidden),
+        initrd=aftermath.initrd_from_json(raw.get("initrd")),
     )
 
 

@@ -13,7 +13,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from virtio_trace.kernel.btf import Btf
 from virtio_trace.kernel.evidence import Symbols, read_evidence
 from virtio_trace.kernel.final import final
 from virtio_trace.kernel.forbidden import forbidden
+from virtio_trace.kernel.initrd import FirstRoot
 from virtio_trace.kernel.kmsg import KernelLog
 from virtio_trace.kernel.modules import ModuleTree
 from virtio_trace.kernel.running import Running, snapshot
@@ -90,6 +91,7 @@ class Session:
         self._came: set[str] = set()
         self._modules: set[str] = set()
         self._log = KernelLog()
+        self._first = FirstRoot()
         self.clock = Clock()
 
     def __enter__(self) -> Session:
@@ -131,6 +133,7 @@ class Session:
             bus = snapshot()
             self._came = set(self._kernel.loaded_modules())
             self._confirm()
+        initrd = self._first.modules(self._modules)
         return {
             "tool": f"virtio-trace {virtio_trace.__version__}",
             "kernel": {"release": self._kernel.release, "machine": self._kernel.machine},
@@ -141,6 +144,7 @@ class Session:
             "snapshot": bus,
             "evidence": knowledge.evidence.to_json(),
             "forbidden": [asdict(rule) for rule in forbidden(knowledge.evidence)],
+            **({"initrd": asdict(initrd)} if initrd is not None else {}),
         }
 
     def poll(self, milliseconds: int) -> list[Event]:
@@ -160,6 +164,7 @@ class Session:
     def aftermath(self) -> dict[str, Any]:
         """For the trailer: how the machine is now, and what its log said."""
         end = final(self._modules, debugfs=self._mounts.debugfs)
+        end = replace(end, initrd_left=self._first.is_left())
         addresses = {function.address for function in end.pci}
         addresses |= {device["address"] for device in end.devices}
         log = self._log.end(addresses)
