@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import BinaryIO, Literal
 
 from virtio_trace.errors import BadInputError, CannotTraceError, IncompleteError, UsageError
-from virtio_trace.vm import accel, appliance, cache, early, payload, qemu, until
+from virtio_trace.vm import accel, appliance, cache, early, hostview, payload, qemu, until
 from virtio_trace.vm.cpio import append_file
 from virtio_trace.vm.early import Foreign
 from virtio_trace.vm.tools import Progress, need, quiet, said
@@ -206,16 +206,19 @@ def _attempt(
     """One QEMU from start to end. SILENCE: seconds of no output at all after which it is ended."""
     began = time.monotonic()
     timeout = plan.settings.timeout
-    channel = Channel(on_line)
     console = Tail(plan.foreign.until.text if plan.foreign else "")
     end = _Finish(plan.foreign is not None, began + timeout)
     stderr = b""
     with qemu.Run(machine, initrd) as run:
+        channel = Channel(lambda line: on_line(hostview.with_host(line, run.monitor, say)))
         outcome = Outcome(machine.accel, run.argv)
         say(f"qemu: {shlex.join(run.argv)}")
         for source, data in run.read(end.deadline):
             if source == "events":
+                waits = channel.status is None
                 channel.feed(data)
+                if waits and channel.status is not None:
+                    run.release()
             elif source == "console":
                 outcome.spoke = True
                 console.feed(data)
