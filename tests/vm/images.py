@@ -15,6 +15,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -81,6 +82,7 @@ WantedBy=multi-user.target
 _SETUP = """
 chmod 755 usr/local/bin/show
 systemctl --root . enable systemd-networkd.service show.service
+systemctl --root . mask serial-getty@ttyS0.service
 [ ! -e boot/grub/grub.cfg ] ||
     sed -i "s/6.1.0-56-cloud-amd64/$(ls usr/lib/modules)/g" boot/grub/grub.cfg
 """
@@ -92,23 +94,31 @@ _THIN = tuple(
 def image(name: str) -> Path:
     """The image of RECIPES, built where the cache does not have it."""
     recipe = RECIPES[name]
-    text = json.dumps([3, UUID, _COMMON, _FILES, _SETUP, _THIN, asdict(recipe), _grub(recipe)])
-    key = hashlib.sha256(text.encode()).hexdigest()[:12]
-    path = cache.folder(cache.root() / "test-images") / f"{name}-{key}.{recipe.form}"
+    what = [4, UUID, _FILES, _SETUP, asdict(recipe), _grub(recipe), _packages(recipe)]
+    return _kept(name, recipe.form, what, lambda scratch: _build(name, recipe, scratch))
+
+
+def _kept(name: str, suffix: str, what: object, build: Callable[[Path], Path]) -> Path:
+    """The file NAME of the cache, made of WHAT; BUILD makes it in a folder. Older ones go."""
+    key = hashlib.sha256(json.dumps(what).encode()).hexdigest()[:12]
+    path = cache.folder(cache.root() / "test-images") / f"{name}-{key}.{suffix}"
     with cache.lock(f"test-image-{name}"):
         if not path.exists():
             with cache.scratch("test-image") as scratch:
-                _build(recipe, scratch).replace(path)
-            for old in path.parent.glob(f"{name}-*"):
+                build(scratch).replace(path)
+            for old in path.parent.glob(f"{name}-*.{suffix}"):
                 if old != path:
                     old.unlink()
     return path
 
 
-def _build(recipe: Recipe, scratch: Path) -> Path:
-    root, tar = scratch / "root", scratch / "root.tar"
-    sources = scratch / "debian.sources"
-    settings = scratch / "apt.conf"
+def _packages(recipe: Recipe) -> list[str]:
+    return [*_COMMON, *recipe.packages, *_THIN]
+
+
+def _debootstrap(recipe: Recipe, scratch: Path) -> Path:
+    """The system as its packages make it, nothing else."""
+    tar, sources, settings = (scratch / n for n in ("root.tar.zst", "debian.sources", "apt.conf"))
     settings.write_text(_output("apt-config", "dump", "Acquire"))
     sources.write_text(apt.mirror().sources(recipe.suite))
     _run(
@@ -116,12 +126,17 @@ def _build(recipe: Recipe, scratch: Path) -> Path:
         f"--aptopt={settings}",
         f"--include={','.join((*_COMMON, *recipe.packages))}",
         *(recipe.suite, str(tar), str(sources)),
+        TMPDIR=str(scratch),
     )
-    root.mkdir()
-    fake = [] if os.geteuid() == 0 else ["fakeroot"]
-    files = {**_FILES, **_grub(recipe)}
-    for name, content in files.items():
-        own = scratch / "files" / name
+    return tar
+
+
+def _build(name: str, recipe: Recipe, scratch: Path) -> Path:
+    what = [1, recipe.suite, _packages(recipe)]
+    tar = _kept(f"{name}-root", "tar.zst", what, lambda folder: _debootstrap(recipe, folder))
+    root = cache.folder(scratch / "root")
+    for file, content in {**_FILES, **_grub(recipe)}.items():
+        own = scratch / "files" / file
         own.parent.mkdir(parents=True, exist_ok=True)
         own.write_text(content)
     fs = scratch / "root.ext4"
@@ -129,9 +144,8 @@ def _build(recipe: Recipe, scratch: Path) -> Path:
         f"tar -xf {tar} -C {root} && cp -r {scratch}/files/. {root}/ && cd {root} && {{ {_SETUP} }}"
         f" && mke2fs -q -t ext4 -L root -U {UUID} -d . {fs} {recipe.size}M"
     )
-    _run(*fake, "sh", "-c", script, PATH=f"{os.environ['PATH']}:/usr/sbin:/sbin")
-    tar.unlink()
-    shutil.rmtree(root, ignore_errors=True)
+    fake = [] if os.geteuid() == 0 else ["fakeroot"]
+    _run(*fake, "sh", "-e", "-c", script, PATH=f"{os.environ['PATH']}:/usr/sbin:/sbin")
     disk = _partitioned(fs, scratch) if recipe.grub else fs
     if recipe.form == "raw":
         return disk

@@ -266,7 +266,8 @@ class _Finish:
         if not self._foreign:
             return False
         now = time.monotonic()
-        if not self._asked and (console.heard or now >= self._ask_at):
+        # Who is not armed yet does not listen.
+        if not self._asked and ((console.heard and channel.began) or now >= self._ask_at):
             self._asked, self.too_late = True, now >= self._ask_at
             run.tell(until.HOST_SAYS)
         if console.panicked and self._panicked is None:
@@ -286,6 +287,7 @@ class Channel:
     def __init__(self, on_line: Callable[[bytes], None]) -> None:
         self._on_line = on_line
         self._rest = b""
+        self.began = False
         self.status: int | None = None
         self.said: list[str] = []
         self.enough: Enough | None = None
@@ -304,6 +306,7 @@ class Channel:
 
     def _take(self, line: bytes) -> None:
         if not line.startswith(self._PREFIX):
+            self.began = True
             self._on_line(line)
         elif found := self._STATUS.fullmatch(line):
             self.status = int(found[1])

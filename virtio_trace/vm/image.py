@@ -96,6 +96,7 @@ def take(path: Path, append: str, scratch: Path, progress: Progress) -> System:
         for ext in readable
         if ext.unclean
     ]
+    (scratch / name).unlink()  # it may be large, and all is out of it
     progress(what, 1.0)
     return System(
         image, found.entry.title, vmlinuz, initrds, found.entry.options, modules, tree, notes
