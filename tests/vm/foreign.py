@@ -40,6 +40,12 @@ class Foreign(Boot):
         lines = self.sections["final"]
         return oracle.devices(line for line in lines if line.startswith("virtio"))
 
+    @property
+    def summary(self) -> str:
+        """What it said of its end: ``enough after 61.1 s (tcg): ...``."""
+        lines = (line.removeprefix("virtio-trace: ") for line in self.stderr.splitlines())
+        return next((line for line in lines if line.startswith("enough after")), "")
+
 
 def boot(case: Case, folder: Path) -> Foreign:
     """Boots CASE, its recording and its console kept in FOLDER."""
