@@ -19,11 +19,15 @@ VIRTIO_DEV_ANY_ID = 0xFFFFFFFF
 
 @dataclass(frozen=True, slots=True)
 class DriverFacts:
-    """One ``struct virtio_driver`` as it stands in a .ko file.
+    """One ``struct virtio_driver`` as it stands in a .ko file, or in the running kernel.
 
     ``ids`` are (device, vendor) pairs of its id_table, without the terminating zero entry;
-    ``functions`` has every member that is a function, by member name, None where it is not set.
-    ``file`` is relative to the module tree, or as the user named it.
+    ``functions`` has every member that is a function, by member name, None where it is not set;
+    ``features`` are the bits of feature_table, ``features_legacy`` those of feature_table_legacy,
+    None where they are not known.
+    ``file`` is relative to the module tree, or as the user named it; /proc/kcore where it was read
+    from the running kernel's memory. ``builtin``: its ``module`` is the one that it would be, empty
+    where that is not known.
     """
 
     name: str
@@ -35,6 +39,9 @@ class DriverFacts:
     init: str | None = None
     aliases: tuple[str, ...] = ()
     build_id: str | None = None
+    builtin: bool = False
+    features: tuple[int, ...] | None = None
+    features_legacy: tuple[int, ...] | None = None
 
     @property
     def matches(self) -> tuple[str, ...]:
@@ -78,7 +85,8 @@ class Evidence:
     @property
     def modules(self) -> set[str]:
         """The modules that have a driver or a transport."""
-        return {d.module for d in self.drivers} | {t.module for t in self.transports}
+        found = {d.module for d in self.drivers} | {t.module for t in self.transports}
+        return found - {""}
 
     def driver(self, name: str) -> DriverFacts | None:
         """The driver whose ``driver.name`` is NAME, or None."""
@@ -111,14 +119,23 @@ class Evidence:
 
 
 def _driver(raw: dict[str, Any]) -> DriverFacts:
-    ids = tuple((_id(dev), _id(ven)) for dev, ven in _list(raw["ids"]))
-    rest = {**raw, **_common(raw), "ids": ids, "aliases": _strings(raw["aliases"])}
-    return DriverFacts(**rest)
+    ids = tuple((_u32(dev), _u32(ven)) for dev, ven in _list(raw["ids"]))
+    builtin = raw.get("builtin", False)  # older recordings do not have it
+    if type(builtin) is not bool:
+        raise TypeError("not true or false")
+    return DriverFacts(
+        **_common(raw),
+        ids=ids,
+        aliases=_strings(raw["aliases"]),
+        builtin=builtin,
+        features=_bits_or_null(raw.get("features")),
+        features_legacy=_bits_or_null(raw.get("features_legacy")),
+    )
 
 
 def _transport(raw: dict[str, Any]) -> TransportFacts:
-    rest = {**raw, **_common(raw), "bus": _string(raw["bus"]), "matches": _strings(raw["matches"])}
-    return TransportFacts(**rest)
+    bus, matches = _string(raw["bus"]), _strings(raw["matches"])
+    return TransportFacts(**_common(raw), bus=bus, matches=matches)
 
 
 def _common(raw: dict[str, Any]) -> dict[str, Any]:
@@ -148,10 +165,14 @@ def _strings(value: Any) -> tuple[str, ...]:
     return tuple(_string(item) for item in _list(value))
 
 
-def _id(value: Any) -> int:
+def _u32(value: Any) -> int:
     if type(value) is not int or not 0 <= value <= VIRTIO_DEV_ANY_ID:
-        raise ValueError("not an id")
+        raise ValueError("not a number of 32 bits")
     return value
+
+
+def _bits_or_null(value: Any) -> tuple[int, ...] | None:
+    return None if value is None else tuple(_u32(item) for item in _list(value))
 
 
 def _hex_or_star(number: int) -> str:

@@ -18,16 +18,23 @@ SCHEMA = "virtio-trace/inspect/1"
 
 @dataclass(frozen=True, slots=True)
 class Driver:
-    """A struct virtio_driver with its tables of feature bits, in their order.
+    """A struct virtio_driver.
 
     Where it is built in, ``facts.file`` is the kernel image, and ``facts.module`` is empty where
     the image does not say which module it would have been.
     """
 
     facts: DriverFacts
-    features: tuple[int, ...] = ()
-    features_legacy: tuple[int, ...] = ()
-    builtin: bool = False
+
+    @property
+    def features(self) -> tuple[int, ...]:
+        """Its table of feature bits, in its order."""
+        return self.facts.features or ()
+
+    @property
+    def features_legacy(self) -> tuple[int, ...]:
+        """That for legacy devices."""
+        return self.facts.features_legacy or ()
 
     @property
     def device(self) -> int | None:
@@ -95,7 +102,7 @@ def _driver(driver: Driver) -> dict[str, Any]:
     facts = driver.facts
     ids = [None if device == VIRTIO_DEV_ANY_ID else device for device, _ in facts.ids]
     return {
-        **_common(facts, driver.builtin),
+        **_common(facts, facts.builtin),
         "ids": ids,
         "types": [virtio.device_type(device) for device in ids],
         "matches": list(facts.matches),

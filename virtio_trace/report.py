@@ -71,14 +71,15 @@ def _recording(recording: Recording) -> dict[str, Any]:
 
 def _driver(graph: Graph, driver: Driver) -> dict[str, Any]:
     facts, call = driver.facts, driver.register
-    module = facts.module if facts else driver.snapshot_module
-    builtin = graph.recording.header.evidence.builtin
+    module = facts.module or None if facts else driver.snapshot_module
+    evidence = graph.recording.header.evidence
+    builtin = module in evidence.builtin or (facts is not None and facts.builtin)
     result = call.result if call else None
     return {
         "name": driver.name,
         "module": module,
         # a module without a file that is not in modules.builtin either: nothing is known of it
-        "builtin": True if module in builtin else False if facts else None,
+        "builtin": True if builtin else False if facts else None,
         "snapshot": driver.in_snapshot,
         "registered_ns": call.started_ns if call else None,
         "unregistered_ns": driver.unregister.started_ns if driver.unregister else None,

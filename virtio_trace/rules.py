@@ -49,7 +49,10 @@ def driver(sheet: Sheet, subject: Driver) -> None:
     if subject.register is None:
         if subject.in_snapshot:
             message = "the driver was registered before the recording began"
-            sheet.unknown("driver-loaded", subject.name, message)
+            if _is_builtin(sheet, subject):
+                sheet.good("driver-loaded", subject.name)
+            else:
+                sheet.unknown("driver-loaded", subject.name, message)
             sheet.unknown("driver-registered", subject.name, message)
         else:
             message = "the bus used the driver, which had not registered"
@@ -64,6 +67,11 @@ def driver(sheet: Sheet, subject: Driver) -> None:
         sheet.returned(step, subject.name, subject.register)
 
 
+def _is_builtin(sheet: Sheet, subject: Driver) -> bool:
+    facts, builtin = subject.facts, sheet.graph.recording.header.evidence.builtin
+    return facts is not None and (facts.builtin or facts.module in builtin)
+
+
 def _loaded(sheet: Sheet, subject: Driver) -> None:
     step = "driver-loaded"
     facts, register = subject.facts, subject.register
@@ -71,7 +79,7 @@ def _loaded(sheet: Sheet, subject: Driver) -> None:
     if facts is None:
         message = "no file of this kernel has this driver: whether it is built in is unknown"
         sheet.unknown(step, subject.name, message, register)
-    elif facts.module in sheet.graph.recording.header.evidence.builtin:
+    elif _is_builtin(sheet, subject):
         sheet.good(step, subject.name)
     elif subject.loaded is None:
         message = f"the driver registered, but its module {facts.module} was not loaded before"

@@ -6,8 +6,11 @@ An error where a driver in this kernel's files matches the device, a warning whe
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from virtio_trace import reasons, virtio
-from virtio_trace.evidence import DriverFacts
+from virtio_trace.aftermath import INITCALL_BLACKLIST, Forbidden
+from virtio_trace.evidence import DriverFacts, Evidence
 from virtio_trace.findings import WARNING, Sheet, failure
 from virtio_trace.model import Device
 from virtio_trace.virtio import EPROBE_DEFER
@@ -62,12 +65,24 @@ def _never_bound(sheet: Sheet, subject: Device) -> None:
     elif evidence.unread:
         message = "not bound; whether a driver in a file that could not be read has it is unknown"
         sheet.unknown(_STEP, subject.address, message, subject.register)
+    elif uncalled := _uncalled(evidence, sheet.graph.recording.header.forbidden or ()):
+        message = f"not bound; whether what {uncalled} registers has it is unknown"
+        sheet.unknown(_STEP, subject.address, message, subject.register)
     else:
         kind = virtio.device_type(subject.id)
         message = f"no driver in this kernel for this device (type {kind})"
         if subject.id is not None:
-            message += f": no id_table in its files has virtio:d{subject.id:08X}"
+            memory = " or built into it" if any(d.builtin for d in evidence.drivers) else ""
+            message += f": no id_table in its files{memory} has virtio:d{subject.id:08X}"
         sheet.finding(WARNING, _STEP, subject.address, message, subject.register)
+
+
+def _uncalled(evidence: Evidence, rules: Iterable[Forbidden]) -> str:
+    """The init functions that were kept from being called, and are of no file: a driver that is
+    built in is known only when it has registered."""
+    known = {d.init for d in evidence.drivers} | {t.init for t in evidence.transports}
+    found = (r for r in rules if r.by == INITCALL_BLACKLIST and r.what not in known)
+    return " or ".join(f"{rule.what} ({rule.words})" for rule in found)
 
 
 def _passed_over(sheet: Sheet, subject: Device, facts: DriverFacts) -> None:

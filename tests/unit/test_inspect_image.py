@@ -122,7 +122,7 @@ def test_calls_are_those_of_objdump(case: Case) -> None:
 
 def test_what_is_built_in_is_read(case: Case, tmp_path: Path) -> None:
     found = survey.inspect_image(case.kernel.vmlinuz)
-    inside = {d.facts.name: d for d in found.drivers if d.builtin}
+    inside = {d.facts.name: d for d in found.drivers if d.facts.builtin}
     ways = {t.facts.name: t.facts for t in found.transports if t.builtin}
     if "virtio_pci" not in found.builtin:
         assert not inside and not ways

@@ -41,7 +41,7 @@ class Case:
 
     @property
     def drivers(self) -> list[Driver]:
-        return [driver for driver in self.found.drivers if not driver.builtin]
+        return [driver for driver in self.found.drivers if not driver.facts.builtin]
 
 
 @pytest.fixture(scope="module", params=KERNELS)
@@ -52,7 +52,7 @@ def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     folder = tmp_path_factory.mktemp("ko")
     files = {}
     for file in sorted(
-        {d.facts.file for d in found.drivers if not d.builtin}
+        {d.facts.file for d in found.drivers if not d.facts.builtin}
         | {t.facts.file for t in found.transports if not t.builtin}
     ):
         path = folder / Path(file).name
@@ -165,7 +165,7 @@ def test_features_are_the_numbers_in_the_file(
 
 
 def test_calls_are_the_relocations_that_readelf_sees(case: Case) -> None:
-    builtin = {d.facts.struct for d in case.found.drivers if d.builtin}
+    builtin = {d.facts.struct for d in case.found.drivers if d.facts.builtin}
     ours = [
         (c.module, c.callee, c.caller, c.offset)
         for c in case.found.calls

@@ -122,7 +122,7 @@ def test_kallsyms(here: Running) -> None:
         "0000000000000080 t the_last"
     )
     names = ("vp_set_status", "register_virtio_device", "virtio_dev_probe", "virtnet_probe")
-    assert here.functions([*names, "really_probe", "the_last"]) == {
+    assert here.addresses().functions([*names, "really_probe", "the_last"]) == {
         "vp_set_status": [(None, 0), (None, 0x10)],
         "register_virtio_device": [("virtio", 0x20)],
         "virtio_dev_probe": [],
@@ -130,11 +130,11 @@ def test_kallsyms(here: Running) -> None:
         "really_probe": [(None, 0x60), ("other", 0x70)],
         "the_last": [(None, 0x80)],
     }
-    assert here.functions([]) == {}
+    assert here.addresses().functions([]) == {}
 
 
 def test_no_kallsyms(here: Running) -> None:
-    assert here.functions(["x"]) == {"x": []}
+    assert here.addresses().functions(["x"]) == {"x": []}
 
 
 def _device(sys: Path, parent: str, bus: str, name: str, **files: str) -> Path:

@@ -146,6 +146,22 @@ def test_no_driver_in_this_kernel(board: list[Line]) -> None:
     )
 
 
+def test_what_is_built_in_and_was_kept_from_registering(board: list[Line]) -> None:
+    """What its drivers are for stands in no file: it may be the device's."""
+    rule = {"what": "con_init", "by": "initcall_blacklist", "where": "the kernel command line"}
+    board[0]["forbidden"].append(rule)
+    assert reason(board, "0000:00:06.0") == (
+        "not bound; whether what con_init (initcall_blacklist=con_init is on the kernel command "
+        "line) registers has it is unknown"
+    )
+
+
+def test_no_driver_built_in_either(board: list[Line]) -> None:
+    console = {**board[0]["evidence"]["drivers"][0], "name": "console", "ids": [[3, 0xFFFFFFFF]]}
+    board[0]["evidence"]["drivers"].append({**console, "file": "/proc/kcore", "builtin": True})
+    assert "no id_table in its files or built into it has" in reason(board, "0000:00:06.0")
+
+
 def test_a_module_on_the_kernels_list(board: list[Line]) -> None:
     said = reason(board, RNG)
     assert said == (

@@ -4,12 +4,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
+from virtio_trace.evidence import DriverFacts, Evidence
 from virtio_trace.kernel.elf import Function
+from virtio_trace.kernel.evidence import Symbols, functions_of
+from virtio_trace.kernel.modules import ModuleTree
 from virtio_trace.recording import ABSENT, NOT_ARMED, WAITING
 from virtio_trace.tracer import wire
 from virtio_trace.tracer.kprobes import Target
-from virtio_trace.tracer.probes import ProbePoint
+from virtio_trace.tracer.probes import DRIVER_PROBE, ProbePoint, points
 from virtio_trace.tracer.settle import Settled, settle
 
 NAMES = ("__register", "register")
@@ -93,3 +97,35 @@ def test_a_function_that_cannot_be_reached_says_why() -> None:
 def test_one_function_alone_needs_no_base() -> None:
     assert every({}, {"set": ONE}) == ["virtio_pci:set"]
     assert every({"set": [5]}) == ["set"]
+
+
+def _facts(name: str, module: str, *, builtin: bool) -> DriverFacts:
+    return DriverFacts(name, module, "/proc/kcore", name, (), {"probe": "probe"}, builtin=builtin)
+
+
+def test_built_in_drivers_with_one_probe_function() -> None:
+    """virtio_console's two drivers, of one of which the module's name is not known."""
+    both = (_facts("console", "virtio_console", builtin=True), _facts("serial", "", builtin=True))
+    found = [p for p in points(Evidence("6.12", both)) if p.name == DRIVER_PROBE]
+    assert [(point.module, point.symbols) for point in found] == [(None, ("probe",))]
+    (settled,) = settle(found, {"probe": [7]}, lambda _module: None)
+    assert settled.target == Target("probe", None)
+    (settled,) = settle(found, {"probe": [7, 8]}, lambda _module: None)
+    assert settled.state().state == NOT_ARMED
+
+
+def test_a_loaded_module_without_a_file(tmp_path: Path) -> None:
+    (tmp_path / "modules.builtin").touch()
+    symbols = Symbols(ModuleTree(tmp_path))
+    (point,) = (
+        p
+        for p in points(Evidence("6.12", (_facts("gone", "gone", builtin=False),)))
+        if p.name == DRIVER_PROBE
+    )
+    for places, target in (
+        ([("gone", 7), ("other", 8)], Target("probe", "gone")),
+        ([("gone", 7), ("gone", 8)], None),
+        ([], None),
+    ):
+        (settled,) = settle([point], {}, functions_of(symbols, {"probe": places}))
+        assert settled.target == target

@@ -85,11 +85,13 @@ def test_the_verdict_and_the_exit_status(booted: Boot) -> None:
     assert verdict in booted.stdout
     if booted.kernel == "6.12":
         unknown = {step["id"] for step in found["steps"] if step["ok"] is None}
-        assert unknown == {
-            "driver-loaded", "driver-registered", "transport-probed", "device-registered",
-        }  # fmt: skip
+        assert unknown == {"driver-registered", "transport-probed", "device-registered"}
         seen = {step["id"] for step in found["steps"] if step["ok"] and ":" in step["subject"]}
-        assert seen == {"pair-matched", "bus-probed", "driver-probed"}
+        assert {step for step in seen if not step.startswith("host-")} == {
+            "pair-matched", "bus-probed", "driver-probed",
+        }  # fmt: skip
+        loaded = {step["subject"] for step in found["steps"] if step["id"] == "driver-loaded"}
+        assert loaded >= {"virtio_net", "virtio_console", "virtiofs"}  # the last two: built in
 
 
 def test_the_recording_is_whole(booted: Boot) -> None:

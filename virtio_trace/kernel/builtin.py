@@ -8,7 +8,7 @@ struct's address is put into the first argument's register (%rdi) before.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from virtio_trace.evidence import DriverFacts, TransportFacts
@@ -18,10 +18,10 @@ from virtio_trace.kernel.drivers import REGISTER_DEVICE, REGISTERED_BY, TRANSPOR
 from virtio_trace.kernel.image import Image, Site
 from virtio_trace.kernel.kallsyms import Kallsyms
 from virtio_trace.kernel.layout import Layout, StructLayout
+from virtio_trace.kernel.structs import StructReader
 
 _BEFORE_CALL = 96
 """How many bytes before a call its first argument may be set up."""
-_MAX_FEATURES = 4096
 _OPCODE = 1
 """Bytes from a call's instruction to its distance, where a .ko has the relocation."""
 _RDI = re.compile(rb"(?=(\x48\xc7\xc7|\x48\x8d\x3d)(.{4}))", re.DOTALL)
@@ -53,7 +53,7 @@ class _Reader:
         self, image: Image, symbols: Kallsyms, layout: Layout, aliases: dict[str, tuple[str, ...]]
     ) -> None:
         self.image, self.symbols, self.layout, self.aliases = image, symbols, layout, aliases
-        self.modules = _modules_of(symbols)
+        self.modules = modules_of(symbols.by_name)
         self.out = BuiltIn()
 
     def read(self) -> BuiltIn:
@@ -115,32 +115,30 @@ class _Reader:
         probe = self.image.number_at(at + shape.functions["probe"])
         if not name or not self.image.string_at(name) or probe not in self.symbols.functions:
             return False
-        return not need_ids or self._ids(at, shape) is not None
+        return not need_ids or self._reader(shape).ids(at) is not None
 
-    def _ids(self, at: int, shape: StructLayout) -> tuple[tuple[int, int], ...] | None:
-        """struct virtio_device_id[] up to the entry of device 0; None where it has no end."""
-        assert shape.id_table is not None
-        table = self.image.number_at(at + shape.id_table)
-        if not table:
-            return None
-        size = idtables.VIRTIO_ID_SIZE
-        return idtables.virtio_ids(lambda i: self.image.bytes_at(table + size * i, size))
+    def _reader(self, shape: StructLayout) -> StructReader:
+        return StructReader(self.image, shape, self.symbols.functions.get)
 
     def _driver(self, at: int, shape: StructLayout, site: Site) -> Driver:
+        reader = self._reader(shape)
+        modern, legacy = reader.features(at)
         init = self.symbols.function_around(site.address)[0]
         module = self.modules.get(init or "", "")
         facts = DriverFacts(
-            name=self._name(at, shape),
+            name=reader.name(at) or "",
             module=module,
             file=self.image.where,
             struct=self._struct(at),
-            ids=self._ids(at, shape) or (),
-            functions=self._functions(at, shape),
+            ids=reader.ids(at) or (),
+            functions=reader.functions(at),
             init=init,
             aliases=tuple(a for a in self.aliases.get(module, ()) if a.startswith("virtio:")),
+            builtin=True,
+            features=modern,
+            features_legacy=legacy,
         )
-        modern, legacy = (self._features(at, *pair) for pair in shape.features)
-        return Driver(facts, modern, legacy, builtin=True)
+        return Driver(facts)
 
     def _transport(self, kind: str, at: int, shape: StructLayout, site: Site) -> Transport:
         init = self.symbols.function_around(site.address)[0]
@@ -149,13 +147,13 @@ class _Reader:
         if kind == "pci_driver" and shape.id_table is not None:
             matches = self._pci_matches(self.image.number_at(at + shape.id_table))
         facts = TransportFacts(
-            name=self._name(at, shape),
+            name=self._reader(shape).name(at) or "",
             module=module,
             file=self.image.where,
             struct=self._struct(at),
             bus=TRANSPORT_BUS[kind],
             matches=matches,
-            functions=self._functions(at, shape),
+            functions=self._reader(shape).functions(at),
             init=init,
         )
         return Transport(facts, builtin=True)
@@ -166,24 +164,9 @@ class _Reader:
             return ()
         return idtables.pci_matches(lambda i: self.image.bytes_at(table + size * i, read)) or ()
 
-    def _name(self, at: int, shape: StructLayout) -> str:
-        return self.image.string_at(self.image.number_at(at + shape.name) or 0) or ""
-
     def _struct(self, at: int) -> str:
         """Its symbol; without CONFIG_KALLSYMS_ALL there is none, and no address is told."""
         return self.symbols.object_at(at) or "(no symbol)"
-
-    def _functions(self, at: int, shape: StructLayout) -> dict[str, str | None]:
-        return {
-            member: self.symbols.functions.get(self.image.number_at(at + offset) or 0)
-            for member, offset in shape.functions.items()
-        }
-
-    def _features(self, at: int, table: int, count: int) -> tuple[int, ...]:
-        start = self.image.number_at(at + table)
-        number = min(self.image.number_at(at + count, 4) or 0, _MAX_FEATURES)
-        bits = (self.image.number_at(start + 4 * i, 4) for i in range(number)) if start else ()
-        return tuple(bit for bit in bits if bit is not None)
 
     def _add_call(self, site: Site, callee: str, struct: int | None) -> None:
         caller, inside = self.symbols.function_around(site.address)
@@ -192,7 +175,7 @@ class _Reader:
         self.out.calls.append(CallFact(module, caller, callee, inside + _OPCODE, argument))
 
 
-def _modules_of(symbols: Kallsyms) -> dict[str, str]:
+def modules_of(names: Iterable[str]) -> dict[str, str]:
     """Init function to the module it is of, by the symbols of the initcalls (KALLSYMS_ALL)."""
-    found = (_INITCALL.fullmatch(name) for name in symbols.by_name if "__initcall__kmod_" in name)
+    found = (_INITCALL.fullmatch(name) for name in names if "__initcall__kmod_" in name)
     return {match["init"]: match["module"] for match in found if match}

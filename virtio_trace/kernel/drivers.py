@@ -79,6 +79,7 @@ def virtio_drivers(module: Module, layout: Layout, file: str) -> list[DriverFact
         section, offset = found.place
         table = module.pointers(section)[offset + shape.id_table]
         ids = virtio_ids(module, table)
+        modern, legacy = features(module, found, shape)
         out.append(
             DriverFacts(
                 name=found.name,
@@ -90,6 +91,8 @@ def virtio_drivers(module: Module, layout: Layout, file: str) -> list[DriverFact
                 init=module.init or (found.call.caller if found.call else None),
                 aliases=tuple(a for a in aliases if a.startswith("virtio:")),
                 build_id=module.build_id,
+                features=modern,
+                features_legacy=legacy,
             )
         )
     return out

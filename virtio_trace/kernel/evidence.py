@@ -3,14 +3,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from virtio_trace.errors import BadInputError, CannotTraceError, VirtioTraceError
 from virtio_trace.evidence import DriverFacts, Evidence, TransportFacts
 from virtio_trace.kernel import drivers, layout
+from virtio_trace.kernel.addresses import Found, of_module
 from virtio_trace.kernel.btf import Btf
 from virtio_trace.kernel.elf import Function, Module
 from virtio_trace.kernel.modules import ModuleTree
+
+_Functions = dict[str, list[Function]]
 
 
 class Symbols:
@@ -35,7 +38,7 @@ class Symbols:
             self.keep(file, Module(self._tree.read(file), str(self._tree.path / file)))
         return self._modules[file]
 
-    def functions_of(self, name: str) -> dict[str, list[Function]]:
+    def functions_of(self, name: str) -> _Functions:
         """Function name to its (section, offset, size) in that module; two where it exists twice.
 
         Raises BadInputError.
@@ -45,6 +48,20 @@ class Symbols:
     def keep(self, file: str, module: Module) -> None:
         """Remembers a file of the tree that was read already."""
         self._modules[file] = module
+
+
+def functions_of(symbols: Symbols, found: Found) -> Callable[[str], _Functions | None]:
+    """A module's name to its functions, None where nothing is known of it: by its file and, where
+    it has none, by what was FOUND in kallsyms, for it may be loaded all the same."""
+
+    def functions(module: str) -> _Functions | None:
+        try:
+            return symbols.functions_of(module)
+        except VirtioTraceError:
+            loaded = of_module(found, module).items()
+            return {n: [Function("", at, 0) for at in has] for n, has in loaded if has} or None
+
+    return functions
 
 
 def read_evidence(

@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from virtio_trace.errors import BadInputError
+from virtio_trace.kernel.memory import Memory
 
 _HINT = "give the vmlinuz of an x86-64 kernel"
 _EM_X86_64 = 62
@@ -22,7 +23,6 @@ _PT_LOAD, _SHT_PROGBITS = 1, 1
 _WRITE, _EXECINSTR = 1, 4
 _PHDR = struct.Struct("<IIQQQQQQ")
 _SHDR = struct.Struct("<IIQQQQIIQQ")
-_MAX_STRING = 256
 _CALLS = (0xE8, 0xE9)  # call rel32, and jmp rel32 for a call at a function's end
 _BLOCK = 1 << 16
 
@@ -44,7 +44,7 @@ class Site(NamedTuple):
     target: int
 
 
-class Image:
+class Image(Memory):
     """A kernel image's memory. Addresses are those for which the kernel was linked."""
 
     def __init__(self, data: bytes, where: str) -> None:
@@ -105,20 +105,6 @@ class Image:
         start = segment.offset + inside
         found = self.data[start : min(start + size, segment.offset + segment.size)]
         return found + bytes(size - len(found))
-
-    def number_at(self, address: int, size: int = 8) -> int | None:
-        """The unsigned number of SIZE bytes at ADDRESS, a pointer where it is 8; None as above."""
-        raw = self.bytes_at(address, size)
-        return None if raw is None else int.from_bytes(raw, "little")
-
-    def string_at(self, address: int) -> str | None:
-        """The C string at ADDRESS; None where there is none that is short and printable."""
-        for size in (_MAX_STRING, 16):  # the last string of a segment has less behind it
-            raw = self.bytes_at(address, size) or b""
-            text, end, _ = raw.partition(b"\0")
-            if end and text.isascii() and text.decode("ascii").isprintable():
-                return text.decode("ascii")
-        return None
 
     def is_code(self, address: int) -> bool:
         """Whether ADDRESS is in a section of code."""

@@ -6,8 +6,9 @@ What scripts/kallsyms.c writes into .rodata: names, each a list of tokens; ``mar
 as their order and meaning changed: the offsets stood before the names and are behind the tokens
 since 6.4 (commit 404bad70fcf7); names of over 127 tokens came with 6.1 (commit 73bbb94466fd); an
 offset has counted from a base, has been a per-CPU symbol's address where it is not negative (until
-6.15), and counts from its own place since 7.0. Everything found is held to everything else: every
-256th name to its marker, all addresses to be in order and to begin where the kernel's code does.
+6.15, commit 01157ddc58dc), and counts from its own place since 7.0 (commit a081b5789255). All that
+is found is held to everything else: every 256th name to its marker, the addresses to be in order
+and to begin where the kernel's code does.
 """
 
 from __future__ import annotations
@@ -195,7 +196,8 @@ def _token_tables(data: bytes) -> Iterator[tuple[list[bytes], int, int]]:
 def _markers(data: bytes, end: int) -> Iterator[tuple[int, list[int]]]:
     """Numbers before END that rise from 0 by what 256 names take: (offset in the file, they).
 
-    Some kernels have another table between them and the tokens (3 bytes a symbol, 6.1.y to 6.4).
+    Some kernels have another table between them and the tokens, of 3 bytes a symbol: it came with
+    6.2 (commits 60443c88f3a8, 19bd8981dc2e) and 6.1.y, and stands behind the offsets since 6.4.
     """
     at = end
     while (at := data.rfind(b"\0\0\0\0", max(0, end - (4 << 20)), at + 3)) >= 0:
@@ -212,8 +214,8 @@ def _markers(data: bytes, end: int) -> Iterator[tuple[int, list[int]]]:
 def _names(data: bytes, end: int, markers: list[int]) -> tuple[int, list[bytes]] | None:
     """The names that end before END: (offset of the first in the file, names as tokens).
 
-    Their number stands before the first, in 8 bytes or, since 7.0, in 4; the markers say how many
-    there may be.
+    Their number stands before the first, in 8 bytes or, since 7.0 (commit a081b5789255), in 4; the
+    markers say how many there may be.
     """
     last = end - markers[-1]
     for number in range(last - last % 4, max(8, last - (_LONGEST + 2) * _NAMES), -4):

@@ -6,15 +6,15 @@ from __future__ import annotations
 import os
 import re
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from virtio_trace.kernel.addresses import Addresses
+
 _CAP_DAC_OVERRIDE, _CAP_SYS_ADMIN, _CAP_PERFMON, _CAP_BPF = 1, 21, 38, 39
-_NO_MODULE = ("bpf", "__builtin__kprobes", "__builtin__ftrace")
-"""What stands in a module's place for code that the kernel made itself (kernel/kallsyms.c)."""
 _MAX_CONFIG = 16 << 20
 
 
@@ -146,33 +146,12 @@ class Running:
             line.split()[0] for line in _text(self.proc / "modules").splitlines() if line.strip()
         )
 
-    def functions(self, names: Iterable[str]) -> dict[str, list[tuple[str | None, int]]]:
-        """Each of NAMES to [(its module or None, its address)], by /proc/kallsyms.
-
-        A name that is not there has [], one that is there twice two; addresses are 0 where the
-        kernel hides them (kptr_restrict). One search for all of them: taking 200,000 lines apart
-        in Python would cost seconds in an emulated guest.
-        """
-        found: dict[str, list[tuple[str | None, int]]] = {name: [] for name in names}
-        if not found:
-            return {}
+    def addresses(self) -> Addresses:
+        """Its symbols, none where it does not show them."""
         try:
-            text = (self.proc / "kallsyms").read_bytes()
+            return Addresses((self.proc / "kallsyms").read_bytes())
         except OSError:
-            text = b""
-        any_name = b"|".join(re.escape(name.encode()) for name in found)
-        pattern = rb" [tTwW] (%s)(?:\t\[(\S+)\])?(?=\n|\Z)" % any_name
-        for match in re.finditer(pattern, text):
-            name, module = match.groups(b"")
-            where = module.decode("utf-8", "replace") or None
-            if where not in _NO_MODULE:
-                # Looked up behind the match: in the pattern it would be tried on every line.
-                address = text[text.rfind(b"\n", 0, match.start()) + 1 : match.start()]
-                found[name.decode()].append((where, int(address, 16)))
-        return {
-            name: sorted(places, key=lambda place: (place[0] or "", place[1]))
-            for name, places in found.items()
-        }
+            return Addresses(b"")
 
     def _unset(self, *names: str) -> str:
         """The first of the options that the configuration is known not to have; "" for none."""
@@ -199,10 +178,13 @@ def snapshot(sys: Path = Path("/sys")) -> dict[str, Any]:
     bus = sys / "bus/virtio"
     devices = [d for path in _entries(bus / "devices") if (d := _device(path)) is not None]
     devices.sort(key=lambda d: (d["index"] is None, d["index"] or 0, d["name"]))
-    drivers = [
-        {"name": path.name, "module": _link(path / "module")} for path in _entries(bus / "drivers")
-    ]
-    return {"bus": _is(bus.is_dir), "devices": devices, "drivers": drivers}
+    return {"bus": _is(bus.is_dir), "devices": devices, "drivers": registered(sys)}
+
+
+def registered(sys: Path = Path("/sys")) -> list[dict[str, str | None]]:
+    """The drivers on the VirtIO bus, now: [{name, module}]; never raises."""
+    drivers = _entries(sys / "bus/virtio/drivers")
+    return [{"name": path.name, "module": _link(path / "module")} for path in drivers]
 
 
 def _device(path: Path) -> dict[str, Any] | None:

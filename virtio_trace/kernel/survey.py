@@ -167,14 +167,9 @@ def _survey_modules(
 
 def _survey_module(file: str, module: Module, shapes: Layout, found: _Findings) -> None:
     """All of one file or nothing of it. Raises BadInputError."""
-    shape = shapes.structs.get("virtio_driver")
     read: list[Driver] = []
-    if shape is not None:
-        facts = drivers.virtio_drivers(module, shapes, file)
-        structs = drivers.virtio_structs(module, shapes)
-        for one, struct in zip(facts, structs, strict=True):
-            modern, legacy = drivers.features(module, struct, shape)
-            read.append(Driver(one, modern, legacy))
+    if "virtio_driver" in shapes.structs:
+        read = [Driver(facts) for facts in drivers.virtio_drivers(module, shapes, file)]
     elif module.undefined & drivers.REGISTER_DRIVER:
         raise BadInputError(f"{file}: the layout of its struct virtio_driver is not known")
     ways = [Transport(one) for one in drivers.transports(module, shapes, file)]

@@ -2,7 +2,8 @@
 """The probe points, a table: what is traced, where it is found, and what is not seen without it.
 
 Which symbol a kernel has is found by trying, newest name first; see ``settle.py``. The probe
-functions of the drivers are not in the table: they come from the kernel's own .ko files.
+functions of the drivers are not in the table: they come from the kernel's own .ko files and, where
+they are built in, from its memory.
 """
 
 from __future__ import annotations
@@ -231,12 +232,12 @@ DETAILS = (
 
 
 def points(evidence: Evidence) -> list[ProbePoint]:
-    """The table, and the probe function of every driver in the kernel's files.
+    """The table, and the probe function of every driver that is known.
 
     Each function once: virtio_console's two drivers share virtcons_probe, and two events on one
     function would show every call of it twice.
     """
-    found = {(facts.module, facts.functions.get("probe")): facts for facts in evidence.drivers}
+    found = {(_module(facts), facts.functions.get("probe")): facts for facts in evidence.drivers}
     drivers = [
         point
         for facts in found.values()
@@ -244,6 +245,10 @@ def points(evidence: Evidence) -> list[ProbePoint]:
         if point is not None
     ]
     return [*TABLE, *drivers, *DETAILS]
+
+
+def _module(facts: DriverFacts) -> str | None:
+    return None if facts.builtin else facts.module
 
 
 def driver_point(facts: DriverFacts) -> ProbePoint | None:
@@ -254,7 +259,7 @@ def driver_point(facts: DriverFacts) -> ProbePoint | None:
     return ProbePoint(
         DRIVER_PROBE,
         (function,),
-        facts.module,
+        _module(facts),
         wire.VIRTIO_DEVICE,
         f"the probe function of {facts.name}",
     )
@@ -268,7 +273,7 @@ def validate_point(facts: DriverFacts) -> ProbePoint | None:
     return ProbePoint(
         DRIVER_VALIDATE,
         (function,),
-        facts.module,
+        _module(facts),
         wire.VIRTIO_DEVICE,
         f"the validate function of {facts.name}",
     )

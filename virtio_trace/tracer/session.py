@@ -18,16 +18,19 @@ from typing import Any
 
 import virtio_trace
 from virtio_trace import events as ev
-from virtio_trace.errors import CannotTraceError, VirtioTraceError
+from virtio_trace.errors import CannotTraceError
 from virtio_trace.events import Event
 from virtio_trace.evidence import Evidence
+from virtio_trace.kernel.addresses import of_module
 from virtio_trace.kernel.btf import Btf
-from virtio_trace.kernel.evidence import Symbols, read_evidence
+from virtio_trace.kernel.evidence import Symbols, functions_of, read_evidence
 from virtio_trace.kernel.final import final
 from virtio_trace.kernel.forbidden import forbidden
 from virtio_trace.kernel.initrd import FirstRoot
 from virtio_trace.kernel.kmsg import KernelLog
 from virtio_trace.kernel.modules import ModuleTree
+from virtio_trace.kernel.registered import Kernel as RunningKernel
+from virtio_trace.kernel.registered import Links, add_registered
 from virtio_trace.kernel.running import Running, snapshot
 from virtio_trace.recording import ARMED, NOT_ARMED, WAITING, ProbeState
 from virtio_trace.tracer import probes, wire
@@ -197,15 +200,18 @@ class Session:
             btf = Btf.running()
             evidence = read_evidence(tree, btf, symbols, self._kernel.machine)
             offsets = read_offsets(btf, symbols, self._mounts.tracefs)
+        with self.clock.phase("kallsyms"):
+            addresses = self._kernel.addresses()
+        with self.clock.phase("drivers without a file"):
+            shape = symbols.layout.structs.get("virtio_driver") if symbols.layout else None
+            kernel = RunningKernel(tree, lambda: Links.from_btf(btf), addresses, shape)
+            evidence = add_registered(evidence, kernel)
         points = probes.points(evidence)
         with self.clock.phase("kallsyms"):
             names = {symbol for point in points for symbol in point.symbols}
-            found = self._kernel.functions({*names, STEXT})
-        builtin = {
-            name: [address for module, address in places if module is None]
-            for name, places in found.items()
-        }
-        return Knowledge(evidence, offsets, settle(points, builtin, _functions(symbols)))
+            found = addresses.functions({*names, STEXT})
+        settled = settle(points, of_module(found, None), functions_of(symbols, found))
+        return Knowledge(evidence, offsets, settled)
 
     def _arm_points(self, program: Program) -> None:
         """One that is refused is carried into the recording; a kernel that refuses all cannot."""
@@ -282,13 +288,3 @@ def _programs(point: ProbePoint) -> tuple[str, ...]:
 
 def _event_name(number: int, settled: Settled) -> str:
     return f"{settled.point.name}_{number}"
-
-
-def _functions(symbols: Symbols) -> Any:
-    def of(module: str) -> Any:
-        try:
-            return symbols.functions_of(module)
-        except VirtioTraceError:
-            return None
-
-    return of
