@@ -98,6 +98,21 @@ def build(recording: Recording) -> Graph:
     return graph
 
 
+def _begun(recording: Recording) -> set[tuple[str, str]]:
+    """Of what is in the snapshot, that whose beginning was recorded all the same: at boot, or
+    between arming and the snapshot."""
+    until = recording.header.snapshot_ns
+    found = set()
+    for event in recording.events if until is not None else ():
+        if event.ns > (until or 0):
+            break
+        if event.probe == "register_virtio_driver" and event.driver:
+            found.add(("driver", event.driver))
+        elif event.probe == "register_virtio_device" and event.device:
+            found.add(("device", event.device.address))
+    return found
+
+
 class _Builder:
     """Takes calls as they are entered and as they return; keeps the devices that are there now."""
 
@@ -110,12 +125,15 @@ class _Builder:
         self.tables: dict[str, Event] = {}
         self.last_match: dict[tuple[str, str | None], Call] = {}
         snapshot = graph.recording.header.snapshot
+        begun = _begun(graph.recording)
         for raw in snapshot["drivers"]:
-            driver = self._driver(raw["name"])
-            driver.in_snapshot = True
-            driver.snapshot_module = raw.get("module")
+            if ("driver", raw["name"]) not in begun:
+                driver = self._driver(raw["name"])
+                driver.in_snapshot = True
+                driver.snapshot_module = raw.get("module")
         for raw in snapshot["devices"]:
-            self._device(raw["address"], str(raw.get("bus") or "unknown"), raw)
+            if ("device", raw["address"]) not in begun:
+                self._device(raw["address"], str(raw.get("bus") or "unknown"), raw)
         self._entered: dict[str, Callable[[Call], None]] = {
             "bus_register": self._bus_register,
             "register_virtio_driver": self._register_driver,

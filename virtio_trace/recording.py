@@ -72,8 +72,9 @@ class ProbeState:
 @dataclass(frozen=True, slots=True)
 class Header:
     """The first line. ``snapshot`` is the VirtIO bus as sysfs showed it when the probes had just
-    been armed: what was there before, never what was observed. ``forbidden``: what keeps modules
-    from being loaded, None where that was not looked for. ``initrd``: see aftermath.py."""
+    been armed, at ``snapshot_ns``. ``boot``: what became of the probe points of the events that the
+    kernel itself recorded at boot, where it was made to. ``forbidden``: what keeps modules from
+    being loaded, None where that was not looked for. ``initrd``: see aftermath.py."""
 
     release: str
     machine: str
@@ -84,6 +85,8 @@ class Header:
     started_ns: int | None = None
     forbidden: tuple[Forbidden, ...] | None = None
     initrd: Initrd | None = None
+    snapshot_ns: int | None = None
+    boot: tuple[ProbeState, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +114,10 @@ class Recording:
 
     @property
     def probes(self) -> tuple[ProbeState, ...]:
-        """As they were at the end, or as far as the file tells."""
-        return self.trailer.probes if self.trailer else self.header.probes
+        """As they were at the end, or as far as the file tells; and those that were to be armed at
+        boot, but were not, or missed hits."""
+        blind = tuple(p for p in self.header.boot if p.state == NOT_ARMED or p.missed)
+        return (self.trailer.probes if self.trailer else self.header.probes) + blind
 
     @property
     def lost(self) -> int:
@@ -243,8 +248,10 @@ def _header_of(raw: dict[str, Any]) -> Header:
     kernel, started, forbidden = raw["kernel"], raw.get("started_ns"), raw.get("forbidden")
     if type(kernel["release"]) is not str or type(kernel["machine"]) is not str:
         raise TypeError("kernel")
-    if started is not None and not _is_count(started):
-        raise TypeError("started_ns")
+    for name in ("started_ns", "snapshot_ns"):
+        if raw.get(name) is not None and not _is_count(raw[name]):
+            raise TypeError(name)
+    boot = raw.get("boot") or {"probes": ()}
     return Header(
         release=kernel["release"],
         machine=kernel["machine"],
@@ -255,6 +262,8 @@ def _header_of(raw: dict[str, Any]) -> Header:
         started_ns=started,
         forbidden=None if forbidden is None else aftermath.forbidden_from_json(forbidden),
         initrd=aftermath.initrd_from_json(raw.get("initrd")),
+        snapshot_ns=raw.get("snapshot_ns"),
+        boot=tuple(ProbeState.from_json(p) for p in boot["probes"]),
     )
 
 

@@ -11,6 +11,7 @@ import click
 
 from virtio_trace import check, graph, recording
 from virtio_trace.cli import common
+from virtio_trace.cli.bootline import with_boot_events
 from virtio_trace.cli.bootsource import Source
 from virtio_trace.cli.check import STATUS
 from virtio_trace.cli.guestlines import GuestLines
@@ -52,6 +53,11 @@ _STATUS_INCOMPLETE = 4
     show_default=True,
     help="KVM, or software emulation (TCG).",
 )
+@click.option(
+    "--no-boot-events",
+    is_flag=True,
+    help="Put nothing on the kernel's command line by which it records what is built in.",
+)
 @click.option("--run", "task", metavar="CMD", help="Run CMD in the guest, its drivers loaded.")
 @click.option(
     "--until",
@@ -73,6 +79,7 @@ def command(
     append: str,
     timeout: float,
     accel: str,
+    no_boot_events: bool,
     task: str | None,
     until: str | None,
     console: str | None,
@@ -102,7 +109,9 @@ def command(
             interrupts.check()
             lines.pause()
 
-        plan = stack.enter_context(source.plan(settings, until, progress))
+        plan = boot.check(stack.enter_context(source.plan(settings, until, progress)))
+        if not no_boot_events:
+            plan = with_boot_events(plan)
         try:
             outcome = boot.boot(
                 plan, lines.take, progress, lambda line: _tell(line, verbose), pause

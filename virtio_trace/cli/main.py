@@ -20,6 +20,7 @@ from virtio_trace.render.escape import escape
 COMMANDS = {
     "boot": "boot",
     "check": "check",
+    "cmdline": "cmdline",
     "doctor": "doctor",
     "graph": "graph",
     "inspect": "inspect",

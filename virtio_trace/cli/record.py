@@ -21,7 +21,9 @@ from virtio_trace.cli.prerequisites import require_tracing
 from virtio_trace.cli.say import say, warn
 from virtio_trace.errors import IncompleteError, UsageError
 from virtio_trace.kernel.running import Running
+from virtio_trace.procedure import NEEDED
 from virtio_trace.recording import NOT_ARMED, ProbeState, Writer
+from virtio_trace.tracer.boottime import BootTime
 from virtio_trace.tracer.kprobes import KprobeEvents, group_name, sweep
 from virtio_trace.tracer.session import Session
 from virtio_trace.tracer.watcher import watched
@@ -110,7 +112,7 @@ def command(
         finally:
             live.close()
             target.close()
-    return _conclude(end, writer.events, target)
+    return _conclude(end, writer.events, target, session.boot)
 
 
 class _Follower:
@@ -177,9 +179,10 @@ def _say_phases(session: Session) -> None:
         say(f"{seconds:8.3f} s  {name}")
 
 
-def _conclude(end: _End, events: int, target: RecordingOutput) -> int:
+def _conclude(end: _End, events: int, target: RecordingOutput, boot: BootTime | None) -> int:
     """The last lines, and the exit status: what was not seen is said, and is status 4."""
     say(f"{events} events in {target.name}, {end.lost} lost")
+    blind = boot is not None and _blind_at_boot(boot)
     unseen = [state for state in end.states if state.state == NOT_ARMED]
     for state in unseen:
         warn(f"not armed: {state.function}: {state.reason}; {state.without} is not seen")
@@ -188,4 +191,19 @@ def _conclude(end: _End, events: int, target: RecordingOutput) -> int:
         warn(f"the kernel missed {missed} hits")
     if end.command_status:
         warn(f"the command ended with status {end.command_status}")
-    return _STATUS_INCOMPLETE if end.lost or unseen or missed else 0
+    return _STATUS_INCOMPLETE if end.lost or unseen or missed or blind else 0
+
+
+def _blind_at_boot(boot: BootTime) -> bool:
+    """Says what was taken in of the boot, and whether that lacks something that a verdict needs."""
+    say(f"{len(boot.events)} of them are of the boot: the kernel had recorded them itself")
+    if boot.reason:
+        warn(f"not seen {boot.reason}")
+        return True
+    if boot.strange:
+        warn(f"{boot.strange} definitions on the kernel's command line are none for this kernel")
+    unseen = [state for state in boot.states if state.state == NOT_ARMED]
+    if unseen:
+        names = ", ".join(dict.fromkeys(state.function or state.probe for state in unseen))
+        warn(f"not armed at boot: {names}")
+    return any(state.probe in NEEDED for state in unseen)

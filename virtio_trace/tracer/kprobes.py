@@ -75,12 +75,8 @@ class KprobeEvents:
 
     def missed(self) -> dict[str, int]:
         """Event name to the hits that the kernel could not report, from kprobe_profile."""
-        counts = {}
-        for line in _read(self._profile).splitlines():
-            fields = line.split()
-            if len(fields) >= 3 and fields[-1].isdigit():
-                counts[fields[-3]] = int(fields[-1])
-        return counts
+        counts = event_counts(read(self._profile))
+        return {name: missed for name, (_hits, missed) in counts.items()}
 
     def remove(self) -> None:
         """Remove every event of the group; busy ones are retried, their users may be dying."""
@@ -88,9 +84,19 @@ class KprobeEvents:
 
     def _write(self, command: str) -> None:
         try:
-            _append(self._control, command)
+            append(self._control, command)
         except OSError as error:
             raise CannotTraceError(f"tracefs refused '{command}': {error.strerror}") from error
+
+
+def event_counts(profile: str) -> dict[str, tuple[int, int]]:
+    """Event name to (hits, hits that the kernel could not report), from kprobe_profile's text."""
+    counts = {}
+    for line in profile.splitlines():
+        fields = line.split()
+        if len(fields) >= 3 and fields[-1].isdigit() and fields[-2].isdigit():
+            counts[fields[-3]] = (int(fields[-2]), int(fields[-1]))
+    return counts
 
 
 def remove_groups(control: Path, which: Callable[[str], bool]) -> list[str]:
@@ -104,7 +110,7 @@ def remove_groups(control: Path, which: Callable[[str], bool]) -> list[str]:
         for group, name in left:
             gone.add(group)
             try:
-                _append(control, f"-:{group}/{name}")
+                append(control, f"-:{group}/{name}")
                 deadline = time.monotonic() + _REMOVE_SECONDS  # each takes its time; this one went
             except OSError as error:
                 if time.monotonic() > deadline:
@@ -126,7 +132,7 @@ def armed_functions(debugfs: Path) -> Counter[tuple[str, str, str | None]]:
 
     Only probes at a function's entry. Raises CannotTraceError where the list cannot be read.
     """
-    found = _LIST_LINE.findall(_read(debugfs / "kprobes" / "list"))
+    found = _LIST_LINE.findall(read(debugfs / "kprobes" / "list"))
     return Counter((kind, symbol, module or None) for kind, symbol, module in found)
 
 
@@ -139,7 +145,7 @@ _EVENT_LINE = re.compile(rf"^[pr]\d*:({GROUP_PREFIX}\w+)/(\S+) ", re.MULTILINE)
 
 
 def _defined(control: Path) -> Iterable[tuple[str, str]]:
-    return _EVENT_LINE.findall(_read(control))
+    return _EVENT_LINE.findall(read(control))
 
 
 def _is_orphan(group: str) -> bool:
@@ -156,7 +162,8 @@ def _start_time(pid: int) -> str:
     return stat.rpartition(")")[2].split()[19]
 
 
-def _append(path: Path, command: str) -> None:
+def append(path: Path, command: str) -> None:
+    """One write of one line; the kernel takes a command a write. Raises OSError."""
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
     try:
         os.write(descriptor, command.encode() + b"\n")
@@ -164,7 +171,8 @@ def _append(path: Path, command: str) -> None:
         os.close(descriptor)
 
 
-def _read(path: Path) -> str:
+def read(path: Path) -> str:
+    """A file of tracefs or debugfs. Raises CannotTraceError."""
     try:
         return path.read_text(encoding="utf-8", errors="replace")
     except OSError as error:

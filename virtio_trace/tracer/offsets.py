@@ -35,29 +35,39 @@ _UNKNOWN = {  # 0 is unknown to the program: what it would show is then unknown 
     "virtio_device_features": ("virtio_device", "features"),
     "virtio_device_config": ("virtio_device", "config"),
     "config_extended": ("virtio_config_ops", "get_extended_features"),  # since Linux 6.17
-    "queue_index": ("virtqueue", "index"),
-    "queue_name": ("virtqueue", "name"),
     "queue_free": ("virtqueue", "num_free"),
     "module_name": ("module", "name"),
 }
 
+_FETCHED = {  # the same, which only definitions with fetch arguments read
+    "queue_index": ("virtqueue", "index"),
+    "queue_name": ("virtqueue", "name"),
+}
+
 
 def read_offsets(btf: Btf, symbols: Symbols, tracefs: Path) -> WireOffsets:
-    """All offsets, in bytes. Raises CannotTraceError where one cannot be known.
+    """All offsets, in bytes. Raises CannotTraceError where one cannot be known."""
+    found = struct_offsets(btf, symbols)
+    wanted = {field[0]: found[field[0]] for field in WireOffsets._fields_ if field[0] in found}
+    return WireOffsets(module_load_name=_module_load_name(tracefs), **wanted)
+
+
+def struct_offsets(btf: Btf, symbols: Symbols) -> dict[str, int]:
+    """What the kernel's files tell, without a look at tracefs; also for fetch.definitions.
 
     ``struct virtio_driver`` needs none: it begins with its struct device_driver
     (include/linux/virtio.h), as struct virtio_pci_device begins with its struct virtio_device.
+    Raises CannotTraceError where one cannot be known.
     """
     types = _with_virtio(btf, symbols)
     found = {name: types.offset(*member) for name, member in _MEMBERS.items()}
     for name, member in _OPTIONAL.items():
         found[name] = types.offset(*member) if types.has(member[0]) else 0
-    for name, member in _UNKNOWN.items():
+    for name, member in (_UNKNOWN | _FETCHED).items():
         found[name] = _known(types, *member)
     # features became the first word of features_array in Linux 6.17
     found["virtio_device_words"] = 2 if _known(types, "virtio_device", "features_array") else 1
-    found |= _tables(symbols)
-    return WireOffsets(module_load_name=_module_load_name(tracefs), **found)
+    return found | _tables(symbols)
 
 
 def _known(types: Btf, struct: str, member: str) -> int:

@@ -35,9 +35,12 @@ from virtio_trace.kernel.running import Running, snapshot
 from virtio_trace.recording import ARMED, NOT_ARMED, WAITING, ProbeState
 from virtio_trace.tracer import probes, wire
 from virtio_trace.tracer.bcc import Program
+from virtio_trace.tracer.bootevents import BootEvents
+from virtio_trace.tracer.boottime import BootTime, Live, take
 from virtio_trace.tracer.collector import Armed, Collector
 from virtio_trace.tracer.kprobes import KprobeEvents, armed_functions
-from virtio_trace.tracer.offsets import read_offsets
+from virtio_trace.tracer.merge import Stream
+from virtio_trace.tracer.offsets import read_offsets, struct_offsets
 from virtio_trace.tracer.probes import ProbePoint
 from virtio_trace.tracer.settle import STEXT, Settled, settle
 from virtio_trace.tracer.signals import held
@@ -59,6 +62,7 @@ class Knowledge:
     evidence: Evidence
     offsets: WireOffsets
     settled: list[Settled]
+    members: dict[str, int]
 
 
 class Clock:
@@ -93,6 +97,8 @@ class Session:
         self._modules: set[str] = set()
         self._log = KernelLog()
         self._first = FirstRoot()
+        self._stream = Stream()
+        self.boot: BootTime | None = None
         self.clock = Clock()
 
     def __enter__(self) -> Session:
@@ -125,11 +131,14 @@ class Session:
         self._log.look_for(self._modules | names)
         self._collector = Collector([_armed(s) for s in self._settled])
         self._program.set_offsets(knowledge.offsets)
+        since = time.monotonic_ns()
         with held():
             self._program.attach_module_load()
         self._arm_points(self._program)
+        with self.clock.phase("the kernel's boot-time events"):
+            self._take_boot(knowledge, since, time.monotonic_ns())
         with self.clock.phase("snapshot, confirm"):
-            bus = snapshot()
+            snapshot_ns, bus = time.monotonic_ns(), snapshot()
             self._came = set(self._kernel.loaded_modules())
             self._confirm()
         initrd = self._first.modules(self._modules)
@@ -141,6 +150,8 @@ class Session:
             "arming_seconds": {name: round(s, 3) for name, s in self.clock.seconds.items()},
             "probes": [state.to_json() for state in self.states(final=False)],
             "snapshot": bus,
+            "snapshot_ns": snapshot_ns,
+            "boot": self.boot.to_json() if self.boot else None,
             "evidence": knowledge.evidence.to_json(),
             "forbidden": [asdict(rule) for rule in forbidden(knowledge.evidence)],
             **({"initrd": asdict(initrd)} if initrd is not None else {}),
@@ -149,7 +160,10 @@ class Session:
     def poll(self, milliseconds: int) -> list[Event]:
         """Wait for events, at most so long."""
         assert self._program is not None
-        found = [self._collector.event(data) for data in self._program.poll(milliseconds)]
+        taken = self._program.poll(milliseconds)
+        while self._stream.waits and (more := self._program.poll(0)):
+            taken += more
+        found = [self._collector.event(data) for data in taken]
         self._log.poll()
         for event in found:
             if event.kind == ev.MODULE:
@@ -158,7 +172,7 @@ class Session:
                 self._confirm()
             elif event.probe == "do_init_module" and event.result and event.detail:
                 self._came.discard(str(event.detail.name))  # gone again, its kprobes with it
-        return found
+        return self._stream.add(found)
 
     def aftermath(self) -> dict[str, Any]:
         """For the trailer: how the machine is now, and what its log said."""
@@ -170,9 +184,9 @@ class Session:
         return {"final": end.to_json(), "log": log.to_json() if log else None}
 
     def lost(self) -> int:
-        """Events that found no room in the ring."""
+        """Events that found no room in the ring, or in the kernel's own at boot."""
         assert self._program is not None
-        return self._program.lost()
+        return self._program.lost() + (self.boot.lost if self.boot else 0)
 
     def states(self, final: bool = True) -> list[ProbeState]:
         """What became of each probe point; FINAL: with missed hits, and the unconfirmed refused."""
@@ -211,7 +225,7 @@ class Session:
             names = {symbol for point in points for symbol in point.symbols}
             found = addresses.functions({*names, STEXT})
         settled = settle(points, of_module(found, None), functions_of(symbols, found))
-        return Knowledge(evidence, offsets, settled)
+        return Knowledge(evidence, offsets, settled, struct_offsets(btf, symbols))
 
     def _arm_points(self, program: Program) -> None:
         """One that is refused is carried into the recording; a kernel that refuses all cannot."""
@@ -236,15 +250,35 @@ class Session:
         if refusal is not None and not attached:
             raise refusal
 
-    def _confirm(self) -> None:
-        """Accepted is not armed: believe the kernel's own list."""
-        armed = armed_functions(self._mounts.debugfs)
-        needed = Counter(
+    def _take_boot(self, knowledge: Knowledge, since: int, armed: int) -> None:
+        """Only now: what comes between is seen by both."""
+        live = Live(
+            since,
+            armed,
+            armed_functions(self._mounts.debugfs),
+            self._needed(),
+            self._kernel.loaded_modules(),
+            knowledge.evidence.builtin,
+        )
+        tracefs = BootEvents(self._mounts.tracefs)
+        machine = self._kernel.machine
+        self.boot = take(tracefs, knowledge.settled, knowledge.members, machine, live)
+        if self.boot is not None:
+            self._stream = Stream(self.boot.events, self.boot.overlap)
+
+    def _needed(self) -> Counter[tuple[str, str, str | None]]:
+        """How often the kernel's list of kprobes has to have each function."""
+        return Counter(
             key
             for number, settled in enumerate(self._settled)
             if number not in self._refused
             for key in _list_keys(settled)
         )
+
+    def _confirm(self) -> None:
+        """Accepted is not armed: believe the kernel's own list."""
+        armed = armed_functions(self._mounts.debugfs)
+        needed = self._needed()
         for number, settled in enumerate(self._settled):
             keys = _list_keys(settled)
             if keys and all(armed[key] >= needed[key] for key in keys):

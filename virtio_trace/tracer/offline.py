@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What is to be armed on a kernel that is not running: from its image and its module tree."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from virtio_trace.errors import BadInputError, CannotTraceError
+from virtio_trace.evidence import Evidence
+from virtio_trace.kernel import builtin, compression, symbols, vmlinuz
+from virtio_trace.kernel.btf import Btf
+from virtio_trace.kernel.evidence import Symbols, functions_of, read_evidence
+from virtio_trace.kernel.image import Image
+from virtio_trace.kernel.layout import from_btf
+from virtio_trace.kernel.modules import ModuleTree
+from virtio_trace.tracer import probes
+from virtio_trace.tracer.offsets import struct_offsets
+from virtio_trace.tracer.settle import STEXT, Settled, settle
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """A kernel's files, read. ``machine`` as in ``uname -m``; ``builtin``: what could have been a
+    module and is in the kernel itself; ``offsets`` as fetch.definitions takes them."""
+
+    release: str
+    machine: str
+    builtin: tuple[str, ...]
+    evidence: Evidence
+    offsets: dict[str, int]
+    settled: list[Settled]
+
+
+def read(image: Path, modules: Path) -> Kernel:
+    """The kernel IMAGE and its tree MODULES (…/lib/modules/RELEASE).
+
+    Raises BadInputError where one is not what it should be, or they are not of one kernel;
+    CannotTraceError where the kernel cannot be traced (no BTF, an unknown machine).
+    """
+    data = vmlinuz.payload(compression.read_file(image), str(image))
+    btf, release = vmlinuz.types(image)
+    tree = ModuleTree(modules)
+    if release is not None and release != tree.release:
+        raise BadInputError(
+            f"{image} is of Linux {release}, {modules} of {tree.release}",
+            "name the image and the modules of one kernel",
+        )
+    if btf is None:
+        raise CannotTraceError(
+            f"{image}: has no BTF", "needs a kernel with CONFIG_DEBUG_INFO_BTF=y, as Debian's have"
+        )
+    return _read(data, btf, tree, str(image))
+
+
+def _read(data: bytes, btf: Btf, tree: ModuleTree, where: str) -> Kernel:
+    x86 = data[:4] == b"\x7fELF"
+    machine = "x86_64" if x86 else "aarch64"
+    known = Symbols(tree)
+    evidence = read_evidence(tree, btf, known, machine)
+    names = symbols.read(data, where)
+    if x86:  # pointers in an arm64 image are not final
+        inner = builtin.read(Image(data, where), names, from_btf(btf), tree.builtin_aliases)
+        drivers = tuple(driver.facts for driver in inner.drivers)
+        evidence = replace(evidence, drivers=(*evidence.drivers, *drivers))
+    offsets = struct_offsets(btf, known)
+    points = probes.points(evidence)
+    wanted = {name for point in points for name in point.symbols} | {STEXT}
+    functions = {name: sorted(names.by_name.get(name, ())) for name in wanted}
+    settled = settle(points, functions, functions_of(known, {}))
+    return Kernel(tree.release, machine, tree.builtin, evidence, offsets, settled)
