@@ -135,10 +135,11 @@ def module(graph: Graph, name: str, init: str | None, aliases: tuple[str, ...] =
     if name in graph.modules or (end is not None and name in end.modules):
         return f"its module {name} was loaded, {_init(graph, name)}{uncalled}"
     rules = [r for r in header.forbidden or () if r.by != INITCALL_BLACKLIST and r.what == name]
+    causes = [*_initrd(graph, name), *(rule.words for rule in rules)]
     alias = f" (alias {', '.join(aliases)})" if aliases else ""
-    said = f"its module {name}{alias} was not loaded{_initrd(graph, name)}"
-    if rules:
-        said += f": {'; '.join(rule.words for rule in rules)}"
+    said = f"its module {name}{alias} was not loaded"
+    if causes:
+        said += f": {'; '.join(causes)}"
     elif header.forbidden is None:
         said += "; whether something forbids it is not in the recording"
     else:
@@ -149,18 +150,16 @@ def module(graph: Graph, name: str, init: str | None, aliases: tuple[str, ...] =
     return said + _quote([line for line in graph.log.get(name, []) if "blacklisted" in line.text])
 
 
-def _initrd(graph: Graph, name: str) -> str:
-    """That the initrd does not have the module NAME, and whether the system was beyond it."""
-    initrd, end = graph.recording.header.initrd, final(graph)
-    if initrd is None or name in initrd.modules:
-        return ""
-    evidence = graph.recording.header.evidence
-    file = next((d.file for d in evidence.drivers if d.module == name), None)
-    file = file or next((t.file for t in evidence.transports if t.module == name), name)
-    said = f": {file} is not in the initrd"
-    if end is None or end.initrd_left is None:
-        return said
-    return said + (", which was left" if end.initrd_left else ", and the system is still in that")
+def _initrd(graph: Graph, name: str) -> list[str]:
+    """That the initrd does not have the module NAME, where the system did not get beyond it."""
+    header, end = graph.recording.header, final(graph)
+    if header.initrd is None or name in header.initrd.modules or (end and end.initrd_left):
+        return []
+    files = {facts.module: facts.file for facts in header.evidence.transports}
+    files |= {facts.module: facts.file for facts in header.evidence.drivers}
+    file = files.get(name, name)
+    still = ", and the system is still in that" if end and end.initrd_left is False else ""
+    return [f"{file} is not in the initrd{still}"]
 
 
 def forbidden_init(graph: Graph, init: str | None) -> str:

@@ -56,16 +56,18 @@ ip -4 -o addr show scope global
 at environment
 tr '\\0' '\\n' </proc/1/environ
 at processes
-for p in /proc/[0-9]*; do echo "${p##*/} $(tr '\\0' ' ' <"$p/cmdline")"; done | grep ' .'
+grep -aH . /proc/[0-9]*/cmdline | tr '\\0' ' '
 at mounts
 cat /proc/1/mountinfo
 at end
+cat /run/out >/dev/ttyS0
 """
 )
 
 _FILES = {
     "etc/hostname": "guest\n",
     "etc/machine-id": "uninitialized\n",
+    "etc/systemd/system.conf.d/quiet.conf": "[Manager]\nShowStatus=no\n",
     "etc/systemd/network/80-dhcp.network": "[Match]\nType=ether\n[Network]\nDHCP=ipv4\n",
     "etc/systemd/system/show.service": """[Unit]
 Description=Show the VirtIO bus

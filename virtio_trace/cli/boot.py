@@ -156,7 +156,8 @@ def conclude(outcome: boot.Outcome, plan: boot.Plan) -> VirtioTraceError | None:
         if enough is None:
             say(f"the guest ended {said}")
         elif enough.reached:
-            say(f"enough {said}: {escape(enough.why)}")
+            text = plan.foreign.until.text if plan.foreign else ""
+            say(f"enough {said}: {escape(f'the console said {text}' if text else enough.why)}")
         else:
             warn(f"the system did not come up {said}: {escape(enough.why)}")
         return None
