@@ -27,6 +27,8 @@ _ENTRIES = "loader/entries"
 _PLACES = ("/boot", "/")
 """Where a file system has the boot loader's files: it may be the whole, or /boot of its own."""
 
+_NO_LOADER = "its newest kernel: it has no boot loader's configuration"
+
 _KERNEL = re.compile(r"vmlinu[zx]-(.+)")
 _INITRDS = ("initrd.img-{}", "initramfs-{}.img", "initrd-{}", "initramfs-{}", "initrd-{}.img")
 
@@ -84,12 +86,12 @@ def take(path: Path, append: str, scratch: Path, progress: Progress) -> System:
     progress(what, 0.5)
     if not initrds:
         raise BadInputError(
-            f"{path}: {found.by} has no initrd for {found.entry.linux}",
+            f"{path} has no initrd for {found.entry.linux}",
             "only a system that starts from an initrd can be traced; boot --modules for a kernel",
         )
     _need_root(path, found, append, readable)
     tree = scratch / "tree"
-    notes = [f"{path.name}: {found.by}: {found.entry.title}"]
+    notes = [f"{path.name} boots {found.entry.title}, by {found.by}"]
     modules = _modules(readable, vmlinuz, tree, notes)
     notes += [
         f"{path.name}: {ext.where.name} was not unmounted: what only its journal has is not seen"
@@ -139,7 +141,7 @@ def _newest(readable: Sequence[Ext]) -> _Found | None:
     _key, version, path, ext, place = max(kernels, key=lambda kernel: kernel[0])
     names = [posixpath.join(place, form.format(version)) for form in _INITRDS]
     initrds = tuple(name for name in names if ext.is_file(name))[:1]
-    return _Found(ext, place, BootEntry(version, path, initrds), "no boot loader")
+    return _Found(ext, place, BootEntry(version, path, initrds), _NO_LOADER)
 
 
 def _file(found: _Found, readable: Sequence[Ext], path: str, target: Path) -> Path:
@@ -155,7 +157,7 @@ def _file(found: _Found, readable: Sequence[Ext], path: str, target: Path) -> Pa
 
 def _need_root(image: Path, found: _Found, append: str, readable: Sequence[Ext]) -> None:
     """A boot loader says which root the kernel is given; where there is none, the user must."""
-    if found.by != "no boot loader" or re.search(r"(^|\s)root=", append):
+    if found.by != _NO_LOADER or re.search(r"(^|\s)root=", append):
         return
     ids = [ext.where.uuid for ext in readable if ext.is_folder("/etc") and ext.where.uuid]
     example = f"root=UUID={ids[0]}" if ids else "root=/dev/vda"
