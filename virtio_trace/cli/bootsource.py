@@ -66,7 +66,7 @@ class Source:
                 warn(kernel.note)
             yield boot.Plan(kernel.vmlinuz, kernel.modules, settings)
         elif self.image is not None:
-            with cache.scratch("image") as scratch:
+            with cache.scratch("image") as scratch, cache.reaped(scratch):
                 yield self._image(settings, until, scratch, progress)
         elif self.initrd is not None:
             foreign = Foreign((Path(self.initrd),), until=early.parse_until(until or "running"))
