@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -94,12 +95,13 @@ def test_what_is_no_end_is_refused(words: str) -> None:
 def test_what_happens_changes_the_look(tmp_path: Path) -> None:
     (tmp_path / "1").mkdir()
     (tmp_path / "1/root").mkdir()
+    (tmp_path / "uptime").write_text(f"100.5 {(os.cpu_count() or 1) * 50}.00\n")
     profile, modules = tmp_path / "kprobe_profile", tmp_path / "modules"
     profile.write_text("  virtio_dev_probe_3   1   0\n")
     modules.write_text("virtio 16384 1 virtio_net, Live 0x0000000000000000\n")
     guest = until.Guest(tmp_path, tmp_path)
     first = guest.look(False)
-    assert first.in_initrd
+    assert (first.in_initrd, first.idle) == (True, 50)
     assert guest.look(False).activity == first.activity
     modules.write_text("virtio 16384 2 virtio_net,virtio_blk, Live 0x0000000000000000\n")
     assert guest.look(False).activity == first.activity  # a use count is no event

@@ -21,7 +21,8 @@ from pathlib import Path
 RUNNING, QUIET, ASKED = "running", "quiet", "asked"
 
 QUIET_SECONDS = 5.0
-"""So long nothing happened to a device or a module: the end, where no systemd says more."""
+"""So long nothing happened to a device or a module while the processors were idle: the end, where
+no systemd says more."""
 
 STUCK_SECONDS = 60.0
 """The same for a system that is still in its initrd: initramfs-tools waits 30 s for a root disk."""
@@ -41,11 +42,12 @@ HOST_SAYS = b"end\n"
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """The guest at one moment, ``now`` in seconds. ``activity`` changes when a traced function was
-    called or a module came; ``system`` is systemctl's word, "" where the first process is another
-    than systemd."""
+    """The guest at one moment. ``idle`` are the seconds that its processors had nothing to do, on
+    average: a slow or busy host stretches every other time. ``activity`` changes when a traced
+    function was called or a module came; ``system`` is systemctl's word, "" where the first process
+    is another than systemd."""
 
-    now: float
+    idle: float
     in_initrd: bool
     activity: str
     system: str = ""
@@ -72,8 +74,8 @@ class Criterion:
     def met(self, look: Look) -> Enough | None:
         """Why it is enough; None where it is not. To be given every look, in order."""
         if look.activity != self._activity:
-            self._activity, self._since = look.activity, look.now
-        quiet = look.now - self._since
+            self._activity, self._since = look.activity, look.idle
+        quiet = look.idle - self._since
         if look.asked:
             return Enough(True, "asked by the host")
         if self.kind == QUIET and quiet >= self.seconds:
@@ -112,12 +114,12 @@ class Guest:
         device = self._device()
         in_initrd = device is None or device == self._initrd
         now = time.monotonic()
-        if not in_initrd and _read(self._proc / "1/comm").strip() != "systemd":
+        if not in_initrd and not self._is_systemd():
             self._system = ""
         elif not in_initrd and now - self._asked_at >= ASK_SECONDS:
             self._system = self._ask()
             self._asked_at = time.monotonic()
-        return Look(now, in_initrd, self._activity(), self._system, asked)
+        return Look(self._idle(), in_initrd, self._activity(), self._system, asked)
 
     def _device(self) -> int | None:
         """The file system on which the first process has its root."""
@@ -125,6 +127,18 @@ class Guest:
             return (self._proc / "1/root").stat().st_dev
         except OSError:
             return None
+
+    def _is_systemd(self) -> bool:
+        """By its file: it is begun as /sbin/init, and gives itself its name late."""
+        try:
+            return (self._proc / "1/exe").readlink().name == "systemd"
+        except OSError:
+            return False
+
+    def _idle(self) -> float:
+        """The second figure of /proc/uptime is the sum of all processors' (proc(5))."""
+        words = _read(self._proc / "uptime").split()
+        return float(words[1]) / (os.cpu_count() or 1) if len(words) > 1 else 0.0
 
     def _activity(self) -> str:
         """The probes' hit counters (Documentation/trace/kprobetrace.rst), and the modules."""
