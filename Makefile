@@ -3,7 +3,8 @@
 # make demo    see it work: a real kernel in QEMU, recorded from before its first virtio module
 # make test    everything that CI runs: lint, unit tests, tests in virtual machines
 # make lint    types, style and formatting
-# make matrix  a board of devices on every kernel that we know; writes docs/kernels.md
+# make matrix  a board of devices on every kernel that we know, and images that others would build;
+#              writes docs/kernels.md
 # make bench   how fast, as ratios against other tools
 # make perfetto  our timelines, read by Perfetto's own trace processor
 # make golden  record tests/golden/*.vtr again
@@ -37,6 +38,7 @@ lint: $(VENV)/ready-test
 
 matrix: $(VENV)/ready-test
 	$(BIN)/python -m tests.matrix
+	$(BIN)/python -m tests.imaged
 
 bench: $(VENV)/ready-test
 	tools/install-packages bench

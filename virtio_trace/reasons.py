@@ -144,10 +144,11 @@ def module(graph: Graph, name: str, init: str | None, aliases: tuple[str, ...] =
         return f"its module {name} was loaded, {_init(graph, name)}{uncalled}"
     rules = [r for r in header.forbidden or () if r.by != INITCALL_BLACKLIST and r.what == name]
     late = [r for r in _late(graph) if r.what == name]
+    causes = [*_initrd(graph, name), *(rule.words for rule in rules)]
     alias = f" (alias {', '.join(aliases)})" if aliases else ""
     said = f"its module {name}{alias} was not loaded"
-    if rules:
-        said += f": {'; '.join(rule.words for rule in rules)}"
+    if causes:
+        said += f": {'; '.join(causes)}"
     elif late:
         said += f": {'; '.join(rule.words for rule in late)} since the recording began"
     elif header.forbidden is None:
@@ -158,6 +159,18 @@ def module(graph: Graph, name: str, init: str | None, aliases: tuple[str, ...] =
             "and whether anything asked for it is unknown"
         )
     return said + _quote([line for line in graph.log.get(name, []) if "blacklisted" in line.text])
+
+
+def _initrd(graph: Graph, name: str) -> list[str]:
+    """That the initrd does not have the module NAME, where the system did not get beyond it."""
+    header, end = graph.recording.header, final(graph)
+    if header.initrd is None or name in header.initrd.modules or (end and end.initrd_left):
+        return []
+    files = {facts.module: facts.file for facts in header.evidence.transports}
+    files |= {facts.module: facts.file for facts in header.evidence.drivers}
+    file = files.get(name, name)
+    still = ", and the system is still in that" if end and end.initrd_left is False else ""
+    return [f"{file} is not in the initrd{still}"]
 
 
 def forbidden_init(graph: Graph, init: str | None) -> str:

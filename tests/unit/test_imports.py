@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "core": {"core"},
     "kernel": {"core", "kernel"},
     "tracer": {"core", "kernel", "tracer"},
-    "vm": {"core", "vm"},
+    "vm": {"core", "kernel", "vm"},
     "render": {"core", "render"},
     "cli": {"core", "kernel", "tracer", "vm", "render", "cli"},
 }

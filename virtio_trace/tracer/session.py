@@ -12,7 +12,7 @@ import contextlib
 import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from virtio_trace.kernel.btf import Btf
 from virtio_trace.kernel.evidence import Symbols, functions_of, read_evidence
 from virtio_trace.kernel.final import final
 from virtio_trace.kernel.forbidden import forbidden
+from virtio_trace.kernel.initrd import FirstRoot
 from virtio_trace.kernel.kmsg import KernelLog
 from virtio_trace.kernel.modules import ModuleTree
 from virtio_trace.kernel.registered import Kernel as RunningKernel
@@ -96,6 +97,7 @@ class Session:
         self._modules: set[str] = set()
         self._evidence: Evidence | None = None
         self._log = KernelLog()
+        self._first = FirstRoot()
         self._stream = Stream()
         self.boot: BootTime | None = None
         self.clock = Clock()
@@ -140,6 +142,7 @@ class Session:
             snapshot_ns, bus = time.monotonic_ns(), snapshot()
             self._came = set(self._kernel.loaded_modules())
             self._confirm()
+        initrd = self._first.modules(self._modules)
         return {
             "tool": f"virtio-trace {virtio_trace.__version__}",
             "kernel": {"release": self._kernel.release, "machine": self._kernel.machine},
@@ -152,6 +155,7 @@ class Session:
             "boot": self.boot.to_json() if self.boot else None,
             "evidence": knowledge.evidence.to_json(),
             "forbidden": [asdict(rule) for rule in forbidden(knowledge.evidence)],
+            **({"initrd": asdict(initrd)} if initrd is not None else {}),
         }
 
     def poll(self, milliseconds: int) -> list[Event]:
@@ -175,6 +179,7 @@ class Session:
         """For the trailer: how the machine is now, and what its log said."""
         assert self._evidence is not None
         end = final(self._modules, debugfs=self._mounts.debugfs)
+        end = replace(end, initrd_left=self._first.is_left())
         addresses = {function.address for function in end.pci}
         addresses |= {device["address"] for device in end.devices}
         log = self._log.end(addresses)
