@@ -14,6 +14,7 @@ from typing import Any
 
 from virtio_trace import timeline
 from virtio_trace.model import Call, Device, Graph
+from virtio_trace.recording import ARMED
 from virtio_trace.timeline import Span
 from virtio_trace.virtio import EPROBE_DEFER
 
@@ -158,7 +159,11 @@ def _recorded_from(graph: Graph) -> int | None:
 def _notes(graph: Graph, spans: list[Span]) -> list[str]:
     """What the figures lack, in words."""
     notes = []
-    if graph.bus_register is None and graph.recording.header.snapshot["bus"]:
+    if any(state.state == ARMED for state in graph.recording.header.boot):
+        notes.append(
+            "what ran before the kernel arms events is not counted: the bus's registration"
+        )
+    elif graph.bus_register is None and graph.recording.header.snapshot["bus"]:
         notes.append("what the virtio path took before the recording began is unknown")
     else:
         notes.append("there was no VirtIO bus before the recording began")

@@ -54,7 +54,8 @@ class Guest:
     """What is to be booted: one of KERNELS, the script for its --run, and QEMU's options.
 
     ``seconds`` is about what it takes: the longest is begun first. ``host`` is what the host does
-    when the script has an ``ask NAME`` (qmp.ASK).
+    when the script has an ``ask NAME`` (qmp.ASK). ``boot_events``: the kernel records what is built
+    into it.
     """
 
     kernel: str
@@ -63,6 +64,7 @@ class Guest:
     append: str = "initcall_debug"
     seconds: int = 20
     host: qmp.Answer | None = None
+    boot_events: bool = True
 
 
 @dataclass(slots=True)
@@ -127,6 +129,7 @@ def boot(guest: Guest, folder: Path) -> Boot:
             *("--append", guest.append, "--timeout", str(_PATIENCE_SECONDS)),
             *("--keep-console", str(console), "-o", str(recording), "-q"),
             *("--run", _BEFORE + (qmp.ASK if guest.host else "") + guest.script + _AFTER),
+            *([] if guest.boot_events else ["--no-boot-events"]),
             *(["--", *options] if options else []),
         ]
         with monitor.serving(console, guest.host):

@@ -50,12 +50,9 @@ def test_states(booted: Boot, slot: str) -> None:
 
 
 def test_results_are_those_of_initcall_debug(booted: Boot) -> None:
-    """Built in, virtio_console took its device before anyone could watch it."""
-    early = {d["name"] for d in booted.report()["devices"] if d["snapshot"] and d["driver"]}
+    """Also of virtio_console, which on 6.12 takes its device before any user space begins."""
     bindings = booted.report()["bindings"]
-    early -= {binding["name"] for binding in bindings}
-    assert early == ({"virtio6"} if booted.kernel == "6.12" else set())
-    theirs = [p for p in oracle.virtio_probes(booted.kernel_log) if p.device not in early]
+    theirs = oracle.virtio_probes(booted.kernel_log)
     assert [(b["name"], b["result"]) for b in bindings] == [(p.device, -p.result) for p in theirs]
 
 
@@ -170,9 +167,7 @@ def test_every_device_is_what_sysfs_the_log_and_qemu_say(booted: Boot) -> None:
     found = {slot: list(row.compare()) for slot, row in rows.items()}
     assert [(slot, i) for slot, items in found.items() for i in items if not i.right] == []
     by_qemu = {slot for slot, items in found.items() for item in items if item.by == "QEMU"}
-    early = {slot for slot, row in rows.items() if row.early}
-    assert early == ({"07.0", "08.0"} if booted.kernel == "6.12" else set())
-    assert by_qemu == set(BOARD) - early
+    assert by_qemu == set(BOARD)
 
 
 def test_the_recorded_view_of_the_host_is_what_qemu_said(booted: Boot) -> None:
@@ -198,9 +193,8 @@ def test_guest_and_host_agree(booted: Boot) -> None:
     assert all(step["ok"] for step in steps)
     bound = {d["address"] for d in booted.report()["devices"] if d["state"] == "bound"}
     compared = {name: {s["subject"] for s in steps if s["id"] == name} for name in HOST_STEPS}
-    early = {"0000:00:08.0"} if booted.kernel == "6.12" else set()  # its binding was not seen
     assert compared == {
         "host-status": {f"0000:00:{slot}" for slot in BOARD},
         "host-features": bound,
-        "host-queues": bound - early,
+        "host-queues": bound,
     }

@@ -43,8 +43,11 @@ at inner; cat /run/inner.vtr
 """
 
 GUESTS = {
-    "6.12": Guest("6.12", _SCRIPT, _OPTIONS, append="initcall_debug lockdown=integrity", seconds=40)
-}
+    "6.12": Guest(
+        "6.12", _SCRIPT, _OPTIONS, append="initcall_debug lockdown=integrity", seconds=40,
+        boot_events=False,
+    )
+}  # fmt: skip
 
 
 @pytest.fixture

@@ -53,8 +53,8 @@ def for_kernel(
 
 def say_left(line: BootLine) -> None:
     """What there was no room for."""
-    left = dict.fromkeys(one.target.symbol for one in line.left)
+    left = dict.fromkeys(one.point.without for one in line.left)
     if not line.text:
         warn("no room on the kernel's command line: what is built in is not seen")
     elif left:
-        warn(f"no room on the kernel's command line for {', '.join(left)}")
+        warn(f"no room on the kernel's command line; not seen of its boot: {'; '.join(left)}")

@@ -204,6 +204,6 @@ def _blind_at_boot(boot: BootTime) -> bool:
         warn(f"{boot.strange} definitions on the kernel's command line are none for this kernel")
     unseen = [state for state in boot.states if state.state == NOT_ARMED]
     if unseen:
-        names = ", ".join(dict.fromkeys(state.function or state.probe for state in unseen))
-        warn(f"not armed at boot: {names}")
+        names = "; ".join(dict.fromkeys(state.without for state in unseen))
+        warn(f"not seen of the boot: {names}")
     return any(state.probe in NEEDED for state in unseen)

@@ -16,11 +16,11 @@ CMDLINE_MAX = 2047
 """Characters of a kernel command line (COMMAND_LINE_SIZE - 1 on x86-64 and arm64); an x86-64 kernel
 that is given one more dies without a word."""
 
-SWITCHES = "trace_clock=mono trace_event=module:module_load trace_buf_size=1M"
+SWITCHES = "trace_clock=mono trace_event=module:module_load"
 """The clock of all recordings; the events of modules, which also have the kernel give the ring its
-size from the start (without any trace_event= it stays at 7 KB); that size for each processor."""
+size from the start (1.4 MB a processor; without any trace_event= it stays at 7 KB)."""
 
-PARAMETERS = ("trace_clock", "trace_event", "trace_buf_size", "kprobe_event")
+PARAMETERS = ("trace_clock", "trace_event", "kprobe_event")
 """The names of all that stand in a BootLine."""
 
 _EVENT = " kprobe_event="
