@@ -35,8 +35,6 @@ _UNKNOWN = {  # 0 is unknown to the program: what it would show is then unknown 
     "virtio_device_features": ("virtio_device", "features"),
     "virtio_device_config": ("virtio_device", "config"),
     "config_extended": ("virtio_config_ops", "get_extended_features"),  # since Linux 6.17
-    "queue_index": ("virtqueue", "index"),
-    "queue_name": ("virtqueue", "name"),
     "queue_free": ("virtqueue", "num_free"),
     "module_name": ("module", "name"),
 }
