@@ -106,7 +106,7 @@ class Program:
         return descriptor
 
     def _patch(self, name: bytes, point: tuple[int, int]) -> None:
-        """Put the probe point's number and shape into the program, as a BPF cookie is given to it."""
+        """Put the point's number and shape into the program, as a BPF cookie is given to one."""
         start = self._library.bpf_function_start(self._bpf.module, name)
         size = self._library.bpf_function_size(self._bpf.module, name)
         code = (ct.c_char * size).from_address(start)

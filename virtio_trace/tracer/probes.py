@@ -29,9 +29,10 @@ class ProbePoint:
     that the second is a driver; ``result`` whether the return register means anything; ``reread``
     whether the return is to show what the function gave to the device (its index), or to an
     argument; ``anew`` that a device may be there where another was. A kernel may be built without
-    an ``optional`` one's code; that it is absent from the kernel's own files is then no loss. ``entry`` and ``returns`` say which of the two make an event, ``detail`` what more it
-    shows (enum vt_detail). ``every``: a kernel may have several functions of the name, and all of
-    them are meant (vp_set_status of the modern and of the legacy PCI transport).
+    an ``optional`` one's code; that it is absent from the kernel's own files is then no loss.
+    ``entry`` and ``returns`` say which of the two make an event, ``detail`` what more it shows
+    (enum vt_detail). ``every``: a kernel may have several functions of the name, and all of them
+    are meant (vp_set_status of the modern and of the legacy PCI transport).
     """
 
     name: str
@@ -48,7 +49,6 @@ class ProbePoint:
     reread: bool = False
     anew: bool = False
     optional: bool = False
-
 
     def shape(self, anew: bool) -> int:
         """How the BPF program reads it (enum vt_shape); ANEW: as if it were so."""

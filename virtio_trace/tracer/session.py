@@ -208,12 +208,13 @@ class Session:
 
     def _arm_points(self, program: Program) -> None:
         """One that is refused is carried into the recording; a kernel that refuses all cannot."""
-        attached, refusal = set(), None
+        attached: set[str] = set()
+        refusal = None
         for number, settled in enumerate(self._settled):
             if settled.target is None:
                 continue
             point = settled.point
-            # Where an address is another's now is only known from what comes before these in the table.
+            # They come first in the table; without them, any address may be another's at any time.
             anew = not attached.issuperset(probes.REGISTER)
             name = _event_name(number, settled)
             try:
