@@ -65,7 +65,8 @@ class Log:
 @dataclass(frozen=True, slots=True)
 class PciFunction:
     """A PCI device that is a virtio one by its ids (VirtIO 4.1.2), and the driver it has.
-    ``suppliers`` are the devices that its links in sysfs name; ``override`` its driver_override."""
+    ``suppliers`` are the devices that its links in sysfs name; ``override`` its driver_override;
+    ``iommu`` the address of the VirtIO IOMMU that ACPI's table VIOT puts it behind."""
 
     address: str
     device: int
@@ -73,6 +74,7 @@ class PciFunction:
     driver: str | None = None
     override: str | None = None
     suppliers: tuple[str, ...] = ()
+    iommu: str | None = None
 
     @property
     def virtio_id(self) -> int | None:
@@ -173,6 +175,7 @@ def _pci(raw: dict[str, Any]) -> PciFunction:
         driver=_perhaps(str, raw.get("driver")),
         override=_perhaps(str, raw.get("override")),
         suppliers=_strings(raw["suppliers"]),
+        iommu=_perhaps(str, raw.get("iommu")),
     )
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Container
 
-from virtio_trace import rules, spec, spec_rules
+from virtio_trace import host_rules, rules, spec, spec_rules
 from virtio_trace.findings import (
     CONFORMS,
     DEVIATES,
@@ -52,6 +52,7 @@ def _linux(sheet: Sheet) -> None:
         rules.driver(sheet, driver)
     for device in graph.devices:
         rules.device(sheet, device)
+    host_rules.check(sheet)
 
 
 def _spec(sheet: Sheet) -> None:

@@ -18,7 +18,7 @@ NOTE = "note"
 
 LINUX, SPEC = "linux", "spec"
 
-PROFILES = {LINUX: procedure.STEPS, SPEC: spec.STEPS}
+PROFILES = {LINUX: (*procedure.STEPS, *procedure.HOST_STEPS), SPEC: spec.STEPS}
 """The steps of each procedure that a recording can be checked against."""
 
 RECORDING = "recording"
@@ -64,9 +64,9 @@ class Sheet:
         self.probes = {step.id: step.probes for step in PROFILES[profile]}
         recording = graph.recording
         # A call that is still running may yet do what was not seen.
-        running = any(call.ret is None for call in graph.calls)
+        self.running = any(call.ret is None for call in graph.calls)
         self.kept = recording.trailer is not None and recording.lost == 0
-        self._whole = self.kept and not running
+        self._whole = self.kept and not self.running
         self._blind = {(p.probe, p.function) for p in recording.unseen}
 
     def good(self, step: str, subject: str) -> None:

@@ -13,6 +13,7 @@ BUS = "bus"
 DRIVER = "driver"
 DEVICE = "device"
 BINDING = "binding"
+HOST = "host"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +95,34 @@ STEPS = (
         "struct virtio_driver.probe (include/linux/virtio.h); VirtIO 3.1.1, steps 7 and 8",
     ),
 )
+
+HOST_STEPS = (
+    Step(
+        "host-status",
+        HOST,
+        "the device model has the guest's last status",
+        (),
+        ("set_status", "reset"),
+        "VirtIO 2.1, 3.1.1, step 8; QEMU hw/virtio/virtio-qmp.c, qmp_x_query_virtio_status",
+    ),
+    Step(
+        "host-features",
+        HOST,
+        "the device model has the features agreed on",
+        ("host-status",),
+        ("set_status", "virtio_features_ok"),
+        "VirtIO 2.2, 3.1.1, steps 4 to 6; QEMU as above, guest-features",
+    ),
+    Step(
+        "host-queues",
+        HOST,
+        "the device model has the virtqueues set up, of their sizes",
+        ("host-status",),
+        ("find_vqs", "setup_vq"),
+        "VirtIO 3.1.1, step 7; QEMU as above, qmp_x_query_virtio_queue_status: vring-num",
+    ),
+)
+"""What is compared where a recording has the host's own view; see host_rules.py."""
 
 NEEDED = {probe for step in STEPS for probe in step.probes} | {
     "unregister_virtio_driver",

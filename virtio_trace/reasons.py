@@ -101,12 +101,23 @@ def deferral(graph: Graph, device: Device) -> str:
     function = device.function
     if function is not None and function.suppliers:
         said += f"; its suppliers by sysfs: {', '.join(function.suppliers)}"
+    if function is not None and function.iommu is not None:
+        return said + _behind(graph, function.iommu)
     return (said or "; what it waits for, the kernel does not say") + _iommus(graph)
 
 
+def _behind(graph: Graph, iommu: str) -> str:
+    """No kernel names this supplier: viot_iommu_configure (drivers/acpi/viot.c) returns
+    -EPROBE_DEFER without a device link. The table that it goes by does."""
+    said = f"; ACPI's VIOT puts it behind the VirtIO IOMMU at {iommu}"
+    found = next((d for d in graph.devices if d.address == iommu), None)
+    if found is None:
+        return f"{said}, which is not on the VirtIO bus"
+    return said if _is_in_use(found) else f"{said}, which has no driver"
+
+
 def _iommus(graph: Graph) -> str:
-    """A virtual IOMMU without a driver is a fact; that it is the supplier no kernel says
-    (drivers/acpi/viot.c: -EPROBE_DEFER, without a device link)."""
+    """A VirtIO IOMMU without a driver is a fact; that the device is behind it is not known."""
     idle = [d.address for d in graph.devices if d.id == virtio.IOMMU and not _is_in_use(d)]
     return f"; the VirtIO IOMMU at {', '.join(idle)} has no driver" if idle else ""
 

@@ -17,6 +17,7 @@ from virtio_trace.aftermath import Final, Forbidden, Log
 from virtio_trace.errors import BadInputError
 from virtio_trace.events import Event, EventReader
 from virtio_trace.evidence import Evidence
+from virtio_trace.hostview import HostView, host_from_json
 from virtio_trace.procedure import NEEDED
 
 SCHEMA = "virtio-trace/recording/1"
@@ -87,7 +88,7 @@ class Header:
 @dataclass(frozen=True, slots=True)
 class Trailer:
     """The last line. ``ended``: command, duration, interrupt; ``command_status``: COMMAND's own;
-    ``final`` and ``log``: see aftermath.py."""
+    ``final`` and ``log``: see aftermath.py; ``host``: see hostview.py."""
 
     events: int
     lost: int
@@ -96,6 +97,7 @@ class Trailer:
     command_status: int | None = None
     final: Final | None = None
     log: Log | None = None
+    host: HostView | None = None
 
 
 @dataclass(slots=True)
@@ -311,6 +313,7 @@ def _trailer(raw: dict[str, Any]) -> Trailer:
             command_status=raw.get("command_status"),
             final=aftermath.final_from_json(raw.get("final")),
             log=aftermath.log_from_json(raw.get("log")),
+            host=host_from_json(raw.get("host")),
         )
         if trailer.final is not None:
             _bus(trailer.final.devices, trailer.final.drivers, "final")

@@ -9,9 +9,10 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from virtio_trace import features, reasons, unbound, virtio
+from virtio_trace import features, host_rules, reasons, share, unbound, virtio
 from virtio_trace.events import Event
 from virtio_trace.findings import Sheet
+from virtio_trace.hostview import HostDevice
 from virtio_trace.model import Binding, Call, Device, Driver, Graph, transport
 from virtio_trace.recording import Recording
 from virtio_trace.virtio import EPROBE_DEFER
@@ -29,15 +30,20 @@ def summarize(graph: Graph) -> dict[str, Any]:
     recording = graph.recording
     header = recording.header
     latest = {device.address: device for device in graph.devices}
+    sheet = Sheet(graph)
+    host = {id(device): _host(sheet, device, known) for device, known in host_rules.pairs(sheet)}
     return {
         "schema": SCHEMA,
         "kernel": {"release": header.release, "machine": header.machine},
         "recording": _recording(recording),
         "drivers": [_driver(graph, driver) for driver in graph.drivers.values()],
         "devices": [
-            _device(graph, device, latest[device.address] is not device) for device in graph.devices
+            _device(graph, device, latest[device.address] is not device)
+            | {"host": host.get(id(device))}
+            for device in graph.devices
         ],
         "bindings": [_binding(graph, binding) for binding in graph.bindings],
+        "boot": share.boot(graph),
     }
 
 
@@ -104,6 +110,23 @@ def _device(graph: Graph, device: Device, replaced: bool) -> dict[str, Any]:
         "status": _status(device.status) if device.status else None,
         "registered_ns": device.register.started_ns if device.register else None,
         "removed_ns": device.unregister.started_ns if device.unregister else None,
+    }
+
+
+def _host(sheet: Sheet, device: Device, host: HostDevice) -> dict[str, Any]:
+    """The device model's own view, and in what the guest's side is another."""
+    value = host.status_value
+    bits, strange = host.features()
+    return {
+        "path": host.path,
+        "status": None if value is None else {"value": value, "names": virtio.status_names(value)},
+        "features": [*(_names(host.id, bits) or ()), *strange],
+        "queues": [{"index": index, "size": size} for index, size in host.sizes.items()],
+        "differs": [
+            {"step": compared.step, "message": compared.message}
+            for compared in host_rules.compare(sheet, device, host)
+            if not compared.ok
+        ],
     }
 
 

@@ -23,6 +23,7 @@ RECORDINGS = sorted(GOLDEN.glob("*.vtr"))
 COMMANDS = (
     ("report",),
     ("report", "--format", "json"),
+    ("report", "--format", "perfetto"),
     ("check",),
     ("check", "--format", "json"),
     ("check", "--profile", "spec"),
@@ -359,16 +360,18 @@ def without_reader(*arguments: object) -> tuple[int, str]:
     return done.returncode, done.stderr
 
 
-def test_graph_into_a_file(run: Run, tmp_path: Path) -> None:
-    status, out, _ = run("graph", GOLDEN / "debian-6.1.vtr", "-o", tmp_path / "g.dot")
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c[0] in ("graph", "report")])
+def test_into_a_file(run: Run, tmp_path: Path, command: tuple[str, ...]) -> None:
+    status, out, _ = run(*command, GOLDEN / "debian-6.1.vtr", "-o", tmp_path / "made")
     assert (status, out) == (0, "")
-    assert (tmp_path / "g.dot").read_text() == run("graph", GOLDEN / "debian-6.1.vtr")[1]
-    assert run("graph", GOLDEN / "debian-6.1.vtr", "-o", tmp_path / "no" / "g")[0] == 3
+    assert (tmp_path / "made").read_text() == run(*command, GOLDEN / "debian-6.1.vtr")[1] != ""
+    assert run(*command, GOLDEN / "debian-6.1.vtr", "-o", tmp_path / "no" / "made")[0] == 3
 
 
-def test_graph_does_not_overwrite_its_recording(run: Run, failing: Path) -> None:
+@pytest.mark.parametrize("command", ["graph", "report"])
+def test_the_recording_is_not_overwritten(run: Run, failing: Path, command: str) -> None:
     before = failing.read_bytes()
-    assert run("graph", failing, "-o", failing)[0] == 2
+    assert run(command, failing, "-o", failing)[0] == 2
     assert failing.read_bytes() == before
 
 

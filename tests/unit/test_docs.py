@@ -42,13 +42,14 @@ def test_every_exit_status_is_in_the_reference() -> None:
 def test_every_step_is_in_the_procedure() -> None:
     text = (TOP / "docs" / "procedure.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| `([\w-]+)` \| ", text, re.MULTILINE)
-    assert rows == [step.id for step in (*procedure.STEPS, *spec.STEPS)]
+    every = (*procedure.STEPS, *procedure.HOST_STEPS, *spec.STEPS)
+    assert rows == [step.id for step in every]
 
 
 def test_the_formats_are_what_is_printed() -> None:
     text = (TOP / "docs" / "formats.md").read_text(encoding="utf-8")
     told = [json.loads(block) for block in re.findall(r"```json\n(.*?)```", text, re.DOTALL)]
-    reports, checks, events = [], [], []
+    reports, checks, events, hosts = [], [], [], []
     for path in (TOP / "tests" / "golden").glob("*.vtr"):
         with path.open("rb") as lines:
             read = recording.read(lines, path.name)
@@ -57,10 +58,13 @@ def test_the_formats_are_what_is_printed() -> None:
         render.check(check.check(found), checks[-1])
         reports.append(report.summarize(found))
         events += [event.to_json() for event in read.events]
+        if read.trailer is not None and read.trailer.host is not None:
+            hosts.append(read.trailer.host.to_json())
     told[0]["recording"]["unseen"] = []  # in none of these recordings
     assert _members(told[0]) == _members(*reports)
     assert _members(told[1]) == _members(*(json.loads(out.getvalue()) for out in checks))
     assert _members(told[2]) == _members(*events)
+    assert _members(told[3]) == _members(*hosts)
 
 
 def _members(*things: Any, name: str = "") -> set[str]:

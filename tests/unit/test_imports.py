@@ -18,7 +18,7 @@ CORE = {
     "__init__", "errors", "evidence", "events", "virtio", "recording", "model", "graph",
     "negotiation", "procedure", "findings", "rules", "unbound", "check", "report", "source",
     "features", "inspection", "aftermath", "reasons", "spec", "spec_rules", "spec_features",
-    "spec_page", "attempts",
+    "spec_page", "attempts", "timeline", "share", "hostview", "host_rules",
 }  # fmt: skip
 MAY_IMPORT = {
     "core": {"core"},

@@ -222,6 +222,19 @@ def test_deferred_with_a_reason_and_a_supplier(behind: list[Line]) -> None:
     )
 
 
+def test_deferred_by_an_iommu_that_acpi_names(behind: list[Line]) -> None:
+    behind[-1]["log"] = None
+    function = behind[-1]["final"]["pci"][1]
+    assert function["address"] == NET
+    first = "a PCI device without a driver: its probe was deferred; ACPI's VIOT puts it behind "
+    for iommu, said in (
+        ("0000:00:01.0", "the VirtIO IOMMU at 0000:00:01.0, which has no driver"),
+        ("0000:00:1f.0", "the VirtIO IOMMU at 0000:00:1f.0, which is not on the VirtIO bus"),
+    ):
+        function["iommu"] = iommu
+        assert reason(behind, NET) == first + said
+
+
 def test_a_binding_that_was_deferred(board: list[Line]) -> None:
     def of(lines: list[Line]) -> str:
         found = [b for b in report(lines)["bindings"] if b["device"] == "0000:00:04.0"]

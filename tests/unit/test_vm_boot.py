@@ -86,7 +86,7 @@ def test_memory_goes_by_what_is_unpacked(tmp_path: Path) -> None:
     generic = qemu.memory_for(664 << 20)  # Debian 12's linux-image-amd64
     # A tmpfs may fill half of what the kernel has besides the archive, and its own 100 MB.
     assert (generic - 664 - 100) // 2 > 664 + 100
-    argv = qemu.Machine(tmp_path / "k", "", "tcg", memory=generic).argv("i", 5, 6)
+    argv = qemu.Machine(tmp_path / "k", "", "tcg", memory=generic).argv("i", 5, 6, 7)
     assert argv[argv.index("-m") + 1] == str(generic)
 
 
@@ -125,8 +125,8 @@ def test_options_that_are_ours(option: str) -> None:
 
 
 def test_options_replace_the_default_devices(tmp_path: Path) -> None:
-    ours = qemu.Machine(tmp_path / "k", "quiet", "tcg").argv("i", 5, 6)
-    theirs = qemu.Machine(tmp_path / "k", "", "tcg", ("-device", "x")).argv("i", 5, 6)
+    ours = qemu.Machine(tmp_path / "k", "quiet", "tcg").argv("i", 5, 6, 7)
+    theirs = qemu.Machine(tmp_path / "k", "", "tcg", ("-device", "x")).argv("i", 5, 6, 7)
     assert [word for word in ours if word.startswith("virtio-")] == [
         "virtio-net-pci,netdev=net0,romfile=,addr=02.0",
         "virtio-blk-pci,drive=disk0,addr=03.0",

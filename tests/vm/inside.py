@@ -162,6 +162,29 @@ def reader_gone() -> Any:
     return outcome(recorder)
 
 
+# BCC's library attaches, and the signal comes before its caller has the descriptor.
+_BETWEEN = """
+import os, signal, bcc
+attach, calls = bcc.lib.bpf_attach_tracepoint, []
+
+def attached(*arguments):
+    descriptor = attach(*arguments)
+    calls.append(descriptor)
+    if len(calls) == 20:
+        os.kill(os.getpid(), signal.SIGTERM)
+    return descriptor
+
+bcc.lib.bpf_attach_tracepoint = attached
+from virtio_trace.__main__ import main
+main()
+"""
+
+
+def between() -> Any:
+    command = [sys.executable, "-c", _BETWEEN, "record", "-q", "-o", str(OUT)]
+    return outcome(subprocess.Popen(command, stderr=subprocess.PIPE))
+
+
 def two_at_once() -> Any:
     """The first ends while the second records; each sees what happened in its own time."""
     other = Path("/run/other.vtr")
@@ -226,6 +249,7 @@ SCENARIOS: dict[str, Callable[[], Any]] = {
     "hup, compiles": lambda: signalled(signal.SIGHUP, compiling, 0),
     "int, first event defined": lambda: signalled(signal.SIGINT, defined(1), 0),
     "term, half of them defined": lambda: signalled(signal.SIGTERM, defined(30), 0),
+    "term, one half attached": between,
     "full": lambda: ran("-q", "-o", "/dev/full", "--", "true", path=Path("/nowhere")),
     "closed stdout": closed_stdout,
     "reader gone": reader_gone,
@@ -277,7 +301,7 @@ def main() -> None:
             found[name] = {"error": repr(error)}
         found[name]["seconds"] = round(time.monotonic() - began, 1)
     found["outer"] = {"left": left()}
-    found["flood"] = flood(3500, 10)
+    found["flood"] = flood(5000, 10)
     print(json.dumps(found))
 
 

@@ -13,6 +13,7 @@ from tests.vm.board import BOARD
 from tests.vm.guest import Boot
 from virtio_trace import features
 
+HOST_STEPS = ("host-status", "host-features", "host-queues")
 GUESTS = {kernel: board.guest(kernel) for kernel in ("6.1", "6.12")}
 
 
@@ -169,3 +170,34 @@ def test_every_device_is_what_sysfs_the_log_and_qemu_say(booted: Boot) -> None:
     early = {slot for slot, row in rows.items() if row.early}
     assert early == ({"07.0", "08.0"} if booted.kernel == "6.12" else set())
     assert by_qemu == set(BOARD) - early
+
+
+def test_the_recorded_view_of_the_host_is_what_qemu_said(booted: Boot) -> None:
+    """Asked over another monitor by another client, while the guest's script ran."""
+    view = booted.lines()[-1]["host"]
+    theirs = booted.answers["virtio"]
+    assert view["reason"] is None
+    recorded = {device["path"].split("/")[-2]: device for device in view["devices"]}
+    assert {name: device["address"] for name, device in recorded.items()} == {
+        name: f"0000:00:{name.removeprefix('at-')}" for name in theirs
+    }
+    for device in booted.report()["devices"]:
+        said = theirs[f"at-{device['address'][-4:]}"]
+        assert set(device["host"]["status"]["names"]) == said.status
+        assert set(device["host"]["features"]) == said.negotiated
+        assert {q["index"]: q["size"] for q in device["host"]["queues"]} == said.queues
+        assert device["host"]["differs"] == []
+
+
+def test_guest_and_host_agree(booted: Boot) -> None:
+    _, found = booted.check()
+    steps = [step for step in found["steps"] if step["id"].startswith("host-")]
+    assert all(step["ok"] for step in steps)
+    bound = {d["address"] for d in booted.report()["devices"] if d["state"] == "bound"}
+    compared = {name: {s["subject"] for s in steps if s["id"] == name} for name in HOST_STEPS}
+    early = {"0000:00:08.0"} if booted.kernel == "6.12" else set()  # its binding was not seen
+    assert compared == {
+        "host-status": {f"0000:00:{slot}" for slot in BOARD},
+        "host-features": bound,
+        "host-queues": bound - early,
+    }

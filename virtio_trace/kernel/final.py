@@ -12,6 +12,7 @@ from pathlib import Path
 
 from virtio_trace import virtio
 from virtio_trace.aftermath import Final, PciFunction
+from virtio_trace.kernel import viot
 from virtio_trace.kernel.running import snapshot
 
 _SUPPLIER = "supplier:"
@@ -21,7 +22,8 @@ def final(modules: Collection[str], sys: Path = Path("/sys"), debugfs: Path | No
     """The machine now; MODULES are those whose being loaded matters. Never raises."""
     bus = snapshot(sys)
     pci = sys / "bus/pci"
-    found = (_pci(path) for path in _entries(pci / "devices"))
+    behind = viot.read(sys)
+    found = (_pci(path, behind) for path in _entries(pci / "devices"))
     return Final(
         autoprobe={name: _autoprobe(sys / "bus" / name) for name in ("virtio", "pci")},
         pci=tuple(function for function in found if function is not None),
@@ -33,7 +35,7 @@ def final(modules: Collection[str], sys: Path = Path("/sys"), debugfs: Path | No
     )
 
 
-def _pci(path: Path) -> PciFunction | None:
+def _pci(path: Path, behind: list[viot.Range]) -> PciFunction | None:
     """A PCI device that virtio_pci_probe takes by its ids (VirtIO 4.1.2); else None."""
     vendor, device = _number(path / "vendor"), _number(path / "device")
     if vendor != virtio.PCI_VENDOR or device is None or device not in virtio.PCI_DEVICES:
@@ -50,6 +52,7 @@ def _pci(path: Path) -> PciFunction | None:
             for entry in _entries(path)
             if entry.name.startswith(_SUPPLIER)
         ),
+        iommu=viot.iommu_of(behind, path.name),
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any, TextIO
 from virtio_trace import virtio
 from virtio_trace.render.escape import escape
 from virtio_trace.render.grid import WIDTH, Cell, grid, wrap
-from virtio_trace.render.words import Paint, count, duration, plain, result, seconds
+from virtio_trace.render.words import Paint, count, duration, millis, plain, result, seconds
 
 _STATES = {"bound": "good", "failed": "bad", "unbound": "unsure", "removed": "faint"}
 _ALIAS = re.compile(r"virtio:d([0-9A-F]{8})v")
@@ -26,6 +26,7 @@ def table(
         _block("DEVICES", _DEVICES, [_device(d) for d in report["devices"]], width, paint),
         _block("DRIVERS", _DRIVERS, [_driver(d) for d in report["drivers"]], width, paint),
         _block("BINDINGS", _BINDINGS, [_binding(b) for b in report["bindings"]], width, paint),
+        _boot(report["boot"], width, paint),
         _reasons(report, width, paint),
         _summary(report, width),
     ]
@@ -105,6 +106,42 @@ def _types(matches: list[str]) -> str:
     return ", ".join(dict.fromkeys(names)) or _NONE
 
 
+_BOOT = ["device", "transport", "register", "features", "probe", "find_vqs", "all", "of boot"]
+_PHASES = ("transport_probe", "register", "negotiation", "driver_probe", "find_vqs")
+
+
+def _boot(boot: dict[str, Any] | None, width: int, paint: Paint) -> str:
+    """Milliseconds, each in one column only: the sum of a line is what it took."""
+    if boot is None:
+        return ""
+    rows: list[list[Cell]] = [_took(device) for device in boot["devices"]]
+    blank = [""] * len(_PHASES)
+    if boot["drivers_ns"]:
+        rows.append(["drivers", *blank, millis(boot["drivers_ns"]), ""])
+    rows.append(["all", *blank, millis(boot["virtio_ns"]), f"{boot['percent']:.2f} %"])
+    until, begun = boot["until"], boot["recorded_from_ns"]
+    said = (
+        f"{duration(boot['virtio_ns'])} of the {seconds(boot['until_ns'])} s from boot to "
+        f"the return of {escape(until['function'])} for {escape(until['device'])} "
+        f"(event {until['event']})"
+    )
+    if begun is not None:
+        said += f"; recorded from {seconds(begun)} s on"
+    lines = wrap("; ".join([said, *boot["notes"]]), width)
+    title = "TIME SINCE BOOT ON THE VIRTIO PATH, IN MILLISECONDS"
+    return "\n".join([_block(title, _BOOT, rows, width, paint), *lines])
+
+
+def _took(device: dict[str, Any]) -> list[Cell]:
+    own = {phase["name"]: phase["own_ns"] for phase in device["phases"]}
+    return [
+        device["device"],
+        *(millis(own[name]) if name in own else _NONE for name in _PHASES),
+        millis(device["virtio_ns"]),
+        f"{device['percent']:.2f} %",
+    ]
+
+
 def _reasons(report: dict[str, Any], width: int, paint: Paint) -> str:
     """A line for each that is not as it should be, the same said once."""
     said: Counter[tuple[str, str]] = Counter()
@@ -115,6 +152,9 @@ def _reasons(report: dict[str, Any], width: int, paint: Paint) -> str:
     for device in report["devices"]:
         if device["reason"] and (device["address"], device["generation"]) not in bound:
             said[device["address"], device["reason"]] += 1
+    for device in report["devices"]:
+        for differs in (device["host"] or {}).get("differs", ()):
+            said[f"{device['address']} {differs['step']}", differs["message"]] += 1
     for driver in report["drivers"]:
         if driver["result"] not in (0, None):
             said[driver["name"], f"its registration returned {result(driver['result'])}"] += 1

@@ -28,6 +28,7 @@ _SEVERITIES = {ERROR: "bad", WARNING: "unsure", NOTE: "faint"}
 _MATRICES = (
     ("PROCEDURE: BUS AND DRIVERS", (procedure.BUS, procedure.DRIVER)),
     ("PROCEDURE: DEVICES", (procedure.DEVICE, procedure.BINDING)),
+    ("THE HOST'S OWN VIEW", (procedure.HOST,)),
     ("SPECIFICATION: DEVICE STATUS", (spec.STATUS,)),
     ("SPECIFICATION: FEATURES AND VIRTQUEUES", (spec.FEATURES,)),
 )

@@ -33,7 +33,12 @@ def duration(ns: int | None) -> str:
         return "?"
     if ns >= 10 * NS_PER_S:
         return f"{ns / NS_PER_S:.3f} s"
-    return f"{ns / 1_000_000:.3f} ms"
+    return f"{millis(ns)} ms"
+
+
+def millis(ns: int) -> str:
+    """Nanoseconds as milliseconds, in a column that says so."""
+    return f"{ns / 1_000_000:.3f}"
 
 
 def result(value: int | None) -> str:

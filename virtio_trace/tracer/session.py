@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
-import signal
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -36,9 +35,8 @@ from virtio_trace.tracer.collector import Armed, Collector
 from virtio_trace.tracer.kprobes import KprobeEvents, armed_functions
 from virtio_trace.tracer.offsets import read_offsets
 from virtio_trace.tracer.settle import STEXT, Settled, settle
+from virtio_trace.tracer.signals import held
 from virtio_trace.tracer.wire import WireOffsets
-
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,16 +94,13 @@ class Session:
 
     def __exit__(self, *exc: object) -> None:
         # A second Ctrl-C must not leave half of it armed.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-        try:
-            self._log.close()
-            if self._program is not None:
-                self._program.close()
-        finally:
+        with held():
             try:
-                self._control.remove()
+                self._log.close()
+                if self._program is not None:
+                    self._program.close()
             finally:
-                signal.pthread_sigmask(signal.SIG_SETMASK, before)
+                self._control.remove()
 
     def arm(self) -> dict[str, Any]:
         """Arm everything; returns the header of the recording. Raises CannotTraceError."""
@@ -124,7 +119,8 @@ class Session:
         self._log.look_for(self._modules | names)
         self._collector = Collector([_armed(s) for s in self._settled])
         self._program.set_offsets(knowledge.offsets)
-        self._program.attach_module_load()
+        with held():
+            self._program.attach_module_load()
         self._arm_points(self._program)
         with self.clock.phase("snapshot, confirm"):
             bus = snapshot()
@@ -220,8 +216,9 @@ class Session:
             try:
                 with self.clock.phase("tracefs"):
                     self._control.define(name, settled.target, point.returns)
-                with self.clock.phase("bpf: load and attach"):
-                    shape = (number, point.shape(anew))
+                shape = (number, point.shape(anew))
+                # A descriptor that is lost between its making and its keeping keeps the event busy.
+                with self.clock.phase("bpf: load and attach"), held():
                     program.attach_probe(shape, self._control.group, name, point.programs())
             except CannotTraceError as error:
                 self._refused[number] = str(error)

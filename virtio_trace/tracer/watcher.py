@@ -16,8 +16,7 @@ from pathlib import Path
 
 from virtio_trace.errors import VirtioTraceError
 from virtio_trace.tracer.kprobes import KprobeEvents
-
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+from virtio_trace.tracer.signals import ENDING
 
 
 @contextlib.contextmanager
@@ -25,7 +24,7 @@ def watched(events: KprobeEvents) -> Iterator[None]:
     """While the body runs, a child stands by to remove EVENTS should this process be killed."""
     reader, writer = os.pipe2(os.O_CLOEXEC)
     # A KeyboardInterrupt that is raised in one of Python's hooks around a fork is swallowed there.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
     pid = os.fork()
     if pid == 0:
         _watch(events, reader)
@@ -44,7 +43,7 @@ def _watch(events: KprobeEvents, reader: int) -> None:
     status = 1
     try:
         os.setsid()  # a terminal's Ctrl-C and hang-up are the recorder's
-        for number in (*_SIGNALS, signal.SIGPIPE):
+        for number in (*ENDING, signal.SIGPIPE):
             signal.signal(number, signal.SIG_IGN)
         null = os.open(os.devnull, os.O_RDWR)
         for standard in (0, 1, 2):  # a reader of our output must see its end when the parent ends

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import BinaryIO, Literal
 
 from virtio_trace.errors import BadInputError, CannotTraceError, IncompleteError, UsageError
-from virtio_trace.vm import accel, appliance, cache, payload, qemu
+from virtio_trace.vm import accel, appliance, cache, hostview, payload, qemu
 from virtio_trace.vm.tools import Progress, need, quiet, said
 
 TAIL = 25
@@ -171,15 +171,18 @@ def _attempt(
 ) -> Outcome:
     """One QEMU from start to end. SILENCE: seconds of no output at all after which it is ended."""
     began = time.monotonic()
-    channel = Channel(on_line)
     console = Tail()
     stderr = b""
     with qemu.Run(machine, initrd) as run:
+        channel = Channel(lambda line: on_line(hostview.with_host(line, run.monitor, say)))
         outcome = Outcome(machine.accel, run.argv)
         say(f"qemu: {shlex.join(run.argv)}")
         for source, data in run.read(began + timeout):
             if source == "events":
+                waits = channel.status is None
                 channel.feed(data)
+                if waits and channel.status is not None:
+                    run.release()
             elif source == "console":
                 outcome.spoke = True
                 console.feed(data)

@@ -3,11 +3,12 @@
 
 Two serial ports: the first is the console, the second carries the recording. Both end in sockets of
 ours, so nothing is lost when we are slow: QEMU then makes the guest wait. Neither needs a virtio
-driver or a place on the PCI bus.
+driver or a place on the PCI bus. QEMU's monitor is on a third socket, beside any that a user has.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import selectors
 import socket
@@ -19,6 +20,7 @@ from pathlib import Path
 from types import TracebackType
 
 from virtio_trace.errors import BadInputError, CannotTraceError, UsageError
+from virtio_trace.vm.qmp import Monitor
 from virtio_trace.vm.tools import find
 
 PROGRAM = "qemu-system-x86_64"
@@ -117,13 +119,15 @@ class Machine:
     options: tuple[str, ...] = ()
     memory: int = MEMORY
 
-    def argv(self, initrd: str, console: int, events: int) -> list[str]:
+    def argv(self, initrd: str, console: int, events: int, monitor: int) -> list[str]:
         """QEMU's command line; INITRD is a path, the others are sockets' descriptors."""
         return [
             *(find(PROGRAM), *_ACCEL[self.accel], "-m", str(self.memory), "-smp", "1"),
             *("-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"),
             *("-chardev", f"socket,id=console,fd={console}", "-serial", "chardev:console"),
             *("-chardev", f"socket,id=events,fd={events}", "-serial", "chardev:events"),
+            *("-chardev", f"socket,id=monitor,fd={monitor}"),
+            *("-mon", "chardev=monitor,mode=control"),
             *("-kernel", str(self.vmlinuz), "-initrd", initrd, "-append", cmdline(self.append)),
             *(self.options or DEVICES),
         ]
@@ -136,10 +140,11 @@ class Run:
     """
 
     def __init__(self, machine: Machine, initrd: int) -> None:
-        ours, theirs = zip(socket.socketpair(), socket.socketpair(), strict=True)
+        ours, theirs = zip(*(socket.socketpair() for _ in range(3)), strict=True)
         self._sockets: dict[str, socket.socket] = dict(
-            zip(("console", "events"), ours, strict=True)
+            zip(("console", "events"), ours[:2], strict=True)
         )
+        self.monitor = Monitor(ours[2])
         fds = [end.fileno() for end in theirs]
         self.argv = machine.argv(f"/dev/fd/{initrd}", *fds)
         # setpriv: the kernel kills QEMU when we die, of SIGKILL too. A group of its own: Ctrl-C at
@@ -184,6 +189,11 @@ class Run:
             self._child.kill()
         self._child.wait()
 
+    def release(self) -> None:
+        """Lets the guest switch itself off: it waits for a line until QEMU has been asked."""
+        with contextlib.suppress(OSError):  # it may have died
+            self._sockets["events"].sendall(b"\n")
+
     def read(self, deadline: float) -> Iterator[tuple[str, bytes]]:
         """What comes, as it comes: (``console`` | ``events`` | ``stderr``, bytes).
 
@@ -207,6 +217,7 @@ class Run:
     def _close(self) -> None:
         for end in self._sockets.values():
             end.close()
+        self.monitor.close()
         child = getattr(self, "_child", None)
         if child is not None and child.stderr:
             child.stderr.close()

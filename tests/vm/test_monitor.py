@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""QEMU's monitor as ``boot`` asks it, of machines that never start: real ones, but no guest.
+
+What it says of a guest that ran is in test_board.py, held to another client of the monitor.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from virtio_trace.hostview import HostView
+from virtio_trace.vm import hostview, qemu
+from virtio_trace.vm.qmp import Monitor
+
+Start = Callable[..., Monitor]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Starts a QEMU that stands still, with its monitor on a socket that it inherits."""
+    running: list[tuple[subprocess.Popen[bytes], Monitor]] = []
+
+    def begin(*options: str) -> Monitor:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            number = theirs.fileno()
+            mon = ("-chardev", f"socket,id=mon,fd={number}", "-mon", "chardev=mon,mode=control")
+            child = subprocess.Popen(
+                [qemu.PROGRAM, "-S", "-nodefaults", "-display", "none", *mon, *options],
+                pass_fds=[number],
+                stdin=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+        running.append((child, Monitor(ours)))
+        return running[-1][1]
+
+    yield begin
+    for child, monitor in running:
+        child.kill()
+        child.wait()
+        monitor.close()
+
+
+def addresses(view: HostView) -> list[tuple[str | None, str | None]]:
+    assert view.reason is None and view.devices is not None
+    return [(device.bus, device.address) for device in view.devices]
+
+
+def test_addresses_on_pci(start: Start) -> None:
+    """With an id, without one, a multifunction one; behind a bridge that nobody has numbered."""
+    monitor = start(
+        *("-device", "virtio-rng-pci,id=x,addr=1f.0,multifunction=on"),
+        *("-device", "virtio-rng-pci,addr=1f.7", "-device", "virtio-rng-pci,addr=5"),
+        *("-device", "pci-bridge,id=b,chassis_nr=1", "-device", "virtio-rng-pci,bus=b,addr=3"),
+    )
+    view = hostview.look(monitor)
+    assert addresses(view) == [
+        ("pci", "0000:00:05.0"), ("pci", "0000:00:1f.0"), ("pci", "0000:00:1f.7"), ("pci", None),
+    ]  # fmt: skip
+    for device in view.devices or ():
+        assert (device.id, device.status_value, device.sizes) == (4, 0, {})
+        assert [(queue.index, queue.ready) for queue in device.queues] == [(0, False)]
+        assert "VIRTIO_F_VERSION_1" in device.host_features.names
+
+
+def test_addresses_on_q35(start: Start) -> None:
+    view = hostview.look(start("-M", "q35", "-device", "virtio-rng-pci,addr=9"))
+    assert addresses(view) == [("pci", "0000:00:09.0")]
+
+
+def test_addresses_of_mmio(start: Start) -> None:
+    """The place in memory of each transport; QEMU fills them from the last one on."""
+    devices = ("-device", "virtio-rng-device", "-device", "virtio-serial-device")
+    view = hostview.look(start("-M", "microvm", *devices))
+    assert addresses(view) == [
+        ("platform", "feb02c00.virtio_mmio"), ("platform", "feb02e00.virtio_mmio"),
+    ]  # fmt: skip
+    assert [device.id for device in view.devices or ()] == [3, 4]
+
+
+def test_a_machine_without_virtio(start: Start) -> None:
+    assert hostview.look(start("-M", "none")).devices == ()
+
+
+def test_a_qemu_that_is_gone(start: Start) -> None:
+    view = hostview.look(start("-M", "no-such-machine"))
+    assert view.devices is None and view.reason is not None
+
+
+TRAILER = b'{"kind":"trailer","events":0,"lost":0}\n'
+
+
+def test_what_is_no_trailer_is_left_alone(start: Start) -> None:
+    monitor = start("-M", "none")
+    said: list[str] = []
+    for line in (b'{"seq":1,"kind":"hit"}\n', b'{"kind":"trailer"', b"", b'{"kind":"trailer",]}\n'):
+        assert hostview.with_host(line, monitor, said.append) == line
+    added = hostview.with_host(TRAILER, monitor, said.append)
+    assert json.loads(added) == {
+        **json.loads(TRAILER),
+        "host": {"model": json.loads(added)["host"]["model"], "devices": [], "reason": None},
+    }
+    assert hostview.with_host(added, monitor, said.append) == added
+    assert said == []
+
+
+def test_where_qemu_cannot_be_asked_the_reason_is_kept_and_said() -> None:
+    ours, theirs = socket.socketpair()
+    theirs.close()
+    said: list[str] = []
+    added = json.loads(hostview.with_host(TRAILER, Monitor(ours), said.append))
+    ours.close()
+    assert added["host"]["devices"] is None
+    assert added["host"]["reason"] in said[0]
+
+
+class Old:
+    """A QEMU before 7.2, as far as its answers go: a real one, with another name in the question.
+
+    None older is at hand."""
+
+    def __init__(self, monitor: Monitor) -> None:
+        self._monitor = monitor
+
+    def patience(self, seconds: float) -> None:
+        self._monitor.patience(seconds)
+
+    def command(self, name: str, **arguments: object) -> object:
+        return self._monitor.command(name.replace("x-query-virtio", "x-not-there"), **arguments)
+
+
+def test_a_qemu_without_the_command(start: Start) -> None:
+    view = hostview.look(Old(start("-M", "none")))  # type: ignore[arg-type]
+    assert view.devices is None
+    assert view.model is not None and view.model.startswith("QEMU ")
+    assert "x-not-there" in str(view.reason) and "has not been found" in str(view.reason)

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A call in a timeline: what it is called there, and what more is known of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from virtio_trace import events as ev
+from virtio_trace import features, virtio
+from virtio_trace.events import Event
+from virtio_trace.model import Call
+from virtio_trace.negotiation import NO_VECTOR
+from virtio_trace.timeline import Span
+
+
+def name(event: Event) -> str:
+    """The function; of a write of the status what was written, for that is one function."""
+    if event.kind == ev.MODULE:
+        return f"load module {event.module}"
+    if event.detail is not None and event.detail.status is not None:
+        return f"status {_bits(event.detail.status)}"
+    if event.probe == "driver_features":  # at virtio_dev_probe, which is a call
+        return "driver_features"
+    return event.function or str(event.probe)
+
+
+def _bits(status: int) -> str:
+    return " ".join(virtio.status_names(status)) or "reset"
+
+
+def arguments(span: Span, device: int | None) -> dict[str, Any]:
+    """What is known of the call, None where it is not; DEVICE is the type whose bits have names."""
+    call, event = span.call, span.call.event
+    ref = event.device
+    return {
+        "events": sorted(set(call.seqs)),
+        "result": call.result,
+        "errno": virtio.errno_name(call.result),
+        "open": True if span.open else None,
+        "duration_ns": call.duration_ns,
+        "device": ref.address if ref else None,
+        "driver": event.driver,
+        "module": event.module,
+        "function": event.function,
+        "thread": f"{event.comm}/{event.tid}",
+        "cpu": event.cpu,
+        **_detail(call, device if device is not None else ref.id if ref else None),
+    }
+
+
+def _detail(call: Call, device: int | None) -> dict[str, Any]:
+    shown: dict[str, Any] = {}
+    for event in (call.entry, call.ret):
+        if event is not None and event.detail is not None:
+            told = {name: getattr(event.detail, name) for name in event.detail.__slots__}
+            shown |= {name: value for name, value in told.items() if value is not None}
+    if "status" in shown:
+        shown["status_names"] = _bits(shown["status"])
+    bits = int(shown.get("features", "0"), 16)
+    if bits:
+        names = features.names(device, [b for b in range(bits.bit_length()) if bits >> b & 1])
+        shown["feature_names"] = " ".join(names)
+    if shown.get("vector") == NO_VECTOR:
+        shown["vector"] = "none"
+    return shown
