@@ -4,25 +4,27 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from virtio_trace.cli.bootline import is_taken, say_left, with_boot_events
-from virtio_trace.kernel import compression
+from virtio_trace.errors import BadInputError
+from virtio_trace.kernel import compression, vmlinuz
 from virtio_trace.tracer import offline, plain, probes
 from virtio_trace.vm import arch, boot, cache, debian, qemu
 from virtio_trace.vm.arch import Arch
 from virtio_trace.vm.plain import Plain, Take
 
 
-def machine(vmlinuz: str | None, package: str | None) -> Arch:
+def machine(image: str | None, package: str | None) -> Arch:
     """The machine of the kernel that is to be booted, before anything is fetched.
 
-    Raises BadInputError where VMLINUZ is no kernel image.
+    Raises BadInputError where IMAGE is no kernel image.
     """
     if package is None:
-        return arch.of_kernel(Path(vmlinuz or ""))
+        return arch.of_kernel(Path(image or ""))
     return arch.of_debian(debian.foreign(package) or "") or arch.X86_64
 
 
@@ -51,7 +53,25 @@ def collecting(plan: boot.Plan, *, boot_events: bool) -> Iterator[boot.Plan]:
     def assemble(take: Take) -> Take:
         return plain.Guest(arms, take, lambda: cache.scratch("guest")).take
 
-    yield replace(plan, plain=Plain(arms.parameters, assemble, arms.commands, arms.enable, _unpack))
+    agentless = Plain(arms.parameters, assemble, arms.commands, arms.enable, _unpack)
+    with _unpacked(plan.vmlinuz) as image:
+        yield replace(plan, vmlinuz=image, plain=agentless)
+
+
+@contextlib.contextmanager
+def _unpacked(image: Path) -> Iterator[Path]:
+    """IMAGE as QEMU starts it: in memory where it is packed, by a name that goes when we go."""
+    if not arch.is_packed(image):
+        yield image
+        return
+    data = vmlinuz.payload(compression.read_file(image), str(image))
+    with open(os.memfd_create("kernel"), "wb") as file:  # noqa: PTH123
+        file.write(data)
+        file.flush()
+        unpacked = Path(f"/proc/{os.getpid()}/fd/{file.fileno()}")
+        if arch.is_packed(unpacked) or arch.of_kernel(unpacked) is not arch.AARCH64:
+            raise BadInputError(f"{image} holds no arm64 Image", "give the vmlinuz of a package")
+        yield unpacked
 
 
 def _unpack(path: Path) -> bytes:

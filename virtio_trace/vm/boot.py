@@ -124,7 +124,7 @@ def check(plan: Plan) -> Plan:
     """
     check_settings(plan.settings, arch.of_kernel(plan.vmlinuz))
     modules = payload.check_modules(plan.modules)
-    return replace(plan, vmlinuz=plan.vmlinuz.resolve(), modules=modules)
+    return replace(plan, vmlinuz=plan.vmlinuz.absolute(), modules=modules)
 
 
 def boot(
