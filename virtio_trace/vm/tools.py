@@ -31,7 +31,12 @@ PACKAGES = {
     "mmdebstrap": "mmdebstrap",
     "depmod": "kmod",
     "setpriv": "util-linux",
+    "qemu-system-aarch64": "qemu-system-arm",
     "qemu-system-x86_64": "qemu-system-x86",
+    "qemu-img": "qemu-utils",
+    "sfdisk": "fdisk",
+    "blkid": "util-linux",
+    "debugfs": "e2fsprogs",
 }
 """Program to the Debian package that has it."""
 
