@@ -12,8 +12,9 @@ import pytest
 from virtio_trace.cli.bootline import with_boot_events
 from virtio_trace.cli.main import run
 from virtio_trace.tracer import offline
-from virtio_trace.vm import debian, qemu
-from virtio_trace.vm.boot import Settings
+from virtio_trace.tracer.bootline import CMDLINE_MAX
+from virtio_trace.vm import debian
+from virtio_trace.vm.boot import Plan, Settings
 
 
 @pytest.fixture(scope="module")
@@ -94,21 +95,23 @@ def test_what_is_no_kernel(
 
 @pytest.mark.parametrize("size", [0, 40, 1000, 1700, 1950, 1990])
 def test_boot_never_makes_a_line_too_long(kernel: debian.Kernel, size: int) -> None:
-    settings = Settings(append="a" * size)
-    found = with_boot_events(settings, kernel.vmlinuz, kernel.modules)
-    assert found.append.startswith(settings.append)
-    assert len(qemu.cmdline(found.append)) <= qemu.CMDLINE_MAX
-    assert ("kprobe_event=" in found.append) == (size < 1900)
+    plan = Plan(kernel.vmlinuz, kernel.modules, Settings(append="a" * size))
+    found = with_boot_events(plan)
+    assert found.settings.append.startswith(plan.settings.append)
+    line = found.machine("tcg", 0).cmdline
+    assert len(line) <= CMDLINE_MAX
+    assert ("kprobe_event=" in line) == (size < 1900)
 
 
 def test_boot_leaves_what_the_user_gave(
     kernel: debian.Kernel, capsys: pytest.CaptureFixture[str]
 ) -> None:
     settings = Settings(append="quiet kprobe_event=p:a/b,vfs_read")
-    assert with_boot_events(settings, kernel.vmlinuz, kernel.modules) == settings
+    plan = Plan(kernel.vmlinuz, kernel.modules, settings)
+    assert with_boot_events(plan) == plan
     assert "what is built in is not seen" in capsys.readouterr().err
 
 
 def test_a_kernel_with_virtio_in_modules_needs_nothing(modular: debian.Kernel) -> None:
-    settings = Settings(append="quiet")
-    assert with_boot_events(settings, modular.vmlinuz, modular.modules) == settings
+    plan = Plan(modular.vmlinuz, modular.modules, Settings(append="quiet"))
+    assert with_boot_events(plan) == plan
