@@ -26,7 +26,8 @@ _FINISH_SECONDS = 15.0
 """A foreign system's recorder gets so long to end its recording once --timeout has run out."""
 
 _LAST_WORDS_SECONDS = 1.0
-"""After a panic: the stack trace is still to come."""
+"""After a panic the stack trace is still to come; at a recording's end, what the console has in its
+queue."""
 
 TAIL = 25
 """Lines of the console that an Outcome keeps."""
@@ -258,7 +259,7 @@ class _Finish:
         self._ask_at = deadline
         self.deadline = deadline + (_FINISH_SECONDS if foreign else 0)
         self._asked = False
-        self._panicked: float | None = None
+        self._over: float | None = None
         self.too_late = False
 
     def reached(self, run: qemu.Run, channel: Channel, console: Tail) -> bool:
@@ -270,10 +271,9 @@ class _Finish:
         if not self._asked and ((console.heard and channel.began) or now >= self._ask_at):
             self._asked, self.too_late = True, now >= self._ask_at
             run.tell(until.HOST_SAYS)
-        if console.panicked and self._panicked is None:
-            self._panicked = now
-        died = self._panicked is not None and now - self._panicked > _LAST_WORDS_SECONDS
-        return channel.status is not None or died
+        if self._over is None and (console.panicked or channel.status is not None):
+            self._over = now
+        return self._over is not None and now - self._over > _LAST_WORDS_SECONDS
 
 
 class Channel:
