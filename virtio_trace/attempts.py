@@ -182,7 +182,7 @@ class _Cutter:
             self._now().taken.append(call)
         elif probe == "find_vqs":
             self._now().found.append(call)
-        elif probe == "setup_vq":
+        elif probe in ("setup_vq", "vring_create_virtqueue"):
             self._now().setups.append(call)
         else:
             self._write(call)

@@ -50,6 +50,7 @@ def _linux(sheet: Sheet) -> None:
     rules.bus(sheet)
     for driver in graph.registrations:
         rules.driver(sheet, driver)
+    rules.empty_slots(sheet)
     for device in graph.devices:
         rules.device(sheet, device)
     host_rules.check(sheet)

@@ -8,13 +8,15 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from virtio_trace import events as ev
+from virtio_trace import slots
 from virtio_trace.aftermath import Final
 from virtio_trace.events import Event
 from virtio_trace.model import Binding, Call, Device, Driver, Graph
 from virtio_trace.negotiation import Negotiation
 from virtio_trace.recording import Recording
 
-_WORD = re.compile(r"[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]|\w+")
+_WORD = re.compile(r"[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]|[0-9a-f]+\.\w+|\w+")
+"""A PCI address, a platform device's, or any other word."""
 
 _TRAIL = {"virtio_dev_probe", "virtio_features_ok", "find_vqs", "setup_vq"}
 """The calls in a device's trail; status and get_features are hits."""
@@ -25,7 +27,8 @@ class Nester:
 
     A return closes the innermost open call of its probe point in its thread; calls inside that
     are still open have lost their return. Without an open call, the entry was lost. Where events
-    were lost in between, the open call may be an older one: the return's duration tells.
+    were lost in between, the open call may be an older one: the return's duration tells, and where
+    that is unknown, it is no call's.
     """
 
     def __init__(self) -> None:
@@ -66,9 +69,10 @@ class Nester:
     def _is_return_of(self, ret: Event, entry: Event) -> bool:
         if ret.probe != entry.probe or ret.function != entry.function:
             return False
-        if entry.seq > self._lost_before or ret.duration_ns is None:
+        if entry.seq > self._lost_before:
             return True
-        return ret.ns - ret.duration_ns <= entry.ns
+        # Without a duration the collector was not sure of the entry, so that nobody can be.
+        return ret.duration_ns is not None and ret.ns - ret.duration_ns <= entry.ns
 
 
 def nest(events: Iterable[Event]) -> Iterator[tuple[Event, Call | None]]:
@@ -262,6 +266,9 @@ class _Builder:
 
     def hit(self, event: Event, call: Call) -> None:
         """Status and features: of the device, and of the binding in which they are negotiated."""
+        if event.probe == "vring_create_virtqueue":
+            self._created(call)
+            return
         device = self._at(call)
         if device is None or event.detail is None:
             return
@@ -319,6 +326,19 @@ class _Builder:
         if found is not None:
             found.setups.append(call)
 
+    def _created(self, call: Call) -> None:
+        """A virtqueue, where the transport's own function does not show it (it is inlined)."""
+        around = call.parent
+        while around is not None and around.event.probe not in ("setup_vq", "find_vqs"):
+            around = around.parent
+        device = self._at(around) if around is not None else None
+        if around is None or device is None or around.event.probe == "setup_vq":
+            return
+        device.trail.append(call)
+        found = self._negotiation(around)
+        if found is not None:
+            found.setups.append(call)
+
     # -- bus and drivers
 
     def _init_module(self, call: Call) -> None:
@@ -346,6 +366,7 @@ class _Builder:
             for line in trailer.log.lines:
                 for word in set(_WORD.findall(f"{line.text} {line.device or ''}")):
                     self.graph.log.setdefault(word, []).append(line)
+        slots.take_out(self.graph)
 
     def _final(self, final: Final) -> None:
         """PCI devices without a driver that no event is about are devices too."""

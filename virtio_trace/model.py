@@ -174,7 +174,8 @@ class Device:
 class Graph:
     """All of a recording's. ``calls`` are in order of entry, ``modules`` has the last load of each;
     ``registrations`` has every registration of a driver, ``drivers`` the last one by name;
-    ``inits`` the last do_init_module of each module, ``log`` the messages that have a word."""
+    ``inits`` the last do_init_module of each module, ``log`` the messages that have a word;
+    ``empty_slots`` are no devices (slots.py)."""
 
     recording: Recording
     bus_register: Call | None = None
@@ -185,6 +186,7 @@ class Graph:
     calls: list[Call] = field(default_factory=list)
     inits: dict[str, Call] = field(default_factory=dict)
     log: dict[str, list[LogLine]] = field(default_factory=dict)
+    empty_slots: list[Device] = field(default_factory=list)
 
     @property
     def bindings(self) -> list[Binding]:

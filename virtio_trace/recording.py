@@ -74,7 +74,9 @@ class Header:
     """The first line. ``snapshot`` is the VirtIO bus as sysfs showed it when the probes had just
     been armed, at ``snapshot_ns``. ``boot``: what became of the probe points of the events that the
     kernel itself recorded at boot, where it was made to. ``forbidden``: what keeps modules from
-    being loaded, None where that was not looked for. ``initrd``: see aftermath.py."""
+    being loaded, None where that was not looked for. ``initrd``: see aftermath.py.
+    ``user_space_ns``: when the first process began, where the probes were armed before that;
+    CLOCK_MONOTONIC."""
 
     release: str
     machine: str
@@ -87,12 +89,14 @@ class Header:
     initrd: Initrd | None = None
     snapshot_ns: int | None = None
     boot: tuple[ProbeState, ...] = ()
+    user_space_ns: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Trailer:
-    """The last line. ``ended``: command, duration, interrupt; ``command_status``: COMMAND's own;
-    ``final`` and ``log``: see aftermath.py; ``host``: see hostview.py."""
+    """The last line. ``ended``: command, duration, interrupt, rebind; ``command_status``: COMMAND's
+    own; ``final`` and ``log``: see aftermath.py; ``host``: see hostview.py; ``forbidden``: as in
+    the header, now at the end."""
 
     events: int
     lost: int
@@ -102,6 +106,7 @@ class Trailer:
     final: Final | None = None
     log: Log | None = None
     host: HostView | None = None
+    forbidden: tuple[Forbidden, ...] | None = None
 
 
 @dataclass(slots=True)
@@ -248,7 +253,7 @@ def _header_of(raw: dict[str, Any]) -> Header:
     kernel, started, forbidden = raw["kernel"], raw.get("started_ns"), raw.get("forbidden")
     if type(kernel["release"]) is not str or type(kernel["machine"]) is not str:
         raise TypeError("kernel")
-    for name in ("started_ns", "snapshot_ns"):
+    for name in ("started_ns", "snapshot_ns", "user_space_ns"):
         if raw.get(name) is not None and not _is_count(raw[name]):
             raise TypeError(name)
     boot = raw.get("boot") or {"probes": ()}
@@ -264,6 +269,7 @@ def _header_of(raw: dict[str, Any]) -> Header:
         initrd=aftermath.initrd_from_json(raw.get("initrd")),
         snapshot_ns=raw.get("snapshot_ns"),
         boot=tuple(ProbeState.from_json(p) for p in boot["probes"]),
+        user_space_ns=raw.get("user_space_ns"),
     )
 
 
@@ -316,6 +322,7 @@ def _is_count(value: Any) -> bool:
 
 def _trailer(raw: dict[str, Any]) -> Trailer:
     try:
+        forbidden = raw.get("forbidden")
         trailer = Trailer(
             events=raw["events"],
             lost=raw["lost"],
@@ -325,6 +332,7 @@ def _trailer(raw: dict[str, Any]) -> Trailer:
             final=aftermath.final_from_json(raw.get("final")),
             log=aftermath.log_from_json(raw.get("log")),
             host=host_from_json(raw.get("host")),
+            forbidden=None if forbidden is None else aftermath.forbidden_from_json(forbidden),
         )
         if trailer.final is not None:
             _bus(trailer.final.devices, trailer.final.drivers, "final")

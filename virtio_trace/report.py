@@ -43,6 +43,7 @@ def summarize(graph: Graph) -> dict[str, Any]:
             for device in graph.devices
         ],
         "bindings": [_binding(graph, binding) for binding in graph.bindings],
+        "empty_slots": [device.address for device in graph.empty_slots],
         "boot": share.boot(graph),
     }
 

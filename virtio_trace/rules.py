@@ -7,8 +7,10 @@ judged: the finding names where it ended.
 
 from __future__ import annotations
 
-from virtio_trace import reasons, unbound
+from virtio_trace import reasons, slots, unbound
+from virtio_trace.events import MODULE
 from virtio_trace.findings import NOTE, Sheet, failure
+from virtio_trace.legacy import made_up_for, took_legacy
 from virtio_trace.model import TRANSPORT_PROBES, Binding, Call, Device, Driver
 from virtio_trace.negotiation import INTX
 from virtio_trace.virtio import EPROBE_DEFER
@@ -76,7 +78,9 @@ def _loaded(sheet: Sheet, subject: Driver) -> None:
     step = "driver-loaded"
     facts, register = subject.facts, subject.register
     assert register is not None
-    if facts is None:
+    if facts is None and _before_user_space(sheet, register):
+        sheet.good(step, subject.name)
+    elif facts is None:
         message = "no file of this kernel has this driver: whether it is built in is unknown"
         sheet.unknown(step, subject.name, message, register)
     elif _is_builtin(sheet, subject):
@@ -88,12 +92,32 @@ def _loaded(sheet: Sheet, subject: Driver) -> None:
         sheet.good(step, subject.name)
 
 
+def _before_user_space(sheet: Sheet, call: Call) -> bool:
+    """Whether only code that is built in can have made CALL: no module was loaded yet, and there
+    was no process that could load one."""
+    recording = sheet.graph.recording
+    began = recording.header.user_space_ns
+    if began is None or call.event.ns >= began:
+        return False
+    first = next((event for event in recording.events if event.kind == MODULE), None)
+    return first is None or call.event.seq < first.seq
+
+
+def empty_slots(sheet: Sheet) -> None:
+    """What is no device, and looks like one that failed."""
+    empty = sheet.graph.empty_slots
+    if empty:
+        slot = "slot has" if len(empty) == 1 else "slots have"
+        message = f"{len(empty)} {slot} no device (device ID 0)"
+        sheet.finding(NOTE, "transport-probed", "virtio-mmio", message, empty[0].transport)
+
+
 def device(sheet: Sheet, subject: Device) -> None:
     """transport-probed and device-registered, then each binding, or why there is none."""
     if subject.untouched:
         unbound.device(sheet, subject)
     elif _transport(sheet, subject) and _registered(sheet, subject):
-        _legacy(sheet, subject)
+        took_legacy(sheet, subject)
         for binding in subject.bindings:
             _binding(sheet, binding)
         _scanned(sheet, subject)
@@ -102,9 +126,17 @@ def device(sheet: Sheet, subject: Device) -> None:
 
 def _transport(sheet: Sheet, subject: Device) -> bool:
     step, call = "transport-probed", subject.transport
+    if slots.maybe_empty(subject) and not slots.has_log(sheet.graph):
+        sheet.unknown(step, subject.address, slots.UNKNOWN, call)
+        return False
     if call is not None and call.result not in (0, None):
         sheet.bad(step, subject.address, reasons.failed(sheet.graph, subject, call), call)
         return False
+    if call is not None and call.result == 0 and not made_up_for(subject):
+        assert subject.modern is not None
+        message = f"{call.event.symbol} returned 0, although {failure(subject.modern)}"
+        sheet.bad(step, subject.address, message, call, subject.modern, subject.legacy)
+        return True
     if call is not None:
         return sheet.returned(step, subject.address, call)
     if subject.snapshot is not None:
@@ -134,15 +166,6 @@ def _registered(sheet: Sheet, subject: Device) -> bool:
             sheet.missing(step, subject.address, message, subject.transport)
         return bool(subject.bindings or subject.matches)
     return sheet.returned(step, subject.address, call)
-
-
-def _legacy(sheet: Sheet, subject: Device) -> None:
-    """Bound all the same: VirtIO 2.1's legacy interface, by virtio_pci_probe's second try."""
-    modern, legacy = subject.modern, subject.legacy
-    if modern is None or legacy is None or legacy.result != 0 or not modern.result:
-        return
-    message = f"a legacy device: {failure(modern)}, and then the legacy interface was taken"
-    sheet.finding(NOTE, "transport-probed", subject.address, message, modern, legacy)
 
 
 def _interrupts(sheet: Sheet, binding: Binding) -> None:

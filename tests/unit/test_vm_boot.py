@@ -17,7 +17,7 @@ import pytest
 
 from virtio_trace.cli import main
 from virtio_trace.errors import BadInputError, CannotTraceError, UsageError
-from virtio_trace.vm import accel, appliance, boot, cache, payload, qemu
+from virtio_trace.vm import accel, appliance, arch, boot, cache, payload, qemu
 
 STREAM = (
     b'{"schema":"x"}\n{"n":1}\n{"n":2}\n'
@@ -143,13 +143,13 @@ def test_what_is_no_kernel_image(tmp_path: Path) -> None:
     head[0x1FE:0x200] = b"\x55\xaa"
     head[0x202:0x206] = b"HdrS"
     image.write_bytes(head)
-    qemu.check_kernel(image)
+    arch.of_kernel(image)
     for content in (b"", b"\x7fELF", bytes(head[:0x204]), b"x" * 0x300):
         image.write_bytes(content)
-        with pytest.raises(BadInputError, match="not an x86 kernel image"):
-            qemu.check_kernel(image)
+        with pytest.raises(BadInputError, match="no kernel image that QEMU starts"):
+            arch.of_kernel(image)
     with pytest.raises(BadInputError, match="No such file"):
-        qemu.check_kernel(tmp_path / "nothing")
+        arch.of_kernel(tmp_path / "nothing")
 
 
 PARENT = """
@@ -164,7 +164,7 @@ with qemu.Run(qemu.Machine(Path("k"), "", "tcg"), 0) as run:
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_qemu_dies_with_us(tmp_path: Path, number: signal.Signals) -> None:
-    fake = tmp_path / qemu.PROGRAM
+    fake = tmp_path / arch.X86_64.program
     fake.write_text("#!/bin/sh\nexec sleep 60\n")
     fake.chmod(0o755)
     env = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
@@ -301,7 +301,7 @@ def test_a_cache_that_cannot_be_is_said(tmp_path: Path, monkeypatch: pytest.Monk
         (["--debian", "a-b", "--keep-console", "/none/x"], 2, "cannot be written"),
         (["--debian", "a-b", "-o", "/none/x"], 2, "cannot be written"),
         (["--debian", "a-b", "--", "-kernel", "x"], 2, "ours to give"),
-        (["--kernel", "/etc/passwd", "--modules", "/tmp"], 5, "not an x86 kernel image"),
+        (["--kernel", "/etc/passwd", "--modules", "/tmp"], 5, "is no kernel image"),
         (["--initrd", "x"], 2, "which kernel?"),
         (["--image", "x", "--kernel", "x"], 2, "--image and --kernel exclude each other"),
         (["--image", "x", "--initrd", "x"], 2, "--image and --kernel exclude each other"),

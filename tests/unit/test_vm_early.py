@@ -91,8 +91,10 @@ def test_the_kernels_options(theirs: str, append: str, expected: str, first: str
     assert early.first_process(foreign, append) == first
 
 
-def test_a_command_line_that_is_too_long_is_refused_before_anything_starts() -> None:
-    plan = boot.Plan(Path("k"), None, boot.Settings("x" * 100), Foreign((), "y" * 1900))
+def test_a_command_line_that_is_too_long_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    kernel = tmp_path / "vmlinuz"
+    kernel.write_bytes(bytes(0x1FE) + b"\x55\xaa\0\0HdrS")
+    plan = boot.Plan(kernel, None, boot.Settings("x" * 100), foreign=Foreign((), "y" * 1900))
     with pytest.raises(UsageError, match="it takes 2047"):
         plan.machine("tcg", 0).argv("i", 1, 2, 3)
 

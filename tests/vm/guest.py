@@ -65,6 +65,7 @@ class Guest:
     seconds: int = 20
     host: qmp.Answer | None = None
     boot_events: bool = True
+    collector: str = "auto"
 
 
 @dataclass(slots=True)
@@ -127,6 +128,7 @@ def boot(guest: Guest, folder: Path) -> Boot:
         command = [
             *(*COMMAND, "boot", "--debian", KERNELS.get(guest.kernel, guest.kernel)),
             *("--append", guest.append, "--timeout", str(_PATIENCE_SECONDS)),
+            *("--collector", guest.collector),
             *("--keep-console", str(console), "-o", str(recording), "-q"),
             *("--run", _BEFORE + (qmp.ASK if guest.host else "") + guest.script + _AFTER),
             *([] if guest.boot_events else ["--no-boot-events"]),

@@ -19,7 +19,8 @@ show_bus() {
         parent=${real%/*}
         driver=$(readlink "$d/driver" || echo /-)
         echo "${d##*/} ${parent##*/} ${driver##*/} $(cat "$d/status" "$d/device" "$d/vendor" \\
-            "$d/features" | tr '\\n' ' ')$(od -An -v -tx1 "$parent/config" | tr -d ' \\n')"
+            "$d/features" | tr '\\n' ' ')$(od -An -v -tx1 "$parent/config" 2>/dev/null |
+            tr -d ' \\n')"
     done
 }
 """
@@ -28,7 +29,8 @@ show_bus() {
 
 @dataclass(frozen=True, slots=True)
 class SysfsDevice:
-    """A device as /sys/bus/virtio/devices shows it; ``config`` is its PCI configuration space."""
+    """A device as /sys/bus/virtio/devices shows it; ``config`` is its PCI configuration space,
+    empty where it is not on PCI."""
 
     name: str
     address: str
@@ -59,7 +61,7 @@ def devices(section: Iterable[str]) -> dict[str, SysfsDevice]:
     """The devices of a section that SYSFS printed, by their address, in the order of indices."""
     found = {}
     for line in sorted(section, key=lambda line: int(line.split()[0].removeprefix("virtio"))):
-        name, address, driver, status, kind, vendor, features, config = line.split()
+        name, address, driver, status, kind, vendor, features, *config = line.split()
         found[address] = SysfsDevice(
             name=name,
             address=address,
@@ -68,7 +70,7 @@ def devices(section: Iterable[str]) -> dict[str, SysfsDevice]:
             id=int(kind, 16),
             vendor=int(vendor, 16),
             features=features,
-            config=bytes.fromhex(config),
+            config=bytes.fromhex("".join(config)),
         )
     return found
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from virtio_trace.hostview import HostView
-from virtio_trace.vm import hostview, qemu
+from virtio_trace.vm import arch, hostview
 from virtio_trace.vm.qmp import Monitor
 
 Start = Callable[..., Monitor]
@@ -31,7 +31,7 @@ def start() -> Iterator[Start]:
             number = theirs.fileno()
             mon = ("-chardev", f"socket,id=mon,fd={number}", "-mon", "chardev=mon,mode=control")
             child = subprocess.Popen(
-                [qemu.PROGRAM, "-S", "-nodefaults", "-display", "none", *mon, *options],
+                [arch.X86_64.program, "-S", "-nodefaults", "-display", "none", *mon, *options],
                 pass_fds=[number],
                 stdin=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,

@@ -11,9 +11,9 @@ import click
 
 from virtio_trace import check, graph, recording
 from virtio_trace.cli import common
-from virtio_trace.cli.bootline import with_boot_events
 from virtio_trace.cli.bootsource import Source
 from virtio_trace.cli.check import STATUS
+from virtio_trace.cli.collecting import collecting
 from virtio_trace.cli.guestlines import GuestLines
 from virtio_trace.cli.interrupts import Interrupts
 from virtio_trace.cli.output import RecordingOutput
@@ -54,6 +54,13 @@ _STATUS_INCOMPLETE = 4
     help="KVM, or software emulation (TCG).",
 )
 @click.option(
+    "--collector",
+    type=click.Choice(boot.COLLECTORS),
+    default="auto",
+    show_default=True,
+    help="An eBPF recorder in the guest, or its trace ring (ftrace), for any kernel and machine.",
+)
+@click.option(
     "--no-boot-events",
     is_flag=True,
     help="Put nothing on the kernel's command line by which it records what is built in.",
@@ -79,6 +86,7 @@ def command(
     append: str,
     timeout: float,
     accel: str,
+    collector: str,
     no_boot_events: bool,
     task: str | None,
     until: str | None,
@@ -91,16 +99,17 @@ def command(
     """Boot a kernel in QEMU and record it from its first module on.
 
     The kernel is a VMLINUZ and its modules, or a Debian package, which is fetched and unpacked,
-    never installed; or a VMLINUZ and somebody else's initrd, or all that a disk image boots, which
-    are not changed: then the recording ends when that system is running, or as --until says.
-    QEMU OPTIONS replace the default devices: one virtio net, blk and rng; never the image.
+    never installed, of x86-64 or arm64; or a VMLINUZ and somebody else's initrd, or all that a
+    disk image boots, which are not changed: then the recording ends when that system is running, or
+    as --until says. QEMU OPTIONS replace the default devices: one virtio net, blk and rng; never
+    the image.
     """
     settings = boot.Settings(
-        append, timeout, accel, task, options, Path(console) if console else None
+        append, timeout, accel, task, options, Path(console) if console else None, collector
     )
     source = Source(vmlinuz, modules, package, initrd, image)
     source.check(settings, until)
-    boot.check_settings(settings)
+    boot.check_settings(settings, source.machine())
     target = RecordingOutput(output)
     lines = GuestLines(target, quiet)
     with Interrupts() as interrupts, ProgressBar() as progress, ExitStack() as stack:
@@ -109,13 +118,12 @@ def command(
             interrupts.check()
             lines.pause()
 
-        plan = boot.check(stack.enter_context(source.plan(settings, until, progress)))
-        if not no_boot_events:
-            plan = with_boot_events(plan)
+        plan = stack.enter_context(source.plan(settings, until, progress))
         try:
-            outcome = boot.boot(
-                plan, lines.take, progress, lambda line: _tell(line, verbose), pause
-            )
+            with collecting(plan, boot_events=not no_boot_events) as plan:
+                outcome = boot.boot(
+                    plan, lines.take, progress, lambda line: _tell(line, verbose), pause
+                )
         finally:
             lines.close()
     trouble = conclude(outcome, plan)

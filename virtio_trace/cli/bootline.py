@@ -22,8 +22,7 @@ def with_boot_events(plan: Plan) -> Plan:
     """PLAN with the parameters for its kernel, where some of VirtIO is built into it. Where that
     cannot be done it is said, and the boot is recorded from its first module on."""
     line = plan.machine("tcg", 0).cmdline
-    if _TAKEN.search(line):
-        warn("kprobe_event= in its options: no boot-time events, what is built in is not seen")
+    if is_taken(line):
         return plan
     if plan.modules is None:
         warn("no boot-time events, what is built in is not seen: give its --modules DIR")
@@ -39,6 +38,15 @@ def with_boot_events(plan: Plan) -> Plan:
     say_left(found)
     append = f"{plan.settings.append} {found.text}".strip()
     return replace(plan, settings=replace(plan.settings, append=append))
+
+
+def is_taken(line: str) -> bool:
+    """Whether kprobe_event= is on the command LINE, which not every kernel takes twice; then it is
+    said."""
+    taken = _TAKEN.search(line) is not None
+    if taken:
+        warn("kprobe_event= in its options: no boot-time events, what is built in is not seen")
+    return taken
 
 
 def for_kernel(

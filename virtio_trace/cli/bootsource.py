@@ -12,7 +12,8 @@ from virtio_trace.cli.progress import ProgressBar
 from virtio_trace.cli.say import say, warn
 from virtio_trace.errors import UsageError
 from virtio_trace.render.escape import escape
-from virtio_trace.vm import boot, cache, debian, disk, early, image
+from virtio_trace.vm import arch, boot, cache, debian, disk, early, image
+from virtio_trace.vm.arch import Arch
 from virtio_trace.vm.early import Foreign
 from virtio_trace.vm.tools import need
 
@@ -31,6 +32,17 @@ class Source:
     def is_foreign(self) -> bool:
         """Whether it is a system that somebody else made."""
         return self.initrd is not None or self.image is not None
+
+    def machine(self) -> Arch:
+        """The machine of the kernel that is to be booted, before anything is fetched; an image's
+        kernel is known only once it is taken out of it.
+
+        Raises BadInputError where VMLINUZ is no kernel image.
+        """
+        if self.vmlinuz is not None:
+            return arch.of_kernel(Path(self.vmlinuz))
+        name = debian.foreign(self.package) if self.package is not None else None
+        return arch.of_debian(name or "") or arch.X86_64
 
     def check(self, settings: boot.Settings, until: str | None) -> None:
         """Raises UsageError unless exactly one is named, and nothing that it does not take."""
@@ -70,7 +82,7 @@ class Source:
                 yield self._image(settings, until, scratch, progress)
         elif self.initrd is not None:
             foreign = Foreign((Path(self.initrd),), until=early.parse_until(until or "running"))
-            yield boot.Plan(Path(self.vmlinuz or ""), modules, settings, foreign)
+            yield boot.Plan(Path(self.vmlinuz or ""), modules, settings, foreign=foreign)
         else:
             yield boot.Plan(Path(self.vmlinuz or ""), modules, settings)
 
@@ -88,7 +100,7 @@ class Source:
             early.parse_until(until or "running"),
             system.image,
         )
-        return boot.Plan(system.vmlinuz, system.modules, settings, foreign)
+        return boot.Plan(system.vmlinuz, system.modules, settings, foreign=foreign)
 
     def _one(self) -> None:
         kernel = self.vmlinuz is not None or self.modules is not None

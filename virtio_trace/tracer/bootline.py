@@ -51,6 +51,7 @@ ORDER = (
     "do_init_module",
     "virtio_device_restore",
     "virtio_device_freeze",
+    "vring_create_virtqueue",
 )
 """The probe points, the most important first: without those up to bus_register no verdict."""
 

@@ -56,6 +56,7 @@ CODES = {
     "do_init_module": "n",
     "driver_probe": "g",
     "driver_validate": "h",
+    "vring_create_virtqueue": "j",
 }
 """A probe point's letter: its entry's event has it in lower case, its return's in upper case."""
 
@@ -105,11 +106,19 @@ def definitions(
         count = names[code] = names.get(code, -1) + 1
         name = f"{code}{count or ''}"
         fetch = _Fetch(one.point, one.target, offsets, registers, whole)
-        for returns in (False, True) if one.point.returns else (False,):
+        for returns in _kinds(one.point):
             arguments = fetch.at_return() if returns else fetch.at_entry()
             title = name.upper() if returns else name
             out.append(Definition(title, number, one.point, one.target, returns, arguments))
     return out
+
+
+def _kinds(point: ProbePoint) -> tuple[bool, ...]:
+    """Entry, return or both, by whether it is a return. The entry is wanted even where only the
+    return makes an event, for it has the device."""
+    if point.subject == wire.NOTHING:
+        return (True,)
+    return (False, True) if point.returns else (False,)
 
 
 def reach(start: str, *offsets: int) -> str:

@@ -132,7 +132,12 @@ def armed_functions(debugfs: Path) -> Counter[tuple[str, str, str | None]]:
 
     Only probes at a function's entry. Raises CannotTraceError where the list cannot be read.
     """
-    found = _LIST_LINE.findall(read(debugfs / "kprobes" / "list"))
+    return armed_in(read(debugfs / "kprobes" / "list"))
+
+
+def armed_in(text: str) -> Counter[tuple[str, str, str | None]]:
+    """The same from the list's TEXT."""
+    found = _LIST_LINE.findall(text)
     return Counter((kind, symbol, module or None) for kind, symbol, module in found)
 
 

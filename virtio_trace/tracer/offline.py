@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from virtio_trace.kernel.layout import from_btf
 from virtio_trace.kernel.modules import ModuleTree
 from virtio_trace.tracer import probes
 from virtio_trace.tracer.offsets import struct_offsets
+from virtio_trace.tracer.probes import ProbePoint
 from virtio_trace.tracer.settle import STEXT, Settled, settle
 
 
@@ -32,8 +34,9 @@ class Kernel:
     settled: list[Settled]
 
 
-def read(image: Path, modules: Path) -> Kernel:
-    """The kernel IMAGE and its tree MODULES (…/lib/modules/RELEASE).
+def read(image: Path, modules: Path, more: Iterable[ProbePoint] = ()) -> Kernel:
+    """The kernel IMAGE and its tree MODULES (…/lib/modules/RELEASE). MORE are points beside those
+    of probes.points.
 
     Raises BadInputError where one is not what it should be, or they are not of one kernel;
     CannotTraceError where the kernel cannot be traced (no BTF, an unknown machine).
@@ -50,10 +53,12 @@ def read(image: Path, modules: Path) -> Kernel:
         raise CannotTraceError(
             f"{image}: has no BTF", "needs a kernel with CONFIG_DEBUG_INFO_BTF=y, as Debian's have"
         )
-    return _read(data, btf, tree, str(image))
+    return _read(data, btf, tree, str(image), more)
 
 
-def _read(data: bytes, btf: Btf, tree: ModuleTree, where: str) -> Kernel:
+def _read(
+    data: bytes, btf: Btf, tree: ModuleTree, where: str, more: Iterable[ProbePoint]
+) -> Kernel:
     x86 = data[:4] == b"\x7fELF"
     machine = "x86_64" if x86 else "aarch64"
     known = Symbols(tree)
@@ -64,7 +69,7 @@ def _read(data: bytes, btf: Btf, tree: ModuleTree, where: str) -> Kernel:
         drivers = tuple(driver.facts for driver in inner.drivers)
         evidence = replace(evidence, drivers=(*evidence.drivers, *drivers))
     offsets = struct_offsets(btf, known)
-    points = probes.points(evidence)
+    points = [*probes.points(evidence), *more]
     wanted = {name for point in points for name in point.symbols} | {STEXT}
     functions = {name: sorted(names.by_name.get(name, ())) for name in wanted}
     settled = settle(points, functions, functions_of(known, {}))

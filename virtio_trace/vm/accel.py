@@ -15,6 +15,7 @@ from pathlib import Path
 
 from virtio_trace.errors import CannotTraceError
 from virtio_trace.vm import cache
+from virtio_trace.vm.arch import X86_64, Arch
 
 CHOICES = ("auto", "kvm", "tcg")
 
@@ -36,14 +37,15 @@ def usable(device: Path = DEVICE) -> str:
     return ""
 
 
-def candidates(choice: str) -> tuple[str, ...]:
-    """The accelerators to try in order, for one of CHOICES.
+def candidates(choice: str, guest: Arch = X86_64) -> tuple[str, ...]:
+    """The accelerators to try in order, for one of CHOICES and a kernel of machine GUEST.
 
-    Raises CannotTraceError when KVM was asked for and cannot be opened.
+    Raises CannotTraceError when KVM was asked for and cannot be had.
     """
     if choice == "tcg":
         return ("tcg",)
-    reason = usable()
+    other = f"this machine is no {guest.name}"
+    reason = usable() if guest.native else other
     if choice == "kvm":
         if reason:
             raise CannotTraceError(f"KVM cannot be used: {reason}", "use --accel tcg, or auto")

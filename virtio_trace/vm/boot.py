@@ -16,9 +16,12 @@ from pathlib import Path
 from typing import BinaryIO, Literal
 
 from virtio_trace.errors import BadInputError, CannotTraceError, IncompleteError, UsageError
-from virtio_trace.vm import accel, appliance, cache, early, hostview, payload, qemu, until
+from virtio_trace.vm import accel, appliance, arch, cache, early, hostview, payload, qemu, until
+from virtio_trace.vm import plain as plain_root
+from virtio_trace.vm.arch import X86_64, Arch
 from virtio_trace.vm.cpio import append_file
 from virtio_trace.vm.early import Foreign
+from virtio_trace.vm.plain import Plain, Take
 from virtio_trace.vm.tools import Progress, need, quiet, said
 from virtio_trace.vm.until import Enough
 
@@ -28,6 +31,8 @@ _FINISH_SECONDS = 15.0
 _LAST_WORDS_SECONDS = 1.0
 """After a panic the stack trace is still to come; at a recording's end, what the console has in its
 queue."""
+
+COLLECTORS = ("auto", "bpf", "ftrace")
 
 TAIL = 25
 """Lines of the console that an Outcome keeps."""
@@ -40,7 +45,7 @@ class Settings:
     """How to boot, whatever the kernel is. ``timeout`` is in seconds from QEMU's start.
 
     ``run`` is shell text for the guest; ``options`` are QEMU's, in place of the default devices;
-    ``console`` is the file in which the console is kept.
+    ``console`` is the file in which the console is kept; ``collector`` is one of COLLECTORS.
     """
 
     append: str = ""
@@ -49,32 +54,36 @@ class Settings:
     run: str | None = None
     options: tuple[str, ...] = ()
     console: Path | None = None
+    collector: str = "auto"
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One boot. ``modules`` is a …/lib/modules/RELEASE folder. With ``foreign``, somebody else's
+    """One boot. ``modules`` is a …/lib/modules/RELEASE folder. ``plain``: what a guest with no
+    agent traces, and who makes a recording of what it says. With ``foreign``, somebody else's
     initrd is booted, and a disk where it has one; ``modules`` is None where it is in neither."""
 
     vmlinuz: Path
     modules: Path | None
     settings: Settings = Settings()
+    plain: Plain | None = None
     foreign: Foreign | None = None
 
     def machine(self, accelerator: str, initrd: int) -> qemu.Machine:
         """QEMU's for an initrd of INITRD bytes. Raises UsageError: the command line is too long."""
         settings, foreign = self.settings, self.foreign
-        memory = qemu.memory_for(initrd)
+        memory, kernel = qemu.memory_for(initrd), arch.of_kernel(self.vmlinuz)
         if foreign is None:
-            return qemu.Machine(
-                self.vmlinuz, settings.append, accelerator, settings.options, memory
-            )
+            parameters = self.plain.parameters if self.plain else ""
+            append = f"{parameters} {settings.append}".strip()
+            return qemu.Machine(self.vmlinuz, append, accelerator, settings.options, memory, kernel)
         return qemu.Machine(
             self.vmlinuz,
             early.options(foreign, settings.append),
             accelerator,
             foreign.devices(settings.options),
             memory + early.MEMORY,
+            kernel,
             first="",
         )
 
@@ -105,27 +114,40 @@ class Outcome:
     enough: Enough | None = None
 
 
-def check_settings(settings: Settings) -> None:
-    """Every check that needs no kernel, and nothing built or started.
+def uses_agent(settings: Settings, machine: Arch) -> bool:
+    """Whether the guest runs the eBPF recorder: on MACHINE, by default where it can.
 
-    Raises UsageError, or CannotTraceError (not installed, or another machine than x86-64).
+    Raises UsageError where it was asked for and cannot.
     """
-    if os.uname().machine != qemu.MACHINE:
+    if settings.collector == "bpf" and not machine.agent:
+        raise UsageError(
+            f"--collector bpf does not know machine {machine.name}", "use --collector ftrace"
+        )
+    return machine.agent and settings.collector != "ftrace"
+
+
+def check_settings(settings: Settings, machine: Arch = X86_64) -> None:
+    """Every check that needs no more of the kernel than its MACHINE, and nothing built or started.
+
+    Raises UsageError, or CannotTraceError (not installed, or we run on another machine than x86).
+    """
+    if not X86_64.native:
         raise CannotTraceError(
-            f"boot does not know machine {os.uname().machine}", f"it runs on {qemu.MACHINE}"
+            f"boot does not know machine {os.uname().machine}", f"it runs on {X86_64.name}"
         )
     if not 0 < settings.timeout < float("inf"):
         raise UsageError(f"--timeout must be more than 0 seconds, not {settings.timeout:g}")
     if settings.run is not None and "\0" in settings.run:
         raise UsageError("--run holds a zero byte")
     qemu.check_options(settings.options)
-    qemu.cmdline(settings.append)
+    qemu.cmdline(settings.append, machine)
     if (path := settings.console) is not None:
         there = path.is_file() or path.is_char_device() if path.exists() else path.parent.is_dir()
         if not there or not os.access(path if path.exists() else path.parent, os.W_OK):
             raise UsageError(f"--keep-console {path}: cannot be written", "name another file")
-    need([qemu.PROGRAM, "setpriv", "depmod", "mmdebstrap", "apt-get"])
-    accel.candidates(settings.accel)
+    ours = ("mmdebstrap",) if uses_agent(settings, machine) else ()
+    need([machine.program, "setpriv", "depmod", *ours, "apt-get"])
+    accel.candidates(settings.accel, machine)
 
 
 def check(plan: Plan) -> Plan:
@@ -133,8 +155,14 @@ def check(plan: Plan) -> Plan:
 
     Raises what :func:`check_settings` raises, and BadInputError (a file is not what it should be).
     """
-    check_settings(plan.settings)
-    qemu.check_kernel(plan.vmlinuz)
+    kernel = arch.of_kernel(plan.vmlinuz)
+    check_settings(plan.settings, kernel)
+    if plan.foreign is not None and not uses_agent(plan.settings, kernel):
+        raise UsageError(
+            "--image and --initrd take the eBPF recorder along: not --collector ftrace, nor a "
+            f"kernel of {kernel.name} yet",
+            "give its kernel as --kernel VMLINUZ with --modules DIR",
+        )
     modules = payload.check_modules(plan.modules) if plan.modules is not None else None
     plan = replace(plan, vmlinuz=plan.vmlinuz.resolve(), modules=modules)
     for initrd in plan.foreign.initrds if plan.foreign else ():
@@ -161,12 +189,16 @@ def boot(
     when the appliance cannot be built or QEMU cannot be started.
     """
     plan = check(plan)
-    root = appliance.appliance(progress)
+    kernel = arch.of_kernel(plan.vmlinuz)
+    if plan.plain is None:
+        root = appliance.appliance(progress)
+    else:
+        root = plain_root.busybox(kernel, progress)
     with contextlib.ExitStack() as stack:
         keep = stack.enter_context(_console(plan.settings.console))
         initrd = stack.enter_context(_initrd(root, plan))
         size = os.fstat(initrd.fileno()).st_size
-        tries = accel.candidates(plan.settings.accel)
+        tries = accel.candidates(plan.settings.accel, kernel)
         for name in tries:
             machine = plan.machine(name, size)
             silence = accel.SILENCE if len(tries) > 1 and name == "kvm" else None
@@ -175,6 +207,7 @@ def boot(
                 initrd.fileno(),
                 plan,
                 on_line=on_line,
+                assemble=plan.plain.assemble if plan.plain else lambda take: take,
                 on_pause=on_pause,
                 keep=keep,
                 silence=silence,
@@ -198,7 +231,8 @@ def _attempt(
     initrd: int,
     plan: Plan,
     *,
-    on_line: Callable[[bytes], None],
+    on_line: Take,
+    assemble: Callable[[Take], Take],
     on_pause: Callable[[], None],
     keep: BinaryIO | None,
     silence: float | None,
@@ -211,7 +245,9 @@ def _attempt(
     end = _Finish(plan.foreign is not None, began + timeout)
     stderr = b""
     with qemu.Run(machine, initrd) as run:
-        channel = Channel(lambda line: on_line(hostview.with_host(line, run.monitor, say)))
+        channel = Channel(
+            assemble(lambda line: on_line(hostview.with_host(line, run.monitor, say)))
+        )
         outcome = Outcome(machine.accel, run.argv)
         say(f"qemu: {shlex.join(run.argv)}")
         for source, data in run.read(end.deadline):
@@ -379,12 +415,17 @@ def _keep(file: BinaryIO, data: bytes) -> None:
 
 @contextlib.contextmanager
 def _initrd(root: Path, plan: Plan) -> Iterator[BinaryIO]:
-    """The appliance and this boot's own part as one file, which has no name: no death leaves it."""
+    """ROOT (the appliance, or a busybox) and this boot's own part as one file, which has no name:
+    no death leaves it."""
     with contextlib.ExitStack() as stack:
         try:
             whole = stack.enter_context(tempfile.TemporaryFile(dir=cache.root()))
             if plan.foreign is not None:
                 early.write(whole, root, plan.foreign, plan.modules, plan.settings.append)
+            elif plan.plain is not None:
+                assert plan.modules is not None
+                kernel, run = arch.of_kernel(plan.vmlinuz), plan.settings.run
+                plain_root.write(whole, root, plan.modules, plan.plain, machine=kernel, task=run)
             else:
                 assert plan.modules is not None
                 append_file(whole, root)

@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from virtio_trace.errors import BadInputError, CannotTraceError, UsageError, VirtioTraceError
-from virtio_trace.vm import cache
+from virtio_trace.vm import arch, cache
 from virtio_trace.vm.apt import FRESH, SUITES, GoneError, Package, Suite, host_release
 from virtio_trace.vm.tools import Progress, quiet, run
 
-KEPT = 8
+KEPT = 12
 """Unpacked kernels that stay in the cache (60 to 130 MB each), the last used ones."""
 
 _SETTLED = 60.0
@@ -41,21 +41,41 @@ class Kernel:
     note: str = ""
 
 
+_WANTED = re.compile(r"([a-z0-9][a-z0-9+.-]+)(?::([a-z0-9]+))?(?:/([a-z][a-z0-9-]*))?")
+
+
 def parse(wanted: str) -> tuple[str, str | None]:
-    """``NAME`` or ``NAME/SUITE`` to its parts. Raises UsageError on anything else."""
-    found = re.fullmatch(r"([a-z0-9][a-z0-9+.-]+)(?:/([a-z][a-z0-9-]*))?", wanted)
+    """``NAME``, ``NAME/SUITE`` or ``NAME:ARCHITECTURE/SUITE`` to name and suite.
+
+    Raises UsageError on anything else, and where boot knows no such architecture.
+    """
+    found = _WANTED.fullmatch(wanted)
     if found is None:
         raise UsageError(
             f"{wanted!r} is not a package name", "for example: linux-image-cloud-amd64/bookworm"
         )
-    return found[1], found[2]
+    if found[2] and arch.of_debian(found[2]) is None:
+        known = " and ".join(known.debian for known in arch.ARCHES)
+        raise UsageError(f"{wanted}: boot knows {known}, not {found[2]}")
+    return found[1], found[3]
+
+
+def foreign(wanted: str) -> str | None:
+    """dpkg's word for the machine of package WANTED, where that is another one than this.
+
+    A kernel's package says it in its own name (linux-image-cloud-arm64), else WANTED's
+    ``:ARCHITECTURE`` does; None: this machine's.
+    """
+    found = _WANTED.fullmatch(wanted)
+    word = found[2] or found[1].rpartition("-")[2] if found else ""
+    known = arch.of_debian(word)
+    return None if known is None or known.native else known.debian
 
 
 def fetch(wanted: str, progress: Progress = quiet, architecture: str | None = None) -> Kernel:
-    """The kernel of package WANTED (``NAME`` or ``NAME/SUITE``), from the cache where it is there.
+    """The kernel of package WANTED (see :func:`parse`), from the cache where it is there.
 
-    ARCHITECTURE is dpkg's word for another machine's than this one's: what it is then is looked
-    into, not booted.
+    ARCHITECTURE is dpkg's word for another machine's than WANTED says.
 
     A plain NAME is looked for in the host's release, then in the others; indexes are fetched only
     for the suites that are asked. With a filled cache no network is needed.
@@ -64,6 +84,7 @@ def fetch(wanted: str, progress: Progress = quiet, architecture: str | None = No
     the mirror cannot be had, BadInputError when the package is no kernel.
     """
     name, suite = parse(wanted)
+    architecture = architecture or foreign(wanted)
     of = f":{architecture}" if architecture else ""
     record = cache.root() / "apt" / "resolved" / f"{name}{of}@{suite or 'any'}.json"
     with cache.lock("kernels"):

@@ -16,6 +16,7 @@ import importlib.util
 import marshal
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -31,7 +32,7 @@ PACKAGE = Path(__file__).resolve().parent.parent
 _LINKS = ("build", "source", "vmlinuz")
 """What is no module in such a folder: links to headers, and from 7.2 the kernel itself."""
 
-_BLACKLIST = b"blacklist kvm_amd\nblacklist kvm_intel\n"
+BLACKLIST = b"blacklist kvm_amd\nblacklist kvm_intel\n"
 """A guest of ours is nobody's host, and loading these takes an emulated processor a second.
 
 Not by -cpu max,-svm: under TCG of QEMU 7.2 a 6.1 kernel's processes then die at random.
@@ -66,7 +67,7 @@ def write(out: BinaryIO, modules: Path, task: str | None) -> None:
         with Writer(out) as root:
             guest = PACKAGE / "vm" / "guest"
             root.file("init", (guest / "init").read_bytes(), 0o755)
-            root.file("etc/modprobe.d/virtio-trace.conf", _BLACKLIST)
+            root.file("etc/modprobe.d/virtio-trace.conf", BLACKLIST)
             root.file("virtio-trace/drive", (guest / "drive").read_bytes(), 0o755)
             if task is not None:
                 root.file("virtio-trace/run", task.encode() + b"\n", 0o755)
@@ -111,10 +112,10 @@ def byte_code(source: bytes, name: str) -> bytes:
     return head + importlib.util.source_hash(source) + marshal.dumps(code)
 
 
-def add_modules(root: Writer, modules: Path) -> None:
+def add_modules(root: Writer, modules: Path, unpack: Callable[[Path], bytes] | None = None) -> None:
     """Puts the tree of a …/lib/modules/RELEASE in, with index files made by depmod on the side.
 
-    Raises OSError, EOFError, CannotTraceError.
+    With UNPACK, .ko.zst as what that gives of them. Raises OSError, EOFError, VirtioTraceError.
     """
     target = f"usr/lib/modules/{modules.name}"
     with cache.scratch("depmod") as scratch:
@@ -126,7 +127,7 @@ def add_modules(root: Writer, modules: Path) -> None:
         if entry.name in _LINKS or entry.name in done:
             continue
         if entry.is_dir():
-            add_tree(root, entry, f"{target}/{entry.name}")
+            add_tree(root, entry, f"{target}/{entry.name}", unpack)
         elif entry.name.startswith("modules."):
             root.file(f"{target}/{entry.name}", entry.read_bytes())
 
@@ -149,12 +150,19 @@ def index(modules: Path, scratch: Path) -> list[Path]:
     return sorted(path for path in beside.glob("modules.*") if not path.is_symlink())
 
 
-def add_tree(root: Writer, source: Path, target: str) -> None:
-    """Puts the files of folder SOURCE into TARGET; none where there is no such folder."""
+def add_tree(
+    root: Writer, source: Path, target: str, unpack: Callable[[Path], bytes] | None = None
+) -> None:
+    """Puts the files of folder SOURCE into TARGET, each as UNPACK gives it; none where there is no
+    such folder."""
     for folder, folders, files in os.walk(source):
         folders.sort()
         name = f"{target}/{Path(folder).relative_to(source)}".removesuffix("/.")
         for file in sorted(files):
-            with (Path(folder) / file).open("rb") as stream:
+            path = Path(folder) / file
+            if unpack is not None and file.endswith(".ko.zst"):
+                root.file(f"{name}/{file}", unpack(path))
+                continue
+            with path.open("rb") as stream:
                 size = os.fstat(stream.fileno()).st_size
                 root.stream(f"{name}/{file}", stream, size)

@@ -3,7 +3,8 @@
 
 Two serial ports: the first is the console, the second carries the recording. Both end in sockets of
 ours, so nothing is lost when we are slow: QEMU then makes the guest wait. Neither needs a virtio
-driver or a place on the PCI bus. QEMU's monitor is on a third socket, beside any that a user has.
+driver; how each machine gets them is in arch.py. QEMU's monitor is on a third socket, beside any
+that a user has.
 """
 
 from __future__ import annotations
@@ -19,12 +20,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-from virtio_trace.errors import BadInputError, CannotTraceError, UsageError
+from virtio_trace.errors import CannotTraceError, UsageError
+from virtio_trace.vm.arch import X86_64, Arch
 from virtio_trace.vm.qmp import Monitor
 from virtio_trace.vm.tools import find
-
-PROGRAM = "qemu-system-x86_64"
-MACHINE = "x86_64"
 
 # romfile=: without it the firmware's network boot costs seconds. null-co: a disk of zeros without a
 # file. Fixed addresses, so that recordings of different boots can be compared.
@@ -46,21 +45,15 @@ OURS = ("-kernel", "-initrd", "-append", "-daemonize", "-nographic", "-S")
 """Options that only we give: with another one nothing would be recorded."""
 
 CMDLINE_MAX = 2047
-"""Characters of a kernel command line that x86 takes; with one more it dies without a word."""
+"""Characters of a kernel command line that x86 and arm64 take (COMMAND_LINE_SIZE, with its end);
+with one more x86 dies without a word, arm64 cuts it."""
 
 MEMORY = 1536
 """The least that a guest gets, in MiB."""
 
 # panic=-1: a crash ends the guest at once (-no-reboot). A lot of log is worth more than a quiet
 # console: its last lines are what a guest that died leaves behind.
-_APPEND = "console=ttyS0 panic=-1 rdinit=/init ignore_loglevel"
-
-# 6.12 and later die at random under TCG of QEMU 7.2, whose cmpxchg16b leaves garbage in EFLAGS;
-# without cx16 they do not use it. Some kernels also die when its threads run side by side.
-_ACCEL = {
-    "kvm": ("-accel", "kvm", "-cpu", "host"),
-    "tcg": ("-accel", "tcg,thread=single", "-cpu", "max,-cx16"),
-}
+_APPEND = "console={console} panic=-1 rdinit=/init ignore_loglevel"
 
 
 def check_options(options: Sequence[str]) -> None:
@@ -83,22 +76,15 @@ def memory_for(initrd: int) -> int:
     return max(MEMORY, 3 * (initrd >> 20) + 320)
 
 
-def check_kernel(vmlinuz: Path) -> None:
-    """Raises BadInputError where VMLINUZ is no x86 bzImage (Documentation/arch/x86/boot.rst)."""
-    try:
-        with vmlinuz.open("rb") as file:
-            head = file.read(0x206)
-    except OSError as error:
-        raise BadInputError(f"{vmlinuz}: {error.strerror}", "name a readable vmlinuz") from error
-    if head[0x1FE:0x200] != b"\x55\xaa" or head[0x202:0x206] != b"HdrS":
-        raise BadInputError(
-            f"{vmlinuz} is not an x86 kernel image (bzImage)", "give the vmlinuz of a package"
-        )
+def room(arch: Arch = X86_64) -> int:
+    """Bytes that are left on the kernel's command line behind what is always on it."""
+    return CMDLINE_MAX - len(_APPEND.format(console=arch.console)) - 1
 
 
-def cmdline(append: str, first: str = _APPEND) -> str:
+def cmdline(append: str, arch: Arch = X86_64, first: str | None = None) -> str:
     """The kernel's command line. Raises UsageError where it is too long or holds a line's end."""
-    text = f"{first} {append}".strip()
+    always = _APPEND.format(console=arch.console) if first is None else first
+    text = f"{always} {append}".strip()
     if "\n" in text or "\0" in text:
         raise UsageError("--append holds the end of a line", "give one line")
     if len(text.encode()) > CMDLINE_MAX:
@@ -119,22 +105,27 @@ class Machine:
     accel: str
     options: tuple[str, ...] = ()
     memory: int = MEMORY
-    first: str = _APPEND
+    arch: Arch = X86_64
+    first: str | None = None
 
     @property
     def cmdline(self) -> str:
         """The kernel's command line. Raises UsageError."""
-        return cmdline(self.append, self.first)
+        return cmdline(self.append, self.arch, self.first)
 
     def argv(self, initrd: str, console: int, events: int, monitor: int) -> list[str]:
         """QEMU's command line; INITRD is a path, the others are sockets' descriptors."""
+        # Some kernels die under TCG when its threads run side by side.
+        cpu = self.arch.cpu if self.accel == "tcg" else "host"
+        accel = "tcg,thread=single" if self.accel == "tcg" else self.accel
         return [
-            *(find(PROGRAM), *_ACCEL[self.accel], "-m", str(self.memory), "-smp", "1"),
+            *(find(self.arch.program), *self.arch.board, "-accel", accel, "-cpu", cpu),
+            *("-m", str(self.memory), "-smp", "1"),
             *("-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"),
             *("-chardev", f"socket,id=console,fd={console}", "-serial", "chardev:console"),
-            *("-chardev", f"socket,id=events,fd={events}", "-serial", "chardev:events"),
-            *("-chardev", f"socket,id=monitor,fd={monitor}"),
-            *("-mon", "chardev=monitor,mode=control"),
+            *("-chardev", f"socket,id=events,fd={events}", *self.arch.options(self.options)),
+            *("-chardev", f"socket,id=vt-monitor,fd={monitor}"),
+            *("-mon", "chardev=vt-monitor,mode=control"),
             *("-kernel", str(self.vmlinuz), "-initrd", initrd, "-append", self.cmdline),
             *(self.options or DEVICES),
         ]

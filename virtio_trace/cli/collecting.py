@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""How a boot's guest is recorded: by the recorder in it, or from its trace ring, with no agent."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from virtio_trace.cli.bootline import is_taken, say_left, with_boot_events
+from virtio_trace.kernel import compression
+from virtio_trace.tracer import offline, plain, probes
+from virtio_trace.vm import arch, boot, cache, qemu
+from virtio_trace.vm.plain import Plain, Take
+
+
+@contextlib.contextmanager
+def collecting(plan: boot.Plan, *, boot_events: bool) -> Iterator[boot.Plan]:
+    """PLAN with what its collector needs. BOOT_EVENTS: what is built in goes on the command line.
+
+    Raises what boot.check raises, CannotTraceError where the kernel's files do not tell enough.
+    """
+    plan = boot.check(plan)
+    kind = arch.of_kernel(plan.vmlinuz)
+    if boot.uses_agent(plan.settings, kind):
+        yield with_boot_events(plan) if boot_events else plan
+        return
+    assert plan.modules is not None  # boot.check: only a foreign system may have none
+    kernel = offline.read(plan.vmlinuz, plan.modules, [probes.RING])
+    room = qemu.room(kind) - len(plan.settings.append.encode()) - 1
+    if not boot_events or is_taken(plan.settings.append):
+        room = 0
+    arms = plain.arming(kernel, room)
+    if room:
+        say_left(arms.line)
+
+    def assemble(take: Take) -> Take:
+        return plain.Guest(arms, take, lambda: cache.scratch("guest")).take
+
+    yield replace(plan, plain=Plain(arms.parameters, assemble, arms.commands, arms.enable, _unpack))
+
+
+def _unpack(path: Path) -> bytes:
+    return compression.unpack(compression.read_file(path), str(path))
