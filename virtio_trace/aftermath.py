@@ -89,7 +89,8 @@ class Final:
 
     ``autoprobe`` by bus: its drivers_autoprobe; ``registered``: whether the PCI bus has the driver
     virtio-pci; ``deferred``: device to reason, by devices_deferred in debugfs; ``modules``: those
-    of the evidence's modules that are loaded; devices and drivers as the header's snapshot.
+    of the evidence's modules that are loaded; devices and drivers as the header's snapshot;
+    ``initrd_left``: whether the system had left its initrd, None where it had none.
     """
 
     autoprobe: dict[str, bool | None]
@@ -99,6 +100,7 @@ class Final:
     modules: tuple[str, ...] = ()
     devices: tuple[dict[str, Any], ...] = ()
     drivers: tuple[dict[str, Any], ...] = ()
+    initrd_left: bool | None = None
 
     def to_json(self) -> dict[str, Any]:
         """For the trailer."""
@@ -118,7 +120,16 @@ class Final:
             modules=_strings(raw["modules"]),
             devices=tuple(_objects(raw["devices"])),
             drivers=tuple(_objects(raw["drivers"])),
+            initrd_left=_perhaps(bool, raw.get("initrd_left")),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Initrd:
+    """The initrd in which the system was when the recording began: which of the evidence's modules
+    have a file in it."""
+
+    modules: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +160,11 @@ def forbidden_from_json(raw: Any) -> tuple[Forbidden, ...]:
         Forbidden(*(_is(str, item[name]) for name in ("what", "by", "where")))
         for item in _objects(raw)
     )
+
+
+def initrd_from_json(raw: Any) -> Initrd | None:
+    """The header's ``initrd``. Raises TypeError, KeyError."""
+    return None if raw is None else Initrd(_strings(raw["modules"]))
 
 
 def final_from_json(raw: Any) -> Final | None:

@@ -9,6 +9,7 @@ check wherever the recording is read. The numbers are those of ``include/linux/v
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
+from fnmatch import fnmatchcase
 from typing import Any
 
 from virtio_trace.errors import BadInputError
@@ -74,13 +75,16 @@ class TransportFacts:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """All that was read of one kernel's files. ``unread``: file to the reason it was refused."""
+    """All that was read of one kernel's files. ``unread``: file to the reason it was refused;
+    ``builtin_aliases``: those for VirtIO devices of what is built in, by module, where the kernel
+    has them (modules.builtin.modinfo, since 6.18)."""
 
     release: str
     drivers: tuple[DriverFacts, ...] = ()
     transports: tuple[TransportFacts, ...] = ()
     builtin: tuple[str, ...] = ()
     unread: dict[str, str] = field(default_factory=dict)
+    builtin_aliases: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def modules(self) -> set[str]:
@@ -96,6 +100,19 @@ class Evidence:
         """Every driver whose id_table matches."""
         return tuple(d for d in self.drivers if d.accepts(device, vendor))
 
+    def builtin_for(self, device: int, vendor: int) -> str | None:
+        """The module that is built in and has an alias for the device, whether its driver has
+        registered or not."""
+        modalias = f"virtio:d{device:08X}v{vendor:08X}"
+        return next(
+            (
+                module
+                for module, aliases in self.builtin_aliases.items()
+                if any(fnmatchcase(modalias, alias) for alias in aliases)
+            ),
+            None,
+        )
+
     def to_json(self) -> dict[str, Any]:
         """For the recording's header."""
         return asdict(self)
@@ -110,6 +127,10 @@ class Evidence:
                 transports=tuple(_transport(t) for t in _list(raw["transports"])),
                 builtin=_strings(raw["builtin"]),
                 unread={_string(k): _string(v) for k, v in raw["unread"].items()},
+                builtin_aliases={
+                    _string(module): _strings(aliases)
+                    for module, aliases in raw.get("builtin_aliases", {}).items()
+                },
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise BadInputError(

@@ -27,7 +27,8 @@ class Nester:
 
     A return closes the innermost open call of its probe point in its thread; calls inside that
     are still open have lost their return. Without an open call, the entry was lost. Where events
-    were lost in between, the open call may be an older one: the return's duration tells.
+    were lost in between, the open call may be an older one: the return's duration tells, and where
+    that is unknown, it is no call's.
     """
 
     def __init__(self) -> None:
@@ -68,9 +69,10 @@ class Nester:
     def _is_return_of(self, ret: Event, entry: Event) -> bool:
         if ret.probe != entry.probe or ret.function != entry.function:
             return False
-        if entry.seq > self._lost_before or ret.duration_ns is None:
+        if entry.seq > self._lost_before:
             return True
-        return ret.ns - ret.duration_ns <= entry.ns
+        # Without a duration the collector was not sure of the entry, so that nobody can be.
+        return ret.duration_ns is not None and ret.ns - ret.duration_ns <= entry.ns
 
 
 def nest(events: Iterable[Event]) -> Iterator[tuple[Event, Call | None]]:

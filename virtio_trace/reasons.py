@@ -9,7 +9,7 @@ from __future__ import annotations
 from bisect import bisect_right
 
 from virtio_trace import features, virtio
-from virtio_trace.aftermath import INITCALL_BLACKLIST, Final, LogLine
+from virtio_trace.aftermath import INITCALL_BLACKLIST, Final, Forbidden, LogLine
 from virtio_trace.findings import failure
 from virtio_trace.model import Binding, Call, Device, Graph
 from virtio_trace.virtio import EPROBE_DEFER
@@ -126,6 +126,14 @@ def _is_in_use(device: Device) -> bool:
     return device.bound_to is not None or device.unregister is not None
 
 
+def _late(graph: Graph) -> list[Forbidden]:
+    """The rules of modprobe's configuration that were not there when the recording began."""
+    header, trailer = graph.recording.header, graph.recording.trailer
+    if trailer is None or header.forbidden is None:
+        return []
+    return [rule for rule in trailer.forbidden or () if rule not in header.forbidden]
+
+
 def module(graph: Graph, name: str, init: str | None, aliases: tuple[str, ...] = ()) -> str:
     """Why what the module NAME has, with its INIT function, did not register."""
     header, end = graph.recording.header, final(graph)
@@ -135,10 +143,14 @@ def module(graph: Graph, name: str, init: str | None, aliases: tuple[str, ...] =
     if name in graph.modules or (end is not None and name in end.modules):
         return f"its module {name} was loaded, {_init(graph, name)}{uncalled}"
     rules = [r for r in header.forbidden or () if r.by != INITCALL_BLACKLIST and r.what == name]
+    late = [r for r in _late(graph) if r.what == name]
+    causes = [*_initrd(graph, name), *(rule.words for rule in rules)]
     alias = f" (alias {', '.join(aliases)})" if aliases else ""
     said = f"its module {name}{alias} was not loaded"
-    if rules:
-        said += f": {'; '.join(rule.words for rule in rules)}"
+    if causes:
+        said += f": {'; '.join(causes)}"
+    elif late:
+        said += f": {'; '.join(rule.words for rule in late)} since the recording began"
     elif header.forbidden is None:
         said += "; whether something forbids it is not in the recording"
     else:
@@ -147,6 +159,18 @@ def module(graph: Graph, name: str, init: str | None, aliases: tuple[str, ...] =
             "and whether anything asked for it is unknown"
         )
     return said + _quote([line for line in graph.log.get(name, []) if "blacklisted" in line.text])
+
+
+def _initrd(graph: Graph, name: str) -> list[str]:
+    """That the initrd does not have the module NAME, where the system did not get beyond it."""
+    header, end = graph.recording.header, final(graph)
+    if header.initrd is None or name in header.initrd.modules or (end and end.initrd_left):
+        return []
+    files = {facts.module: facts.file for facts in header.evidence.transports}
+    files |= {facts.module: facts.file for facts in header.evidence.drivers}
+    file = files.get(name, name)
+    still = ", and the system is still in that" if end and end.initrd_left is False else ""
+    return [f"{file} is not in the initrd{still}"]
 
 
 def forbidden_init(graph: Graph, init: str | None) -> str:

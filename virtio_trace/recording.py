@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
 from virtio_trace import aftermath
-from virtio_trace.aftermath import Final, Forbidden, Log
+from virtio_trace.aftermath import Final, Forbidden, Initrd, Log
 from virtio_trace.errors import BadInputError
 from virtio_trace.events import Event, EventReader
 from virtio_trace.evidence import Evidence
@@ -74,8 +74,9 @@ class Header:
     """The first line. ``snapshot`` is the VirtIO bus as sysfs showed it when the probes had just
     been armed, at ``snapshot_ns``. ``boot``: what became of the probe points of the events that the
     kernel itself recorded at boot, where it was made to. ``forbidden``: what keeps modules from
-    being loaded, None where that was not looked for. ``user_space_ns``: when the first process
-    began, where the probes were armed before that; CLOCK_MONOTONIC."""
+    being loaded, None where that was not looked for. ``initrd``: see aftermath.py.
+    ``user_space_ns``: when the first process began, where the probes were armed before that;
+    CLOCK_MONOTONIC."""
 
     release: str
     machine: str
@@ -85,6 +86,7 @@ class Header:
     raw: dict[str, Any]
     started_ns: int | None = None
     forbidden: tuple[Forbidden, ...] | None = None
+    initrd: Initrd | None = None
     snapshot_ns: int | None = None
     boot: tuple[ProbeState, ...] = ()
     user_space_ns: int | None = None
@@ -92,8 +94,9 @@ class Header:
 
 @dataclass(frozen=True, slots=True)
 class Trailer:
-    """The last line. ``ended``: command, duration, interrupt; ``command_status``: COMMAND's own;
-    ``final`` and ``log``: see aftermath.py; ``host``: see hostview.py."""
+    """The last line. ``ended``: command, duration, interrupt, rebind; ``command_status``: COMMAND's
+    own; ``final`` and ``log``: see aftermath.py; ``host``: see hostview.py; ``forbidden``: as in
+    the header, now at the end."""
 
     events: int
     lost: int
@@ -103,6 +106,7 @@ class Trailer:
     final: Final | None = None
     log: Log | None = None
     host: HostView | None = None
+    forbidden: tuple[Forbidden, ...] | None = None
 
 
 @dataclass(slots=True)
@@ -262,6 +266,7 @@ def _header_of(raw: dict[str, Any]) -> Header:
         raw=raw,
         started_ns=started,
         forbidden=None if forbidden is None else aftermath.forbidden_from_json(forbidden),
+        initrd=aftermath.initrd_from_json(raw.get("initrd")),
         snapshot_ns=raw.get("snapshot_ns"),
         boot=tuple(ProbeState.from_json(p) for p in boot["probes"]),
         user_space_ns=raw.get("user_space_ns"),
@@ -317,6 +322,7 @@ def _is_count(value: Any) -> bool:
 
 def _trailer(raw: dict[str, Any]) -> Trailer:
     try:
+        forbidden = raw.get("forbidden")
         trailer = Trailer(
             events=raw["events"],
             lost=raw["lost"],
@@ -326,6 +332,7 @@ def _trailer(raw: dict[str, Any]) -> Trailer:
             final=aftermath.final_from_json(raw.get("final")),
             log=aftermath.log_from_json(raw.get("log")),
             host=host_from_json(raw.get("host")),
+            forbidden=None if forbidden is None else aftermath.forbidden_from_json(forbidden),
         )
         if trailer.final is not None:
             _bus(trailer.final.devices, trailer.final.drivers, "final")

@@ -10,6 +10,7 @@ from __future__ import annotations
 from virtio_trace import reasons, slots, unbound
 from virtio_trace.events import MODULE
 from virtio_trace.findings import NOTE, Sheet, failure
+from virtio_trace.legacy import made_up_for, took_legacy
 from virtio_trace.model import TRANSPORT_PROBES, Binding, Call, Device, Driver
 from virtio_trace.negotiation import INTX
 from virtio_trace.virtio import EPROBE_DEFER
@@ -116,7 +117,7 @@ def device(sheet: Sheet, subject: Device) -> None:
     if subject.untouched:
         unbound.device(sheet, subject)
     elif _transport(sheet, subject) and _registered(sheet, subject):
-        _legacy(sheet, subject)
+        took_legacy(sheet, subject)
         for binding in subject.bindings:
             _binding(sheet, binding)
         _scanned(sheet, subject)
@@ -131,6 +132,11 @@ def _transport(sheet: Sheet, subject: Device) -> bool:
     if call is not None and call.result not in (0, None):
         sheet.bad(step, subject.address, reasons.failed(sheet.graph, subject, call), call)
         return False
+    if call is not None and call.result == 0 and not made_up_for(subject):
+        assert subject.modern is not None
+        message = f"{call.event.symbol} returned 0, although {failure(subject.modern)}"
+        sheet.bad(step, subject.address, message, call, subject.modern, subject.legacy)
+        return True
     if call is not None:
         return sheet.returned(step, subject.address, call)
     if subject.snapshot is not None:
@@ -160,15 +166,6 @@ def _registered(sheet: Sheet, subject: Device) -> bool:
             sheet.missing(step, subject.address, message, subject.transport)
         return bool(subject.bindings or subject.matches)
     return sheet.returned(step, subject.address, call)
-
-
-def _legacy(sheet: Sheet, subject: Device) -> None:
-    """Bound all the same: VirtIO 2.1's legacy interface, by virtio_pci_probe's second try."""
-    modern, legacy = subject.modern, subject.legacy
-    if modern is None or legacy is None or legacy.result != 0 or not modern.result:
-        return
-    message = f"a legacy device: {failure(modern)}, and then the legacy interface was taken"
-    sheet.finding(NOTE, "transport-probed", subject.address, message, modern, legacy)
 
 
 def _interrupts(sheet: Sheet, binding: Binding) -> None:

@@ -56,16 +56,21 @@ def _never_bound(sheet: Sheet, subject: Device) -> None:
     if expected:
         return
     evidence = sheet.graph.recording.header.evidence
+    uncalled = _uncalled(evidence, sheet.graph.recording.header.forbidden or ())
     refused = {call.event.driver for call in subject.matches if call.result == 0}
     unread = [d.name for d in sheet.graph.drivers.values() if not d.facts and d.name not in refused]
     if unread:
         names = ", ".join(sorted(unread))
         message = f"not bound; whether {names} should have it is unknown: their files are"
         sheet.unknown(_STEP, subject.address, message, subject.register)
+    elif module := _builtin(evidence, subject):
+        message = f"not bound: {module}, which is for it, is built in, but has not registered"
+        message += f"; not called: {uncalled}" if uncalled else ": why is unknown"
+        sheet.missing(_STEP, subject.address, message, subject.register)
     elif evidence.unread:
         message = "not bound; whether a driver in a file that could not be read has it is unknown"
         sheet.unknown(_STEP, subject.address, message, subject.register)
-    elif uncalled := _uncalled(evidence, sheet.graph.recording.header.forbidden or ()):
+    elif uncalled:
         message = f"not bound; whether what {uncalled} registers has it is unknown"
         sheet.unknown(_STEP, subject.address, message, subject.register)
     else:
@@ -75,6 +80,13 @@ def _never_bound(sheet: Sheet, subject: Device) -> None:
             memory = " or built into it" if any(d.builtin for d in evidence.drivers) else ""
             message += f": no id_table in its files{memory} has virtio:d{subject.id:08X}"
         sheet.finding(WARNING, _STEP, subject.address, message, subject.register)
+
+
+def _builtin(evidence: Evidence, subject: Device) -> str | None:
+    """The module that is built in and has an alias for it: no driver that is known has it."""
+    if subject.id is None or subject.vendor is None or subject.unregister is not None:
+        return None
+    return evidence.builtin_for(subject.id, subject.vendor)
 
 
 def _uncalled(evidence: Evidence, rules: Iterable[Forbidden]) -> str:

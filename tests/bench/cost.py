@@ -38,6 +38,7 @@ export PATH=/usr/sbin:/usr/bin:/bin PYTHONDONTWRITEBYTECODE=1
 mount -t proc proc /proc; mount -t sysfs sysfs /sys; mount -t devtmpfs devtmpfs /dev
 mount -t tmpfs tmpfs /run
 mount -t tracefs tracefs /sys/kernel/tracing; mount -t debugfs debugfs /sys/kernel/debug
+echo 1 >/proc/sys/kernel/printk
 exec >/dev/console 2>&1 </dev/null
 cd /
 modprobe -a virtio_pci virtio_net virtio_blk

@@ -186,7 +186,8 @@ def test_older_recordings_have_none_of_it() -> None:
 def _set(place: str, value: Any) -> Callable[[list[dict[str, Any]]], None]:
     def change(lines: list[dict[str, Any]]) -> None:
         thing: Any = lines[0] if place.startswith("forbidden") else lines[-1]
-        *way, last = [int(key) if key.isdigit() else key for key in place.split("/")]
+        where = place.removeprefix("end/")
+        *way, last = [int(key) if key.isdigit() else key for key in where.split("/")]
         for key in way:
             thing = thing[key]
         thing[last] = value
@@ -207,7 +208,7 @@ def _set(place: str, value: Any) -> Callable[[list[dict[str, Any]]], None]:
         ("final/devices", {}), ("final/drivers", [{"name": 1}]), ("log", True), ("log", {}),
         ("log/lines", [1]), ("log/lines/0/text", 1), ("log/lines/0/ns", -1),
         ("log/lines/0/level", "4"), ("log/lines/0/device", 1), ("log/lost", None),
-        ("log/behind_ns", 1.5), ("log/behind_ns", 10**4000),
+        ("log/behind_ns", 1.5), ("log/behind_ns", 10**4000), ("end/forbidden", [1]),
     ],
 )  # fmt: skip
 def test_damage_is_refused(place: str, value: Any) -> None:

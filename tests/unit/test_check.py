@@ -66,6 +66,20 @@ def test_without_the_steps_events(step: str, lines: list[Line]) -> None:
     condemned(remove(lines, where), step, subject)
 
 
+def test_a_modern_probe_that_failed_is_made_up_for_by_the_legacy_one_alone(
+    lines: list[Line],
+) -> None:
+    modern = at("virtio_pci_modern_probe", kind="return")
+    condemned(change(lines, modern, result=-22), "transport-probed", NET)
+    legacy, address = golden("debian-6.1-failures"), "0000:00:04.0"
+    before = [f for f in judge(legacy).findings if f.subject == address]
+    assert [(f.severity, f.step) for f in before] == [("note", "transport-probed")]
+    modern = at("virtio_pci_modern_probe", address, kind="return")
+    condemned(change(legacy, modern, result=-22), "transport-probed", address)
+    modern = at("virtio_pci_legacy_probe", address, kind="return")
+    condemned(change(legacy, modern, result=-12), "transport-probed", address)
+
+
 @pytest.mark.parametrize("step", procedure.BY_ID)
 def test_without_the_steps_events_and_with_losses_it_is_unknown(
     step: str, lines: list[Line]

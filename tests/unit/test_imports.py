@@ -15,16 +15,16 @@ PACKAGE = Path(virtio_trace.__file__).resolve().parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 CORE = {
-    "__init__", "errors", "evidence", "events", "virtio", "recording", "model", "graph",
+    "__init__", "errors", "evidence", "legacy", "events", "virtio", "recording", "model", "graph",
     "negotiation", "procedure", "findings", "rules", "unbound", "check", "report", "source",
     "features", "inspection", "aftermath", "reasons", "spec", "spec_rules", "spec_features",
-    "spec_page", "attempts", "slots", "timeline", "share", "hostview", "host_rules",
+    "spec_page", "attempts", "slots", "timeline", "share", "hostview", "host_rules", "uses",
 }  # fmt: skip
 MAY_IMPORT = {
     "core": {"core"},
     "kernel": {"core", "kernel"},
     "tracer": {"core", "kernel", "tracer"},
-    "vm": {"core", "vm"},
+    "vm": {"core", "kernel", "vm"},
     "render": {"core", "render"},
     "cli": {"core", "kernel", "tracer", "vm", "render", "cli"},
 }

@@ -215,3 +215,16 @@ def test_what_is_no_tree(tmp_path: Path) -> None:
 def test_nothing_is_empty(evidence: Evidence) -> None:
     for facts in (*evidence.to_json()["drivers"], *evidence.to_json()["transports"]):
         assert all(value != "" for value in facts.values())
+
+
+def test_aliases_of_what_is_built_in(small: ModuleTree, kernel_btf: Btf) -> None:
+    """As 6.18 and later have them (modules.builtin.modinfo); of VirtIO devices alone."""
+    assert read_evidence(small, kernel_btf).builtin_aliases == {}
+    (small.path / "modules.builtin.modinfo").write_bytes(
+        b"virtiofs.alias=fs-virtiofs\0virtiofs.alias=virtio:d0000001Av*\0"
+        b"virtio_pci.alias=pci:v00001AF4d*sv*sd*bc*sc*i*\0"
+    )
+    found = read_evidence(ModuleTree(small.path), kernel_btf)
+    assert found.builtin_aliases == {"virtiofs": ("virtio:d0000001Av*",)}
+    assert Evidence.from_json(json.loads(json.dumps(found.to_json()))) == found
+    assert (found.builtin_for(26, 0x1AF4), found.builtin_for(27, 0x1AF4)) == ("virtiofs", None)

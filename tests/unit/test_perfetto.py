@@ -4,75 +4,32 @@
 from __future__ import annotations
 
 import io
-import json
 import random
 from collections import Counter, defaultdict
 from typing import Any
 
 import pytest
 
+from tests.unit import traceevents
 from tests.unit.surgery import GOLDEN, Line, at, dump, golden, remove
+from tests.unit.traceevents import Events, tracks
 from virtio_trace import graph, recording, report
 from virtio_trace.render.perfetto import perfetto
 
 NAMES = [path.stem for path in sorted(GOLDEN.glob("*.vtr"))]
 
-Events = list[dict[str, Any]]
-Slice = tuple[dict[str, Any], int, int]
-"""What began, and when it began and ended, in nanoseconds."""
 
-
-def drawn(lines: list[Line]) -> Events:
-    """The trace of a recording, as a program reads it."""
+def written(lines: list[Line]) -> str:
+    """The trace of a recording."""
     built = graph.build(recording.read(dump(lines), "test"))
     out = io.StringIO()
     perfetto(built, report.summarize(built), out)
-    assert out.getvalue().isascii()
-    trace = json.loads(out.getvalue(), parse_constant=pytest.fail)  # no NaN, no Infinity
-    assert set(trace) == {"traceEvents", "otherData"}
-    events: Events = trace["traceEvents"]
-    return events
+    return out.getvalue()
 
 
-def tracks(events: Events) -> dict[tuple[str, str], list[Slice]]:
-    """The slices of each track by process and name of the track, once the rules are held."""
-    processes, names = {}, {}
-    by_track: dict[tuple[int, int], Events] = defaultdict(list)
-    for event in events:
-        assert event["ph"] in ("M", "B", "E", "i")
-        pid, tid = event["pid"], event["tid"]
-        assert type(pid) is int and type(tid) is int and pid > 0 and tid > 0  # 0 is the idle task
-        if event["name" if event["ph"] == "M" else "ph"] == "process_name":
-            processes[pid] = event["args"]["name"]
-        elif event["ph"] == "M" and event["name"] == "thread_name":
-            assert (pid, tid) not in names
-            names[pid, tid] = event["args"]["name"]
-        elif event["ph"] != "M":
-            by_track[pid, tid].append(event)
-    assert all(processes.values()) and all(names.values())
-    assert by_track.keys() <= names.keys() and {pid for pid, _ in names} <= processes.keys()
-    # for Perfetto a tid is one thread's in the whole trace, and a process's own is its main one
-    tids = Counter(tid for _, tid in names)
-    assert max(tids.values()) == 1 and not tids.keys() & processes.keys()
-    return {(processes[track[0]], names[track]): slices(found) for track, found in by_track.items()}
-
-
-def slices(track: Events) -> list[Slice]:
-    """The slices of a track whose times do not go back, and in which every end has its begin."""
-    now, within, found = 0.0, [], []
-    for event in track:
-        assert event["ts"] >= now
-        now = event["ts"]
-        if event["ph"] == "B":
-            within.append(event)
-        elif event["ph"] == "E":
-            begun = within.pop()
-            found.append((begun, round(begun["ts"] * 1000), round(now * 1000)))
-        else:
-            assert event["s"] == "t"
-        assert event["ph"] == "E" or event["name"]
-    assert not within
-    return found
+def drawn(lines: list[Line]) -> Events:
+    """The same as a program reads it."""
+    return traceevents.read(written(lines))
 
 
 def seqs(events: Events, process: int) -> Counter[int]:

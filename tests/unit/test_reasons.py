@@ -156,6 +156,23 @@ def test_what_is_built_in_and_was_kept_from_registering(board: list[Line]) -> No
     )
 
 
+@pytest.mark.parametrize("vendor", ["00001AF4", "*"])
+def test_what_is_built_in_and_has_an_alias(board: list[Line], vendor: str) -> None:
+    """Kernels from 6.18 on have aliases of what is built in, whether it registered or not."""
+    board[0]["evidence"]["builtin_aliases"] = {"crypt": [f"virtio:d00000014v{vendor}"]}
+    crypto = "0000:00:06.0"
+    said = "not bound: crypt, which is for it, is built in, but has not registered"
+    assert reason(board, crypto) == f"{said}: why is unknown"
+    assert [f.severity for f in judge(board).findings if f.subject == crypto] == ["error"]
+    rule = {"what": "c_init", "by": "initcall_blacklist", "where": "the kernel command line"}
+    board[0]["forbidden"].append(rule)
+    assert reason(board, crypto) == (
+        f"{said}; not called: c_init (initcall_blacklist=c_init is on the kernel command line)"
+    )
+    board[0]["evidence"]["builtin_aliases"] = {"crypt": ["virtio:d00000015v*"]}
+    assert "registers has it is unknown" in reason(board, crypto)
+
+
 def test_no_driver_built_in_either(board: list[Line]) -> None:
     console = {**board[0]["evidence"]["drivers"][0], "name": "console", "ids": [[3, 0xFFFFFFFF]]}
     board[0]["evidence"]["drivers"].append({**console, "file": "/proc/kcore", "builtin": True})
@@ -176,6 +193,33 @@ def test_a_module_in_modprobes_configuration(board: list[Line]) -> None:
     board[0]["forbidden"], board[-1]["log"] = [rule], None
     said = reason(board, RNG)
     assert said.endswith('was not loaded: "blacklist virtio_rng" is in /etc/modprobe.d/x.conf')
+
+
+def test_a_module_that_was_forbidden_later(board: list[Line]) -> None:
+    rule = {"what": "virtio_rng", "by": "blacklist", "where": "/etc/modprobe.d/x.conf"}
+    board[0]["forbidden"], board[-1]["log"] = [], None
+    board[-1]["forbidden"] = [{**rule, "what": "virtio_net"}, rule]
+    assert reason(board, RNG).endswith(
+        'was not loaded: "blacklist virtio_rng" is in /etc/modprobe.d/x.conf since the recording '
+        "began"
+    )
+
+
+def test_a_module_that_the_initrd_does_not_have(board: list[Line]) -> None:
+    rule = {"what": "virtio_rng", "by": "blacklist", "where": "/etc/modprobe.d/x.conf"}
+    board[0]["forbidden"], board[-1]["log"] = [], None
+    board[0]["initrd"] = {"modules": ["virtio_net"]}
+    board[-1]["final"]["initrd_left"] = False
+    file = "kernel/drivers/char/hw_random/virtio-rng.ko"
+    words = f"was not loaded: {file} is not in the initrd, and the system is still in that"
+    assert reason(board, RNG).endswith(words)
+    board[0]["forbidden"] = [rule]
+    assert f'{words}; "blacklist virtio_rng" is in' in reason(board, RNG)
+    board[0]["forbidden"], board[-1]["final"]["initrd_left"] = [], True
+    assert reason(board, RNG).endswith("whether anything asked for it is unknown")
+    board[-1]["final"]["initrd_left"] = False
+    board[0]["initrd"]["modules"].append("virtio_rng")
+    assert reason(board, RNG).endswith("whether anything asked for it is unknown")
 
 
 def test_a_module_that_nothing_forbids(board: list[Line]) -> None:

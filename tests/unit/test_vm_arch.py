@@ -45,7 +45,11 @@ def test_the_recording_has_a_port_of_its_own_on_either_machine(image: Path) -> N
     assert "pci-serial,chardev=events,addr=1f.0" in arm
     assert "virt" in arm
     assert arm[arm.index("-append") + 1].startswith("console=ttyAMA0 ")
-    assert qemu.room(AARCH64) == qemu.room(X86_64) - len("AMA0") + len("S0")
+    for machine in (X86_64, AARCH64):
+        full = qemu.cmdline("x" * qemu.room(machine), machine)
+        assert len(full) == qemu.CMDLINE_MAX
+        with pytest.raises(UsageError, match="has 2048 bytes"):
+            qemu.cmdline("x" * (qemu.room(machine) + 1), machine)
 
 
 @pytest.mark.parametrize(

@@ -302,6 +302,15 @@ def test_a_cache_that_cannot_be_is_said(tmp_path: Path, monkeypatch: pytest.Monk
         (["--debian", "a-b", "-o", "/none/x"], 2, "cannot be written"),
         (["--debian", "a-b", "--", "-kernel", "x"], 2, "ours to give"),
         (["--kernel", "/etc/passwd", "--modules", "/tmp"], 5, "is no kernel image"),
+        (["--initrd", "x"], 2, "which kernel?"),
+        (["--image", "x", "--kernel", "x"], 2, "--image and --kernel exclude each other"),
+        (["--image", "x", "--initrd", "x"], 2, "--image and --kernel exclude each other"),
+        (["--image", "x", "--run", "true"], 2, "--run does not go with --image"),
+        (["--image", "x", "--until", "later"], 2, "is not one of running, quiet"),
+        (["--debian", "a-b", "--until", "quiet"], 2, "--until is for --image"),
+        (["--image", "/none/x"], 5, "No such file"),
+        (["--image", "/etc"], 5, "is no file"),
+        (["--image", "/etc/passwd"], 5, "no file system is in it"),
     ],
 )
 def test_arguments_are_checked_before_anything_is_built(

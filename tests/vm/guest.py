@@ -147,13 +147,20 @@ def boot(guest: Guest, folder: Path) -> Boot:
     )
     whole = Boot(guest.kernel, done.returncode, done.stdout, done.stderr, said, recording)
     whole.answers = monitor.answers
-    whole.kernel_log, _, rest = said.partition("@@ ")
+    whole.kernel_log, whole.sections = cut(said)
+    assert "end" in whole.sections, f"the script did not end: {done.stderr}\n{said[-3000:]}"
+    return whole
+
+
+def cut(console: str) -> tuple[str, dict[str, list[str]]]:
+    """What a CONSOLE said before the first section, and the sections' lines by their names."""
+    kernel_log, _, rest = console.replace("\r", "").partition("@@ ")
+    sections: dict[str, list[str]] = {}
     name = ""
     for line in ("@@ " + rest).splitlines():
         if line.startswith("@@ "):
             name = line.removeprefix("@@ ").strip()
-            whole.sections[name] = []
+            sections[name] = []
         else:
-            whole.sections[name].append(line)
-    assert "end" in whole.sections, f"the script did not end: {done.stderr}\n{said[-3000:]}"
-    return whole
+            sections[name].append(line)
+    return kernel_log, sections

@@ -15,7 +15,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -265,29 +265,47 @@ SCENARIOS: dict[str, Callable[[], Any]] = {
 }
 
 
-def flood(times: int, rest: int) -> dict[str, Any]:
-    """The boot's own recorder is stopped while more happens than its ring holds; then REST more.
-
-    Each ASK is one call: an entry and a return.
-    """
-    outer = int(OUTER_GROUPS[0].split("_")[2])
-
-    def ask() -> None:
-        with contextlib.suppress(OSError):  # it is not virtio_net's
-            write(bind, BLK)
-
+def ask_about(name: str, times: int) -> None:
+    """Each time is one call: an entry and a return."""
     bind = Path("/sys/bus/virtio/drivers/virtio_net/bind")
+    for _ in range(times):
+        with contextlib.suppress(OSError):  # it is not virtio_net's
+            write(bind, name)
+
+
+@contextlib.contextmanager
+def stopped() -> Iterator[None]:
+    """The boot's own recorder takes nothing from its ring meanwhile."""
+    outer = int(OUTER_GROUPS[0].split("_")[2])
     time.sleep(1)  # what was before is read by then
     os.kill(outer, signal.SIGSTOP)
     try:
-        for _ in range(times):
-            ask()
+        yield
     finally:
         os.kill(outer, signal.SIGCONT)
     time.sleep(3)
-    for _ in range(rest):
-        ask()
-    return {"asked": times + rest, "thread": os.getpid()}
+
+
+def flood(times: int, rest: int) -> dict[str, Any]:
+    """More happens than the ring holds; then REST more."""
+    with stopped():
+        ask_about(BLK, times)
+    ask_about(BLK, rest)
+    return {"asked": times + rest, "thread": os.getpid(), "ended_ns": time.monotonic_ns()}
+
+
+def swap(times: int, rest: int) -> dict[str, Any]:
+    """The same, and while there is no room, devices come anew: in another order."""
+    driver, both = Path("/sys/bus/pci/drivers/virtio-pci"), ("0000:00:03.0", "0000:00:02.0")
+    with stopped():
+        ask_about(BLK, times)
+        for what in ("unbind", "bind"):
+            for address in both:
+                write(driver / what, address)
+        swapped = time.monotonic_ns()
+    name = next(Path("/sys/bus/pci/devices/0000:00:03.0").glob("virtio*")).name
+    ask_about(name, rest)
+    return {"before": BLK, "after": name, "swapped_ns": swapped, "asked": rest}
 
 
 def main() -> None:
@@ -301,7 +319,8 @@ def main() -> None:
             found[name] = {"error": repr(error)}
         found[name]["seconds"] = round(time.monotonic() - began, 1)
     found["outer"] = {"left": left()}
-    found["flood"] = flood(3500, 10)
+    found["flood"] = flood(5000, 10)
+    found["swap"] = swap(5000, 10)
     print(json.dumps(found))
 
 

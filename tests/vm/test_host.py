@@ -10,6 +10,7 @@ import contextlib
 import gzip
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -20,6 +21,8 @@ import pytest
 from tests.vm.guest import COMMAND, KERNELS, run_json
 from tests.vm.host import Host, gone, qemu_of
 from virtio_trace.vm import appliance, cache, debian
+from virtio_trace.vm.cpio import Writer
+from virtio_trace.vm.tools import find
 
 
 @pytest.fixture
@@ -165,6 +168,47 @@ def test_a_signal_ends_qemu_too(host: Host, number: signal.Signals) -> None:
     else:
         assert child.returncode == 128 + number
         assert [line for line in err.splitlines() if line] == ["virtio-trace: interrupted"]
+    assert host.left() == []
+
+
+@pytest.fixture
+def disk(host: Host) -> Path:
+    """An image with a real kernel, and an initrd that is but an empty archive."""
+    root = host.folder / "tmp" / "root"
+    (root / "boot").mkdir(parents=True)
+    shutil.copy(host.kernel.vmlinuz, root / f"boot/vmlinuz-{host.kernel.release}")
+    with (root / f"boot/initrd.img-{host.kernel.release}").open("wb") as file, Writer(file):
+        pass
+    path = host.folder / "bin" / "disk.img"
+    path.parent.mkdir()
+    mke2fs = [find("mke2fs"), "-q", "-t", "ext4", "-d", str(root), str(path), "64M"]
+    subprocess.run(mke2fs, check=True, capture_output=True)
+    shutil.rmtree(root)
+    return path
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_signal_ends_an_images_boot_too(host: Host, disk: Path, number: signal.Signals) -> None:
+    """With all that was taken out of it."""
+    child = host.start("boot", "--image", str(disk), "--append", "root=/dev/vda")
+    qemu = qemu_of(child)
+    taken = list((host.folder / "cache/virtio-trace").glob("tmp-image-*/vmlinuz"))
+    time.sleep(1)
+    child.send_signal(number)
+    child.communicate(timeout=30)
+    assert gone(qemu)
+    assert len(taken) == 1
+    deadline = time.monotonic() + 10
+    while host.left() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert host.left() == []
+
+
+def test_an_image_that_takes_too_long(host: Host, disk: Path) -> None:
+    arguments = ("--append", "root=/dev/vda", "--timeout", "3", "--accel", "tcg")
+    status, out, err = host.run("boot", "--image", str(disk), *arguments)
+    assert (status, out) == (4, ""), err
+    assert "the guest had not come so far as --until says after 3 s" in err[-2]
     assert host.left() == []
 
 

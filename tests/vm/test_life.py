@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
+from tests.unit import traceevents
 from tests.vm import oracle
-from tests.vm.guest import BLK, NET, Boot, Guest
+from tests.vm.guest import BLK, NET, Boot, Guest, run
 from tests.vm.qmp import Qmp
 
 HOT_AT = "0000:00:10.0"
@@ -212,3 +213,21 @@ def test_probes_on_other_threads_are_still_one_binding(handed_on: Boot) -> None:
         assert line["tid"] != before[-1]
     status, found = handed_on.check()
     assert (found["verdict"], status) == ("CONFORMS", 0)
+
+
+def test_the_timeline_of_probes_on_other_threads(handed_on: Boot) -> None:
+    """A track a device and a track a thread, whose probes take as long as the kernel says."""
+    done = run("report", "--format", "perfetto", str(handed_on.recording))
+    assert done.returncode == 0
+    shown = traceevents.tracks(traceevents.read(done.stdout))
+    for process in ("VirtIO devices", "kernel code by thread"):
+        probes = sorted(
+            (end, end - start, begun["args"]["thread"])
+            for (of, _), slices in shown.items()
+            for begun, start, end in slices
+            if of == process and begun["cat"] == "virtio_dev_probe"
+        )
+        oracle.same_time(
+            [took for _, took, _ in probes], oracle.virtio_probes(handed_on.kernel_log)
+        )
+        assert all(thread.startswith("kworker/") for _, _, thread in probes)

@@ -148,9 +148,32 @@ def test_lost_events_are_counted_to_the_last(booted: Boot, outcomes: dict[str, A
     assert sum(gaps) == trailer["lost"]
     assert events[-1]["seq"] == trailer["events"] + trailer["lost"]
     flood = outcomes["flood"]
-    seen = [e for e in events if e["tid"] == flood["thread"]]
+    early = [e for e in events if e["ns"] < flood["ended_ns"]]
+    lost = early[-1]["seq"] - len(early)
+    assert 0 < lost < trailer["lost"]
+    seen = [e for e in early if e["tid"] == flood["thread"]]
     assert {event["probe"] for event in seen} == {"virtio_dev_match"}
-    assert len(seen) + trailer["lost"] == 2 * flood["asked"]
+    assert len(seen) + lost == 2 * flood["asked"]
+
+
+def test_who_came_while_events_were_lost_is_known(booted: Boot, outcomes: dict[str, Any]) -> None:
+    """What says who a device is was lost, too; it is said again before the next event."""
+    swap = outcomes["swap"]
+    assert swap["before"] != swap["after"]
+    late = [
+        line
+        for line in booted.events()
+        if line["ns"] > swap["swapped_ns"] and line["tid"] == outcomes["flood"]["thread"]
+    ]
+    assert len(late) == 2 * swap["asked"]
+    for line in late:
+        assert line["probe"] == "virtio_dev_match"
+        ref = line["device"]
+        assert (ref["address"], f"virtio{ref['index']}", ref["id"]) == (
+            "0000:00:03.0", swap["after"], 2,
+        )  # fmt: skip
+        assert line["driver"] == "virtio_net"
+        assert line["kind"] == "entry" or line["duration_ns"] > 0
 
 
 def test_lost_is_incomplete_and_never_passed(booted: Boot) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.vm import oracle
+from tests.vm import oracle, qmp
 from tests.vm.guest import Boot, Guest
 
 _NET = "virtio-net-pci,romfile="
@@ -23,7 +23,40 @@ _BOARD = (
     *("-device", "virtio-rng-pci,addr=07.0"),
     *("-device", "virtio-scsi-pci,addr=08.0"),
     *("-device", f"{_NET},vectors=0,addr=09.0"),
+    *("-blockdev", "null-co,node-name=d10,size=67108864", "-device"),
+    "virtio-blk-pci,drive=d10,logical_block_size=65536,physical_block_size=65536,addr=0a.0",
+    *("-blockdev", "null-co,node-name=d12,size=67108864"),
+    *("-device", "virtio-blk-pci,drive=d12,vectors=0,addr=0c.0"),
+    *("-chardev", "null,id=s3", "-device", "isa-serial,index=3,chardev=s3"),
 )
+_INTERRUPT_TAKEN = """
+cat >/run/take.py <<'PY'
+import fcntl, os, struct, sys, time
+fd = os.open("/dev/ttyS3", os.O_RDWR | os.O_NONBLOCK | os.O_NOCTTY)
+line = bytearray(72)  # struct serial_struct
+fcntl.ioctl(fd, 0x541E, line)  # TIOCGSERIAL
+struct.pack_into("i", line, 12, int(sys.argv[1]))  # its irq
+fcntl.ioctl(fd, 0x541F, line)  # TIOCSSERIAL: a serial port shares its interrupt with nobody
+open("/run/taken", "w").close()
+time.sleep(600)
+PY
+cd /sys/bus/pci/devices/0000:00:0c.0; name=$(echo virtio*)
+echo "$name" >/sys/bus/virtio/drivers/virtio_blk/unbind
+python3 /run/take.py "$(cat irq)" &
+while [ ! -e /run/taken ] && kill -0 $!; do sleep 0.1; done
+at interrupts; cat /proc/interrupts
+echo "$name" >/sys/bus/virtio/drivers/virtio_blk/bind
+kill $!; wait $!
+cd /
+"""
+_BLACKLISTED = """
+mkdir -p /etc/modprobe.d
+echo "blacklist virtio_input" >/etc/modprobe.d/no-input.conf
+ask keyboard
+while [ ! -e /sys/bus/pci/devices/0000:00:10.0/virtio*/modalias ]; do sleep 0.1; done
+cat /sys/bus/pci/devices/0000:00:10.0/virtio*/modalias >/run/alias
+modprobe -b -a $(cat /run/alias)
+"""
 _AUTOPROBE_OFF = """
 echo 0 >/sys/bus/virtio/drivers_autoprobe
 cd /sys/bus/pci/drivers/virtio-pci; echo 0000:00:02.0 >unbind; echo 0000:00:02.0 >bind; cd /
@@ -41,8 +74,21 @@ at drivers
 for d in /sys/bus/pci/devices/*; do echo "${d##*/} $(readlink "$d/driver" || echo -)"; done
 """
 
+
+def _host(_name: str, monitor: qmp.Qmp) -> Any:
+    """Plugs in a device whose driver must not be loaded."""
+    return monitor.command("device_add", driver="virtio-keyboard-pci", addr="10.0")
+
+
 GUESTS = {
-    "6.1": Guest("6.1", oracle.SYSFS + _AUTOPROBE_OFF, _BOARD, append=_FORBIDDEN),
+    "6.1": Guest(
+        "6.1",
+        oracle.SYSFS + _INTERRUPT_TAKEN + _BLACKLISTED + _AUTOPROBE_OFF,
+        _BOARD,
+        append=_FORBIDDEN,
+        seconds=30,
+        host=_host,
+    ),
     "6.12": Guest(
         "6.12", _DEFERRED, _BEHIND_AN_IOMMU, append="modprobe.blacklist=virtio_iommu", seconds=30
     ),
@@ -128,6 +174,46 @@ def test_an_init_that_fails(board: Boot) -> None:
     assert reason.endswith("initcall_blacklist=virtio_scsi_init is on the kernel command line")
     _, found = board.check()
     assert not [f for f in found["findings"] if f["step"] == "recording"]  # nothing is missed
+
+
+def test_a_probe_function_that_fails(board: Boot) -> None:
+    """The innermost one is the driver's own: what it called went well."""
+    reason = device(board, "0a.0")["reason"]
+    assert device(board, "0a.0")["state"] == "failed"
+    said = "virtio_blk: invalid block size: 0x10000"
+    assert said in board.kernel_log
+    assert reason.startswith("virtblk_probe [virtio_blk] returned -22 (EINVAL); the kernel's log:")
+    assert said in reason
+    assert findings(board, "0a.0", "error") == [reason]
+
+
+def test_a_probe_function_that_fails_deep_inside(board: Boot) -> None:
+    """Its interrupt is taken: it was bound before that, and is not after it."""
+    took = next(line for line in board.sections["interrupts"] if line.endswith("ttyS3"))
+    irq = took.split(":")[0].strip()
+    found = device(board, "0c.0")
+    assert found["state"] == "failed"
+    assert found["reason"].startswith(
+        "virtblk_probe [virtio_blk] returned -16 (EBUSY); innermost, "
+        "vp_find_vqs [virtio_pci] returned it; the kernel's log"
+    )
+    said = f"genirq: Flags mismatch irq {irq}."
+    assert said in board.kernel_log and said in found["reason"]
+    assert findings(board, "0c.0", "error") == [found["reason"]]
+    bindings = [b for b in board.report()["bindings"] if b["device"] == "0000:00:0c.0"]
+    assert [(b["errno"], b["step"]) for b in bindings] == [(None, None), ("EBUSY", "driver-probed")]
+
+
+def test_a_module_that_modprobes_configuration_forbids(board: Boot) -> None:
+    """Written in the guest, while it was being recorded; then the device was plugged in."""
+    assert "virtio_input" not in board.sections["modules"]
+    found = device(board, "10.0")
+    assert (found["state"], found["type"]) == ("unbound", "input")
+    assert "its module virtio_input (alias virtio:d00000012v*) was not loaded: " in found["reason"]
+    assert found["reason"].endswith(
+        '"blacklist virtio_input" is in /etc/modprobe.d/no-input.conf since the recording began'
+    )
+    assert findings(board, "10.0", "error") == [found["reason"]]
 
 
 def test_autoprobe_off(board: Boot) -> None:

@@ -4,27 +4,28 @@
 from __future__ import annotations
 
 import sys
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 
 import click
 
 from virtio_trace import check, graph, recording
 from virtio_trace.cli import common
+from virtio_trace.cli.bootsource import Source
 from virtio_trace.cli.check import STATUS
-from virtio_trace.cli.collecting import collecting, machine
+from virtio_trace.cli.collecting import collecting
 from virtio_trace.cli.guestlines import GuestLines
 from virtio_trace.cli.interrupts import Interrupts
 from virtio_trace.cli.output import RecordingOutput
 from virtio_trace.cli.progress import ProgressBar
 from virtio_trace.cli.say import say, warn
-from virtio_trace.errors import CannotTraceError, IncompleteError, UsageError, VirtioTraceError
+from virtio_trace.errors import CannotTraceError, IncompleteError, VirtioTraceError
 from virtio_trace.render.escape import escape
 from virtio_trace.render.table import table
 from virtio_trace.render.text import text
 from virtio_trace.report import summarize
 from virtio_trace.vm import accel as accelerators
-from virtio_trace.vm import boot, debian
+from virtio_trace.vm import boot
 
 _STATUS_CANNOT = 3
 _STATUS_INCOMPLETE = 4
@@ -33,6 +34,8 @@ _STATUS_INCOMPLETE = 4
 @click.command
 @click.option("--kernel", "vmlinuz", metavar="VMLINUZ", help="The kernel to boot.")
 @click.option("--modules", metavar="DIR", help="Its modules, a lib/modules/RELEASE folder.")
+@click.option("--initrd", metavar="FILE", help="Boot VMLINUZ with this initrd, unchanged.")
+@click.option("--image", metavar="DISK", help="Boot what this disk image boots; never written.")
 @click.option("--debian", "package", metavar="PACKAGE", help="A Debian kernel: NAME or NAME/SUITE.")
 @click.option("--append", default="", metavar="STR", help="More for the kernel's command line.")
 @click.option(
@@ -63,6 +66,11 @@ _STATUS_INCOMPLETE = 4
     help="Put nothing on the kernel's command line by which it records what is built in.",
 )
 @click.option("--run", "task", metavar="CMD", help="Run CMD in the guest, its drivers loaded.")
+@click.option(
+    "--until",
+    metavar="WHEN",
+    help="With --image or --initrd: running (default), quiet, quiet:S, or text:TEXT.",
+)
 @click.option("--keep-console", "console", metavar="FILE", help="Keep what the console said.")
 @click.option("-o", "--output", metavar="FILE", help="The recording; - is standard output.")
 @click.option("-q", "--quiet", is_flag=True, help="Print no line an event.")
@@ -72,6 +80,8 @@ def command(
     *,
     vmlinuz: str | None,
     modules: str | None,
+    initrd: str | None,
+    image: str | None,
     package: str | None,
     append: str,
     timeout: float,
@@ -79,6 +89,7 @@ def command(
     collector: str,
     no_boot_events: bool,
     task: str | None,
+    until: str | None,
     console: str | None,
     output: str | None,
     quiet: bool,
@@ -88,23 +99,26 @@ def command(
     """Boot a kernel in QEMU and record it from its first module on.
 
     The kernel is a VMLINUZ and its modules, or a Debian package, which is fetched and unpacked,
-    never installed; x86-64 or arm64. QEMU OPTIONS replace the default devices: one virtio net, blk
-    and rng.
+    never installed, of x86-64 or arm64; or a VMLINUZ and somebody else's initrd, or all that a
+    disk image boots, which are not changed: then the recording ends when that system is running, or
+    as --until says. QEMU OPTIONS replace the default devices: one virtio net, blk and rng; never
+    the image.
     """
     settings = boot.Settings(
         append, timeout, accel, task, options, Path(console) if console else None, collector
     )
-    _check_source(vmlinuz, modules, package, options)
-    boot.check_settings(settings, machine(vmlinuz, package))
+    source = Source(vmlinuz, modules, package, initrd, image)
+    source.check(settings, until)
+    boot.check_settings(settings, source.machine())
     target = RecordingOutput(output)
     lines = GuestLines(target, quiet)
-    with Interrupts() as interrupts, ProgressBar() as progress:
+    with Interrupts() as interrupts, ProgressBar() as progress, ExitStack() as stack:
 
         def pause() -> None:
             interrupts.check()
             lines.pause()
 
-        plan = _plan(vmlinuz, modules, package, settings, progress)
+        plan = stack.enter_context(source.plan(settings, until, progress))
         try:
             with collecting(plan, boot_events=not no_boot_events) as plan:
                 outcome = boot.boot(
@@ -117,22 +131,9 @@ def command(
         status = _report(lines.lines, target)
     if trouble is not None:
         raise trouble
+    if outcome.enough is not None and not outcome.enough.reached:
+        return status or _STATUS_INCOMPLETE
     return status
-
-
-def _plan(
-    vmlinuz: str | None,
-    modules: str | None,
-    package: str | None,
-    settings: boot.Settings,
-    progress: ProgressBar,
-) -> boot.Plan:
-    if package is None:
-        return boot.Plan(Path(vmlinuz or ""), Path(modules or ""), settings)
-    kernel = debian.fetch(package, progress)
-    if kernel.note:
-        warn(kernel.note)
-    return boot.Plan(kernel.vmlinuz, kernel.modules, settings)
 
 
 def _tell(line: str, verbose: bool) -> None:
@@ -158,7 +159,15 @@ def _report(lines: list[bytes], target: RecordingOutput) -> int:
 def conclude(outcome: boot.Outcome, plan: boot.Plan) -> VirtioTraceError | None:
     """Says how the guest ended; None where its recorder came to its end, else what is wrong."""
     if outcome.end == "done" and outcome.recorder in (0, _STATUS_INCOMPLETE):
-        say(f"the guest ended after {outcome.seconds:.1f} s ({outcome.accel})")
+        said = f"after {outcome.seconds:.1f} s ({outcome.accel})"
+        enough = outcome.enough
+        if enough is None:
+            say(f"the guest ended {said}")
+        elif enough.reached:
+            text = plan.foreign.until.text if plan.foreign else ""
+            say(f"enough {said}: {escape(f'the console said {text}' if text else enough.why)}")
+        else:
+            warn(f"the system did not come up {said}: {escape(enough.why)}")
         return None
     if outcome.end == "done":
         return _recorder_failed(outcome)
@@ -167,8 +176,9 @@ def conclude(outcome: boot.Outcome, plan: boot.Plan) -> VirtioTraceError | None:
     silent = f"its console said nothing: is {plan.vmlinuz} a whole kernel for this machine?"
     if outcome.end == "timeout":
         above = "its console's last lines are above; --timeout S gives it longer"
+        end = "ended" if plan.foreign is None else "come so far as --until says"
         return IncompleteError(
-            f"the guest had not ended after {plan.settings.timeout:g} s",
+            f"the guest had not {end} after {plan.settings.timeout:g} s",
             above if outcome.tail else silent,
         )
     above = "its console's last lines are above; --keep-console FILE keeps all of them"
@@ -191,20 +201,3 @@ def _recorder_failed(outcome: boot.Outcome) -> VirtioTraceError:
         f"the guest's recorder ended with status {outcome.recorder} and said: {last}",
         "--keep-console FILE keeps all that it said",
     )
-
-
-def _check_source(
-    vmlinuz: str | None, modules: str | None, package: str | None, options: tuple[str, ...]
-) -> None:
-    """Raises UsageError unless exactly one kernel is named, and nothing that is no option."""
-    if package is not None and (vmlinuz is not None or modules is not None):
-        raise UsageError("--debian and --kernel exclude each other", "give one of them")
-    if package is None and (vmlinuz is None or modules is None):
-        raise UsageError(
-            "which kernel? --debian PACKAGE, or --kernel VMLINUZ with --modules DIR",
-            "for example: virtio-trace boot --debian linux-image-cloud-amd64/bookworm",
-        )
-    if package is not None:
-        debian.parse(package)
-    if options and not options[0].startswith("-"):
-        raise UsageError(f"{options[0]}: not an option of QEMU", "QEMU's options come after --")

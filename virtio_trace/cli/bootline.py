@@ -6,7 +6,6 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 from dataclasses import replace
-from pathlib import Path
 
 from virtio_trace.cli.say import warn
 from virtio_trace.errors import VirtioTraceError
@@ -14,35 +13,39 @@ from virtio_trace.kernel.modules import ModuleTree
 from virtio_trace.tracer import bootline, fetch, offline
 from virtio_trace.tracer.bootline import BootLine
 from virtio_trace.vm import qemu
-from virtio_trace.vm.boot import Settings
+from virtio_trace.vm.boot import Plan
 
 _TAKEN = re.compile(r"(?:^|\s)kprobe_event=")
 
 
-def with_boot_events(settings: Settings, vmlinuz: Path, modules: Path) -> Settings:
-    """SETTINGS with the parameters for this kernel, where some of VirtIO is built into it. Where
-    that cannot be done it is said, and the boot is recorded from its first module on."""
-    if is_taken(settings.append):
-        return settings
+def with_boot_events(plan: Plan) -> Plan:
+    """PLAN with the parameters for its kernel, where some of VirtIO is built into it. Where that
+    cannot be done it is said, and the boot is recorded from its first module on."""
+    line = plan.machine("tcg", 0).cmdline
+    if is_taken(line):
+        return plan
+    if plan.modules is None:
+        warn("no boot-time events, what is built in is not seen: give its --modules DIR")
+        return plan
     try:
-        if "virtio" not in ModuleTree(modules).builtin:
-            return settings
-        kernel = offline.read(vmlinuz, modules)
+        if "virtio" not in ModuleTree(plan.modules).builtin:
+            return plan
+        kernel = offline.read(plan.vmlinuz, plan.modules)
     except VirtioTraceError as error:
         warn(f"no boot-time events, what is built in is not seen: {error}")
-        return settings
-    room = qemu.CMDLINE_MAX - len(qemu.cmdline(settings.append).encode()) - 1
-    line = for_kernel(kernel, room, modules=False)
-    say_left(line)
-    return replace(settings, append=f"{settings.append} {line.text}".strip())
+        return plan
+    found = for_kernel(kernel, qemu.CMDLINE_MAX - len(line.encode()) - 1, modules=False)
+    say_left(found)
+    append = f"{plan.settings.append} {found.text}".strip()
+    return replace(plan, settings=replace(plan.settings, append=append))
 
 
-def is_taken(append: str) -> bool:
-    """Whether a user has kprobe_event= on the command line, which not every kernel takes twice;
-    then it is said."""
-    taken = _TAKEN.search(append) is not None
+def is_taken(line: str) -> bool:
+    """Whether kprobe_event= is on the command LINE, which not every kernel takes twice; then it is
+    said."""
+    taken = _TAKEN.search(line) is not None
     if taken:
-        warn("kprobe_event= in --append: no boot-time events besides, what is built in is not seen")
+        warn("kprobe_event= in its options: no boot-time events, what is built in is not seen")
     return taken
 
 

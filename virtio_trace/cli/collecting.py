@@ -13,19 +13,8 @@ from virtio_trace.cli.bootline import is_taken, say_left, with_boot_events
 from virtio_trace.errors import BadInputError
 from virtio_trace.kernel import compression, vmlinuz
 from virtio_trace.tracer import offline, plain, probes
-from virtio_trace.vm import arch, boot, cache, debian, qemu
-from virtio_trace.vm.arch import Arch
+from virtio_trace.vm import arch, boot, cache, qemu
 from virtio_trace.vm.plain import Plain, Take
-
-
-def machine(image: str | None, package: str | None) -> Arch:
-    """The machine of the kernel that is to be booted, before anything is fetched.
-
-    Raises BadInputError where IMAGE is no kernel image.
-    """
-    if package is None:
-        return arch.of_kernel(Path(image or ""))
-    return arch.of_debian(debian.foreign(package) or "") or arch.X86_64
 
 
 @contextlib.contextmanager
@@ -37,11 +26,9 @@ def collecting(plan: boot.Plan, *, boot_events: bool) -> Iterator[boot.Plan]:
     plan = boot.check(plan)
     kind = arch.of_kernel(plan.vmlinuz)
     if boot.uses_agent(plan.settings, kind):
-        if boot_events:
-            settings = with_boot_events(plan.settings, plan.vmlinuz, plan.modules)
-            plan = replace(plan, settings=settings)
-        yield plan
+        yield with_boot_events(plan) if boot_events else plan
         return
+    assert plan.modules is not None  # boot.check: only a foreign system may have none
     kernel = offline.read(plan.vmlinuz, plan.modules, [probes.RING])
     room = qemu.room(kind) - len(plan.settings.append.encode()) - 1
     if not boot_events or is_taken(plan.settings.append):

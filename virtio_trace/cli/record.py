@@ -18,6 +18,7 @@ from virtio_trace.cli.interrupts import Interrupts
 from virtio_trace.cli.live import LiveLines
 from virtio_trace.cli.output import RecordingOutput
 from virtio_trace.cli.prerequisites import require_tracing
+from virtio_trace.cli.rebind import Rebinds
 from virtio_trace.cli.say import say, warn
 from virtio_trace.errors import IncompleteError, UsageError
 from virtio_trace.kernel.running import Running
@@ -42,6 +43,7 @@ class _End:
     lost: int
     states: list[ProbeState]
     aftermath: dict[str, Any]
+    rebinds: list[dict[str, Any]]
 
     def to_json(self) -> dict[str, Any]:
         """The trailer, but for its count of events."""
@@ -51,6 +53,7 @@ class _End:
             "command_status": self.command_status,
             "ended_ns": time.monotonic_ns(),
             "probes": [state.to_json() for state in self.states],
+            "rebinds": self.rebinds,
             **self.aftermath,
         }
 
@@ -64,12 +67,23 @@ class _End:
     metavar="S",
     help="Stop after S seconds.",
 )
+@click.option(
+    "--rebind",
+    "addresses",
+    multiple=True,
+    metavar="ADDRESS",
+    help="Unbind and bind this device once armed.",
+)
+@click.option("--force", is_flag=True, help="Rebind even what the machine needs.")
 @click.option("-q", "--quiet", is_flag=True, help="Print no line an event.")
 @click.option("-v", "--verbose", is_flag=True, help="Say where the time to arm went.")
 @click.argument("arguments", metavar="[-- COMMAND ...]", nargs=-1, type=click.UNPROCESSED)
 def command(
+    *,
     output: str | None,
     duration: float | None,
+    addresses: tuple[str, ...],
+    force: bool,
     quiet: bool,
     verbose: bool,
     arguments: tuple[str, ...],
@@ -78,10 +92,16 @@ def command(
 
     Stops at Ctrl-C, after --duration, or when COMMAND ends. A line an event goes to standard
     error, the recording to FILE (virtio-trace.vtr; an older one is kept as virtio-trace.vtr.old).
+
+    --rebind takes the device at ADDRESS (0000:00:02.0, or virtio0) from its driver and gives it
+    back, so that its procedure is seen; it may be given again. Without --duration and COMMAND,
+    which begins after it, the recording then ends when all is quiet. What has the root file system,
+    swap, a mount, a console or the only network link is refused, unless --force is given.
     """
     if arguments and shutil.which(arguments[0]) is None:
         raise UsageError(f"{arguments[0]}: no such command", "name one that can be run, after --")
     target = RecordingOutput(output)
+    rebinds = Rebinds(addresses, force)
     kernel = Running()
     mounts = require_tracing(kernel)
     sweep(mounts.tracefs)
@@ -97,7 +117,7 @@ def command(
         interrupts.collect()
         writer = Writer(target.open())
         live = LiveLines(quiet)
-        follower = _Follower(session, writer, live, interrupts)
+        follower = _Follower(session, writer, live, interrupts, rebinds)
         try:
             writer.header({**header, "command": list(arguments)})
             end = follower.follow(duration, arguments, target.is_stdout)
@@ -112,15 +132,22 @@ def command(
         finally:
             live.close()
             target.close()
-    return _conclude(end, writer.events, target, session.boot)
+    status = _conclude(end, writer.events, target, session.boot)
+    return _STATUS_INCOMPLETE if rebinds.failed else status
 
 
 class _Follower:
     """Takes events from the session to the file and the terminal, until something ends it."""
 
     def __init__(
-        self, session: Session, writer: Writer, live: LiveLines, interrupts: Interrupts
+        self,
+        session: Session,
+        writer: Writer,
+        live: LiveLines,
+        interrupts: Interrupts,
+        rebinds: Rebinds,
     ) -> None:
+        self._rebinds = rebinds
         self._session = session
         self._writer = writer
         self._live = live
@@ -129,7 +156,9 @@ class _Follower:
     def follow(self, duration: float | None, arguments: Sequence[str], quiet_stdout: bool) -> _End:
         """Record to the end; what COMMAND caused is taken in before it is one."""
         deadline = None if duration is None else time.monotonic() + duration
-        process = self._start(arguments, quiet_stdout) if arguments else None
+        self._rebinds.run(self._wait, self._interrupted)
+        go = arguments and not self._interrupted()
+        process = self._start(arguments, quiet_stdout) if go else None
         try:
             why = self._until(deadline, process)
         finally:
@@ -137,9 +166,19 @@ class _Follower:
         aftermath = self._session.aftermath()  # what led to it is taken in behind it
         while self._take(0):
             pass
-        return _End(why, status, self._session.lost(), self._session.states(), aftermath)
+        lost, states = self._session.lost(), self._session.states()
+        return _End(why, status, lost, states, aftermath, self._rebinds.outcomes)
+
+    def _wait(self) -> int:
+        return self._take(_POLL_MS)
+
+    def _interrupted(self) -> bool:
+        return self._interrupts.received is not None
 
     def _until(self, deadline: float | None, process: subprocess.Popen[bytes] | None) -> str:
+        if self._rebinds and deadline is None and process is None:
+            self._rebinds.settle(self._wait, self._interrupted)
+            return "interrupt" if self._interrupted() else "rebind"
         while True:
             self._take(_POLL_MS)
             if self._interrupts.received is not None:

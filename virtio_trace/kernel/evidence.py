@@ -105,7 +105,16 @@ def read_evidence(
         transports=tuple(ways),
         builtin=tuple(sorted(name for name in tree.builtin if "virtio" in name)),
         unread={file: unread[file] for file in sorted(unread)},
+        builtin_aliases=_virtio_aliases(tree),
     )
+
+
+def _virtio_aliases(tree: ModuleTree) -> dict[str, tuple[str, ...]]:
+    found = {
+        module: tuple(alias for alias in aliases if alias.startswith("virtio:"))
+        for module, aliases in tree.builtin_aliases.items()
+    }
+    return {module: aliases for module, aliases in sorted(found.items()) if aliases}
 
 
 def find_layout(btf: Btf, modules: Collection[Module]) -> layout.Layout:

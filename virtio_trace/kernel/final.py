@@ -12,7 +12,7 @@ from pathlib import Path
 
 from virtio_trace import virtio
 from virtio_trace.aftermath import Final, PciFunction
-from virtio_trace.kernel import viot
+from virtio_trace.kernel import sysfs, viot
 from virtio_trace.kernel.running import snapshot
 
 _SUPPLIER = "supplier:"
@@ -23,11 +23,11 @@ def final(modules: Collection[str], sys: Path = Path("/sys"), debugfs: Path | No
     bus = snapshot(sys)
     pci = sys / "bus/pci"
     behind = viot.read(sys)
-    found = (_pci(path, behind) for path in _entries(pci / "devices"))
+    found = (_pci(path, behind) for path in sysfs.entries(pci / "devices"))
     return Final(
         autoprobe={name: _autoprobe(sys / "bus" / name) for name in ("virtio", "pci")},
         pci=tuple(function for function in found if function is not None),
-        registered=_is_dir(pci / "drivers/virtio-pci") if _is_dir(pci) else None,
+        registered=sysfs.is_dir(pci / "drivers/virtio-pci") if sysfs.is_dir(pci) else None,
         deferred=_deferred(debugfs or sys / "kernel/debug"),
         modules=tuple(sorted(name for name in modules if _is_loaded(sys / "module" / name))),
         devices=tuple(bus["devices"]),
@@ -37,19 +37,19 @@ def final(modules: Collection[str], sys: Path = Path("/sys"), debugfs: Path | No
 
 def _pci(path: Path, behind: list[viot.Range]) -> PciFunction | None:
     """A PCI device that virtio_pci_probe takes by its ids (VirtIO 4.1.2); else None."""
-    vendor, device = _number(path / "vendor"), _number(path / "device")
+    vendor, device = sysfs.number(path / "vendor"), sysfs.number(path / "device")
     if vendor != virtio.PCI_VENDOR or device is None or device not in virtio.PCI_DEVICES:
         return None
-    override = _text(path / "driver_override")
+    override = sysfs.text(path / "driver_override")
     return PciFunction(
         address=path.name,
         device=device,
-        subsystem_device=_number(path / "subsystem_device"),
-        driver=_link(path / "driver"),
+        subsystem_device=sysfs.number(path / "subsystem_device"),
+        driver=sysfs.link(path / "driver"),
         override=None if override in (None, "(null)", "") else override,
         suppliers=tuple(
             entry.name.removeprefix(_SUPPLIER)
-            for entry in _entries(path)
+            for entry in sysfs.entries(path)
             if entry.name.startswith(_SUPPLIER)
         ),
         iommu=viot.iommu_of(behind, path.name),
@@ -58,7 +58,7 @@ def _pci(path: Path, behind: list[viot.Range]) -> PciFunction | None:
 
 def _deferred(debugfs: Path) -> dict[str, str | None] | None:
     """Device to reason; the kernel has none for every one. None where it cannot be read."""
-    text = _text(debugfs / "devices_deferred")
+    text = sysfs.text(debugfs / "devices_deferred")
     if text is None:
         return None
     lines = (line.partition("\t") for line in text.splitlines())
@@ -67,44 +67,9 @@ def _deferred(debugfs: Path) -> dict[str, str | None] | None:
 
 def _is_loaded(folder: Path) -> bool:
     """Loaded and its init done: one that is built in has no initstate (kernel/module/sysfs.c)."""
-    return _text(folder / "initstate") == "live"
+    return sysfs.text(folder / "initstate") == "live"
 
 
 def _autoprobe(bus: Path) -> bool | None:
-    text = _text(bus / "drivers_autoprobe")
+    text = sysfs.text(bus / "drivers_autoprobe")
     return {"0": False, "1": True}.get(text) if text is not None else None
-
-
-def _entries(folder: Path) -> list[Path]:
-    try:
-        return sorted(folder.iterdir())
-    except OSError:
-        return []
-
-
-def _is_dir(path: Path) -> bool:
-    try:
-        return path.is_dir()
-    except OSError:
-        return False
-
-
-def _link(path: Path) -> str | None:
-    try:
-        return path.readlink().name
-    except OSError:
-        return None
-
-
-def _number(path: Path) -> int | None:
-    try:
-        return int(_text(path) or "", 16)
-    except ValueError:
-        return None
-
-
-def _text(path: Path) -> str | None:
-    try:
-        return path.read_bytes().decode("utf-8", "replace").strip()
-    except OSError:
-        return None

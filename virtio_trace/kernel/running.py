@@ -6,12 +6,12 @@ from __future__ import annotations
 import os
 import re
 import zlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from virtio_trace.kernel import sysfs
 from virtio_trace.kernel.addresses import Addresses
 
 _CAP_DAC_OVERRIDE, _CAP_SYS_ADMIN, _CAP_PERFMON, _CAP_BPF = 1, 21, 38, 39
@@ -39,7 +39,7 @@ class Running:
     @cached_property
     def release(self) -> str:
         """As ``uname -r``."""
-        return _text(self.proc / "sys/kernel/osrelease") or os.uname().release
+        return sysfs.text(self.proc / "sys/kernel/osrelease") or os.uname().release
 
     @property
     def machine(self) -> str:
@@ -77,7 +77,7 @@ class Running:
     def tracefs(self) -> Path | None:
         """Where tracefs is: /sys/kernel/tracing, or under debugfs; None where it is not mounted."""
         places = (self.sys / "kernel/tracing", self.sys / "kernel/debug/tracing")
-        return next((p for p in places if _is((p / "events").is_dir)), None)
+        return next((p for p in places if sysfs.is_dir(p / "events")), None)
 
     def has_tracefs(self) -> Answer:
         """Whether tracefs is mounted and may be looked into."""
@@ -95,7 +95,7 @@ class Running:
     def has_kprobes(self) -> Answer:
         """Whether kprobes can be defined through tracefs."""
         where = self.tracefs()
-        if where and _is((where / "kprobe_events").exists):
+        if where and sysfs.exists(where / "kprobe_events"):
             return Answer(True)
         missing = self._unset("KPROBES", "KPROBE_EVENTS")
         if missing:
@@ -107,7 +107,7 @@ class Running:
     def has_btf(self) -> Answer:
         """Whether the kernel shows the types of its structs."""
         path = self.sys / "kernel/btf/vmlinux"
-        if _is(path.exists):
+        if sysfs.exists(path):
             return Answer(True)
         missing = self._unset("DEBUG_INFO_BTF")
         what = f"this kernel is built without {missing}" if missing else f"{path} is not there"
@@ -115,7 +115,9 @@ class Running:
 
     def is_privileged(self) -> Answer:
         """Whether this process may load BPF programs and define kprobes (capabilities(7))."""
-        line = re.search(r"^CapEff:\s*([0-9a-f]+)$", _text(self.proc / "self/status"), re.M)
+        line = re.search(
+            r"^CapEff:\s*([0-9a-f]+)$", sysfs.text(self.proc / "self/status") or "", re.M
+        )
         have = int(line[1], 16) if line else 0
         few = (_CAP_DAC_OVERRIDE, _CAP_PERFMON, _CAP_BPF)
         if have >> _CAP_SYS_ADMIN & 1 or all(have >> bit & 1 for bit in few):
@@ -127,7 +129,7 @@ class Running:
 
         Confidentiality refuses kprobes and BPF (kernel_lockdown(7)).
         """
-        found = re.search(r"\[(\w+)\]", _text(self.sys / "kernel/security/lockdown"))
+        found = re.search(r"\[(\w+)\]", sysfs.text(self.sys / "kernel/security/lockdown") or "")
         return found[1] if found else None
 
     def may_probe(self) -> Answer:
@@ -142,9 +144,8 @@ class Running:
 
     def loaded_modules(self) -> frozenset[str]:
         """Names of the loaded modules, by /proc/modules; none where the kernel has no modules."""
-        return frozenset(
-            line.split()[0] for line in _text(self.proc / "modules").splitlines() if line.strip()
-        )
+        lines = (sysfs.text(self.proc / "modules") or "").splitlines()
+        return frozenset(line.split()[0] for line in lines if line.strip())
 
     def addresses(self) -> Addresses:
         """Its symbols, none where it does not show them."""
@@ -176,15 +177,15 @@ def snapshot(sys: Path = Path("/sys")) -> dict[str, Any]:
     is read is left out.
     """
     bus = sys / "bus/virtio"
-    devices = [d for path in _entries(bus / "devices") if (d := _device(path)) is not None]
+    devices = [d for path in sysfs.entries(bus / "devices") if (d := _device(path)) is not None]
     devices.sort(key=lambda d: (d["index"] is None, d["index"] or 0, d["name"]))
-    return {"bus": _is(bus.is_dir), "devices": devices, "drivers": registered(sys)}
+    return {"bus": sysfs.is_dir(bus), "devices": devices, "drivers": registered(sys)}
 
 
 def registered(sys: Path = Path("/sys")) -> list[dict[str, str | None]]:
     """The drivers on the VirtIO bus, now: [{name, module}]; never raises."""
-    drivers = _entries(sys / "bus/virtio/drivers")
-    return [{"name": path.name, "module": _link(path / "module")} for path in drivers]
+    drivers = sysfs.entries(sys / "bus/virtio/drivers")
+    return [{"name": path.name, "module": sysfs.link(path / "module")} for path in drivers]
 
 
 def _device(path: Path) -> dict[str, Any] | None:
@@ -193,18 +194,18 @@ def _device(path: Path) -> dict[str, Any] | None:
     except OSError:
         return None
     digits = re.search(r"(\d+)$", path.name)
-    bus = _link(parent / "subsystem")
+    bus = sysfs.link(parent / "subsystem")
     return {
         "name": path.name,
         "address": parent.name,
         "bus": bus,
         "index": int(digits[1]) if digits else None,
-        "id": _number(path / "device"),
-        "vendor": _number(path / "vendor"),
-        "modalias": _text(path / "modalias") or None,
-        "driver": _link(path / "driver"),
-        "status": _number(path / "status"),
-        "features": _text(path / "features") or None,
+        "id": sysfs.number(path / "device"),
+        "vendor": sysfs.number(path / "vendor"),
+        "modalias": sysfs.text(path / "modalias") or None,
+        "driver": sysfs.link(path / "driver"),
+        "status": sysfs.number(path / "status"),
+        "features": sysfs.text(path / "features") or None,
         "pci": _pci(parent) if bus == "pci" else None,
     }
 
@@ -212,7 +213,7 @@ def _device(path: Path) -> dict[str, Any] | None:
 def _pci(device: Path) -> dict[str, int | bool | None]:
     """Its ids, and whether it has the modern interface: a capability of VIRTIO_PCI_CAP_COMMON_CFG
     (VirtIO 4.1.4). That is None for who may not read behind the first 64 bytes."""
-    ids = {name: _number(device / name) for name in ("vendor", "device", "subsystem_device")}
+    ids = {name: sysfs.number(device / name) for name in ("vendor", "device", "subsystem_device")}
     try:
         config = (device / "config").read_bytes()
     except OSError:
@@ -236,39 +237,3 @@ def has_common_cfg(config: bytes) -> bool:
             return True
         place = config[place + 1] & 0xFC
     return False
-
-
-def _entries(folder: Path) -> list[Path]:
-    try:
-        return sorted(folder.iterdir())
-    except OSError:
-        return []
-
-
-def _link(path: Path) -> str | None:
-    try:
-        return path.readlink().name
-    except OSError:
-        return None
-
-
-def _number(path: Path) -> int | None:
-    try:
-        return int(_text(path), 16)
-    except ValueError:
-        return None
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_bytes().decode("utf-8", "replace").strip()
-    except OSError:
-        return ""
-
-
-def _is(test: Callable[[], bool]) -> bool:
-    """Path.is_dir and its like, which raise where a folder on the way may not be entered."""
-    try:
-        return test()
-    except OSError:
-        return False

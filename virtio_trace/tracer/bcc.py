@@ -20,8 +20,8 @@ from virtio_trace.errors import CannotTraceError
 from virtio_trace.source import bpf_folder
 from virtio_trace.tracer import wire
 
-PROBE_NUMBER = 0x76742D70726F6265
-"""The constant in probe.bpf.c's probe_number() that a load replaces."""
+PROBE_POINT = 0x76742D70726F6265
+"""The constant in probe.bpf.c's probe_point() that a load replaces."""
 
 _LD_IMM64 = 0x18  # BPF_LD | BPF_IMM | BPF_DW: two instructions, the constant's halves in each
 
@@ -47,21 +47,20 @@ class Program:
         self._descriptors: list[int] = []
         self._ring = self._map("events")  # holds the callback, which C code will call
         self._ring.open_ring_buffer(self._take)
-        self._lost = self._map("lost", ct.c_uint64)
+        self._count = self._map("count", ct.c_uint64 * 2)  # struct vt_count
 
     def set_offsets(self, offsets: wire.WireOffsets) -> None:
         """Where the members of this kernel's structs are."""
         self._map("offsets", wire.WireOffsets)[ct.c_uint32(0)] = offsets
 
-    def set_point(self, number: int, point: wire.WirePoint) -> None:
-        """How the arguments of probe point NUMBER are to be read."""
-        self._map("points", wire.WirePoint)[ct.c_uint32(number)] = point
-
-    def attach_probe(self, number: int, group: str, event: str, functions: tuple[str, ...]) -> None:
-        """Attach FUNCTIONS, for probe point NUMBER, to GROUP/EVENT and GROUP/EVENT_ret."""
+    def attach_probe(
+        self, point: tuple[int, int], group: str, event: str, functions: tuple[str, ...]
+    ) -> None:
+        """Attach FUNCTIONS, for a POINT's number and shape (wire.SECOND and others), to GROUP/EVENT
+        and GROUP/EVENT_ret."""
         for function, name in zip(functions, (event, f"{event}_ret"), strict=False):
             with _complaints(f"the kernel refused the BPF program for {event}"):
-                program = self._load(function, self._kprobe, number)
+                program = self._load(function, self._kprobe, point)
                 self._attach(program, group, name)
 
     def attach_module_load(self) -> None:
@@ -71,14 +70,16 @@ class Program:
             self._attach(program, "module", "module_load")
 
     def poll(self, milliseconds: int) -> list[bytes]:
-        """Wait for records, at most so long, and take all there are."""
+        """Wait so long, or till many have come, and take all records there are."""
         self._bpf.ring_buffer_poll(milliseconds)
+        # What did not wake us is there all the same.
+        self._bpf.ring_buffer_consume()
         taken, self._records = self._records, []
         return taken
 
     def lost(self) -> int:
         """Records that found no room in the ring so far."""
-        return int(self._lost[ct.c_uint32(0)].value)
+        return int(self._count[ct.c_uint32(0)][0])
 
     def close(self) -> None:
         """Detach everything; the records that are in the ring are gone."""
@@ -93,10 +94,10 @@ class Program:
     def _map(self, name: str, leaf: Any = None) -> Any:
         return self._bpf.get_table(name.encode(), ct.c_uint32 if leaf else None, leaf)
 
-    def _load(self, function: str, kind: int, number: int | None) -> int:
+    def _load(self, function: str, kind: int, point: tuple[int, int] | None) -> int:
         name = function.encode()
-        if number is not None:
-            self._patch(name, number)
+        if point is not None:
+            self._patch(name, point)
         # BCC keeps a function by its name; each load here is another program.
         self._bpf.funcs.pop(name, None)
         descriptor = int(self._bpf.load_func(name, kind).fd)
@@ -104,8 +105,8 @@ class Program:
         self._descriptors.append(descriptor)
         return descriptor
 
-    def _patch(self, name: bytes, number: int) -> None:
-        """Put the probe point's number into the program, as a BPF cookie would be given to it."""
+    def _patch(self, name: bytes, point: tuple[int, int]) -> None:
+        """Put the point's number and shape into the program, as a BPF cookie is given to one."""
         start = self._library.bpf_function_start(self._bpf.module, name)
         size = self._library.bpf_function_size(self._bpf.module, name)
         code = (ct.c_char * size).from_address(start)
@@ -116,8 +117,8 @@ class Program:
             if not self._places[name]:
                 raise CannotTraceError(f"{name.decode()} has no place for a probe point's number")
         for place in self._places[name]:
-            struct.pack_into("<I", code, place + 4, number)
-            struct.pack_into("<I", code, place + 12, 0)
+            struct.pack_into("<I", code, place + 4, point[0])
+            struct.pack_into("<I", code, place + 12, point[1])
 
     def _attach(self, program: int, group: str, event: str) -> None:
         descriptor = self._library.bpf_attach_tracepoint(program, group.encode(), event.encode())
@@ -128,7 +129,7 @@ class Program:
 
 
 def _constants(code: bytes) -> list[int]:
-    low, high = PROBE_NUMBER & 0xFFFFFFFF, PROBE_NUMBER >> 32
+    low, high = PROBE_POINT & 0xFFFFFFFF, PROBE_POINT >> 32
     return [
         place
         for place in range(0, len(code) - 15, 8)

@@ -28,11 +28,12 @@ class ProbePoint:
     ``module`` is the module whose function it is where it is not built in (None: always built
     in). ``subject`` says what the first argument points to (enum vt_subject), ``driver_second``
     that the second is a driver; ``result`` whether the return register means anything; ``reread``
-    whether the function gives the device what its return is to show (its index). A kernel may be
-    built without an ``optional`` one's code; that it is absent from the kernel's own files is then
-    no loss. ``entry`` and ``returns`` say which of the two make an event, ``detail`` what more it
-    shows (enum vt_detail). ``every``: a kernel may have several functions of the name, and all of
-    them are meant (vp_set_status of the modern and of the legacy PCI transport).
+    whether the return is to show what the function gave to the device (its index), or to an
+    argument; ``anew`` that a device may be there where another was. A kernel may be built without
+    an ``optional`` one's code; that it is absent from the kernel's own files is then no loss.
+    ``entry`` and ``returns`` say which of the two make an event, ``detail`` what more it shows
+    (enum vt_detail). ``every``: a kernel may have several functions of the name, and all of them
+    are meant (vp_set_status of the modern and of the legacy PCI transport).
     """
 
     name: str
@@ -47,7 +48,34 @@ class ProbePoint:
     every: bool = False
     result: bool = True
     reread: bool = False
+    anew: bool = False
     optional: bool = False
+
+    def shape(self, anew: bool) -> int:
+        """How the BPF program reads it (enum vt_shape); ANEW: as if it were so."""
+        keep = self.reread or self.subject == wire.BUS_TYPE  # other buses have no return either
+        return (
+            self.subject
+            | self.detail << 4
+            | wire.SECOND * self.driver_second
+            | wire.KEEP * keep
+            | wire.ANEW * (anew or self.anew)
+            | wire.QUIET * (not self.entry)
+        )
+
+    def programs(self) -> tuple[str, ...]:
+        """The functions of probe.bpf.c for the entry and, where it makes an event, the return."""
+        entry = {
+            wire.MODULE_STRUCT: "vt_init_module",
+            wire.VIRTIO_DEVICE: "vt_entry",
+            wire.DEVICE: "vt_entry",
+        }.get(self.subject, "vt_other")
+        if self.detail in (wire.QUEUE, wire.QUEUE_NO_VECTOR):
+            entry = "vt_queue"
+        if not self.returns:
+            return (entry,)
+        keep = self.shape(False) & wire.KEEP
+        return (entry, "vt_return_kept" if keep else "vt_return")
 
 
 TABLE = (
@@ -87,6 +115,7 @@ TABLE = (
         "virtio_pci",
         wire.VIRTIO_DEVICE,  # struct virtio_pci_device begins with one
         "which PCI transport a device has",
+        anew=True,
         optional=True,
     ),
     ProbePoint(
@@ -95,6 +124,7 @@ TABLE = (
         "virtio_pci",
         wire.VIRTIO_DEVICE,
         "which PCI transport a device has",
+        anew=True,
         optional=True,
     ),
     ProbePoint(
@@ -112,6 +142,7 @@ TABLE = (
         wire.VIRTIO_DEVICE,
         "the registration of devices",
         reread=True,
+        anew=True,
     ),
     ProbePoint(
         "unregister_virtio_device",
@@ -145,6 +176,9 @@ TABLE = (
         result=False,
     ),
 )
+
+REGISTER = ("register_virtio_driver", "register_virtio_device")
+"""Points that see each device and each driver before it is used, though it is where another was."""
 
 _MODERN_AND_LEGACY = "virtio_pci"
 

@@ -12,7 +12,7 @@ import contextlib
 import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +26,14 @@ from virtio_trace.kernel.btf import Btf
 from virtio_trace.kernel.evidence import Symbols, functions_of, read_evidence
 from virtio_trace.kernel.final import final
 from virtio_trace.kernel.forbidden import forbidden
+from virtio_trace.kernel.initrd import FirstRoot
 from virtio_trace.kernel.kmsg import KernelLog
 from virtio_trace.kernel.modules import ModuleTree
 from virtio_trace.kernel.registered import Kernel as RunningKernel
 from virtio_trace.kernel.registered import Links, add_registered
 from virtio_trace.kernel.running import Running, snapshot
 from virtio_trace.recording import ARMED, NOT_ARMED, WAITING, ProbeState
-from virtio_trace.tracer import probes, wire
+from virtio_trace.tracer import probes
 from virtio_trace.tracer.bcc import Program
 from virtio_trace.tracer.bootevents import BootEvents
 from virtio_trace.tracer.boottime import BootTime, Live, take
@@ -40,10 +41,9 @@ from virtio_trace.tracer.collector import Armed, Collector
 from virtio_trace.tracer.kprobes import KprobeEvents, armed_functions
 from virtio_trace.tracer.merge import Stream
 from virtio_trace.tracer.offsets import read_offsets, struct_offsets
-from virtio_trace.tracer.probes import ProbePoint
 from virtio_trace.tracer.settle import STEXT, Settled, settle
 from virtio_trace.tracer.signals import held
-from virtio_trace.tracer.wire import WireOffsets, WirePoint
+from virtio_trace.tracer.wire import WireOffsets
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,9 @@ class Session:
         self._confirmed: set[int] = set()
         self._came: set[str] = set()
         self._modules: set[str] = set()
+        self._evidence: Evidence | None = None
         self._log = KernelLog()
+        self._first = FirstRoot()
         self._stream = Stream()
         self.boot: BootTime | None = None
         self.clock = Clock()
@@ -124,7 +126,7 @@ class Session:
                 knowledge = knowing.result()
         self._settled = knowledge.settled
         evidence = knowledge.evidence
-        self._modules = evidence.modules
+        self._evidence, self._modules = evidence, evidence.modules
         names = {d.name for d in evidence.drivers} | {t.name for t in evidence.transports}
         self._log.look_for(self._modules | names)
         self._collector = Collector([_armed(s) for s in self._settled])
@@ -139,6 +141,7 @@ class Session:
             snapshot_ns, bus = time.monotonic_ns(), snapshot()
             self._came = set(self._kernel.loaded_modules())
             self._confirm()
+        initrd = self._first.modules(self._modules)
         return {
             "tool": f"virtio-trace {virtio_trace.__version__}",
             "kernel": {"release": self._kernel.release, "machine": self._kernel.machine},
@@ -151,6 +154,7 @@ class Session:
             "boot": self.boot.to_json() if self.boot else None,
             "evidence": knowledge.evidence.to_json(),
             "forbidden": [asdict(rule) for rule in forbidden(knowledge.evidence)],
+            **({"initrd": asdict(initrd)} if initrd is not None else {}),
         }
 
     def poll(self, milliseconds: int) -> list[Event]:
@@ -159,7 +163,8 @@ class Session:
         taken = self._program.poll(milliseconds)
         while self._stream.waits and (more := self._program.poll(0)):
             taken += more
-        found = [self._collector.event(data) for data in taken]
+        told = map(self._collector.take, taken)
+        found = [event for event in told if event is not None]
         self._log.poll()
         for event in found:
             if event.kind == ev.MODULE:
@@ -172,11 +177,17 @@ class Session:
 
     def aftermath(self) -> dict[str, Any]:
         """For the trailer: how the machine is now, and what its log said."""
+        assert self._evidence is not None
         end = final(self._modules, debugfs=self._mounts.debugfs)
+        end = replace(end, initrd_left=self._first.is_left())
         addresses = {function.address for function in end.pci}
         addresses |= {device["address"] for device in end.devices}
         log = self._log.end(addresses)
-        return {"final": end.to_json(), "log": log.to_json() if log else None}
+        return {
+            "final": end.to_json(),
+            "log": log.to_json() if log else None,
+            "forbidden": [asdict(rule) for rule in forbidden(self._evidence)],
+        }
 
     def lost(self) -> int:
         """Events that found no room in the ring, or in the kernel's own at boot."""
@@ -224,24 +235,27 @@ class Session:
 
     def _arm_points(self, program: Program) -> None:
         """One that is refused is carried into the recording; a kernel that refuses all cannot."""
-        attached, refusal = 0, None
+        attached: set[str] = set()
+        refusal = None
         for number, settled in enumerate(self._settled):
             if settled.target is None:
                 continue
             point = settled.point
-            program.set_point(number, _wire(point))
+            # They come first in the table; without them, any address may be another's at any time.
+            anew = not attached.issuperset(probes.REGISTER)
             name = _event_name(number, settled)
             try:
                 with self.clock.phase("tracefs"):
                     self._control.define(name, settled.target, point.returns)
+                shape = (number, point.shape(anew))
                 # A descriptor that is lost between its making and its keeping keeps the event busy.
                 with self.clock.phase("bpf: load and attach"), held():
-                    program.attach_probe(number, self._control.group, name, _programs(point))
+                    program.attach_probe(shape, self._control.group, name, point.programs())
             except CannotTraceError as error:
                 self._refused[number] = str(error)
                 refusal = error
             else:
-                attached += 1
+                attached.add(point.name)
         if refusal is not None and not attached:
             raise refusal
 
@@ -296,23 +310,6 @@ def _list_keys(settled: Settled) -> list[tuple[str, str, str | None]]:
         return []
     kinds = "kr" if settled.point.returns else "k"
     return [(kind, target.symbol, target.module) for kind in kinds]
-
-
-def _wire(point: ProbePoint) -> WirePoint:
-    return WirePoint(
-        subject=point.subject,
-        driver_second=point.driver_second,
-        reread=point.reread,
-        detail=point.detail,
-        returns=point.returns,
-        quiet_entry=not point.entry,
-    )
-
-
-def _programs(point: ProbePoint) -> tuple[str, ...]:
-    """The functions of probe.bpf.c for the entry and, where it makes an event, the return."""
-    entry = "vt_table" if point.detail == wire.TABLE else "vt_entry"
-    return (entry, "vt_return") if point.returns else (entry,)
 
 
 def _event_name(number: int, settled: Settled) -> str:

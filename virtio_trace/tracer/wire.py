@@ -8,6 +8,8 @@ import ctypes as ct
 KIND_ENTRY = 1
 KIND_RETURN = 2
 KIND_MODULE = 3
+KIND_KNOWN_DEVICE = 4
+KIND_KNOWN_DRIVER = 5
 
 NOTHING = 0
 PCI_DEV = 1
@@ -27,79 +29,94 @@ COUNT = 5
 QUEUE = 6
 QUEUE_NO_VECTOR = 7
 
-HAS_DURATION = 1
-HAS_ID = 2
-HAS_INDEX = 4
-HAS_PCI = 8
-HAS_STATUS = 16
-HAS_FEATURES = 32
-HAS_TABLE = 64
-HAS_COUNT = 128
-HAS_QUEUE = 256
-HAS_SIZE = 512
-HAS_VECTOR = 1024
+SECOND = 256
+KEEP = 512
+ANEW = 1024
+QUIET = 2048
+
+HAS_ID = 1
+HAS_INDEX = 2
+HAS_PCI = 4
+HAS_STATUS = 8
+HAS_FEATURES = 16
+HAS_TABLE = 32
+HAS_COUNT = 64
+HAS_QUEUE = 128
+HAS_SIZE = 256
+HAS_VECTOR = 512
 
 
 class WireEvent(ct.Structure):
     """struct vt_event."""
 
     _fields_ = (
-        ("ns", ct.c_uint64),
-        ("duration_ns", ct.c_uint64),
-        ("lost", ct.c_uint64),
-        ("result", ct.c_int64),
-        ("features", ct.c_uint64 * 2),
         ("kind", ct.c_uint32),
         ("probe", ct.c_uint32),
         ("cpu", ct.c_uint32),
         ("tid", ct.c_uint32),
+        ("ns", ct.c_uint64),
+        ("lost", ct.c_uint64),
+        ("lost_here", ct.c_uint64),
+        ("stack", ct.c_uint64),
+        ("entered_ns", ct.c_uint64),
+        ("device", ct.c_uint64),
+        ("driver", ct.c_uint64),
+        ("result", ct.c_int64),
+        ("features", ct.c_uint64 * 2),
         ("has", ct.c_uint32),
-        ("index", ct.c_uint32),
-        ("device", ct.c_uint32),
-        ("vendor", ct.c_uint32),
-        ("pci_vendor", ct.c_uint32),
-        ("pci_device", ct.c_uint32),
         ("status", ct.c_uint32),
         ("count", ct.c_uint32),
         ("queue_index", ct.c_uint32),
         ("queue_size", ct.c_uint32),
         ("vector", ct.c_uint32),
-        ("unused", ct.c_uint32),
         ("comm", ct.c_char * 16),
+    )
+
+
+class WireNamed(ct.Structure):
+    """struct vt_named."""
+
+    _fields_ = (
+        ("event", WireEvent),
+        ("name", ct.c_char * 64),
+    )
+
+
+class WireDevice(ct.Structure):
+    """struct vt_device."""
+
+    _fields_ = (
+        ("kind", ct.c_uint32),
+        ("has", ct.c_uint32),
+        ("key", ct.c_uint64),
+        ("index", ct.c_uint32),
+        ("device", ct.c_uint32),
+        ("vendor", ct.c_uint32),
+        ("pci_vendor", ct.c_uint32),
+        ("pci_device", ct.c_uint32),
+        ("unused", ct.c_uint32),
         ("bus", ct.c_char * 16),
         ("address", ct.c_char * 40),
-        ("name", ct.c_char * 64),
-        ("queue_name", ct.c_char * 32),
     )
 
 
 TABLE_LENGTH = 64
 
 
-class WireTable(ct.Structure):
-    """struct vt_table."""
+class WireDriver(ct.Structure):
+    """struct vt_driver."""
 
     _fields_ = (
-        ("event", WireEvent),
+        ("kind", ct.c_uint32),
+        ("has", ct.c_uint32),
+        ("key", ct.c_uint64),
+        ("name", ct.c_char * 64),
         ("length", ct.c_uint32),
         ("legacy_length", ct.c_uint32),
-        ("bits", ct.c_uint32 * TABLE_LENGTH),
-        ("legacy_bits", ct.c_uint32 * TABLE_LENGTH),
         ("has_legacy", ct.c_uint32),
         ("unused", ct.c_uint32),
-    )
-
-
-class WirePoint(ct.Structure):
-    """struct vt_point."""
-
-    _fields_ = (
-        ("subject", ct.c_uint32),
-        ("driver_second", ct.c_uint32),
-        ("reread", ct.c_uint32),
-        ("detail", ct.c_uint32),
-        ("returns", ct.c_uint32),
-        ("quiet_entry", ct.c_uint32),
+        ("bits", ct.c_uint32 * TABLE_LENGTH),
+        ("legacy_bits", ct.c_uint32 * TABLE_LENGTH),
     )
 
 
@@ -132,8 +149,6 @@ class WireOffsets(ct.Structure):
             "driver_table_size",
             "driver_legacy",
             "driver_legacy_size",
-            "queue_index",
-            "queue_name",
             "queue_free",
             "module_name",
         )
@@ -142,8 +157,9 @@ class WireOffsets(ct.Structure):
 
 STRUCTS = {
     "vt_event": WireEvent,
-    "vt_table": WireTable,
-    "vt_point": WirePoint,
+    "vt_named": WireNamed,
+    "vt_device": WireDevice,
+    "vt_driver": WireDriver,
     "vt_offsets": WireOffsets,
 }
 """By their names in bpf/events.h."""

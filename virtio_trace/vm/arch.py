@@ -23,8 +23,8 @@ class Arch:
 
     ``cpu`` is QEMU's -cpu under TCG. ``console`` is the kernel's name for the first serial port;
     ``channel`` gives the recording's to QEMU, ``{slot}`` being a free PCI slot; ``port`` is the
-    kernel's name for that one, empty where it is the last on PCI. ``agent``: whether the eBPF
-    recorder runs in its guests.
+    kernel's name for that one, empty where it is the last on PCI. ``parameters`` are for its
+    kernel. ``agent``: whether the eBPF recorder runs in its guests.
     """
 
     name: str
@@ -35,6 +35,7 @@ class Arch:
     console: str
     channel: tuple[str, ...]
     port: str
+    parameters: str
     agent: bool
 
     @property
@@ -49,7 +50,8 @@ class Arch:
 
 
 # 6.12 and later die at random under TCG of QEMU 7.2, whose cmpxchg16b leaves garbage in EFLAGS;
-# without cx16 they do not use it.
+# without cx16 they do not use it. no_timer_check: on a host that has too much to do, the ticks that
+# the kernel counts to try its timer come too late, and it panics (arch/x86/kernel/apic/io_apic.c).
 X86_64 = Arch(
     name="x86_64",
     debian="amd64",
@@ -59,6 +61,7 @@ X86_64 = Arch(
     console="ttyS0",
     channel=("-serial", "chardev:events"),
     port="ttyS1",
+    parameters="no_timer_check",
     agent=True,
 )
 
@@ -73,6 +76,7 @@ AARCH64 = Arch(
     console="ttyAMA0",
     channel=("-device", "pci-serial,chardev=events,addr={slot}.0"),
     port="",
+    parameters="",
     agent=False,
 )
 

@@ -16,11 +16,20 @@ from pathlib import Path
 from typing import BinaryIO, Literal
 
 from virtio_trace.errors import BadInputError, CannotTraceError, IncompleteError, UsageError
-from virtio_trace.vm import accel, appliance, arch, cache, hostview, payload, qemu
+from virtio_trace.vm import accel, appliance, arch, cache, early, hostview, payload, qemu, until
 from virtio_trace.vm import plain as plain_root
 from virtio_trace.vm.arch import X86_64, Arch
+from virtio_trace.vm.cpio import append_file
+from virtio_trace.vm.early import Foreign
 from virtio_trace.vm.plain import Plain, Take
 from virtio_trace.vm.tools import Progress, need, quiet, said
+from virtio_trace.vm.until import Enough
+
+_FINISH_SECONDS = 15.0
+"""A foreign system's recorder gets so long to end its recording once --timeout has run out."""
+
+_LAST_WORDS_SECONDS = 1.0
+"""After a panic: the stack trace is still to come."""
 
 COLLECTORS = ("auto", "bpf", "ftrace")
 
@@ -50,12 +59,32 @@ class Settings:
 @dataclass(frozen=True, slots=True)
 class Plan:
     """One boot. ``modules`` is a …/lib/modules/RELEASE folder. ``plain``: what a guest with no
-    agent traces, and who makes a recording of what it says."""
+    agent traces, and who makes a recording of what it says. With ``foreign``, somebody else's
+    initrd is booted, and a disk where it has one; ``modules`` is None where it is in neither."""
 
     vmlinuz: Path
-    modules: Path
+    modules: Path | None
     settings: Settings = Settings()
     plain: Plain | None = None
+    foreign: Foreign | None = None
+
+    def machine(self, accelerator: str, initrd: int) -> qemu.Machine:
+        """QEMU's for an initrd of INITRD bytes. Raises UsageError: the command line is too long."""
+        settings, foreign = self.settings, self.foreign
+        memory, kernel = qemu.memory_for(initrd), arch.of_kernel(self.vmlinuz)
+        if foreign is None:
+            parameters = self.plain.parameters if self.plain else ""
+            append = f"{parameters} {settings.append}".strip()
+            return qemu.Machine(self.vmlinuz, append, accelerator, settings.options, memory, kernel)
+        return qemu.Machine(
+            self.vmlinuz,
+            early.options(foreign, settings.append),
+            accelerator,
+            foreign.devices(settings.options),
+            memory + early.MEMORY,
+            kernel,
+            first="",
+        )
 
 
 @dataclass(slots=True)
@@ -66,6 +95,8 @@ class Outcome:
     ``died``, the guest ended before its recorder did. ``said``: what the recorder said last, on its
     standard error. ``tail``: the console's last lines. ``seconds`` from QEMU's start to its end.
     ``cramped``: the kernel had no room for its root; it was ended, as modules would be missing.
+    ``enough``: why the recording of a foreign system came to its end, and whether that was what it
+    was to wait for.
     """
 
     accel: str
@@ -79,6 +110,7 @@ class Outcome:
     seconds: float = 0.0
     spoke: bool = False
     cramped: bool = False
+    enough: Enough | None = None
 
 
 def uses_agent(settings: Settings, machine: Arch) -> bool:
@@ -122,9 +154,20 @@ def check(plan: Plan) -> Plan:
 
     Raises what :func:`check_settings` raises, and BadInputError (a file is not what it should be).
     """
-    check_settings(plan.settings, arch.of_kernel(plan.vmlinuz))
-    modules = payload.check_modules(plan.modules)
-    return replace(plan, vmlinuz=plan.vmlinuz.absolute(), modules=modules)
+    kernel = arch.of_kernel(plan.vmlinuz)
+    check_settings(plan.settings, kernel)
+    if plan.foreign is not None and not uses_agent(plan.settings, kernel):
+        raise UsageError(
+            "--image and --initrd take the eBPF recorder along: not --collector ftrace, nor a "
+            f"kernel of {kernel.name} yet",
+            "give its kernel as --kernel VMLINUZ with --modules DIR",
+        )
+    modules = payload.check_modules(plan.modules) if plan.modules is not None else None
+    plan = replace(plan, vmlinuz=plan.vmlinuz.absolute(), modules=modules)
+    for initrd in plan.foreign.initrds if plan.foreign else ():
+        early.check_initrd(initrd)
+    plan.machine("tcg", 0).cmdline  # noqa: B018 it may be too long
+    return plan
 
 
 def boot(
@@ -147,24 +190,21 @@ def boot(
     plan = check(plan)
     kernel = arch.of_kernel(plan.vmlinuz)
     if plan.plain is None:
-        root, parameters = appliance.appliance(progress), ""
+        root = appliance.appliance(progress)
     else:
-        root, parameters = plain_root.busybox(kernel, progress), plan.plain.parameters
+        root = plain_root.busybox(kernel, progress)
     with contextlib.ExitStack() as stack:
         keep = stack.enter_context(_console(plan.settings.console))
         initrd = stack.enter_context(_initrd(root, plan))
-        memory = qemu.memory_for(os.fstat(initrd.fileno()).st_size)
+        size = os.fstat(initrd.fileno()).st_size
         tries = accel.candidates(plan.settings.accel, kernel)
-        append = f"{parameters} {plan.settings.append}".strip()
         for name in tries:
-            machine = qemu.Machine(
-                plan.vmlinuz, append, name, plan.settings.options, memory, kernel
-            )
+            machine = plan.machine(name, size)
             silence = accel.SILENCE if len(tries) > 1 and name == "kvm" else None
             outcome = _attempt(
                 machine,
                 initrd.fileno(),
-                plan.settings.timeout,
+                plan,
                 on_line=on_line,
                 assemble=plan.plain.assemble if plan.plain else lambda take: take,
                 on_pause=on_pause,
@@ -179,16 +219,16 @@ def boot(
         if len(tries) > 1 and outcome.spoke and outcome.accel == "tcg":
             accel.remember("tcg")
     if outcome.cramped:
-        raise _too_small("its kernel cannot unpack its root", memory)
+        raise _too_small("its kernel cannot unpack its root", machine.memory)
     if not outcome.spoke and outcome.stderr and outcome.status not in (0, None):
-        raise _refused(outcome, plan, memory)
+        raise _refused(outcome, plan, machine.memory)
     return outcome
 
 
 def _attempt(
     machine: qemu.Machine,
     initrd: int,
-    timeout: float,
+    plan: Plan,
     *,
     on_line: Take,
     assemble: Callable[[Take], Take],
@@ -199,7 +239,9 @@ def _attempt(
 ) -> Outcome:
     """One QEMU from start to end. SILENCE: seconds of no output at all after which it is ended."""
     began = time.monotonic()
-    console = Tail()
+    timeout = plan.settings.timeout
+    console = Tail(plan.foreign.until.text if plan.foreign else "")
+    end = _Finish(plan.foreign is not None, began + timeout)
     stderr = b""
     with qemu.Run(machine, initrd) as run:
         channel = Channel(
@@ -207,7 +249,7 @@ def _attempt(
         )
         outcome = Outcome(machine.accel, run.argv)
         say(f"qemu: {shlex.join(run.argv)}")
-        for source, data in run.read(began + timeout):
+        for source, data in run.read(end.deadline):
             if source == "events":
                 waits = channel.status is None
                 channel.feed(data)
@@ -222,7 +264,7 @@ def _attempt(
                 stderr = (stderr + data)[-65536:]
             elif not source:
                 on_pause()
-            if console.cramped:
+            if console.cramped or end.reached(run, channel, console):
                 break
             if silence and not outcome.spoke and time.monotonic() - began > silence:
                 break
@@ -232,13 +274,42 @@ def _attempt(
         run.stop()
         outcome.status = run.status
     channel.close()
-    if channel.status is not None:
+    if end.too_late:
+        outcome.end = "timeout"
+    elif channel.status is not None:
         outcome.end = "done"
-    outcome.recorder, outcome.said = channel.status, channel.said
+    outcome.recorder, outcome.said, outcome.enough = channel.status, channel.said, channel.enough
     outcome.tail, outcome.cramped = console.lines(), console.cramped
     outcome.stderr = stderr.decode(errors="replace")
     outcome.seconds = time.monotonic() - began
     return outcome
+
+
+class _Finish:
+    """How a boot is brought to its end. A guest of ours switches itself off, or runs out of time;
+    a FOREIGN one goes on for ever: it is asked to finish its recording, and ended then."""
+
+    def __init__(self, foreign: bool, deadline: float) -> None:
+        self._foreign = foreign
+        self._ask_at = deadline
+        self.deadline = deadline + (_FINISH_SECONDS if foreign else 0)
+        self._asked = False
+        self._panicked: float | None = None
+        self.too_late = False
+
+    def reached(self, run: qemu.Run, channel: Channel, console: Tail) -> bool:
+        """Whether this was all; asks the guest for its end where it is time for that."""
+        if not self._foreign:
+            return False
+        now = time.monotonic()
+        # Who is not armed yet does not listen.
+        if not self._asked and ((console.heard and channel.began) or now >= self._ask_at):
+            self._asked, self.too_late = True, now >= self._ask_at
+            run.tell(until.HOST_SAYS)
+        if console.panicked and self._panicked is None:
+            self._panicked = now
+        died = self._panicked is not None and now - self._panicked > _LAST_WORDS_SECONDS
+        return channel.status is not None or died
 
 
 class Channel:
@@ -247,12 +318,15 @@ class Channel:
     _PREFIX = b"virtio-trace: "
     _STATUS = re.compile(rb"virtio-trace: recorder ended with status (\d+)\n")
     _SAID = b"virtio-trace: recorder said: "
+    _ENOUGH = re.compile(rb"virtio-trace: until (yes|no): (.*)\n")
 
     def __init__(self, on_line: Callable[[bytes], None]) -> None:
         self._on_line = on_line
         self._rest = b""
+        self.began = False
         self.status: int | None = None
         self.said: list[str] = []
+        self.enough: Enough | None = None
 
     def feed(self, data: bytes) -> None:
         """Bytes as they come, cut anywhere."""
@@ -268,25 +342,30 @@ class Channel:
 
     def _take(self, line: bytes) -> None:
         if not line.startswith(self._PREFIX):
+            self.began = True
             self._on_line(line)
         elif found := self._STATUS.fullmatch(line):
             self.status = int(found[1])
         elif line.startswith(self._SAID):
             self.said.append(line.removeprefix(self._SAID).decode(errors="replace").strip())
+        elif found := self._ENOUGH.fullmatch(line):
+            self.enough = Enough(found[1] == b"yes", found[2].decode(errors="replace").strip())
 
 
 class Tail:
     """The last lines of a console, and the line in which the kernel said that it dies.
 
-    ``cramped``: it said that it could not unpack its root (init/initramfs.c)."""
+    ``cramped``: it said that it could not unpack its root (init/initramfs.c); ``panicked``: it
+    is dead (kernel/panic.c); ``heard``: it said TEXT, in one line that need not be over."""
 
     _FATAL = re.compile(rb"Kernel panic|BUG: |Oops|double fault|Out of memory")
 
-    def __init__(self) -> None:
+    def __init__(self, text: str = "") -> None:
+        self._text = text.encode()
         self._lines: deque[bytes] = deque(maxlen=TAIL)
         self._rest = b""
         self._fatal: bytes | None = None
-        self.cramped = False
+        self.cramped = self.panicked = self.heard = False
 
     def feed(self, data: bytes) -> None:
         """Bytes as they come, cut anywhere."""
@@ -295,9 +374,13 @@ class Tail:
             self._lines.append(line)
             if b"Initramfs unpacking failed: write error" in line:
                 self.cramped = True
+            if b"Kernel panic - not syncing" in line:
+                self.panicked = True
             if self._FATAL.search(line):
                 self._fatal = line
         self._rest = self._rest[-4096:]
+        if self._text and not self.heard:
+            self.heard = any(self._text in line for line in (*lines, self._rest))
 
     def lines(self) -> list[str]:
         """The last lines as text, without their ends."""
@@ -337,24 +420,20 @@ def _initrd(root: Path, plan: Plan) -> Iterator[BinaryIO]:
     with contextlib.ExitStack() as stack:
         try:
             whole = stack.enter_context(tempfile.TemporaryFile(dir=cache.root()))
-            if plan.plain is None:
-                _copy(root, whole)
-                payload.write(whole, plan.modules, plan.settings.run)
-            else:
+            if plan.foreign is not None:
+                early.write(whole, root, plan.foreign, plan.modules, plan.settings.append)
+            elif plan.plain is not None:
+                assert plan.modules is not None
                 kernel, run = arch.of_kernel(plan.vmlinuz), plan.settings.run
                 plain_root.write(whole, root, plan.modules, plan.plain, machine=kernel, task=run)
+            else:
+                assert plan.modules is not None
+                append_file(whole, root)
+                payload.write(whole, plan.modules, plan.settings.run)
             whole.flush()
         except OSError as error:
             raise cache.cannot("cannot write the guest's root", cache.root(), error) from error
         yield whole  # what fails from here on is not about this file
-
-
-def _copy(source: Path, target: BinaryIO) -> None:
-    with source.open("rb") as part:
-        left = os.fstat(part.fileno()).st_size
-        while left > 0:
-            left -= os.sendfile(target.fileno(), part.fileno(), None, left)
-    target.seek(0, os.SEEK_END)
 
 
 def _too_small(reason: str, memory: int) -> UsageError:

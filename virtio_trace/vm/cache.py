@@ -8,6 +8,7 @@ import fcntl
 import json
 import os
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -77,6 +78,32 @@ def scratch(prefix: str) -> Iterator[Path]:
     finally:
         shutil.rmtree(path, ignore_errors=True)
         os.close(handle)
+
+
+@contextlib.contextmanager
+def reaped(path: Path) -> Iterator[None]:
+    """While the body runs, a child stands by to remove folder PATH should this process be killed.
+
+    Raises CannotTraceError where there is no shell.
+    """
+    # It reads the end of a pipe that we alone hold; a terminal's signals are for us.
+    script = 'trap "" INT TERM HUP; read -r _; exec rm -rf -- "$1"'
+    try:
+        child = subprocess.Popen(
+            ["sh", "-c", script, "sh", str(path)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise CannotTraceError(f"cannot start sh: {error.strerror}") from error
+    try:
+        yield
+    finally:
+        assert child.stdin is not None
+        child.stdin.close()
+        child.wait()
 
 
 def sweep() -> None:

@@ -8,12 +8,46 @@ Documentation/driver-api/early-userspace/buffer-format.rst; archives may stand o
 
 from __future__ import annotations
 
+import os
 import stat
+from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
 
 _MAGIC = b"070701"
 _CHUNK = 1 << 20
+_HEAD = 6 + 13 * 8
+_TRAILER = "TRAILER!!!"
+
+
+def find(source: BinaryIO, name: str) -> bytes | None:
+    """The content of the file NAME in an archive that Writer wrote, read from SOURCE's present
+    place on; None where it is not in it. Raises EOFError where the archive ends too early."""
+    while True:
+        head = source.read(_HEAD)
+        if len(head) < _HEAD or not head.startswith(_MAGIC):
+            raise EOFError(f"no cpio archive, or one that is cut: {name} was looked for")
+        numbers = [int(head[at : at + 8], 16) for at in range(len(_MAGIC), _HEAD, 8)]
+        size, length = numbers[6], numbers[11]
+        found = source.read(length + -(_HEAD + length) % 4)[: length - 1].decode()
+        if found == name:
+            data = source.read(size)
+            if len(data) < size:
+                raise EOFError(f"{name}: {size - len(data)} bytes short")
+            return data
+        if found == _TRAILER:
+            return None
+        source.seek(size + -size % 4, 1)
+
+
+def append_file(out: BinaryIO, path: Path) -> None:
+    """Puts the file PATH, as it is, behind what OUT has; OUT is a file. Raises OSError."""
+    out.flush()
+    with path.open("rb") as file:
+        left = os.fstat(file.fileno()).st_size
+        while left > 0 and (sent := os.sendfile(out.fileno(), file.fileno(), None, left)):
+            left -= sent
+    out.seek(0, os.SEEK_END)
 
 
 class Writer:
@@ -38,7 +72,7 @@ class Writer:
         trace: TracebackType | None,
     ) -> None:
         if kind is None:
-            self._entry("TRAILER!!!", 0, 0)
+            self._entry(_TRAILER, 0, 0)
 
     def folder(self, name: str, mode: int = 0o755) -> None:
         """A folder; once, however often it is asked for."""

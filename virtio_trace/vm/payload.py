@@ -73,7 +73,7 @@ def write(out: BinaryIO, modules: Path, task: str | None) -> None:
                 root.file("virtio-trace/run", task.encode() + b"\n", 0o755)
             target = f"{appliance.PYTHON_FOLDER}/virtio_trace"
             add_package(root, PACKAGE, target)
-            _add_tree(root, bpf_folder(), f"{target}/bpf")
+            add_tree(root, bpf_folder(), f"{target}/bpf")
             add_modules(root, modules)
     except EOFError as error:
         raise BadInputError(f"{modules}: {error}") from error
@@ -127,7 +127,7 @@ def add_modules(root: Writer, modules: Path, unpack: Callable[[Path], bytes] | N
         if entry.name in _LINKS or entry.name in done:
             continue
         if entry.is_dir():
-            _add_tree(root, entry, f"{target}/{entry.name}", unpack)
+            add_tree(root, entry, f"{target}/{entry.name}", unpack)
         elif entry.name.startswith("modules."):
             root.file(f"{target}/{entry.name}", entry.read_bytes())
 
@@ -150,9 +150,11 @@ def index(modules: Path, scratch: Path) -> list[Path]:
     return sorted(path for path in beside.glob("modules.*") if not path.is_symlink())
 
 
-def _add_tree(
+def add_tree(
     root: Writer, source: Path, target: str, unpack: Callable[[Path], bytes] | None = None
 ) -> None:
+    """Puts the files of folder SOURCE into TARGET, each as UNPACK gives it; none where there is no
+    such folder."""
     for folder, folders, files in os.walk(source):
         folders.sort()
         name = f"{target}/{Path(folder).relative_to(source)}".removesuffix("/.")

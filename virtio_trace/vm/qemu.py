@@ -78,25 +78,31 @@ def memory_for(initrd: int) -> int:
 
 def room(arch: Arch = X86_64) -> int:
     """Bytes that are left on the kernel's command line behind what is always on it."""
-    return CMDLINE_MAX - len(_APPEND.format(console=arch.console)) - 1
+    return CMDLINE_MAX - len(_always(arch)) - 1
 
 
-def cmdline(append: str, arch: Arch = X86_64) -> str:
+def _always(arch: Arch) -> str:
+    return f"{_APPEND.format(console=arch.console)} {arch.parameters}".rstrip()
+
+
+def cmdline(append: str, arch: Arch = X86_64, first: str | None = None) -> str:
     """The kernel's command line. Raises UsageError where it is too long or holds a line's end."""
-    text = f"{_APPEND.format(console=arch.console)} {append}".rstrip()
+    always = _always(arch) if first is None else first
+    text = f"{always} {append}".strip()
     if "\n" in text or "\0" in text:
         raise UsageError("--append holds the end of a line", "give one line")
     if len(text.encode()) > CMDLINE_MAX:
         raise UsageError(
             f"the kernel's command line has {len(text.encode())} bytes; it takes {CMDLINE_MAX}",
-            f"shorten --append to {room(arch)} bytes",
+            f"make --append {len(text.encode()) - CMDLINE_MAX} bytes shorter",
         )
     return text
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What QEMU is to run. ``options`` empty: the default devices; ``memory`` is in MiB."""
+    """What QEMU is to run. ``options`` empty: the default devices; ``memory`` is in MiB. ``first``
+    is what stands before ``append`` on the kernel's command line."""
 
     vmlinuz: Path
     append: str
@@ -104,22 +110,27 @@ class Machine:
     options: tuple[str, ...] = ()
     memory: int = MEMORY
     arch: Arch = X86_64
+    first: str | None = None
+
+    @property
+    def cmdline(self) -> str:
+        """The kernel's command line. Raises UsageError."""
+        return cmdline(self.append, self.arch, self.first)
 
     def argv(self, initrd: str, console: int, events: int, monitor: int) -> list[str]:
         """QEMU's command line; INITRD is a path, the others are sockets' descriptors."""
         # Some kernels die under TCG when its threads run side by side.
         cpu = self.arch.cpu if self.accel == "tcg" else "host"
         accel = "tcg,thread=single" if self.accel == "tcg" else self.accel
-        append = cmdline(self.append, self.arch)
         return [
             *(find(self.arch.program), *self.arch.board, "-accel", accel, "-cpu", cpu),
             *("-m", str(self.memory), "-smp", "1"),
             *("-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"),
             *("-chardev", f"socket,id=console,fd={console}", "-serial", "chardev:console"),
             *("-chardev", f"socket,id=events,fd={events}", *self.arch.options(self.options)),
-            *("-chardev", f"socket,id=monitor,fd={monitor}"),
-            *("-mon", "chardev=monitor,mode=control"),
-            *("-kernel", str(self.vmlinuz), "-initrd", initrd, "-append", append),
+            *("-chardev", f"socket,id=vt-monitor,fd={monitor}"),
+            *("-mon", "chardev=vt-monitor,mode=control"),
+            *("-kernel", str(self.vmlinuz), "-initrd", initrd, "-append", self.cmdline),
             *(self.options or DEVICES),
         ]
 
@@ -180,10 +191,14 @@ class Run:
             self._child.kill()
         self._child.wait()
 
+    def tell(self, data: bytes) -> None:
+        """Sends a few bytes to the guest, against the recording's stream; for nobody if it died."""
+        with contextlib.suppress(OSError):
+            self._sockets["events"].sendall(data)
+
     def release(self) -> None:
         """Lets the guest switch itself off: it waits for a line until QEMU has been asked."""
-        with contextlib.suppress(OSError):  # it may have died
-            self._sockets["events"].sendall(b"\n")
+        self.tell(b"\n")
 
     def read(self, deadline: float) -> Iterator[tuple[str, bytes]]:
         """What comes, as it comes: (``console`` | ``events`` | ``stderr``, bytes).

@@ -33,6 +33,10 @@ PACKAGES = {
     "setpriv": "util-linux",
     "qemu-system-aarch64": "qemu-system-arm",
     "qemu-system-x86_64": "qemu-system-x86",
+    "qemu-img": "qemu-utils",
+    "sfdisk": "fdisk",
+    "blkid": "util-linux",
+    "debugfs": "e2fsprogs",
 }
 """Program to the Debian package that has it."""
 

@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Disk images as somebody else makes them: Debian by mmdebstrap, with nothing of ours in it.
+
+    python -m tests.vm.images [NAME ...]
+
+builds them and prints where they are. Each is built once and kept in the cache. A service shows
+the VirtIO bus on the console once the system is up: the oracle from inside.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from tests.vm import oracle
+from virtio_trace.vm import apt, cache
+
+UUID = "5f6d1f0e-8b7c-4c39-9d51-0a5b1c3e7a11"
+"""Of every root file system here."""
+
+_COMMON = ("systemd-sysv", "udev", "dbus", "kmod", "iproute2", "linux-image-cloud-amd64")
+_MIB = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """An image: ``form`` is qemu-img's; with ``grub`` it has a partition table, and the
+    configuration that grub-mkconfig made on such a system; else its file system is the disk."""
+
+    suite: str
+    form: str
+    packages: tuple[str, ...] = ("initramfs-tools", "zstd")
+    grub: bool = False
+    size: int = 800
+
+
+RECIPES = {
+    "bookworm": Recipe("bookworm", "raw", grub=True),
+    "trixie": Recipe("trixie", "qcow2"),
+    "dracut": Recipe("bookworm", "qcow2", ("dracut", "systemd-boot")),
+}
+
+_SHOW = (
+    '#!/bin/sh\nexec >/dev/ttyS0\nat() { echo; echo "@@ $1"; }\n'
+    + oracle.SYSFS
+    + """show_bus final
+at net
+ip -4 -o addr show scope global
+at environment
+tr '\\0' '\\n' </proc/1/environ
+at processes
+grep -aH . /proc/[0-9]*/cmdline | tr '\\0' ' '
+at mounts
+cat /proc/1/mountinfo
+at end
+cat /run/out >/dev/ttyS0
+"""
+)
+
+_FILES = {
+    "etc/hostname": "guest\n",
+    "etc/machine-id": "uninitialized\n",
+    "etc/systemd/system.conf.d/quiet.conf": "[Manager]\nShowStatus=no\n",
+    "etc/systemd/network/80-dhcp.network": "[Match]\nType=ether\n[Network]\nDHCP=ipv4\n",
+    "etc/systemd/system/show.service": """[Unit]
+Description=Show the VirtIO bus
+Wants=network-online.target
+After=network-online.target
+[Service]
+Type=oneshot
+ExecStart=/usr/local/bin/show
+[Install]
+WantedBy=multi-user.target
+""",
+    "usr/local/bin/show": _SHOW,
+}
+_SETUP = """
+chmod 755 usr/local/bin/show
+systemctl --root . enable systemd-networkd.service show.service
+systemctl --root . mask serial-getty@ttyS0.service
+[ ! -e boot/grub/grub.cfg ] ||
+    sed -i "s/6.1.0-56-cloud-amd64/$(ls usr/lib/modules)/g" boot/grub/grub.cfg
+"""
+_THIN = tuple(
+    f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in ("doc", "locale", "man", "info")
+)
+
+
+def image(name: str) -> Path:
+    """The image of RECIPES, built where the cache does not have it."""
+    recipe = RECIPES[name]
+    what = [4, UUID, _FILES, _SETUP, asdict(recipe), _grub(recipe), _packages(recipe)]
+    return _kept(name, recipe.form, what, lambda scratch: _build(name, recipe, scratch))
+
+
+def _kept(name: str, suffix: str, what: object, build: Callable[[Path], Path]) -> Path:
+    """The file NAME of the cache, made of WHAT; BUILD makes it in a folder. Older ones go."""
+    key = hashlib.sha256(json.dumps(what).encode()).hexdigest()[:12]
+    path = cache.folder(cache.root() / "test-images") / f"{name}-{key}.{suffix}"
+    with cache.lock(f"test-image-{name}"):
+        if not path.exists():
+            with cache.scratch("test-image") as scratch:
+                build(scratch).replace(path)
+            for old in path.parent.glob(f"{name}-*.{suffix}"):
+                if old != path:
+                    old.unlink()
+    return path
+
+
+def _packages(recipe: Recipe) -> list[str]:
+    return [*_COMMON, *recipe.packages, *_THIN]
+
+
+def _debootstrap(recipe: Recipe, scratch: Path) -> Path:
+    """The system as its packages make it, nothing else."""
+    tar, sources, settings = (scratch / n for n in ("root.tar.zst", "debian.sources", "apt.conf"))
+    settings.write_text(_output("apt-config", "dump", "Acquire"))
+    sources.write_text(apt.mirror().sources(recipe.suite))
+    _run(
+        *("mmdebstrap", "--quiet", "--variant=apt", "--format=tar", *_THIN),
+        f"--aptopt={settings}",
+        f"--include={','.join((*_COMMON, *recipe.packages))}",
+        *(recipe.suite, str(tar), str(sources)),
+        TMPDIR=str(scratch),
+    )
+    return tar
+
+
+def _build(name: str, recipe: Recipe, scratch: Path) -> Path:
+    what = [1, recipe.suite, _packages(recipe)]
+    tar = _kept(f"{name}-root", "tar.zst", what, lambda folder: _debootstrap(recipe, folder))
+    root = cache.folder(scratch / "root")
+    for file, content in {**_FILES, **_grub(recipe)}.items():
+        own = scratch / "files" / file
+        own.parent.mkdir(parents=True, exist_ok=True)
+        own.write_text(content)
+    fs = scratch / "root.ext4"
+    script = (
+        f"tar -xf {tar} -C {root} && cp -r {scratch}/files/. {root}/ && cd {root} && {{ {_SETUP} }}"
+        f" && mke2fs -q -t ext4 -L root -U {UUID} -d . {fs} {recipe.size}M"
+    )
+    fake = [] if os.geteuid() == 0 else ["fakeroot"]
+    _run(*fake, "sh", "-e", "-c", script, PATH=f"{os.environ['PATH']}:/usr/sbin:/sbin")
+    disk = _partitioned(fs, scratch) if recipe.grub else fs
+    if recipe.form == "raw":
+        return disk
+    target = scratch / f"disk.{recipe.form}"
+    _run("qemu-img", "convert", "-f", "raw", "-O", recipe.form, str(disk), str(target))
+    return target
+
+
+def _partitioned(fs: Path, scratch: Path) -> Path:
+    """The file system as the first partition of a disk, one MiB from its start."""
+    disk = scratch / "disk.raw"
+    with disk.open("wb") as file:
+        file.truncate(fs.stat().st_size + 2 * _MIB)
+    sfdisk = shutil.which("sfdisk", path=f"{os.environ['PATH']}:/usr/sbin:/sbin") or "sfdisk"
+    table = f"label: gpt\nstart=1MiB, size={fs.stat().st_size // 512}, type=linux\n"
+    subprocess.run([sfdisk, "-q", str(disk)], input=table.encode(), check=True)
+    _run("dd", f"if={fs}", f"of={disk}", "bs=1M", "seek=1", "conv=notrunc,sparse", "status=none")
+    fs.unlink()
+    return disk
+
+
+def _grub(recipe: Recipe) -> dict[str, str]:
+    """grub.cfg, where there is to be one."""
+    if not recipe.grub:
+        return {}
+    return {"boot/grub/grub.cfg": (Path(__file__).parent / "grub.cfg").read_text("utf-8")}
+
+
+def _run(*command: str, **environment: str) -> None:
+    done = subprocess.run(
+        command, check=False, capture_output=True, text=True, env={**os.environ, **environment}
+    )
+    assert done.returncode == 0, f"{command}: {done.stderr[-3000:]}"
+
+
+def _output(*command: str) -> str:
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+if __name__ == "__main__":
+    for _name in sys.argv[1:] or RECIPES:
+        print(image(_name))

@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A disk image as a device of a guest: read, never written."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from virtio_trace.errors import UsageError
+
+NAME = "image"
+"""The image's id in QEMU's options: a user who gives drive=image places the device."""
+
+_SLOTS = range(3, 0x1F)
+_ADDRESS = re.compile(r"\baddr=(?:0x)?([0-9a-f]{1,2})(?:\.[0-7])?\b", re.I)
+
+_NET = ("-netdev", "user,id=net0", "-device", "virtio-net-pci,netdev=net0,romfile=,addr=02.0")
+_RNG = ("-device", "virtio-rng-pci,addr=04.0")
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """An image and its format, as qemu-img names it."""
+
+    path: Path
+    format: str
+
+    def devices(self, options: Sequence[str]) -> tuple[str, ...]:
+        """QEMU's options: the image, the first virtio-blk disk by its place; and net and rng, or
+        OPTIONS in place of these two.
+
+        An address that OPTIONS name stays theirs; with drive=image they place the disk too.
+        """
+        # A comma in a value is doubled (QEMU's manual, -drive).
+        file = str(self.path).replace(",", ",,")
+        drive = f"if=none,id={NAME},file={file},format={self.format},snapshot=on"
+        found: tuple[str, ...] = ("-drive", drive)
+        if any(re.search(rf"\bdrive={NAME}\b", option) for option in options):
+            return (*found, *options)
+        taken = {int(slot, 16) for option in options for slot in _ADDRESS.findall(option)}
+        free = next((slot for slot in _SLOTS if slot not in taken), None)
+        if free is None:
+            raise UsageError("no PCI slot is left for the image", "give it one, with drive=image")
+        device = ("-device", f"virtio-blk-pci,drive={NAME},addr={free:02x}.0")
+        if not options:
+            return (*found, *_NET, *device, *_RNG)
+        return (*found, *device, *options)
