@@ -277,9 +277,10 @@ static __always_inline bool introduce_driver(const struct vt_offsets *o, u64 key
 		*place = 0;
 		return false;
 	}
-	__builtin_memset(d, 0, sizeof(*d));
 	d->kind = VT_KNOWN_DRIVER;
+	d->has = 0;	/* and then the tables are not read */
 	d->key = key;
+	d->name[0] = 0;
 	bpf_probe_read_kernel_str(d->name, sizeof(d->name), (void *)read_u64(key, o->driver_name));
 	if (o->driver_table)
 		fill_tables(d, o);
