@@ -32,7 +32,6 @@ CASES = {
     "Debian 12, another disk before its own": Expected(
         Case(
             "bookworm",
-            until=END,
             options=(
                 *("-blockdev", "null-co,node-name=other,size=67108864,read-zeroes=on"),
                 *("-device", "virtio-blk-pci,drive=other,addr=02.0"),

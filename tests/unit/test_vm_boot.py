@@ -17,7 +17,7 @@ import pytest
 
 from virtio_trace.cli import main
 from virtio_trace.errors import BadInputError, CannotTraceError, UsageError
-from virtio_trace.vm import accel, appliance, arch, boot, cache, payload, qemu
+from virtio_trace.vm import accel, appliance, arch, boot, cache, listen, payload, qemu
 
 STREAM = (
     b'{"schema":"x"}\n{"n":1}\n{"n":2}\n'
@@ -35,7 +35,7 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("size", [1, 2, 7, 64, 4096])
 def test_lines_come_whole_however_they_are_cut(size: int) -> None:
     lines: list[bytes] = []
-    channel = boot.Channel(lines.append)
+    channel = listen.Channel(lines.append)
     for at in range(0, len(STREAM), size):
         channel.feed(STREAM[at : at + size])
     channel.close()
@@ -46,7 +46,7 @@ def test_lines_come_whole_however_they_are_cut(size: int) -> None:
 
 def test_a_guest_that_dies_in_mid_line_loses_nothing() -> None:
     lines: list[bytes] = []
-    channel = boot.Channel(lines.append)
+    channel = listen.Channel(lines.append)
     channel.feed(b'{"a":1}\n{"b"')
     assert lines == [b'{"a":1}\n']
     channel.close()
@@ -55,26 +55,26 @@ def test_a_guest_that_dies_in_mid_line_loses_nothing() -> None:
 
 
 def test_the_console_keeps_its_last_lines() -> None:
-    tail = boot.Tail()
+    tail = listen.Tail()
     text = b"".join(b"line %d\r\n" % n for n in range(100)) + b"no end"
     for at in range(0, len(text), 5):
         tail.feed(text[at : at + 5])
     lines = tail.lines()
-    assert len(lines) == boot.TAIL
+    assert len(lines) == listen.TAIL
     assert lines[-2:] == ["line 99", "no end"]
 
 
 def test_the_line_in_which_the_kernel_dies_is_kept() -> None:
-    tail = boot.Tail()
+    tail = listen.Tail()
     tail.feed(b"[ 1.0] Kernel panic - not syncing: x\r\n" + b"frame\n" * 100)
     assert tail.lines()[:3] == ["[ 1.0] Kernel panic - not syncing: x", "[...]", "frame"]
-    tail = boot.Tail()
+    tail = listen.Tail()
     tail.feed(b"[ 1.0] Kernel panic - not syncing: x\r\nframe\n")
     assert tail.lines() == ["[ 1.0] Kernel panic - not syncing: x", "frame"]
 
 
 def test_a_root_that_does_not_fit_is_noticed() -> None:
-    tail = boot.Tail()
+    tail = listen.Tail()
     tail.feed(b"[    5.732769] Initramfs unpacking fai")
     assert not tail.cramped
     tail.feed(b"led: write error\r\n")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from virtio_trace.errors import UsageError
-from virtio_trace.vm import boot, early, qemu
+from virtio_trace.vm import boot, early, listen, qemu
 from virtio_trace.vm.attach import Disk
 from virtio_trace.vm.cpio import Writer
 from virtio_trace.vm.early import Foreign
@@ -142,7 +142,7 @@ def test_the_default_devices_are_at_the_addresses_of_every_boot() -> None:
 
 
 def test_what_the_guest_says_of_its_end() -> None:
-    channel = boot.Channel(lambda _line: None)
+    channel = listen.Channel(lambda _line: None)
     channel.feed(b"virtio-trace: until no: still in the initrd\n")
     assert channel.enough is not None
     assert (channel.enough.reached, channel.enough.why) == (False, "still in the initrd")
@@ -153,7 +153,7 @@ def test_what_the_guest_says_of_its_end() -> None:
 
 @pytest.mark.parametrize("size", [1, 3, 1000])
 def test_a_text_on_the_console_is_heard_however_it_is_cut(size: int) -> None:
-    tail = boot.Tail("login: ")
+    tail = listen.Tail("login: ")
     said = b"Debian 12 vm ttyS0\r\n\nvm login: "
     for at in range(0, len(said) - 1, size):
         tail.feed(said[at : min(at + size, len(said) - 1)])

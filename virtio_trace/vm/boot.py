@@ -5,36 +5,26 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import shlex
 import tempfile
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO, Literal
 
 from virtio_trace.errors import BadInputError, CannotTraceError, IncompleteError, UsageError
-from virtio_trace.vm import accel, appliance, arch, cache, early, hostview, payload, qemu, until
+from virtio_trace.vm import accel, appliance, arch, cache, early, hostview, payload, qemu
 from virtio_trace.vm import plain as plain_root
 from virtio_trace.vm.arch import X86_64, Arch
 from virtio_trace.vm.cpio import append_file
 from virtio_trace.vm.early import Foreign
+from virtio_trace.vm.listen import Channel, Finish, Tail
 from virtio_trace.vm.plain import Plain, Take
 from virtio_trace.vm.tools import Progress, need, quiet, said
 from virtio_trace.vm.until import Enough
 
-_FINISH_SECONDS = 15.0
-"""A foreign system's recorder gets so long to end its recording once --timeout has run out."""
-
-_LAST_WORDS_SECONDS = 1.0
-"""After a panic: the stack trace is still to come."""
-
 COLLECTORS = ("auto", "bpf", "ftrace")
-
-TAIL = 25
-"""Lines of the console that an Outcome keeps."""
 
 End = Literal["done", "timeout", "died"]
 
@@ -163,7 +153,7 @@ def check(plan: Plan) -> Plan:
             "give its kernel as --kernel VMLINUZ with --modules DIR",
         )
     modules = payload.check_modules(plan.modules) if plan.modules is not None else None
-    plan = replace(plan, vmlinuz=plan.vmlinuz.resolve(), modules=modules)
+    plan = replace(plan, vmlinuz=plan.vmlinuz.absolute(), modules=modules)
     for initrd in plan.foreign.initrds if plan.foreign else ():
         early.check_initrd(initrd)
     plan.machine("tcg", 0).cmdline  # noqa: B018 it may be too long
@@ -241,7 +231,7 @@ def _attempt(
     began = time.monotonic()
     timeout = plan.settings.timeout
     console = Tail(plan.foreign.until.text if plan.foreign else "")
-    end = _Finish(plan.foreign is not None, began + timeout)
+    end = Finish(plan.foreign is not None, began + timeout)
     stderr = b""
     with qemu.Run(machine, initrd) as run:
         channel = Channel(
@@ -283,111 +273,6 @@ def _attempt(
     outcome.stderr = stderr.decode(errors="replace")
     outcome.seconds = time.monotonic() - began
     return outcome
-
-
-class _Finish:
-    """How a boot is brought to its end. A guest of ours switches itself off, or runs out of time;
-    a FOREIGN one goes on for ever: it is asked to finish its recording, and ended then."""
-
-    def __init__(self, foreign: bool, deadline: float) -> None:
-        self._foreign = foreign
-        self._ask_at = deadline
-        self.deadline = deadline + (_FINISH_SECONDS if foreign else 0)
-        self._asked = False
-        self._panicked: float | None = None
-        self.too_late = False
-
-    def reached(self, run: qemu.Run, channel: Channel, console: Tail) -> bool:
-        """Whether this was all; asks the guest for its end where it is time for that."""
-        if not self._foreign:
-            return False
-        now = time.monotonic()
-        # Who is not armed yet does not listen.
-        if not self._asked and ((console.heard and channel.began) or now >= self._ask_at):
-            self._asked, self.too_late = True, now >= self._ask_at
-            run.tell(until.HOST_SAYS)
-        if console.panicked and self._panicked is None:
-            self._panicked = now
-        died = self._panicked is not None and now - self._panicked > _LAST_WORDS_SECONDS
-        return channel.status is not None or died
-
-
-class Channel:
-    """Cuts what comes over the events channel into lines, and keeps init's own lines back."""
-
-    _PREFIX = b"virtio-trace: "
-    _STATUS = re.compile(rb"virtio-trace: recorder ended with status (\d+)\n")
-    _SAID = b"virtio-trace: recorder said: "
-    _ENOUGH = re.compile(rb"virtio-trace: until (yes|no): (.*)\n")
-
-    def __init__(self, on_line: Callable[[bytes], None]) -> None:
-        self._on_line = on_line
-        self._rest = b""
-        self.began = False
-        self.status: int | None = None
-        self.said: list[str] = []
-        self.enough: Enough | None = None
-
-    def feed(self, data: bytes) -> None:
-        """Bytes as they come, cut anywhere."""
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        for line in lines:
-            self._take(line + b"\n")
-
-    def close(self) -> None:
-        """The end: a line that was cut short is handed over as it is."""
-        if self._rest:
-            self._on_line(self._rest)
-            self._rest = b""
-
-    def _take(self, line: bytes) -> None:
-        if not line.startswith(self._PREFIX):
-            self.began = True
-            self._on_line(line)
-        elif found := self._STATUS.fullmatch(line):
-            self.status = int(found[1])
-        elif line.startswith(self._SAID):
-            self.said.append(line.removeprefix(self._SAID).decode(errors="replace").strip())
-        elif found := self._ENOUGH.fullmatch(line):
-            self.enough = Enough(found[1] == b"yes", found[2].decode(errors="replace").strip())
-
-
-class Tail:
-    """The last lines of a console, and the line in which the kernel said that it dies.
-
-    ``cramped``: it said that it could not unpack its root (init/initramfs.c); ``panicked``: it
-    is dead (kernel/panic.c); ``heard``: it said TEXT, in one line that need not be over."""
-
-    _FATAL = re.compile(rb"Kernel panic|BUG: |Oops|double fault|Out of memory")
-
-    def __init__(self, text: str = "") -> None:
-        self._text = text.encode()
-        self._lines: deque[bytes] = deque(maxlen=TAIL)
-        self._rest = b""
-        self._fatal: bytes | None = None
-        self.cramped = self.panicked = self.heard = False
-
-    def feed(self, data: bytes) -> None:
-        """Bytes as they come, cut anywhere."""
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        for line in lines:
-            self._lines.append(line)
-            if b"Initramfs unpacking failed: write error" in line:
-                self.cramped = True
-            if b"Kernel panic - not syncing" in line:
-                self.panicked = True
-            if self._FATAL.search(line):
-                self._fatal = line
-        self._rest = self._rest[-4096:]
-        if self._text and not self.heard:
-            self.heard = any(self._text in line for line in (*lines, self._rest))
-
-    def lines(self) -> list[str]:
-        """The last lines as text, without their ends."""
-        every = [*self._lines, *([self._rest] if self._rest.strip() else [])][-TAIL:]
-        if self._fatal is not None and self._fatal not in every:
-            every = [self._fatal, b"[...]", *every]
-        return [line.decode(errors="replace").rstrip() for line in every]
 
 
 @contextlib.contextmanager

@@ -78,12 +78,16 @@ def memory_for(initrd: int) -> int:
 
 def room(arch: Arch = X86_64) -> int:
     """Bytes that are left on the kernel's command line behind what is always on it."""
-    return CMDLINE_MAX - len(_APPEND.format(console=arch.console)) - 1
+    return CMDLINE_MAX - len(_always(arch)) - 1
+
+
+def _always(arch: Arch) -> str:
+    return f"{_APPEND.format(console=arch.console)} {arch.parameters}".rstrip()
 
 
 def cmdline(append: str, arch: Arch = X86_64, first: str | None = None) -> str:
     """The kernel's command line. Raises UsageError where it is too long or holds a line's end."""
-    always = _APPEND.format(console=arch.console) if first is None else first
+    always = _always(arch) if first is None else first
     text = f"{always} {append}".strip()
     if "\n" in text or "\0" in text:
         raise UsageError("--append holds the end of a line", "give one line")
