@@ -50,6 +50,7 @@ enum vt_shape {
 	VT_KEEP = 512,		/* the return needs the arguments: they are kept in the kernel till then */
 	VT_ANEW = 1024,		/* the first argument may have become another's since it was described */
 	VT_QUIET = 2048,	/* only the return makes an event */
+	VT_NAMED = 4096,	/* the entry is a struct vt_named */
 };
 
 /* Which fields of a record are known. */

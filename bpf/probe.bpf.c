@@ -137,6 +137,25 @@ static __always_inline void describe(struct vt_event *e, struct vt_count *c, u32
 	bpf_get_current_comm(e->comm, sizeof(e->comm));
 }
 
+/* NAMED: it is a struct vt_named. */
+static __always_inline struct vt_event *begin(struct vt_count *c, u32 kind, u64 stack, bool named)
+{
+	struct vt_event *e;
+
+	if (named)
+		e = events.ringbuf_reserve(sizeof(struct vt_named));
+	else
+		e = events.ringbuf_reserve(sizeof(struct vt_event));
+	if (!e) {
+		miss(c);
+		return NULL;
+	}
+	describe(e, c, kind, stack);
+	if (named)
+		((struct vt_named *)e)->name[0] = 0;
+	return e;
+}
+
 /*
  * The recorder looks every tenth of a second. To wake it for each event would cost what it shows,
  * so it is only woken where events come faster than that.
@@ -185,7 +204,7 @@ static __always_inline void fill_address(struct vt_device *d, const struct vt_of
  * described must not be in an event. Known is only what will stay: not a struct pci_dev, nor
  * a virtio device that has no id or no index yet.
  */
-static __always_inline bool introduce_device(const struct vt_offsets *o, u64 key, u32 what, bool anew)
+static __always_inline bool introduce_device(const struct vt_offsets *o, u64 key, bool anew)
 {
 	u64 *place = place_of(key);
 	u64 addressed = 0;
@@ -204,12 +223,12 @@ static __always_inline bool introduce_device(const struct vt_offsets *o, u64 key
 	__builtin_memset(d, 0, sizeof(*d));
 	d->kind = VT_KNOWN_DEVICE;
 	d->key = key;
-	if (what == VT_PCI_DEV) {
+	if (subject() == VT_PCI_DEV) {
 		d->pci_vendor = read_u16(key, o->pci_dev_vendor);
 		d->pci_device = read_u16(key, o->pci_dev_device);
 		d->has = VT_HAS_PCI;
 		addressed = key + o->pci_dev_dev;
-	} else if (what == VT_PLATFORM_DEVICE) {
+	} else if (subject() == VT_PLATFORM_DEVICE) {
 		addressed = key + o->platform_device_dev;
 	} else {
 		fill_virtio(d, o, key);
@@ -269,6 +288,14 @@ static __always_inline bool introduce_driver(const struct vt_offsets *o, u64 key
 	return true;
 }
 
+static __always_inline bool introduce(const struct vt_offsets *o, u64 device, u64 driver)
+{
+	bool anew = !!(shape() & VT_ANEW);
+
+	return (!device || introduce_device(o, device, anew)) &&
+	       (!driver || introduce_driver(o, driver, anew));
+}
+
 static __always_inline void push(u64 argument, u64 second)
 {
 	struct vt_key key = {.tid = (u32)bpf_get_current_pid_tgid(), .probe = probe_number()};
@@ -310,82 +337,31 @@ static __always_inline void fill_features(struct vt_event *e, const struct vt_of
 	e->has |= VT_HAS_FEATURES;
 }
 
-static __always_inline void fill_entry(struct vt_event *e, const struct vt_offsets *o, u64 vdev,
+static __always_inline void fill_entry(struct vt_event *e, const struct vt_offsets *o, u64 first,
 				       struct pt_regs *ctx)
 {
+	struct vt_named *n = (struct vt_named *)e;	/* of a VT_NAMED */
+
 	if (detail() == VT_STATUS || detail() == VT_RESET) {
 		e->status = detail() == VT_STATUS ? PT_REGS_PARM2(ctx) & 0xff : 0;
 		e->has |= VT_HAS_STATUS;
-		fill_features(e, o, vdev);
+		fill_features(e, o, first);
 	} else if (detail() == VT_COUNT) {
 		e->count = (u32)PT_REGS_PARM2(ctx);
 		e->has |= VT_HAS_COUNT;
+	} else if (detail() == VT_QUEUE || detail() == VT_QUEUE_NO_VECTOR) {
+		e->queue_index = (u32)PT_REGS_PARM2(ctx);
+		e->has |= VT_HAS_QUEUE;
+		if (detail() == VT_QUEUE) {
+			e->vector = PT_REGS_PARM6(ctx) & 0xffff;
+			e->has |= VT_HAS_VECTOR;
+		}
 	}
-}
-
-static __always_inline void fill_queue(struct vt_named *n, struct pt_regs *ctx)
-{
-	n->event.queue_index = (u32)PT_REGS_PARM2(ctx);
-	n->event.has |= VT_HAS_QUEUE;
-	n->name[0] = 0;
-	bpf_probe_read_kernel_str(n->name, sizeof(n->name), (void *)PT_REGS_PARM4(ctx));
-	if (detail() == VT_QUEUE) {
-		n->event.vector = PT_REGS_PARM6(ctx) & 0xffff;
-		n->event.has |= VT_HAS_VECTOR;
-	}
-}
-
-/* The entry of a function that a virtio device is given to; of one that sets a virtqueue up. */
-static __always_inline int entered(struct pt_regs *ctx, bool queue)
-{
-	u32 zero = 0;
-	struct vt_offsets *o = offsets.lookup(&zero);
-	struct vt_count *c = count.lookup(&zero);
-	struct vt_event *e;
-	u64 vdev, driver;
-
-	if (!o || !c)
-		return 0;
-	vdev = PT_REGS_PARM1(ctx);
-	if (subject() == VT_DEVICE)
-		vdev -= o->virtio_device_dev;
-	if (shape() & VT_KEEP)
-		push(vdev, PT_REGS_PARM2(ctx));
-	if (shape() & VT_QUIET)
-		return 0;
-	driver = shape() & VT_SECOND ? PT_REGS_PARM2(ctx) : 0;
-	if (!driver)
-		driver = read_u64(vdev + o->virtio_device_dev, o->device_driver);
-	if (!introduce_device(o, vdev, VT_VIRTIO_DEVICE, !!(shape() & VT_ANEW)) ||
-	    (driver && !introduce_driver(o, driver, !!(shape() & VT_ANEW)))) {
-		miss(c);
-		return 0;
-	}
-	e = queue ? events.ringbuf_reserve(sizeof(struct vt_named)) :
-		    events.ringbuf_reserve(sizeof(struct vt_event));
-	if (!e) {
-		miss(c);
-		return 0;
-	}
-	describe(e, c, VT_ENTRY, PT_REGS_SP(ctx));
-	e->device = vdev;
-	e->driver = driver;
-	if (queue)
-		fill_queue((struct vt_named *)e, ctx);
-	else
-		fill_entry(e, o, vdev, ctx);
-	events.ringbuf_submit(e, wake(c));
-	return 0;
-}
-
-int vt_entry(struct pt_regs *ctx)
-{
-	return entered(ctx, false);
-}
-
-int vt_queue(struct pt_regs *ctx)
-{
-	return entered(ctx, true);
+	if (shape() & VT_NAMED)
+		bpf_probe_read_kernel_str(n->name, sizeof(n->name),
+					  subject() == VT_MODULE_STRUCT ?
+						  (void *)(first + o->module_name) :
+						  (void *)PT_REGS_PARM4(ctx));
 }
 
 static __always_inline bool other_bus(const struct vt_offsets *o, u64 bus)
@@ -397,60 +373,55 @@ static __always_inline bool other_bus(const struct vt_offsets *o, u64 bus)
 		 name[4] == 'i' && name[5] == 'o' && name[6] == 0);
 }
 
-/* The entry of a function that something else is given to: a parent device, a driver, the bus. */
-int vt_other(struct pt_regs *ctx)
+static __always_inline bool about_device(void)
+{
+	return subject() == VT_VIRTIO_DEVICE || subject() == VT_DEVICE ||
+	       subject() == VT_PCI_DEV || subject() == VT_PLATFORM_DEVICE;
+}
+
+static __always_inline u64 driver_of(struct pt_regs *ctx, const struct vt_offsets *o, u64 first)
+{
+	u64 driver = shape() & VT_SECOND ? PT_REGS_PARM2(ctx) : 0;
+
+	if (subject() == VT_DRIVER)
+		return first;
+	if (!driver && (subject() == VT_VIRTIO_DEVICE || subject() == VT_DEVICE))
+		driver = read_u64(first + o->virtio_device_dev, o->device_driver);
+	return driver;
+}
+
+int vt_entry(struct pt_regs *ctx)
 {
 	u32 zero = 0;
 	struct vt_offsets *o = offsets.lookup(&zero);
 	struct vt_count *c = count.lookup(&zero);
-	u64 first = PT_REGS_PARM1(ctx);
+	u64 first, device, driver;
 	struct vt_event *e;
-	bool said = true;
 
 	if (!o || !c)
 		return 0;
+	first = PT_REGS_PARM1(ctx);
+	if (subject() == VT_DEVICE)
+		first -= o->virtio_device_dev;
 	if (subject() == VT_BUS_TYPE && other_bus(o, first))
 		return 0;
 	if (shape() & VT_KEEP)
-		push(first, 0);
-	if (subject() == VT_DRIVER)
-		said = introduce_driver(o, first, true);
-	else if (subject() == VT_PCI_DEV || subject() == VT_PLATFORM_DEVICE)
-		said = introduce_device(o, first, subject(), true);
-	e = said ? events.ringbuf_reserve(sizeof(*e)) : NULL;
-	if (!e) {
+		push(first, PT_REGS_PARM2(ctx));
+	if (shape() & VT_QUIET)
+		return 0;
+	device = about_device() ? first : 0;
+	driver = driver_of(ctx, o, first);
+	if (!introduce(o, device, driver)) {
 		miss(c);
 		return 0;
 	}
-	describe(e, c, VT_ENTRY, PT_REGS_SP(ctx));
-	if (subject() == VT_DRIVER)
-		e->driver = first;
-	else if (subject() != VT_BUS_TYPE)
-		e->device = first;
+	e = begin(c, VT_ENTRY, PT_REGS_SP(ctx), !!(shape() & VT_NAMED));
+	if (!e)
+		return 0;
+	e->device = device;
+	e->driver = driver;
+	fill_entry(e, o, first, ctx);
 	events.ringbuf_submit(e, wake(c));
-	return 0;
-}
-
-/* The entry of a function that a struct module is given to. */
-int vt_init_module(struct pt_regs *ctx)
-{
-	u32 zero = 0;
-	struct vt_offsets *o = offsets.lookup(&zero);
-	struct vt_count *c = count.lookup(&zero);
-	struct vt_named *n;
-
-	if (!o || !c)
-		return 0;
-	n = events.ringbuf_reserve(sizeof(*n));
-	if (!n) {
-		miss(c);
-		return 0;
-	}
-	describe(&n->event, c, VT_ENTRY, PT_REGS_SP(ctx));
-	n->name[0] = 0;
-	bpf_probe_read_kernel_str(n->name, sizeof(n->name),
-				  (void *)(PT_REGS_PARM1(ctx) + o->module_name));
-	events.ringbuf_submit(n, wake(c));
 	return 0;
 }
 
@@ -464,12 +435,9 @@ int vt_return(struct pt_regs *ctx)
 
 	if (!c)
 		return 0;
-	e = events.ringbuf_reserve(sizeof(*e));
-	if (!e) {
-		miss(c);
+	e = begin(c, VT_RETURN, PT_REGS_SP(ctx), false);
+	if (!e)
 		return 0;
-	}
-	describe(e, c, VT_RETURN, PT_REGS_SP(ctx));
 	e->result = value;
 	if ((detail() == VT_QUEUE || detail() == VT_QUEUE_NO_VECTOR) && value && value < -4095ULL) {
 		struct vt_offsets *o = offsets.lookup(&zero);
@@ -515,18 +483,14 @@ int vt_return_kept(struct pt_regs *ctx)
 	about = entered && subject() == VT_VIRTIO_DEVICE;
 	if (about) {
 		driver = read_u64(call.argument + o->virtio_device_dev, o->device_driver);
-		if (!introduce_device(o, call.argument, VT_VIRTIO_DEVICE, !!(shape() & VT_ANEW)) ||
-		    (driver && !introduce_driver(o, driver, !!(shape() & VT_ANEW)))) {
+		if (!introduce(o, call.argument, driver)) {
 			miss(c);
 			return 0;
 		}
 	}
-	e = events.ringbuf_reserve(sizeof(*e));
-	if (!e) {
-		miss(c);
+	e = begin(c, VT_RETURN, PT_REGS_SP(ctx), false);
+	if (!e)
 		return 0;
-	}
-	describe(e, c, VT_RETURN, PT_REGS_SP(ctx));
 	e->result = PT_REGS_RC(ctx);
 	if (entered)
 		e->entered_ns = call.ns;
@@ -550,14 +514,10 @@ int vt_module_load(void *ctx)
 
 	if (!o || !c)
 		return 0;
-	n = events.ringbuf_reserve(sizeof(*n));
-	if (!n) {
-		__sync_fetch_and_add(&c->lost, 1);
+	n = (struct vt_named *)begin(c, VT_MODULE, 0, true);
+	if (!n)
 		return 0;
-	}
-	describe(&n->event, c, VT_MODULE, 0);
 	n->event.probe = 0;
-	n->name[0] = 0;
 	/* The mask is for the verifier: a context may be moved by a bounded number only. */
 	bpf_probe_read_kernel(&where, sizeof(where), ctx + (o->module_load_name & 0xff));
 	bpf_probe_read_kernel_str(n->name, sizeof(n->name), ctx + (where & 0xfff));

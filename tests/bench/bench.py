@@ -26,7 +26,9 @@ def main() -> None:
         _reading(folder)
         _inspecting(folder)
         _arming(folder)
-        _cost(folder)
+        over = _cost(folder)
+    if over:
+        sys.exit(f"armed probes cost more than they may: {', '.join(over)}")
 
 
 def _reading(folder: Path) -> None:
@@ -80,18 +82,23 @@ def _arming(folder: Path) -> None:
         print(f"  {median([run[phase] for run in found.where]):6.2f} s  {phase}")
 
 
-def _cost(folder: Path) -> None:
+def _cost(folder: Path) -> list[str]:
     """What is allowed is against ftrace's plain events, which show that a function was called; such
-    as fetch what ours show are there to tell what the showing costs."""
+    as fetch what ours show are there to tell what the showing costs. Returns what is over it."""
     print(
-        "added to a cycle of unbind and bind, in guest instructions (at most 1.5 of plain events)"
+        "added to a cycle of unbind and bind, in guest instructions"
+        f" (at most {cost.ALLOWED} of plain events)"
     )
+    over = []
     for found in cost.measure(folder):
         plain, same, ours = found.added
         print(f"  {found.driver}: {found.nothing:,.0f} without, {found.events:.0f} events")
         print(f"    virtio-trace                       {ours:9,.0f}")
         print(f"    ftrace, plain events               {plain:9,.0f}  ratio {ours / plain:.2f}")
         print(f"    ftrace, fetching the same          {same:9,.0f}  ratio {ours / same:.2f}")
+        if ours > cost.ALLOWED * plain:
+            over.append(found.driver)
+    return over
 
 
 if __name__ == "__main__":

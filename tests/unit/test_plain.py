@@ -8,6 +8,7 @@ import io
 import json
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +19,28 @@ from virtio_trace import check, graph, recording
 from virtio_trace.errors import IncompleteError
 from virtio_trace.evidence import Evidence
 from virtio_trace.model import Graph
+from virtio_trace.negotiation import Queue
 from virtio_trace.tracer import plain, probes
 from virtio_trace.tracer.armed import LATE
 from virtio_trace.tracer.kprobes import Target
 from virtio_trace.tracer.offline import Kernel
+from virtio_trace.tracer.probes import ProbePoint
 from virtio_trace.tracer.settle import Settled
+
+
+def _find(name: str, symbol: str) -> ProbePoint:
+    return next(p for p in probes.DETAILS if p.name == name and symbol in p.symbols)
+
 
 POINTS = {point.name: point for point in (*probes.DETAILS[::-1], *probes.TABLE)}
 ROOM = 1900
+MORE = [
+    Settled(POINTS["virtio_dev_probe"], Target("virtio_dev_probe", None)),
+    Settled(POINTS["register_virtio_driver"], Target("__register_virtio_driver", None)),
+    Settled(_find("find_vqs", "vp_find_vqs"), Target("vp_find_vqs", None)),
+    Settled(_find("setup_vq", "vp_setup_vq"), Target("vp_setup_vq", None)),
+    Settled(probes.RING, Target("vring_create_virtqueue", None)),
+]
 NAMES = ("register_virtio_device", "virtio_mmio_probe", "set_status")
 SETTLED = [
     Settled(POINTS[NAMES[0]], Target("register_virtio_device", None)),
@@ -94,9 +109,9 @@ def scratch() -> Iterator[Path]:
         yield Path(folder)
 
 
-def assemble(said: str, room: int = ROOM) -> list[bytes]:
+def assemble(said: str, room: int = ROOM, kernel: Kernel = KERNEL) -> list[bytes]:
     lines: list[bytes] = []
-    guest = plain.Guest(plain.arming(KERNEL, room), lines.append, scratch)
+    guest = plain.Guest(plain.arming(kernel, room), lines.append, scratch)
     for line in io.BytesIO(said.encode()):
         guest.take(line)
     return lines
@@ -242,3 +257,57 @@ def test_what_makes_no_sense_ends_it(bad: str) -> None:
 
 def test_unknown_sections_and_lines_before_any_are_passed_over() -> None:
     assert assemble("hello\n@@ tomorrow\nx\n" + text()) == assemble(text())
+
+
+BOUND = """\
+        modprobe-7       [000] d....     3.100000: p: (f+0x0/0x9) v=0x30 r="virtio_x"
+        modprobe-7       [000] d....     3.100001: v: (f+0x0/0x9) v=0x20 c=0x1
+{inside}\
+        modprobe-7       [000] d....     3.100008: V: (f <- g) x=0x0
+        modprobe-7       [000] d....     3.100009: P: (f <- g) x=0x0
+"""
+CREATED = """\
+        modprobe-7       [000] d....     3.100005: J: (f <- g) q=0x4000000003 n="req.0"
+"""
+SETUP = """\
+        modprobe-7       [000] d....     3.100004: q: (f+0x0/0x9) v=0x20 q=0x3 n="req.0" w=0x1
+{inside}\
+        modprobe-7       [000] d....     3.100006: Q: (f <- g) q=0x4000000003 n="req.0"
+"""
+
+
+@pytest.mark.parametrize(
+    ("inside", "vector"), [(CREATED, None), (SETUP.format(inside=CREATED), 1)], ids=["mmio", "pci"]
+)
+def test_a_virtqueue_is_there_once_by_whichever_function_shows_it(
+    inside: str, vector: int | None
+) -> None:
+    kernel = replace(KERNEL, settled=SETTLED + MORE)
+    lines = assemble(text(live=BOUND.format(inside=inside)), kernel=kernel)
+    read = recording.read(lines, "here")
+    assert read.lost == 0
+    (binding,) = graph.build(read).bindings
+    assert binding.negotiation.queues() == [Queue(3, "req.0", 64, vector)]
+
+
+def test_a_driver_that_registers_before_user_space_is_built_in() -> None:
+    """That is proof where no file has it; behind it, or behind a module, it is none."""
+    line = "            init-1       [000] d....     {at}: {name}: (f{arrow}) {rest}\n"
+    both = "".join(
+        line.format(at=f"0.60000{n}", name=name, arrow=arrow, rest=rest)
+        for n, (name, arrow, rest) in enumerate(
+            (("d", "+0x0/0x9", 'r="virtio_x"'), ("D", " <- g", "x=0"))
+        )
+    )
+    module = "            init-1       [000] d....     0.550000: module_load: early\n"
+    kernel = replace(KERNEL, settled=SETTLED + MORE)
+    for changed, expected in (
+        ({"early": EARLY + both}, True),
+        ({"early": EARLY + module + both}, None),
+        ({"live": both.replace("0.6", "3.6")}, None),
+    ):
+        found = graph.build(recording.read(assemble(text(**changed), kernel=kernel), "here"))
+        steps = check.check(found).steps
+        assert [s.ok for s in steps if (s.id, s.subject) == ("driver-loaded", "virtio_x")] == [
+            expected
+        ]

@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
+import gzip
+import struct
 from pathlib import Path
 
 import pytest
 
 from virtio_trace.cli import main
-from virtio_trace.errors import CannotTraceError, UsageError
+from virtio_trace.cli.collecting import _unpacked
+from virtio_trace.errors import BadInputError, CannotTraceError, UsageError
 from virtio_trace.vm import accel, arch, boot, debian, payload, plain, qemu
 from virtio_trace.vm.arch import AARCH64, X86_64
 
@@ -25,6 +28,24 @@ def image(tmp_path: Path) -> Path:
 
 def test_the_machine_is_read_from_the_image(image: Path) -> None:
     assert arch.of_kernel(image) is AARCH64
+
+
+def test_an_arm64_image_may_be_packed(tmp_path: Path, image: Path) -> None:
+    """As Image.gz, or for EFI (drivers/firmware/efi/libstub/zboot-header.S)."""
+    packed, zboot = tmp_path / "Image.gz", tmp_path / "vmlinuz.efi"
+    packed.write_bytes(gzip.compress(image.read_bytes()))
+    head = b"MZ\0\0zimg" + struct.pack("<II", 64, packed.stat().st_size)
+    zboot.write_bytes(head.ljust(24, b"\0") + b"gzip".ljust(40, b"\0") + packed.read_bytes())
+    assert not arch.is_packed(image)
+    for path in (packed, zboot):
+        assert arch.is_packed(path)
+        assert arch.of_kernel(path) is AARCH64
+        with _unpacked(path) as unpacked:
+            assert unpacked.read_bytes() == image.read_bytes()
+        assert not unpacked.exists()
+    packed.write_bytes(gzip.compress(b"\x7fELF" + bytes(0x400)))
+    with pytest.raises(BadInputError, match="no kernel image"), _unpacked(packed):
+        pass
 
 
 def test_packages_say_their_machine_as_apt_does() -> None:

@@ -10,7 +10,7 @@ import click
 
 from virtio_trace.cli import common
 from virtio_trace.cli.bootline import for_kernel, say_left
-from virtio_trace.cli.say import say
+from virtio_trace.cli.say import say, warn
 from virtio_trace.errors import UsageError
 from virtio_trace.kernel import vmlinuz
 from virtio_trace.kernel.running import Running, snapshot
@@ -74,6 +74,10 @@ def command(
         )
     with common.result_output() as out:
         out.write(f"{line.text if style == 'plain' else grub(line.text)}\n")
+    if kernel.machine != "x86_64" and "virtio" in kernel.builtin:
+        warn(
+            "which drivers are built into it is unknown: their probe functions are not among these"
+        )
     say(f"{len(line.text)} of the {CMDLINE_MAX} characters of a command line, for {kernel.release}")
     return 0
 

@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from virtio_trace.cli.bootline import is_taken, say_left, with_boot_events
-from virtio_trace.kernel import compression
+from virtio_trace.errors import BadInputError
+from virtio_trace.kernel import compression, vmlinuz
 from virtio_trace.tracer import offline, plain, probes
 from virtio_trace.vm import arch, boot, cache, qemu
 from virtio_trace.vm.plain import Plain, Take
@@ -38,7 +40,25 @@ def collecting(plan: boot.Plan, *, boot_events: bool) -> Iterator[boot.Plan]:
     def assemble(take: Take) -> Take:
         return plain.Guest(arms, take, lambda: cache.scratch("guest")).take
 
-    yield replace(plan, plain=Plain(arms.parameters, assemble, arms.commands, arms.enable, _unpack))
+    agentless = Plain(arms.parameters, assemble, arms.commands, arms.enable, _unpack)
+    with _unpacked(plan.vmlinuz) as image:
+        yield replace(plan, vmlinuz=image, plain=agentless)
+
+
+@contextlib.contextmanager
+def _unpacked(image: Path) -> Iterator[Path]:
+    """IMAGE as QEMU starts it: in memory where it is packed, by a name that goes when we go."""
+    if not arch.is_packed(image):
+        yield image
+        return
+    data = vmlinuz.payload(compression.read_file(image), str(image))
+    with open(os.memfd_create("kernel"), "wb") as file:  # noqa: PTH123
+        file.write(data)
+        file.flush()
+        unpacked = Path(f"/proc/{os.getpid()}/fd/{file.fileno()}")
+        if arch.is_packed(unpacked) or arch.of_kernel(unpacked) is not arch.AARCH64:
+            raise BadInputError(f"{image} holds no arm64 Image", "give the vmlinuz of a package")
+        yield unpacked
 
 
 def _unpack(path: Path) -> bytes:

@@ -8,6 +8,7 @@ drained, the definitions are removed, which wipes it.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -73,7 +74,7 @@ def take(
 ) -> BootTime | None:
     """The boot-time events of this kernel, which are gone then; None where it has none.
 
-    Raises CannotTraceError where tracefs refuses to give them back.
+    Raises CannotTraceError where tracefs cannot be read.
     """
     listed = bootline.listed(tracefs.listed())
     if not listed:
@@ -96,7 +97,9 @@ def take(
     except CannotTraceError as error:
         found.reason = f"at boot: {error}"  # it is left as it is: the next recorder may have it
     else:
-        tracefs.remove()
+        # What stays is empty: to the next recorder its hits are events that were lost.
+        with contextlib.suppress(CannotTraceError):
+            tracefs.remove()
     if found.reason is None:
         found.overlap = Overlap(live.since, live.armed, end)
         ring = RingText(definitions, offsets)

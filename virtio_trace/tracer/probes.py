@@ -54,29 +54,26 @@ class ProbePoint:
     def shape(self, anew: bool) -> int:
         """How the BPF program reads it (enum vt_shape); ANEW: as if it were so."""
         keep = self.reread or self.subject == wire.BUS_TYPE  # other buses have no return either
+        named = self.subject == wire.MODULE_STRUCT or self.detail in _QUEUES
+        virtio = self.subject in (wire.VIRTIO_DEVICE, wire.DEVICE)
         return (
             self.subject
             | self.detail << 4
             | wire.SECOND * self.driver_second
             | wire.KEEP * keep
-            | wire.ANEW * (anew or self.anew)
+            | wire.ANEW * (anew or self.anew or not virtio)
             | wire.QUIET * (not self.entry)
+            | wire.NAMED * named
         )
 
     def programs(self) -> tuple[str, ...]:
         """The functions of probe.bpf.c for the entry and, where it makes an event, the return."""
-        entry = {
-            wire.MODULE_STRUCT: "vt_init_module",
-            wire.VIRTIO_DEVICE: "vt_entry",
-            wire.DEVICE: "vt_entry",
-        }.get(self.subject, "vt_other")
-        if self.detail in (wire.QUEUE, wire.QUEUE_NO_VECTOR):
-            entry = "vt_queue"
         if not self.returns:
-            return (entry,)
-        keep = self.shape(False) & wire.KEEP
-        return (entry, "vt_return_kept" if keep else "vt_return")
+            return ("vt_entry",)
+        return ("vt_entry", "vt_return_kept" if self.shape(False) & wire.KEEP else "vt_return")
 
+
+_QUEUES = (wire.QUEUE, wire.QUEUE_NO_VECTOR)
 
 TABLE = (
     ProbePoint(

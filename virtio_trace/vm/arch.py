@@ -89,16 +89,13 @@ _ADDRESS = re.compile(r"\baddr=(?:0x)?([0-9a-fA-F]{1,2})\b")
 
 def of_kernel(vmlinuz: Path) -> Arch:
     """The machine that a kernel image is for, from the image itself: an x86 bzImage
-    (Documentation/arch/x86/boot.rst) or an arm64 Image (Documentation/arch/arm64/booting.rst).
+    (Documentation/arch/x86/boot.rst) or an arm64 Image (Documentation/arch/arm64/booting.rst),
+    which may be packed.
 
     Raises BadInputError where it is neither.
     """
-    try:
-        with vmlinuz.open("rb") as file:
-            head = file.read(_HEAD)
-    except OSError as error:
-        raise BadInputError(f"{vmlinuz}: {error.strerror}", "name a readable vmlinuz") from error
-    if head[0x38:0x3C] == b"ARM\x64":
+    head = _head(vmlinuz)
+    if head[0x38:0x3C] == b"ARM\x64" or _is_packed(head):
         return AARCH64
     if head[0x1FE:0x200] == b"\x55\xaa" and head[0x202:0x206] == b"HdrS":
         return X86_64
@@ -106,6 +103,24 @@ def of_kernel(vmlinuz: Path) -> Arch:
         f"{vmlinuz} is no kernel image that QEMU starts (an x86 bzImage, an arm64 Image)",
         "give the vmlinuz of a package",
     )
+
+
+def is_packed(vmlinuz: Path) -> bool:
+    """Whether it is an arm64 kernel that has to be unpacked: Image.gz, or an EFI zboot image."""
+    return _is_packed(_head(vmlinuz))
+
+
+def _is_packed(head: bytes) -> bool:
+    return head[:2] == b"\x1f\x8b" or (head[:2] == b"MZ" and head[4:8] == b"zimg")
+
+
+def _head(vmlinuz: Path) -> bytes:
+    """Its first bytes. Raises BadInputError."""
+    try:
+        with vmlinuz.open("rb") as file:
+            return file.read(_HEAD)
+    except OSError as error:
+        raise BadInputError(f"{vmlinuz}: {error.strerror}", "name a readable vmlinuz") from error
 
 
 def of_debian(word: str) -> Arch | None:

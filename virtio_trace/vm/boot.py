@@ -153,7 +153,7 @@ def check(plan: Plan) -> Plan:
             "give its kernel as --kernel VMLINUZ with --modules DIR",
         )
     modules = payload.check_modules(plan.modules) if plan.modules is not None else None
-    plan = replace(plan, vmlinuz=plan.vmlinuz.resolve(), modules=modules)
+    plan = replace(plan, vmlinuz=plan.vmlinuz.absolute(), modules=modules)
     for initrd in plan.foreign.initrds if plan.foreign else ():
         early.check_initrd(initrd)
     plan.machine("tcg", 0).cmdline  # noqa: B018 it may be too long
