@@ -33,6 +33,8 @@ CASES = {
         Case(
             "bookworm",
             options=(
+                *("-netdev", "user,id=net0"),
+                *("-device", "virtio-net-pci,netdev=net0,romfile=,addr=04.0"),
                 *("-blockdev", "null-co,node-name=other,size=67108864,read-zeroes=on"),
                 *("-device", "virtio-blk-pci,drive=other,addr=02.0"),
             ),

@@ -42,14 +42,23 @@ def test_running_without_systemd_is_quiet_outside_the_initrd() -> None:
 
 
 @pytest.mark.parametrize(
-    ("in_initrd", "system", "words"),
-    [(True, "", "still in the initrd"), (False, "starting", "systemctl says starting")],
+    ("in_initrd", "system", "seconds", "words"),
+    [(True, "", 60, "still in the initrd"), (False, "starting", 150, "systemctl says starting")],
 )
-def test_a_system_that_is_stuck_is_not_waited_for(in_initrd: bool, system: str, words: str) -> None:
+def test_a_system_that_is_stuck_is_not_waited_for(
+    in_initrd: bool, system: str, seconds: int, words: str
+) -> None:
     criterion = Criterion(until.RUNNING)
-    assert not looks(criterion, (5, in_initrd, "a", system), (64.9, in_initrd, "a", system))
-    ((_now, enough),) = looks(criterion, (65, in_initrd, "a", system))
+    assert not looks(
+        criterion, (5, in_initrd, "a", system), (seconds + 4.9, in_initrd, "a", system)
+    )
+    ((_now, enough),) = looks(criterion, (seconds + 5, in_initrd, "a", system))
     assert (enough.reached, words in enough.why) == (False, True)
+
+
+def test_an_emergency_shell_is_not_what_was_waited_for() -> None:
+    ((_now, enough),) = looks(Criterion(until.RUNNING), (9, False, "a", "maintenance"))
+    assert enough == Enough(False, "systemctl says maintenance")
 
 
 def test_quiet_counts_from_the_last_thing_that_happened() -> None:

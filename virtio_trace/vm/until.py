@@ -27,12 +27,17 @@ no systemd says more."""
 STUCK_SECONDS = 60.0
 """The same for a system that is still in its initrd: initramfs-tools waits 30 s for a root disk."""
 
+WAITING_SECONDS = 150.0
+"""The same for a systemd that is still starting: it waits up to 90 s for a job by itself, and 120 s
+for the network."""
+
 ASK_SECONDS = 2.0
 """Between two questions to systemctl, which costs an emulated processor a tenth of a second."""
 
 _POLL_SECONDS = 0.25
 _NO_ANSWER = "unknown"
-_UP = ("running", "degraded", "maintenance")
+_UP = ("running", "degraded")
+_DOWN = ("maintenance", "stopping")
 _GO = Path("/proc/1/root/virtio-trace/armed")
 _REASON = Path("/run/until")
 _HOST = Path("/dev/ttyS1")
@@ -88,8 +93,10 @@ class Criterion:
             return Enough(False, f"still in the initrd, nothing happened for {STUCK_SECONDS:g} s")
         if look.system in _UP:
             return Enough(True, f"systemctl says {look.system}")
-        if look.system and quiet >= STUCK_SECONDS:
-            why = f"systemctl says {look.system}, nothing happened for {STUCK_SECONDS:g} s"
+        if look.system in _DOWN:
+            return Enough(False, f"systemctl says {look.system}")
+        if look.system and quiet >= WAITING_SECONDS:
+            why = f"systemctl says {look.system}, nothing happened for {WAITING_SECONDS:g} s"
             return Enough(False, why)
         if not look.system and quiet >= QUIET_SECONDS:
             why = f"the initrd is left, and nothing happened for {QUIET_SECONDS:g} s"
