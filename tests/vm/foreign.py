@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,9 @@ END = "text:@@ end"
 """--until: what an image's own service says last."""
 
 _PATIENCE_SECONDS = 900
+
+# Others write to the console, too, and not always on lines of their own.
+_DEVICE = re.compile(r"virtio\d+( \S+){5} [01]+ [0-9a-f]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +41,8 @@ class Foreign(Boot):
     @property
     def final(self) -> dict[str, oracle.SysfsDevice]:
         """The devices as the image's own service saw them when it was up."""
-        lines = self.sections["final"]
-        return oracle.devices(line for line in lines if line.startswith("virtio"))
+        found = (_DEVICE.match(line) for line in self.sections["final"])
+        return oracle.devices(line[0] for line in found if line)
 
     @property
     def summary(self) -> str:
