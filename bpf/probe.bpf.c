@@ -10,7 +10,7 @@
  *
  * An event is short: it has the addresses of its device and of its driver. Who they are is a record
  * of its own, put into the ring before the first event that has the address, and again where
- * that may have become another's; docs/architecture.md says why, and what each part costs.
+ * that may have become another's; docs/architecture.md, 14 and 15, says why.
  */
 #include "events.h"
 
@@ -277,9 +277,10 @@ static __always_inline bool introduce_driver(const struct vt_offsets *o, u64 key
 		*place = 0;
 		return false;
 	}
-	__builtin_memset(d, 0, sizeof(*d));
 	d->kind = VT_KNOWN_DRIVER;
+	d->has = 0;	/* and then the tables are not read */
 	d->key = key;
+	d->name[0] = 0;
 	bpf_probe_read_kernel_str(d->name, sizeof(d->name), (void *)read_u64(key, o->driver_name));
 	if (o->driver_table)
 		fill_tables(d, o);

@@ -85,7 +85,7 @@ def test_the_kernels_options(theirs: str, append: str, expected: str, first: str
     foreign = Foreign((), theirs)
     line = early.options(foreign, append)
     assert line.startswith("rdinit=/virtio-trace/early ")
-    ours = "ignore_loglevel console=ttyS0"
+    ours = "ignore_loglevel no_timer_check console=ttyS0"
     whole = expected.format(ours) if "{}" in expected else f"{expected} {ours}".strip()
     assert line == f"rdinit=/virtio-trace/early {whole}"
     assert early.first_process(foreign, append) == first

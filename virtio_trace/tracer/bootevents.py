@@ -10,18 +10,16 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from virtio_trace.errors import CannotTraceError
 from virtio_trace.tracer.bootline import GROUP
-from virtio_trace.tracer.kprobes import append, event_counts, read
+from virtio_trace.tracer.kprobes import append, event_counts, read, remove_groups
 
 _MODULE_LOAD = "module:module_load"
 _CLOCK = re.compile(r"\[(\w+)\]")
 _CHUNK = 1 << 16
-_BUSY_SECONDS = 5.0
 _COUNTED = ("overrun", "commit overrun", "dropped events")
 """Of per_cpu/cpuN/stats: events that are not in the ring any more, or never were."""
 
@@ -83,21 +81,8 @@ class BootEvents:
             os.close(descriptor)
 
     def remove(self) -> None:
-        """Remove the group; what of it is busy is retried for some seconds."""
-        deadline = time.monotonic() + _BUSY_SECONDS
-        pattern = re.compile(rf"^[pr]\d*:({GROUP}/\S+) ", re.MULTILINE)
-        while names := pattern.findall(self.listed()):
-            for name in dict.fromkeys(names):  # one name takes all of its probes away
-                try:
-                    append(self._control, f"-:{name}")
-                    deadline = time.monotonic() + _BUSY_SECONDS
-                except OSError as error:
-                    if time.monotonic() > deadline:
-                        raise CannotTraceError(
-                            f"tracefs event {name} cannot be removed: {error.strerror}",
-                            "another tool uses it",
-                        ) from error
-            time.sleep(0.01)
+        """Remove the group."""
+        remove_groups(self._control, lambda group: group == GROUP)
 
 
 def _drain(descriptor: int) -> list[str]:

@@ -146,7 +146,7 @@ _LIST_LINE = re.compile(
     r"^[0-9a-f]+ +([kr]) +([^\s+]+)\+0x[04](?![0-9a-f])[ \t]*([\w-]*)(?!.*\[(?:GONE|DISABLED)\])",
     re.MULTILINE,
 )
-_EVENT_LINE = re.compile(rf"^[pr]\d*:({GROUP_PREFIX}\w+)/(\S+) ", re.MULTILINE)
+_EVENT_LINE = re.compile(r"^[pr]\d*:(\w+)/(\S+) ", re.MULTILINE)
 
 
 def _defined(control: Path) -> Iterable[tuple[str, str]]:

@@ -24,10 +24,10 @@ FOLDER = "virtio-trace"
 _SCRIPTS = ("early", "nest", "recorder")
 _BUSYBOX = "usr/bin/busybox"
 
-_FIRST = f"rdinit=/{FOLDER}/early"
+FIRST = f"rdinit=/{FOLDER}/early"
 """Before everything else: the kernel forgets what it had for its first process when it reads it
 (init/main.c, rdinit_setup)."""
-_LAST = "ignore_loglevel console=ttyS0"
+_LAST = "ignore_loglevel no_timer_check console=ttyS0"
 """The last console= is /dev/console. No panic=: initramfs-tools would switch the machine off in
 place of its emergency shell, and the recording would have no end."""
 
@@ -94,7 +94,7 @@ def options(foreign: Foreign, append: str) -> str:
         [word for word in _words(line) if not _OUR_PORT.fullmatch(word) and not _is_init(word)]
         for line in (foreign.options, append)
     )
-    return " ".join([_FIRST, *theirs, _LAST, *ours])
+    return " ".join([FIRST, *theirs, _LAST, *ours])
 
 
 def first_process(foreign: Foreign, append: str) -> str:
