@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.bench import arming, cost, enlarge, inspecting
+from tests.bench import arming, booting, cost, enlarge, inspecting
 
 EVENTS = 200_000
 RUNS = 5
@@ -27,6 +27,8 @@ def main() -> None:
         _inspecting(folder)
         _arming(folder)
         over = _cost(folder)
+        for found in booting.measure(("bookworm", "trixie"), folder):
+            booting.show(found)
     if over:
         sys.exit(f"armed probes cost more than they may: {', '.join(over)}")
 
