@@ -119,3 +119,13 @@ def test_what_happens_changes_the_look(tmp_path: Path) -> None:
     assert (second.activity != first.activity, second.asked) == (True, True)
     modules.write_text("virtio 16384 0 - Live 0x0\nvirtio_blk 16384 0 - Live 0x0\n")
     assert guest.look(False).activity != second.activity
+
+
+def test_a_module_that_is_still_in_its_init(tmp_path: Path) -> None:
+    modules = tmp_path / "modules"
+    modules.write_text("a 1 0 - Live 0x0\nkvm_amd 1 0 - Loading 0x0\n")
+    guest = until.Guest(tmp_path, tmp_path)
+    assert guest.is_loading()
+    modules.write_text("a 1 0 - Live 0x0\nkvm_amd 1 0 - Live 0x0\n")
+    assert not guest.is_loading()
+    guest.settle()

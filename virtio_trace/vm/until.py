@@ -34,6 +34,9 @@ for the network."""
 ASK_SECONDS = 2.0
 """Between two questions to systemctl, which costs an emulated processor a tenth of a second."""
 
+SETTLE_SECONDS = 5.0
+"""At most so long for what is under way at the end: a call that has not returned is unknown."""
+
 _POLL_SECONDS = 0.25
 _NO_ANSWER = "unknown"
 _UP = ("running", "degraded")
@@ -128,6 +131,22 @@ class Guest:
             self._asked_at = time.monotonic()
         return Look(self._idle(), in_initrd, self._activity(), self._system, asked)
 
+    def settle(self) -> None:
+        """Wait until no module's init runs and no traced function was called since the last look;
+        not for ever."""
+        before, deadline = "", time.monotonic() + SETTLE_SECONDS
+        while time.monotonic() < deadline:
+            now = self._activity()
+            if now == before and not self.is_loading():
+                return
+            before = now
+            time.sleep(2 * _POLL_SECONDS)
+
+    def is_loading(self) -> bool:
+        """Whether a module is being initialized, by its state in /proc/modules (proc(5))."""
+        lines = (line.split() for line in _read(self._proc / "modules").splitlines())
+        return any("Loading" in words[4:5] for words in lines)
+
     def _device(self) -> int | None:
         """The file system on which the first process has its root."""
         try:
@@ -200,6 +219,7 @@ def main(words: list[str]) -> int:
     while True:
         enough = criterion.met(guest.look(next(asked)))
         if enough is not None:
+            guest.settle()
             word = "yes" if enough.reached else "no"
             _REASON.write_text(f"{word}: {enough.why}\n", "utf-8")
             return 0
