@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Boots what the collected modules name in their GUESTS, two at a time, while tests run.
+"""Boots what the collected modules name in their GUESTS, three at a time, while tests run:
+guests wait more than they work.
 
 A test that cannot have its guest fails. ``--no-vm`` is the one way to skip.
 """
@@ -16,7 +17,7 @@ import pytest
 from tests.vm.guest import Boot, Guest, boot
 
 HERE = Path(__file__).parent
-_AT_ONCE = 2
+_AT_ONCE = 3
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -153,6 +153,7 @@ def test_a_plugged_device_shows_the_whole_path_each_time(plugged: Boot) -> None:
         (name, True)
         for name in (
             "transport-probed", "device-registered", "pair-matched", "bus-probed", "driver-probed",
+            "host-status", "host-features", "host-queues",
         )
     }  # fmt: skip
 
