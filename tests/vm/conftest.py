@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -32,31 +33,41 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                 item.add_marker(pytest.mark.skip(reason="asked for: --no-vm"))
 
 
-def _guests(request: pytest.FixtureRequest) -> dict[tuple[str, str], Guest]:
+def _guests(session: pytest.Session) -> dict[tuple[str, str], Guest]:
     """By module and name, in the order of the tests."""
     found = {}
-    for item in request.session.items:
+    for item in session.items:
         if isinstance(item, pytest.Function) and item.get_closest_marker("skip") is None:
             for name, guest in getattr(item.module, "GUESTS", {}).items():
                 found[item.module.__name__, name] = guest
     return found
 
 
+_Boots = dict[tuple[str, str], Future[Boot]]
+_STARTED = pytest.StashKey[_Boots]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtestloop(session: pytest.Session) -> Iterator[None]:
+    """Begin with the first test, whose ever it is: the unit tests leave a processor free. What
+    they do to their own process (its environment, its limits) must not reach QEMU."""
+    with TemporaryDirectory(prefix="vt-boots-") as folder:
+        pool = ProcessPoolExecutor(_AT_ONCE)
+        try:
+            longest_first = sorted(_guests(session).items(), key=lambda named: -named[1].seconds)
+            session.config.stash[_STARTED] = {
+                (module, name): pool.submit(boot, guest, Path(folder) / f"{module}-{name}")
+                for (module, name), guest in longest_first
+            }
+            return (yield)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
 @pytest.fixture(scope="session")
-def boots(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[dict[tuple[str, str], Future[Boot]]]:
-    """Every guest's boot: as many at once as there are processors for."""
-    folder = tmp_path_factory.mktemp("boots")
-    pool = ThreadPoolExecutor(_AT_ONCE)
-    try:
-        longest_first = sorted(_guests(request).items(), key=lambda named: -named[1].seconds)
-        yield {
-            (module, name): pool.submit(boot, guest, folder / f"{module}-{name}")
-            for (module, name), guest in longest_first
-        }
-    finally:
-        pool.shutdown(cancel_futures=True)
+def boots(pytestconfig: pytest.Config) -> _Boots:
+    """Every guest's boot."""
+    return pytestconfig.stash[_STARTED]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -66,6 +77,6 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture(scope="module")
-def booted(request: pytest.FixtureRequest, boots: dict[tuple[str, str], Future[Boot]]) -> Boot:
+def booted(request: pytest.FixtureRequest, boots: _Boots) -> Boot:
     """Each of the module's GUESTS in turn, booted."""
     return boots[request.module.__name__, request.param].result()

@@ -19,7 +19,7 @@ from virtio_trace.cli.interrupts import Interrupts
 from virtio_trace.cli.output import RecordingOutput
 from virtio_trace.cli.progress import ProgressBar
 from virtio_trace.cli.say import say, warn
-from virtio_trace.errors import CannotTraceError, IncompleteError, VirtioTraceError
+from virtio_trace.errors import BadInputError, CannotTraceError, IncompleteError, VirtioTraceError
 from virtio_trace.render.escape import escape
 from virtio_trace.render.table import table
 from virtio_trace.render.text import text
@@ -127,8 +127,11 @@ def command(
         finally:
             lines.close()
     trouble = conclude(outcome, plan)
-    if lines.lines:
-        status = _report(lines.lines, target)
+    try:
+        status = _report(lines.lines, target) if lines.lines else _STATUS_INCOMPLETE
+    except BadInputError:  # its header was cut: the guest's end is the reason, and said below
+        if trouble is None:
+            raise
     if trouble is not None:
         raise trouble
     if outcome.enough is not None and not outcome.enough.reached:
