@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-import os
 import signal
+import threading
 from collections.abc import Iterator
 from types import FrameType
 
@@ -31,7 +31,7 @@ def number(request: pytest.FixtureRequest) -> Iterator[signal.Signals]:
 def test_it_is_taken_behind_the_body(number: signal.Signals) -> None:
     kept: list[str] = []
     with pytest.raises(_EndedError), held():
-        os.kill(os.getpid(), number)
+        signal.pthread_kill(threading.get_ident(), number)
         kept.append("what the call gave")
     assert kept == ["what the call gave"]
 
@@ -40,7 +40,7 @@ def test_it_is_taken_behind_the_outermost_body(number: signal.Signals) -> None:
     kept: list[str] = []
     with pytest.raises(_EndedError), held():
         with held():
-            os.kill(os.getpid(), number)
+            signal.pthread_kill(threading.get_ident(), number)
         kept.append("the inner one gave nothing back")
     assert kept == ["the inner one gave nothing back"]
 
@@ -48,6 +48,6 @@ def test_it_is_taken_behind_the_outermost_body(number: signal.Signals) -> None:
 def test_without_it_the_signal_comes_between(number: signal.Signals) -> None:
     kept: list[str] = []
     with pytest.raises(_EndedError):
-        os.kill(os.getpid(), number)
+        signal.pthread_kill(threading.get_ident(), number)
         kept.append("never reached")
     assert kept == []

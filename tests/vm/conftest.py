@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Boots what the collected modules name in their GUESTS, three at a time, while tests run:
-guests wait more than they work.
+"""Boots what the collected modules name in their GUESTS and BOOTS, three at a time, while tests
+run: guests wait more than they work.
 
 A test that cannot have its guest fails. ``--no-vm`` is the one way to skip.
 """
@@ -8,14 +8,16 @@ A test that cannot have its guest fails. ``--no-vm`` is the one way to skip.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 
-from tests.vm.guest import Boot, Guest, boot
+from tests.vm.guest import Boot, boot
 
 HERE = Path(__file__).parent
 _AT_ONCE = 3
@@ -33,18 +35,24 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                 item.add_marker(pytest.mark.skip(reason="asked for: --no-vm"))
 
 
-def _guests(session: pytest.Session) -> dict[tuple[str, str], Guest]:
-    """By module and name, in the order of the tests."""
-    found = {}
+_SECONDS = 60
+"""What a boot of a module's BOOTS takes, against its guests' own."""
+
+Started = dict[tuple[str, str], Future[Any]]
+_STARTED = pytest.StashKey[Started]()
+
+
+def _boots(session: pytest.Session) -> dict[tuple[str, str], tuple[int, Callable[[Path], Any]]]:
+    """By module and name: how long it takes, and what boots it."""
+    found: dict[tuple[str, str], tuple[int, Callable[[Path], Any]]] = {}
     for item in session.items:
         if isinstance(item, pytest.Function) and item.get_closest_marker("skip") is None:
+            module = item.module.__name__
             for name, guest in getattr(item.module, "GUESTS", {}).items():
-                found[item.module.__name__, name] = guest
+                found[module, name] = guest.seconds, partial(boot, guest)
+            for name, other in getattr(item.module, "BOOTS", {}).items():
+                found[module, name] = _SECONDS, other
     return found
-
-
-_Boots = dict[tuple[str, str], Future[Boot]]
-_STARTED = pytest.StashKey[_Boots]()
 
 
 @pytest.hookimpl(wrapper=True)
@@ -54,10 +62,10 @@ def pytest_runtestloop(session: pytest.Session) -> Iterator[None]:
     with TemporaryDirectory(prefix="vt-boots-") as folder:
         pool = ProcessPoolExecutor(_AT_ONCE)
         try:
-            longest_first = sorted(_guests(session).items(), key=lambda named: -named[1].seconds)
+            longest_first = sorted(_boots(session).items(), key=lambda named: -named[1][0])
             session.config.stash[_STARTED] = {
-                (module, name): pool.submit(boot, guest, Path(folder) / f"{module}-{name}")
-                for (module, name), guest in longest_first
+                (module, name): pool.submit(start, Path(folder) / f"{module}-{name}")
+                for (module, name), (_, start) in longest_first
             }
             return (yield)
         finally:
@@ -65,8 +73,8 @@ def pytest_runtestloop(session: pytest.Session) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def boots(pytestconfig: pytest.Config) -> _Boots:
-    """Every guest's boot."""
+def boots(pytestconfig: pytest.Config) -> Started:
+    """Every boot that was asked for."""
     return pytestconfig.stash[_STARTED]
 
 
@@ -77,6 +85,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture(scope="module")
-def booted(request: pytest.FixtureRequest, boots: _Boots) -> Boot:
+def booted(request: pytest.FixtureRequest, boots: Started) -> Boot:
     """Each of the module's GUESTS in turn, booted."""
-    return boots[request.module.__name__, request.param].result()
+    found: Boot = boots[request.module.__name__, request.param].result()
+    return found

@@ -211,7 +211,7 @@ def test_an_image_that_takes_too_long(host: Host, disk: Path) -> None:
     assert (status, out) == (4, ""), err
     too_long = "the guest had not come so far as --until says after 3 s"
     assert too_long in err[-2] or "the guest died after" in err[-2]
-    assert host.left() == []
+    assert set(host.left()) <= {"virtio-trace.vtr"}
 
 
 def has_kprobes() -> bool:

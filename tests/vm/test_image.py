@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import re
+from concurrent.futures import Future
+from pathlib import Path
 
 import pytest
 
@@ -15,10 +17,18 @@ from tests.vm import foreign, oracle
 from tests.vm.foreign import Case, Foreign
 
 
+def _boot(folder: Path) -> Foreign:
+    """To the last word of the image's own service."""
+    return foreign.boot(Case("bookworm", until=foreign.END), folder)
+
+
+BOOTS = {"image": _boot}
+
+
 @pytest.fixture(scope="module")
-def up(tmp_path_factory: pytest.TempPathFactory) -> Foreign:
-    """One boot for all tests, to the last word of the image's own service."""
-    found = foreign.boot(Case("bookworm", until=foreign.END), tmp_path_factory.mktemp("image"))
+def up(boots: dict[tuple[str, str], Future[Foreign]]) -> Foreign:
+    """One boot for all tests."""
+    found = boots[__name__, "image"].result()
     assert "end" in found.sections, f"{found.stderr}\n{found.console[-3000:]}"
     return found
 

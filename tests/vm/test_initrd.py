@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import subprocess
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,10 +34,9 @@ class Ended:
         return dict(error)
 
 
-@pytest.fixture(scope="module")
-def ended(tmp_path_factory: pytest.TempPathFactory) -> Ended:
+def _boot(folder: Path) -> Ended:
     """Debian 12's own kernel and initrd, but for one file of the latter."""
-    folder = tmp_path_factory.mktemp("initrd")
+    folder.mkdir(parents=True)
     system = image.take(images.image("bookworm"), "", folder, quiet)
     root = folder / "root"
     root.mkdir()
@@ -56,6 +56,15 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> Ended:
     ]
     boot = subprocess.run(command, capture_output=True, text=True, check=False)
     return Ended(boot.returncode, boot.stderr, recording)
+
+
+BOOTS = {"initrd": _boot}
+
+
+@pytest.fixture(scope="module")
+def ended(boots: dict[tuple[str, str], Future[Ended]]) -> Ended:
+    """One boot for all tests."""
+    return boots[__name__, "initrd"].result()
 
 
 def test_the_disk_has_no_driver_and_the_reason_is_the_initrd(ended: Ended) -> None:
