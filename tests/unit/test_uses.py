@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from virtio_trace.cli.rebind import Rebinds
+from virtio_trace.errors import UsageError
 from virtio_trace.kernel import rebind
 from virtio_trace.kernel import uses as reading
 from virtio_trace.uses import Block, Link, Machine, Mount, Target, reasons
@@ -233,6 +235,12 @@ def test_nothing_there(tmp_path: Path) -> None:
 def test_this_machine_can_be_read() -> None:
     """Whatever it has; its root is mounted."""
     assert any(mount.point == "/" for mount in reading.machine().mounts)
+
+
+def test_force_belongs_to_rebind() -> None:
+    assert not Rebinds([], False)
+    with pytest.raises(UsageError, match="nothing to force"):
+        Rebinds([], True)
 
 
 def test_a_write_that_is_refused_is_an_errno(tmp_path: Path) -> None:

@@ -31,6 +31,8 @@ class Rebinds:
     """
 
     def __init__(self, names: Sequence[str], force: bool) -> None:
+        if force and not names:
+            raise UsageError("--force has nothing to force", "it belongs to --rebind ADDRESS")
         self._targets = _chosen(names, uses.targets()) if names else []
         self.outcomes: list[dict[str, Any]] = []
         if self._targets:
