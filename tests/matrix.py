@@ -77,10 +77,17 @@ def _recording(name: str, recording: dict[str, Any]) -> Case:
     wrong = [f"{recording['lost']} events lost"] if recording["lost"] else []
     if recording["ended"] != "command":
         wrong.append(f"ended by {recording['ended']}")
+    known = "whole, every probe point is armed or its module is away"
+    # A kernel's command line has room for so much; what is not on it was armed later, and is said.
+    late = [p for p in recording["unseen"] if (p["reason"] or "").startswith("at boot: not on")]
+    if late:
+        names = dict.fromkeys(probe["probe"] for probe in late)
+        known += f"; no room on the kernel's command line at boot: {', '.join(names)}"
     for probe in recording["unseen"]:
         why = probe["reason"] or f"{probe['missed']} missed"
-        wrong.append(f"{probe['probe']} ({probe['module'] or 'built in'}): {why}")
-    return Case(name, "whole, every probe point is armed or its module is away", wrong)
+        if probe not in late:
+            wrong.append(f"{probe['probe']} ({probe['module'] or 'built in'}): {why}")
+    return Case(name, known, wrong)
 
 
 def _verdict(name: str, check: dict[str, Any], failed: list[str]) -> Case:

@@ -359,6 +359,9 @@ class _Builder:
         """Drivers that were used and never registered are drivers too."""
         for name, call in self.early.items():
             self._driver(name).early = call
+        for binding in self.graph.bindings:
+            known = self.graph.drivers.get(binding.driver or "")
+            binding.negotiation.facts = known.facts if known else None
         trailer = self.graph.recording.trailer
         if trailer is not None and trailer.final is not None:
             self._final(trailer.final)

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What was negotiated in one binding, or by one device: status, features, virtqueues, phases.
 
-VirtIO 3.1.1 is the order of it. All of it is as the kernel's functions showed it; what has no event
-is None, and never guessed.
+VirtIO 3.1.1 is the order of it. All of it is as the kernel's functions showed it, and the driver's
+tables, where they have no event, as its file or the kernel's memory has them; what has neither is
+None, and never guessed.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from virtio_trace.events import Event
+from virtio_trace.evidence import DriverFacts
 
 if TYPE_CHECKING:
     from virtio_trace.model import Call
@@ -20,6 +22,9 @@ ACKNOWLEDGE, DRIVER, DRIVER_OK, FEATURES_OK = 1, 2, 4, 8
 
 NO_VECTOR = 0xFFFF
 """VIRTIO_MSI_NO_VECTOR (include/uapi/linux/virtio_pci.h)."""
+
+_FEATURES = 128
+"""Bits in a feature set (64 before Linux 6.17)."""
 
 MSIX, INTX = "msix", "intx"
 
@@ -36,7 +41,7 @@ class Queue:
 
 @dataclass(slots=True)
 class Negotiation:
-    """The events of one virtio_dev_probe that show the negotiation."""
+    """The events of one virtio_dev_probe that show the negotiation; ``facts`` are its driver's."""
 
     status: list[Event] = field(default_factory=list)
     offered_by: Event | None = None
@@ -46,6 +51,7 @@ class Negotiation:
     find_vqs: list[Call] = field(default_factory=list)
     msix: list[Call] = field(default_factory=list)
     setups: list[Call] = field(default_factory=list)
+    facts: DriverFacts | None = None
 
     @property
     def offered(self) -> int | None:
@@ -56,10 +62,17 @@ class Negotiation:
     def wanted(self) -> int | None:
         """Those in the driver's table that counts for this device (virtio_dev_probe): the legacy
         one where the device does not offer VIRTIO_F_VERSION_1."""
-        if self.tables is None or self.tables.detail is None or self.offered is None:
+        if self.offered is None:
             return None
-        detail = self.tables.detail
-        return _bits(detail.features if self.offered >> 32 & 1 else detail.legacy)
+        modern = self.offered >> 32 & 1
+        if self.tables is not None and self.tables.detail is not None:
+            detail = self.tables.detail
+            return _bits(detail.features if modern else detail.legacy)
+        if self.facts is None or self.facts.features is None:
+            return None
+        table = self.facts.features if modern else self.facts.features_legacy
+        # without a table of its own for legacy devices, the other one counts for them
+        return sum(1 << bit for bit in {*(table or self.facts.features)} if bit < _FEATURES)
 
     @property
     def negotiated(self) -> int | None:

@@ -149,3 +149,15 @@ def test_a_cut_recording_is_not_complete(boot: list[Line]) -> None:
     said = report(boot)["recording"]
     assert said["complete"] is False
     assert [p["probe"] for p in said["unseen"]] == [boot[-1]["probes"][0]["probe"]]
+
+
+def test_a_drivers_features_come_from_its_file_where_they_were_not_seen() -> None:
+    """As where they had no room on the kernel's command line; the two are the same table."""
+    lines = golden("debian-6.12")
+    seen = [b["features"]["driver"] for b in report(lines)["bindings"]]
+    assert len(seen) == 3 and None not in seen and any(seen)
+    unseen = remove(lines, at("driver_features"))
+    assert [b["features"]["driver"] for b in report(unseen)["bindings"]] == seen
+    for facts in unseen[0]["evidence"]["drivers"]:
+        del facts["features"], facts["features_legacy"]
+    assert [b["features"]["driver"] for b in report(unseen)["bindings"]] == [None] * 3
