@@ -89,9 +89,9 @@ kernel does not have, and need not have, is *-*; one that it should have and has
 _MEMBERS = """
 ## Members of the report
 
-How many have it, of the drivers, devices or bindings of the board. What was there before the
-recording began (the core of VirtIO is built in from 6.12 on) was not seen to be registered or
-bound.
+How many have it, of the drivers, devices or bindings of the board. Where the core of VirtIO is
+built in (from 6.12 on), what came before user space is from the kernel's boot-time events; a probe
+point that had no room on its command line was armed later, and `make matrix` names it.
 
 """
 

@@ -52,7 +52,7 @@ class States:
     def listed(self, text: str) -> None:
         """TEXT is the kernel's kprobes/list, now."""
         armed = armed_in(text)
-        keys = {n: _keys(s) for n, s in enumerate(self._settled) if n not in self._refused}
+        keys = {n: s.listed for n, s in enumerate(self._settled) if n not in self._refused}
         needed = Counter(key for found in keys.values() for key in found)
         for number, found in keys.items():
             if found and all(armed[key] >= needed[key] for key in found):
@@ -90,12 +90,3 @@ class States:
         if target is not None and target.module is not None and target.module not in self.came:
             return settled.state(WAITING)
         return settled.state(NOT_ARMED, "accepted, but not in the kernel's list of kprobes")
-
-
-def _keys(settled: Settled) -> list[tuple[str, str, str | None]]:
-    """Its lines in the kernel's list of kprobes: kind, symbol, module."""
-    target = settled.target
-    if target is None:
-        return []
-    kinds = "kr" if settled.point.returns else "k"
-    return [(kind, target.symbol, target.module) for kind in kinds]

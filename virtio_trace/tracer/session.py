@@ -281,7 +281,7 @@ class Session:
             key
             for number, settled in enumerate(self._settled)
             if number not in self._refused
-            for key in _list_keys(settled)
+            for key in settled.listed
         )
 
     def _confirm(self) -> None:
@@ -289,7 +289,7 @@ class Session:
         armed = armed_functions(self._mounts.debugfs)
         needed = self._needed()
         for number, settled in enumerate(self._settled):
-            keys = _list_keys(settled)
+            keys = settled.listed
             if keys and all(armed[key] >= needed[key] for key in keys):
                 self._confirmed.add(number)
         # A module may have come and gone between two looks; what was hit was armed.
@@ -301,15 +301,6 @@ def _armed(settled: Settled) -> Armed:
     if target is None:
         return Armed(settled.point, settled.point.symbols[0], settled.point.module)
     return Armed(settled.point, target.symbol, target.module)
-
-
-def _list_keys(settled: Settled) -> list[tuple[str, str, str | None]]:
-    """Its lines in the kernel's list of kprobes: kind, symbol, module."""
-    target = settled.target
-    if target is None:
-        return []
-    kinds = "kr" if settled.point.returns else "k"
-    return [(kind, target.symbol, target.module) for kind in kinds]
 
 
 def _event_name(number: int, settled: Settled) -> str:

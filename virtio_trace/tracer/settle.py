@@ -37,6 +37,14 @@ class Settled:
     reason: str | None = None
     absent: bool = False
 
+    @property
+    def listed(self) -> list[tuple[str, str, str | None]]:
+        """Its lines in the kernel's list of kprobes: kind, symbol, module."""
+        if self.target is None:
+            return []
+        kinds = "kr" if self.point.returns else "k"
+        return [(kind, self.target.symbol, self.target.module) for kind in kinds]
+
     def state(self, state: str = WAITING, reason: str | None = None, missed: int = 0) -> ProbeState:
         """For the recording; STATE is that of a settled point, the others know theirs."""
         if self.target is None:
