@@ -8,14 +8,14 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from virtio_trace.tracer import probes
+from virtio_trace.tracer.points import table
 
 FILE = Path(__file__).resolve().parents[1] / "docs" / "kernels.md"
 
 POINTS = tuple(
     dict.fromkeys(
-        [*(p.name for p in probes.TABLE), probes.DRIVER_PROBE, probes.DRIVER_VALIDATE]
-        + [p.name for p in probes.DETAILS]
+        [*(p.name for p in table.TABLE), table.DRIVER_PROBE, table.DRIVER_VALIDATE]
+        + [p.name for p in table.DETAILS]
     )
 )
 """Every probe point by its name, each once."""
@@ -117,7 +117,7 @@ def page(seen: Mapping[str, Seen]) -> str:
 def _point(name: str) -> Callable[[Seen], str]:
     def cell(seen: Seen) -> str:
         mine = [probe for probe in seen[1]["probes"] if probe["probe"] == name]
-        if name in (probes.DRIVER_PROBE, probes.DRIVER_VALIDATE):
+        if name in (table.DRIVER_PROBE, table.DRIVER_VALIDATE):
             bad = sum(_known(probe) != "yes" for probe in mine)
             return f"of {len(mine)} drivers" + (f", not of {bad}" if bad else "")
         words = []

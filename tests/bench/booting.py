@@ -22,10 +22,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.vm import images
-from virtio_trace.cli.bootline import with_boot_events
-from virtio_trace.vm import boot, early, image
-from virtio_trace.vm.early import Foreign
-from virtio_trace.vm.tools import quiet
+from virtio_trace.cli.support.boot_parameters import with_boot_events
+from virtio_trace.vm import boot
+from virtio_trace.vm.disk import extract
+from virtio_trace.vm.host.programs import quiet
+from virtio_trace.vm.root import foreign_initrd
+from virtio_trace.vm.root.foreign_initrd import Foreign
 
 NS_PER_INSTRUCTION = 2  # -icount shift=1
 RUNS = 3
@@ -53,7 +55,7 @@ def measure(names: Sequence[str], folder: Path) -> Iterator[Booting]:
         disk = images.image(name)
         append = "" if images.RECIPES[name].grub else f"root=UUID={images.UUID}"
         (folder / name).mkdir()
-        system = image.take(disk, append, folder / name, quiet)
+        system = extract.take(disk, append, folder / name, quiet)
         foreign = Foreign(system.initrds, system.options, system.tree, disk=system.image)
         plan = boot.Plan(system.vmlinuz, system.modules, boot.Settings(append), foreign=foreign)
         with_events = with_boot_events(plan)
@@ -75,7 +77,7 @@ def _untraced(plan: boot.Plan, folder: Path) -> float:
     console = folder / "console"
     argv = machine.argv(str(initrd), 0, 0, 0)
     line = argv.index("-append") + 1
-    argv[line] = argv[line].replace(early.FIRST, "").strip()
+    argv[line] = argv[line].replace(foreign_initrd.FIRST, "").strip()
     sockets = {
         "socket,id=console,fd=0": f"file,id=console,path={console}",
         "socket,id=events,fd=0": "null,id=events",

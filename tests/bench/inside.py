@@ -16,17 +16,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from virtio_trace.kernel.btf import Btf
-from virtio_trace.kernel.evidence import Symbols
-from virtio_trace.kernel.modules import ModuleTree
-from virtio_trace.kernel.running import Running
-from virtio_trace.tracer import probes, wire
-from virtio_trace.tracer.offsets import read_offsets
-from virtio_trace.tracer.probes import ProbePoint
+from virtio_trace.kernel.drivers.evidence import Symbols
+from virtio_trace.kernel.files.btf import Btf
+from virtio_trace.kernel.files.module_tree import ModuleTree
+from virtio_trace.kernel.running.host import Running
+from virtio_trace.tracer.bpf.offsets import read_offsets
+from virtio_trace.tracer.points import shape, table
+from virtio_trace.tracer.points.table import ProbePoint
 
-POINTS = {point.name: point for point in (*probes.TABLE, *probes.DETAILS)}
-for _name in (probes.DRIVER_PROBE, probes.DRIVER_VALIDATE):
-    POINTS[_name] = ProbePoint(_name, (), None, wire.VIRTIO_DEVICE, "")
+POINTS = {point.name: point for point in (*table.TABLE, *table.DETAILS)}
+for _name in (table.DRIVER_PROBE, table.DRIVER_VALIDATE):
+    POINTS[_name] = ProbePoint(_name, (), None, shape.VIRTIO_DEVICE, "")
 
 TRACING = Path("/sys/kernel/tracing")
 RUNS = 3
@@ -131,7 +131,7 @@ class Same:
     def fetch(self, event: Definition) -> str:
         o, point, detail = self.at, event.point, event.point.detail
         if event.kind != "p":
-            if detail == wire.QUEUE:
+            if detail == shape.QUEUE:
                 name = f"+0(+{o.queue_name}($retval)):string"
                 return f"i=+{o.queue_index}($retval):u32 n=+{o.queue_free}($retval):u32 q={name}"
             return "ret=$retval"
@@ -140,13 +140,13 @@ class Same:
         words = self._subject(point.subject)
         if point.driver_second:
             words += f" second=+0(+{o.driver_name}(%si)):string"
-        if detail in (wire.STATUS, wire.RESET):
+        if detail in (shape.STATUS, shape.RESET):
             words += f" status=%si:x8 features=+{o.virtio_device_features}(%di):x64"
-        elif detail == wire.COUNT:
+        elif detail == shape.COUNT:
             words += " count=%si:u32"
-        elif detail == wire.QUEUE:
+        elif detail == shape.QUEUE:
             words += " queue=%si:u32 vector=%r9:u16 q=+0(%cx):string"
-        elif detail == wire.TABLE:
+        elif detail == shape.TABLE:
             driver = f"+{o.device_driver}(%di)"
             words += f" n=+{o.driver_table_size}({driver}):u32"
             words += f" bits=+0(+{o.driver_table}({driver})):u32[36]"
@@ -155,17 +155,17 @@ class Same:
 
     def _subject(self, subject: int) -> str:
         o = self.at
-        if subject == wire.BUS_TYPE:
+        if subject == shape.BUS_TYPE:
             return f"name=+0(+{o.bus_name}(%di)):string"
-        if subject == wire.DRIVER:
+        if subject == shape.DRIVER:
             return f"name=+0(+{o.driver_name}(%di)):string"
-        if subject == wire.MODULE_STRUCT:
+        if subject == shape.MODULE_STRUCT:
             return f"name=+{o.module_name}(%di):string"
-        if subject in (wire.PCI_DEV, wire.PLATFORM_DEVICE):
-            dev = o.pci_dev_dev if subject == wire.PCI_DEV else o.platform_device_dev
+        if subject in (shape.PCI_DEV, shape.PLATFORM_DEVICE):
+            dev = o.pci_dev_dev if subject == shape.PCI_DEV else o.platform_device_dev
             name, bus = f"+{dev + o.device_name}(%di)", f"+{dev + o.device_bus}(%di)"
             return f"address=+0({name}):string bus=+0(+{o.bus_name}({bus})):string"
-        base = -o.virtio_device_dev if subject == wire.DEVICE else 0
+        base = -o.virtio_device_dev if subject == shape.DEVICE else 0
         device = base + o.virtio_device_dev
         parent = f"{device + o.device_parent:+}(%di)"
         driver = f"+{o.driver_name}({device + o.device_driver:+}(%di))"

@@ -17,7 +17,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from virtio_trace.vm import debian
+from virtio_trace.vm.host import debian
 
 KERNEL = "linux-image-cloud-amd64/trixie"  # .ko.xz, and from dpkg -x without depmod's files
 RUNS = 9

@@ -21,7 +21,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from tests.unit import test_perfetto, traceevents
+from tests.unit.render import test_perfetto, traceevents
 from tests.unit.surgery import GOLDEN, golden
 
 HERE = Path(__file__).resolve().parent

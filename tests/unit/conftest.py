@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import pytest
 
-from virtio_trace.kernel import vmlinuz
-from virtio_trace.kernel.btf import Btf
-from virtio_trace.vm import debian
+from virtio_trace.kernel.files import vmlinuz
+from virtio_trace.kernel.files.btf import Btf
+from virtio_trace.vm.host import debian
 
 KERNELS = {  # what differs: virtio modular, .ko, lz4; virtio built in, .ko.xz, zstd
     "6.1": "linux-image-cloud-amd64/bookworm",

@@ -12,8 +12,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from virtio_trace import check, graph, recording
-from virtio_trace.findings import LINUX, Result
+from virtio_trace.check import verdict
+from virtio_trace.check.findings import LINUX, Result
+from virtio_trace.graph import builder
+from virtio_trace.recording import reader
 
 GOLDEN = Path(__file__).resolve().parent.parent / "golden"
 
@@ -34,7 +36,7 @@ def dump(lines: list[Line]) -> list[bytes]:
 
 def judge(lines: list[Line], profile: str = LINUX) -> Result:
     """The check's result."""
-    return check.check(graph.build(recording.read(dump(lines), "surgery")), profile)
+    return verdict.check(builder.build(reader.read(dump(lines), "surgery")), profile)
 
 
 def mend(lines: list[Line]) -> list[Line]:

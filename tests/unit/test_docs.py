@@ -11,9 +11,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from virtio_trace import check, errors, graph, procedure, recording, report, spec
+from virtio_trace import errors
+from virtio_trace.check import linux_steps, spec_steps, verdict
 from virtio_trace.cli.main import COMMANDS
+from virtio_trace.graph import builder
+from virtio_trace.recording import reader
 from virtio_trace.render import json as render
+from virtio_trace.report import summary
 
 TOP = Path(__file__).resolve().parents[2]
 
@@ -42,7 +46,7 @@ def test_every_exit_status_is_in_the_reference() -> None:
 def test_every_step_is_in_the_procedure() -> None:
     text = (TOP / "docs" / "procedure.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| `([\w-]+)` \| ", text, re.MULTILINE)
-    every = (*procedure.STEPS, *procedure.HOST_STEPS, *spec.STEPS)
+    every = (*linux_steps.STEPS, *linux_steps.HOST_STEPS, *spec_steps.STEPS)
     assert rows == [step.id for step in every]
 
 
@@ -52,11 +56,11 @@ def test_the_formats_are_what_is_printed() -> None:
     reports, checks, events, hosts = [], [], [], []
     for path in (TOP / "tests" / "golden").glob("*.vtr"):
         with path.open("rb") as lines:
-            read = recording.read(lines, path.name)
-        found = graph.build(read)
+            read = reader.read(lines, path.name)
+        found = builder.build(read)
         checks.append(io.StringIO())
-        render.check(check.check(found), checks[-1])
-        reports.append(report.summarize(found))
+        render.check(verdict.check(found), checks[-1])
+        reports.append(summary.summarize(found))
         events += [event.to_json() for event in read.events]
         if read.trailer is not None and read.trailer.host is not None:
             hosts.append(read.trailer.host.to_json())

@@ -11,7 +11,7 @@ import pytest
 from tests import knowledge, matrix
 from tests.vm import compare, oracle, qmp
 from tests.vm.board import BOARD
-from virtio_trace.tracer import probes
+from virtio_trace.tracer.points import table
 
 PAGE = knowledge.FILE.read_text(encoding="utf-8")
 
@@ -25,8 +25,8 @@ def _table(title: str) -> list[list[str]]:
 
 
 def test_its_rows_are_the_probe_points() -> None:
-    names = [point.name for point in (*probes.TABLE, *probes.DETAILS)]
-    names += [probes.DRIVER_PROBE, probes.DRIVER_VALIDATE]
+    names = [point.name for point in (*table.TABLE, *table.DETAILS)]
+    names += [table.DRIVER_PROBE, table.DRIVER_VALIDATE]
     rows = [row[0] for row in _table("Probe points")[1:]]
     assert sorted(rows) == sorted(set(names)), "run make matrix"
 

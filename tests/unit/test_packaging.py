@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from virtio_trace.source import bpf_folder
+from virtio_trace.bpf_source import bpf_folder
 
 TOP = Path(__file__).resolve().parents[2]
 
@@ -45,7 +45,7 @@ def test_the_wheel_has_all_that_runs_in_the_kernel_and_in_the_guest(installed: P
 
 
 def test_an_installed_package_finds_its_bpf_folder(installed: Path) -> None:
-    code = "from virtio_trace.source import bpf_folder; print(bpf_folder())"
+    code = "from virtio_trace.bpf_source import bpf_folder; print(bpf_folder())"
     out = subprocess.run(
         [sys.executable, "-c", code], env={"PYTHONPATH": str(installed)}, cwd="/",
         check=True, capture_output=True, text=True,

@@ -11,7 +11,7 @@ from typing import Any
 from tests.vm import oracle, qmp
 from tests.vm.board import BOARD, Slot
 from tests.vm.guest import Boot
-from virtio_trace import features, virtio
+from virtio_trace.virtio import features, numbers
 
 ASPECTS = (
     *("state", "driver", "reason", "step", "errno"),
@@ -73,7 +73,7 @@ class Row:
         yield Found("errno", len(self.bindings), len(self.results), "initcall_debug")
         for binding, result in zip(self.bindings, self.results, strict=False):
             yield Found("errno", binding["result"], result, "initcall_debug")
-            yield Found("errno", binding["errno"], virtio.errno_name(result), "initcall_debug")
+            yield Found("errno", binding["errno"], numbers.errno_name(result), "initcall_debug")
             yield Found("step", binding["step"], "bus-probed" if result else None, "the board")
             yield from self._features(binding)
             if result == 0:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.vm.guest import COMMAND
-from virtio_trace.vm import debian
+from virtio_trace.vm.host import debian
 
 
 @dataclass(slots=True)

@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tests.vm import oracle
-from virtio_trace.vm import apt, cache
+from virtio_trace.vm.host import apt, cache
 
 UUID = "5f6d1f0e-8b7c-4c39-9d51-0a5b1c3e7a11"
 """Of every root file system here."""

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from virtio_trace import features
+from virtio_trace.virtio import features
 
 ASK = """
 ask() { echo "ask: $1" >/dev/kmsg; read -r _ </dev/ttyS2; }

@@ -11,7 +11,7 @@ import pytest
 from tests.vm import board, compare, oracle
 from tests.vm.board import BOARD
 from tests.vm.guest import Boot
-from virtio_trace import features
+from virtio_trace.virtio import features
 
 HOST_STEPS = ("host-status", "host-features", "host-queues")
 GUESTS = {kernel: board.guest(kernel) for kernel in ("6.1", "6.12")}

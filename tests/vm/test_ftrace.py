@@ -9,7 +9,7 @@ from typing import Any
 from tests.unit.surgery import GOLDEN
 from tests.vm import oracle
 from tests.vm.guest import BLK, NET, Boot, Guest, run_json
-from virtio_trace import features
+from virtio_trace.virtio import features
 
 _SCRIPT = oracle.SYSFS + "show_bus final; at queues; cat /proc/interrupts; false"
 

@@ -20,9 +20,10 @@ import pytest
 
 from tests.vm.guest import COMMAND, KERNELS, run_json
 from tests.vm.host import Host, gone, qemu_of
-from virtio_trace.vm import appliance, cache, debian
-from virtio_trace.vm.cpio import Writer
-from virtio_trace.vm.tools import find
+from virtio_trace.vm.host import cache, debian
+from virtio_trace.vm.host.programs import find
+from virtio_trace.vm.root import appliance
+from virtio_trace.vm.root.cpio import Writer
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ import pytest
 
 from tests.vm import images
 from tests.vm.guest import COMMAND, run_json
-from virtio_trace.vm import image
-from virtio_trace.vm.tools import quiet
+from virtio_trace.vm.disk import extract
+from virtio_trace.vm.host.programs import quiet
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Ended:
 def _boot(folder: Path) -> Ended:
     """Debian 12's own kernel and initrd, but for one file of the latter."""
     folder.mkdir(parents=True)
-    system = image.take(images.image("bookworm"), "", folder, quiet)
+    system = extract.take(images.image("bookworm"), "", folder, quiet)
     root = folder / "root"
     root.mkdir()
     script = (

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit import traceevents
+from tests.unit.render import traceevents
 from tests.vm import oracle
 from tests.vm.guest import BLK, NET, Boot, Guest, run
 from tests.vm.qmp import Qmp

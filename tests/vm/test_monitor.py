@@ -13,9 +13,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from virtio_trace.hostview import HostView
-from virtio_trace.vm import arch, hostview
-from virtio_trace.vm.qmp import Monitor
+from virtio_trace.recording.host_view import HostView
+from virtio_trace.vm import arch
+from virtio_trace.vm.qemu import host_view
+from virtio_trace.vm.qemu.qmp import Monitor
 
 Start = Callable[..., Monitor]
 
@@ -58,7 +59,7 @@ def test_addresses_on_pci(start: Start) -> None:
         *("-device", "virtio-rng-pci,addr=1f.7", "-device", "virtio-rng-pci,addr=5"),
         *("-device", "pci-bridge,id=b,chassis_nr=1", "-device", "virtio-rng-pci,bus=b,addr=3"),
     )
-    view = hostview.look(monitor)
+    view = host_view.look(monitor)
     assert addresses(view) == [
         ("pci", "0000:00:05.0"), ("pci", "0000:00:1f.0"), ("pci", "0000:00:1f.7"), ("pci", None),
     ]  # fmt: skip
@@ -69,14 +70,14 @@ def test_addresses_on_pci(start: Start) -> None:
 
 
 def test_addresses_on_q35(start: Start) -> None:
-    view = hostview.look(start("-M", "q35", "-device", "virtio-rng-pci,addr=9"))
+    view = host_view.look(start("-M", "q35", "-device", "virtio-rng-pci,addr=9"))
     assert addresses(view) == [("pci", "0000:00:09.0")]
 
 
 def test_addresses_of_mmio(start: Start) -> None:
     """The place in memory of each transport; QEMU fills them from the last one on."""
     devices = ("-device", "virtio-rng-device", "-device", "virtio-serial-device")
-    view = hostview.look(start("-M", "microvm", *devices))
+    view = host_view.look(start("-M", "microvm", *devices))
     assert addresses(view) == [
         ("platform", "feb02c00.virtio_mmio"), ("platform", "feb02e00.virtio_mmio"),
     ]  # fmt: skip
@@ -84,11 +85,11 @@ def test_addresses_of_mmio(start: Start) -> None:
 
 
 def test_a_machine_without_virtio(start: Start) -> None:
-    assert hostview.look(start("-M", "none")).devices == ()
+    assert host_view.look(start("-M", "none")).devices == ()
 
 
 def test_a_qemu_that_is_gone(start: Start) -> None:
-    view = hostview.look(start("-M", "no-such-machine"))
+    view = host_view.look(start("-M", "no-such-machine"))
     assert view.devices is None and view.reason is not None
 
 
@@ -99,13 +100,13 @@ def test_what_is_no_trailer_is_left_alone(start: Start) -> None:
     monitor = start("-M", "none")
     said: list[str] = []
     for line in (b'{"seq":1,"kind":"hit"}\n', b'{"kind":"trailer"', b"", b'{"kind":"trailer",]}\n'):
-        assert hostview.with_host(line, monitor, said.append) == line
-    added = hostview.with_host(TRAILER, monitor, said.append)
+        assert host_view.with_host(line, monitor, said.append) == line
+    added = host_view.with_host(TRAILER, monitor, said.append)
     assert json.loads(added) == {
         **json.loads(TRAILER),
         "host": {"model": json.loads(added)["host"]["model"], "devices": [], "reason": None},
     }
-    assert hostview.with_host(added, monitor, said.append) == added
+    assert host_view.with_host(added, monitor, said.append) == added
     assert said == []
 
 
@@ -113,7 +114,7 @@ def test_where_qemu_cannot_be_asked_the_reason_is_kept_and_said() -> None:
     ours, theirs = socket.socketpair()
     theirs.close()
     said: list[str] = []
-    added = json.loads(hostview.with_host(TRAILER, Monitor(ours), said.append))
+    added = json.loads(host_view.with_host(TRAILER, Monitor(ours), said.append))
     ours.close()
     assert added["host"]["devices"] is None
     assert added["host"]["reason"] in said[0]
@@ -135,7 +136,7 @@ class Old:
 
 
 def test_a_qemu_without_the_command(start: Start) -> None:
-    view = hostview.look(Old(start("-M", "none")))  # type: ignore[arg-type]
+    view = host_view.look(Old(start("-M", "none")))  # type: ignore[arg-type]
     assert view.devices is None
     assert view.model is not None and view.model.startswith("QEMU ")
     assert "x-not-there" in str(view.reason) and "has not been found" in str(view.reason)

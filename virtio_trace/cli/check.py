@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import click
 
-from virtio_trace import check, graph
-from virtio_trace.cli import common
-from virtio_trace.findings import CONFORMS, DEVIATES, INCOMPLETE, LINUX, PROFILES
+from virtio_trace.check import verdict
+from virtio_trace.check.findings import CONFORMS, DEVIATES, INCOMPLETE, LINUX, PROFILES
+from virtio_trace.cli.support import options
+from virtio_trace.graph import builder
 from virtio_trace.render import json
 from virtio_trace.render.text import text
 
@@ -15,7 +16,7 @@ STATUS = {CONFORMS: 0, DEVIATES: 1, INCOMPLETE: 4}
 
 
 @click.command()
-@common.file_argument
+@options.file_argument
 @click.option(
     "--profile",
     type=click.Choice(tuple(PROFILES)),
@@ -23,7 +24,7 @@ STATUS = {CONFORMS: 0, DEVIATES: 1, INCOMPLETE: 4}
     show_default=True,
     help="Which procedure is expected.",
 )
-@common.output_options("text", "json")
+@options.output_options("text", "json")
 def command(file: str, profile: str, style: str, verbose: bool) -> int:
     """Check the recording FILE against the procedure by which Linux binds VirtIO devices.
 
@@ -34,11 +35,11 @@ def command(file: str, profile: str, style: str, verbose: bool) -> int:
     conforms, 1 where it deviates, and 4 where the recording cannot prove either. -v names each
     step's source.
     """
-    found = graph.build(common.load(file, verbose, warn_lacks=False))
-    result = check.check(found, profile)
-    with common.result_output() as out:
+    found = builder.build(options.load(file, verbose, warn_lacks=False))
+    result = verdict.check(found, profile)
+    with options.result_output() as out:
         if style == "json":
             json.check(result, out)
         else:
-            text(result, out, common.width_of(out), common.paint_for(out), verbose)
+            text(result, out, options.width_of(out), options.paint_for(out), verbose)
     return STATUS[result.verdict]

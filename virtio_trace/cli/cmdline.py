@@ -8,14 +8,14 @@ from pathlib import Path
 
 import click
 
-from virtio_trace.cli import common
-from virtio_trace.cli.bootline import for_kernel, say_left
-from virtio_trace.cli.say import say, warn
+from virtio_trace.cli.support import options
+from virtio_trace.cli.support.boot_parameters import for_kernel, say_left
+from virtio_trace.cli.support.say import say, warn
 from virtio_trace.errors import UsageError
-from virtio_trace.kernel import vmlinuz
-from virtio_trace.kernel.running import Running, snapshot
-from virtio_trace.tracer import offline
-from virtio_trace.tracer.bootline import CMDLINE_MAX, COMMON, MMIO, PARAMETERS
+from virtio_trace.kernel.files import vmlinuz
+from virtio_trace.kernel.running.host import Running, snapshot
+from virtio_trace.tracer.ftrace.cmdline import CMDLINE_MAX, COMMON, MMIO, PARAMETERS
+from virtio_trace.tracer.points import offline
 
 _ROOM = 256
 """Characters that are left to the rest of another kernel's command line."""
@@ -72,7 +72,7 @@ def command(
             f"nothing fits in the {CMDLINE_MAX - taken} characters that are left",
             "shorten the rest of the command line, or give a smaller --room",
         )
-    with common.result_output() as out:
+    with options.result_output() as out:
         out.write(f"{line.text if style == 'plain' else grub(line.text)}\n")
     if kernel.machine != "x86_64" and "virtio" in kernel.builtin:
         warn(

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import click
 
-from virtio_trace.cli.prerequisites import prerequisites
+from virtio_trace.cli.support.prerequisites import prerequisites
 from virtio_trace.errors import CannotTraceError
-from virtio_trace.kernel.running import Running
-from virtio_trace.tracer.kprobes import sweep
+from virtio_trace.kernel.running.host import Running
+from virtio_trace.tracer.ftrace.tracefs import sweep
 
 _STATUS_CANNOT = 3
 

@@ -5,23 +5,23 @@ from __future__ import annotations
 
 import click
 
-from virtio_trace import graph
-from virtio_trace.cli import common
+from virtio_trace.cli.support import options
+from virtio_trace.graph import builder
 from virtio_trace.render.dot import dot
 from virtio_trace.render.svg import svg
-from virtio_trace.report import summarize
+from virtio_trace.report.summary import summarize
 
 
 @click.command()
-@common.file_argument
-@common.output_options("dot", "svg", file=True)
+@options.file_argument
+@options.output_options("dot", "svg", file=True)
 def command(file: str, style: str, output: str, verbose: bool) -> int:
     """Draw which driver bound which device, from the recording FILE.
 
     FILE is virtio-trace.vtr where none is named; - is standard input. svg needs graphviz.
     """
-    summary = summarize(graph.build(common.load(file, verbose)))
-    with common.result_output(output, file) as out:
+    summary = summarize(builder.build(options.load(file, verbose)))
+    with options.result_output(output, file) as out:
         if style == "svg":
             svg(summary, out)
         else:

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import click
 
-from virtio_trace.cli import common
+from virtio_trace.cli.support import options
 from virtio_trace.errors import UsageError
-from virtio_trace.kernel.modules import ModuleTree
-from virtio_trace.kernel.running import Running
+from virtio_trace.kernel.files.module_tree import ModuleTree
+from virtio_trace.kernel.running.host import Running
 
 _SWITCH = 0.0002
 """Seconds after which a thread that computes lets another one go on that has unpacked a file."""
@@ -28,7 +28,7 @@ _SWITCH = 0.0002
     help="Read this kernel image too: what is built in (x86-64), and the layout of structs. Alone:"
     " with the modules that stand beside it.",
 )
-@common.output_options("table", "json")
+@options.output_options("table", "json")
 def command(paths: tuple[str, ...], kernel: str | None, style: str, verbose: bool) -> int:
     """Show every virtio driver and transport in a kernel's files.
 
@@ -46,7 +46,7 @@ def command(paths: tuple[str, ...], kernel: str | None, style: str, verbose: boo
         sys.setswitchinterval(_SWITCH)
         tree.read_ahead()
     # Only now what takes its time: a good part of it passes while the modules are unpacked.
-    inspecting = importlib.import_module("virtio_trace.cli.inspecting")
+    inspecting = importlib.import_module("virtio_trace.cli.support.inspecting")
     files = [] if tree else [Path(path) for path in paths]
     inspecting.run(tree, files, image, style, verbose)
     return 0

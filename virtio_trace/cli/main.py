@@ -18,7 +18,7 @@ from virtio_trace.errors import VirtioTraceError
 from virtio_trace.render.escape import escape
 
 COMMANDS = {
-    "boot": "boot",
+    "boot": "boot.command",
     "check": "check",
     "cmdline": "cmdline",
     "doctor": "doctor",

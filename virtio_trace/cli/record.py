@@ -14,20 +14,21 @@ from typing import Any
 
 import click
 
-from virtio_trace.cli.interrupts import Interrupts
-from virtio_trace.cli.live import LiveLines
-from virtio_trace.cli.output import RecordingOutput
-from virtio_trace.cli.prerequisites import require_tracing
-from virtio_trace.cli.rebind import Rebinds
-from virtio_trace.cli.say import say, warn
+from virtio_trace.check.linux_steps import NEEDED
+from virtio_trace.cli.support.interrupts import Interrupts
+from virtio_trace.cli.support.live import LiveLines
+from virtio_trace.cli.support.output import RecordingOutput
+from virtio_trace.cli.support.prerequisites import require_tracing
+from virtio_trace.cli.support.rebind import Rebinds
+from virtio_trace.cli.support.say import say, warn
 from virtio_trace.errors import IncompleteError, UsageError
-from virtio_trace.kernel.running import Running
-from virtio_trace.procedure import NEEDED
-from virtio_trace.recording import NOT_ARMED, ProbeState, Writer
-from virtio_trace.tracer.boottime import BootTime
-from virtio_trace.tracer.kprobes import KprobeEvents, group_name, sweep
-from virtio_trace.tracer.session import Session
-from virtio_trace.tracer.watcher import watched
+from virtio_trace.kernel.running.host import Running
+from virtio_trace.recording.header import NOT_ARMED, ProbeState
+from virtio_trace.recording.writer import Writer
+from virtio_trace.tracer.ftrace.boot_events import BootTime
+from virtio_trace.tracer.ftrace.tracefs import KprobeEvents, group_name, sweep
+from virtio_trace.tracer.session.live import Session
+from virtio_trace.tracer.session.watcher import watched
 
 _POLL_MS = 100
 _STATUS_INCOMPLETE = 4

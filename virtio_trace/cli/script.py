@@ -8,33 +8,33 @@ from typing import TextIO
 
 import click
 
-from virtio_trace import graph
-from virtio_trace.cli import common
+from virtio_trace.cli.support import options
 from virtio_trace.errors import UsageError
-from virtio_trace.events import MODULE, Event
-from virtio_trace.recording import Recording
+from virtio_trace.graph.calls import nest
+from virtio_trace.recording.events import MODULE, Event
+from virtio_trace.recording.header import Recording
 from virtio_trace.render import json
 from virtio_trace.render.lines import Lines
 
 
 @click.command()
-@common.file_argument
+@options.file_argument
 @click.option("--device", metavar="ADDRESS", help="Only the events of this device.")
 @click.option("--driver", metavar="NAME", help="Only the events of this driver.")
-@common.output_options("text", "json")
+@options.output_options("text", "json")
 def command(file: str, device: str | None, driver: str | None, style: str, verbose: bool) -> int:
     """Print the events of the recording FILE in order, numbered, nested by call.
 
     FILE is virtio-trace.vtr where none is named; - is standard input. json is a line an event, as
     in the recording, with its depth.
     """
-    recording = common.load(file, verbose)
+    recording = options.load(file, verbose)
     events = recording.events
     if device is not None:
         events = _of_device(events, device)
     if driver is not None:
         events = _of_driver(recording, events, driver)
-    with common.result_output() as out:
+    with options.result_output() as out:
         if style == "json":
             _json(recording, events, out)
         else:
@@ -68,13 +68,13 @@ def _choices(what: str, names: list[str]) -> str:
 def _json(recording: Recording, events: Iterable[Event], out: TextIO) -> None:
     """The depth is that in the whole recording, whichever of its events are printed."""
     shown = {event.seq for event in events}
-    for event, call in graph.nest(recording.events):
+    for event, call in nest(recording.events):
         if event.seq in shown:
             json.line({**event.to_json(), "depth": call.depth if call else 0}, out)
 
 
 def _text(events: list[Event], out: TextIO) -> None:
-    lines = Lines(common.width_of(out), numbered=True, paint=common.paint_for(out))
+    lines = Lines(options.width_of(out), numbered=True, paint=options.paint_for(out))
     for event in events:
         out.writelines(f"{line}\n" for line in lines.add(event))
     out.writelines(f"{line}\n" for line in lines.flush())

@@ -7,7 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:  # what a command that checks nothing need not wait for
-    from virtio_trace.findings import Result
+    from virtio_trace.check.findings import Result
 
 CHECK_SCHEMA = "virtio-trace/check/1"
 

@@ -7,14 +7,13 @@ event comes between is opened with ``{`` and closed with ``}``, as perf trace an
 
 from __future__ import annotations
 
-from virtio_trace import events as ev
-from virtio_trace import virtio
-from virtio_trace.events import Event
-from virtio_trace.graph import Nester
-from virtio_trace.model import Call
-from virtio_trace.negotiation import NO_VECTOR
+from virtio_trace.graph.calls import Call, Nester
+from virtio_trace.graph.negotiation import NO_VECTOR
+from virtio_trace.recording import events as ev
+from virtio_trace.recording.events import Event
 from virtio_trace.render.escape import escape
 from virtio_trace.render.words import Paint, duration, plain, result, seconds
+from virtio_trace.virtio import numbers
 
 _INDENT = 2
 _TASK_WIDTH = 15
@@ -126,7 +125,7 @@ def _opening(call: Call) -> list[Piece]:
         if device.index is not None:
             pieces.append((f" virtio{device.index}", "faint"))
         if device.id is not None:
-            pieces.append((f" {virtio.device_type(device.id)}", "faint"))
+            pieces.append((f" {numbers.device_type(device.id)}", "faint"))
     if event.driver is not None:
         spared = event.probe not in _OF_A_PAIR
         pieces.append((f" {escape(event.driver)}", "faint" if spared else ""))
@@ -145,7 +144,7 @@ def _details(call: Call) -> list[Piece]:
     if detail.name is not None:
         shown.append(escape(detail.name))
     if detail.status is not None:
-        names = " ".join(virtio.status_names(detail.status)) or "reset"
+        names = " ".join(numbers.status_names(detail.status)) or "reset"
         shown.append(f"status={detail.status:#x}")
         spare.append((f" ({names})", "faint"))
     elif detail.features is not None:

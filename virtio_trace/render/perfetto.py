@@ -13,11 +13,11 @@ from __future__ import annotations
 import json
 from typing import Any, TextIO
 
-from virtio_trace import timeline
-from virtio_trace.model import Device, Graph
+from virtio_trace.graph import timeline
+from virtio_trace.graph.model import Device, Graph
+from virtio_trace.graph.timeline import Span
 from virtio_trace.render.escape import escape
 from virtio_trace.render.slices import arguments, name
-from virtio_trace.timeline import Span
 
 _DEVICES, _THREADS, _RECORDING = 1, 2, 3
 _PROCESSES = {

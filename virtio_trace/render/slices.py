@@ -5,12 +5,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from virtio_trace import events as ev
-from virtio_trace import features, virtio
-from virtio_trace.events import Event
-from virtio_trace.model import Call
-from virtio_trace.negotiation import NO_VECTOR
-from virtio_trace.timeline import Span
+from virtio_trace.graph.calls import Call
+from virtio_trace.graph.negotiation import NO_VECTOR
+from virtio_trace.graph.timeline import Span
+from virtio_trace.recording import events as ev
+from virtio_trace.recording.events import Event
+from virtio_trace.virtio import features, numbers
 
 
 def name(event: Event) -> str:
@@ -25,7 +25,7 @@ def name(event: Event) -> str:
 
 
 def _bits(status: int) -> str:
-    return " ".join(virtio.status_names(status)) or "reset"
+    return " ".join(numbers.status_names(status)) or "reset"
 
 
 def arguments(span: Span, device: int | None) -> dict[str, Any]:
@@ -35,7 +35,7 @@ def arguments(span: Span, device: int | None) -> dict[str, Any]:
     return {
         "events": sorted(set(call.seqs)),
         "result": call.result,
-        "errno": virtio.errno_name(call.result),
+        "errno": numbers.errno_name(call.result),
         "open": True if span.open else None,
         "duration_ns": call.duration_ns,
         "device": ref.address if ref else None,

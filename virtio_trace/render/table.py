@@ -7,10 +7,10 @@ import re
 from collections import Counter
 from typing import Any, TextIO
 
-from virtio_trace import virtio
 from virtio_trace.render.escape import escape
 from virtio_trace.render.grid import WIDTH, Cell, grid, wrap
 from virtio_trace.render.words import Paint, count, duration, millis, plain, result, seconds
+from virtio_trace.virtio import numbers
 
 _STATES = {"bound": "good", "failed": "bad", "unbound": "unsure", "removed": "faint"}
 _ALIAS = re.compile(r"virtio:d([0-9A-F]{8})v")
@@ -102,7 +102,7 @@ def _when(thing: dict[str, Any]) -> str:
 def _types(matches: list[str]) -> str:
     """``virtio:d00000001v*`` is any vendor's net."""
     found = [_ALIAS.match(alias) for alias in matches]
-    names = [str(virtio.device_type(int(m[1], 16))) if m else "any" for m in found]
+    names = [str(numbers.device_type(int(m[1], 16))) if m else "any" for m in found]
     return ", ".join(dict.fromkeys(names)) or _NONE
 
 

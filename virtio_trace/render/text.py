@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import TextIO
 
-from virtio_trace import procedure, spec
-from virtio_trace.findings import (
+from virtio_trace.check import linux_steps, spec_steps
+from virtio_trace.check.findings import (
     CONFORMS,
     DEVIATES,
     ERROR,
@@ -26,11 +26,11 @@ from virtio_trace.render.words import Paint, count, plain
 _VERDICTS = {CONFORMS: "good", DEVIATES: "bad"}
 _SEVERITIES = {ERROR: "bad", WARNING: "unsure", NOTE: "faint"}
 _MATRICES = (
-    ("PROCEDURE: BUS AND DRIVERS", (procedure.BUS, procedure.DRIVER)),
-    ("PROCEDURE: DEVICES", (procedure.DEVICE, procedure.BINDING)),
-    ("THE HOST'S OWN VIEW", (procedure.HOST,)),
-    ("SPECIFICATION: DEVICE STATUS", (spec.STATUS,)),
-    ("SPECIFICATION: FEATURES AND VIRTQUEUES", (spec.FEATURES,)),
+    ("PROCEDURE: BUS AND DRIVERS", (linux_steps.BUS, linux_steps.DRIVER)),
+    ("PROCEDURE: DEVICES", (linux_steps.DEVICE, linux_steps.BINDING)),
+    ("THE HOST'S OWN VIEW", (linux_steps.HOST,)),
+    ("SPECIFICATION: DEVICE STATUS", (spec_steps.STATUS,)),
+    ("SPECIFICATION: FEATURES AND VIRTQUEUES", (spec_steps.FEATURES,)),
 )
 _MOST_EVENTS = 8
 _INDENT = "    "

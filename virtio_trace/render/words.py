@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from virtio_trace import virtio
+from virtio_trace.virtio import numbers
 
 Paint = Callable[[str, str], str]
 """Puts a style (one of STYLES) on a text that stays as long as it is to the eye."""
@@ -45,7 +45,7 @@ def result(value: int | None) -> str:
     """``0``, ``-22 EINVAL``; ``?`` where it is unknown."""
     if value is None:
         return "?"
-    name = virtio.errno_name(value)
+    name = numbers.errno_name(value)
     return f"{value} {name}" if name else str(value)
 
 

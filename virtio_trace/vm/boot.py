@@ -14,15 +14,18 @@ from pathlib import Path
 from typing import BinaryIO, Literal
 
 from virtio_trace.errors import BadInputError, CannotTraceError, IncompleteError, UsageError
-from virtio_trace.vm import accel, appliance, arch, cache, early, hostview, payload, qemu
-from virtio_trace.vm import plain as plain_root
+from virtio_trace.vm import arch
 from virtio_trace.vm.arch import X86_64, Arch
-from virtio_trace.vm.cpio import append_file
-from virtio_trace.vm.early import Foreign
-from virtio_trace.vm.listen import Channel, Finish, Tail
-from virtio_trace.vm.plain import Plain, Take
-from virtio_trace.vm.tools import Progress, need, quiet, said
-from virtio_trace.vm.until import Enough
+from virtio_trace.vm.host import cache
+from virtio_trace.vm.host.programs import Progress, need, quiet, said
+from virtio_trace.vm.qemu import accel, host_view, process
+from virtio_trace.vm.qemu.channel import Channel, Finish, Tail
+from virtio_trace.vm.root import agentless as plain_root
+from virtio_trace.vm.root import appliance, foreign_initrd, payload
+from virtio_trace.vm.root.agentless import Plain, Take
+from virtio_trace.vm.root.cpio import append_file
+from virtio_trace.vm.root.foreign_initrd import Foreign
+from virtio_trace.vm.root.until import Enough
 
 COLLECTORS = ("auto", "bpf", "ftrace")
 
@@ -58,20 +61,22 @@ class Plan:
     plain: Plain | None = None
     foreign: Foreign | None = None
 
-    def machine(self, accelerator: str, initrd: int) -> qemu.Machine:
+    def machine(self, accelerator: str, initrd: int) -> process.Machine:
         """QEMU's for an initrd of INITRD bytes. Raises UsageError: the command line is too long."""
         settings, foreign = self.settings, self.foreign
-        memory, kernel = qemu.memory_for(initrd), arch.of_kernel(self.vmlinuz)
+        memory, kernel = process.memory_for(initrd), arch.of_kernel(self.vmlinuz)
         if foreign is None:
             parameters = self.plain.parameters if self.plain else ""
             append = f"{parameters} {settings.append}".strip()
-            return qemu.Machine(self.vmlinuz, append, accelerator, settings.options, memory, kernel)
-        return qemu.Machine(
+            return process.Machine(
+                self.vmlinuz, append, accelerator, settings.options, memory, kernel
+            )
+        return process.Machine(
             self.vmlinuz,
-            early.options(foreign, settings.append),
+            foreign_initrd.options(foreign, settings.append),
             accelerator,
             foreign.devices(settings.options),
-            memory + early.MEMORY,
+            memory + foreign_initrd.MEMORY,
             kernel,
             first="",
         )
@@ -128,8 +133,8 @@ def check_settings(settings: Settings, machine: Arch = X86_64) -> None:
         raise UsageError(f"--timeout must be more than 0 seconds, not {settings.timeout:g}")
     if settings.run is not None and "\0" in settings.run:
         raise UsageError("--run holds a zero byte")
-    qemu.check_options(settings.options)
-    qemu.cmdline(settings.append, machine)
+    process.check_options(settings.options)
+    process.cmdline(settings.append, machine)
     if (path := settings.console) is not None:
         there = path.is_file() or path.is_char_device() if path.exists() else path.parent.is_dir()
         if not there or not os.access(path if path.exists() else path.parent, os.W_OK):
@@ -155,7 +160,7 @@ def check(plan: Plan) -> Plan:
     modules = payload.check_modules(plan.modules) if plan.modules is not None else None
     plan = replace(plan, vmlinuz=plan.vmlinuz.absolute(), modules=modules)
     for initrd in plan.foreign.initrds if plan.foreign else ():
-        early.check_initrd(initrd)
+        foreign_initrd.check_initrd(initrd)
     plan.machine("tcg", 0).cmdline  # noqa: B018 it may be too long
     return plan
 
@@ -216,7 +221,7 @@ def boot(
 
 
 def _attempt(
-    machine: qemu.Machine,
+    machine: process.Machine,
     initrd: int,
     plan: Plan,
     *,
@@ -233,9 +238,9 @@ def _attempt(
     console = Tail(plan.foreign.until.text if plan.foreign else "")
     end = Finish(plan.foreign is not None, began + timeout)
     stderr = b""
-    with qemu.Run(machine, initrd) as run:
+    with process.Run(machine, initrd) as run:
         channel = Channel(
-            assemble(lambda line: on_line(hostview.with_host(line, run.monitor, say)))
+            assemble(lambda line: on_line(host_view.with_host(line, run.monitor, say)))
         )
         outcome = Outcome(machine.accel, run.argv)
         say(f"qemu: {shlex.join(run.argv)}")
@@ -306,7 +311,7 @@ def _initrd(root: Path, plan: Plan) -> Iterator[BinaryIO]:
         try:
             whole = stack.enter_context(tempfile.TemporaryFile(dir=cache.root()))
             if plan.foreign is not None:
-                early.write(whole, root, plan.foreign, plan.modules, plan.settings.append)
+                foreign_initrd.write(whole, root, plan.foreign, plan.modules, plan.settings.append)
             elif plan.plain is not None:
                 assert plan.modules is not None
                 kernel, run = arch.of_kernel(plan.vmlinuz), plan.settings.run

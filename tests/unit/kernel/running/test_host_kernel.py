@@ -1,0 +1,228 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""kernel/running.py on folders made like /proc and /sys."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import pytest
+
+from virtio_trace.kernel.running.host import Running, has_common_cfg, snapshot
+
+ROOT = "Name:\tx\nCapEff:\t000001ffffffffff\n"
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Running:
+    for name in ("proc/self", "proc/sys/kernel", "sys/kernel/tracing", "sys/kernel/security"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "proc/self/status").write_text(ROOT)
+    (tmp_path / "proc/sys/kernel/osrelease").write_text("6.1.0-test\n")
+    return Running(tmp_path / "proc", tmp_path / "sys", tmp_path / "boot", tmp_path / "lib/modules")
+
+
+def _config(here: Running, text: str) -> None:
+    (here.proc / "config.gz").write_bytes(gzip.compress(text.encode()))
+
+
+def test_kprobes_are_there(here: Running) -> None:
+    (here.sys / "kernel/tracing/events").mkdir()
+    (here.sys / "kernel/tracing/kprobe_events").touch()
+    assert here.has_kprobes().ok
+    assert here.has_tracefs().ok
+    assert here.tracefs() == here.sys / "kernel/tracing"
+
+
+def test_tracefs_under_debugfs(here: Running) -> None:
+    (here.sys / "kernel/debug/tracing/events").mkdir(parents=True)
+    assert here.tracefs() == here.sys / "kernel/debug/tracing"
+
+
+@pytest.mark.parametrize(
+    ("config", "reason"),
+    [
+        ("# CONFIG_KPROBES is not set\n", "this kernel is built without CONFIG_KPROBES"),
+        ("CONFIG_KPROBES=y\n", "this kernel is built without CONFIG_KPROBE_EVENTS"),
+        ("CONFIG_FTRACE=y\nCONFIG_TRACING=y\nCONFIG_KPROBES=y\nCONFIG_KPROBE_EVENTS=y\n", "mount"),
+    ],
+)
+def test_why_there_are_none(here: Running, config: str, reason: str) -> None:
+    _config(here, config)
+    answer = here.has_kprobes()
+    assert not answer.ok
+    assert reason in answer.reason
+    assert answer.hint
+
+
+def test_tracefs_that_is_not_mounted(here: Running) -> None:
+    answer = here.has_tracefs()
+    assert (answer.ok, answer.reason) == (False, "tracefs is not mounted")
+    assert answer.hint.startswith("mount -t tracefs tracefs ")
+    (here.proc / "self/status").write_text("CapEff:\t0000000000000000\n")
+    assert "root" in here.has_tracefs().reason
+
+
+def test_the_configuration_is_found_where_distributions_put_it(here: Running) -> None:
+    assert here.config is None
+    assert not here.has_btf().ok
+    for path in (here.boot / "config-6.1.0-test", here.modules / "6.1.0-test/config"):
+        path.parent.mkdir(parents=True)
+        path.write_text('CONFIG_A=y\nCONFIG_B="x y"\n# CONFIG_C is not set\n# a comment\n')
+        again = Running(here.proc, here.sys, here.boot, here.modules)
+        assert again.config == {"CONFIG_A": "y", "CONFIG_B": '"x y"', "CONFIG_C": "n"}
+        assert "CONFIG_DEBUG_INFO_BTF" in again.has_btf().reason
+        path.unlink()
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "ok"),
+    [
+        (0, False),
+        (1 << 21, True),
+        (1 << 38 | 1 << 39 | 1 << 1, True),
+        (1 << 38 | 1 << 39, False),
+        ((1 << 41) - 1 & ~(1 << 21 | 1 << 38), False),
+    ],
+)
+def test_privileges(here: Running, capabilities: int, ok: bool) -> None:
+    (here.proc / "self/status").write_text(f"Name:\tx\nCapEff:\t{capabilities:016x}\n")
+    assert here.is_privileged().ok is ok
+
+
+def test_lockdown(here: Running) -> None:
+    assert here.lockdown() is None
+    assert here.may_probe().ok
+    file = here.sys / "kernel/security/lockdown"
+    file.write_text("none [integrity] confidentiality\n")
+    assert here.lockdown() == "integrity"
+    assert here.may_probe().ok
+    file.write_text("none integrity [confidentiality]\n")
+    assert not here.may_probe().ok
+
+
+def test_modules_and_release(here: Running) -> None:
+    assert here.loaded_modules() == frozenset()
+    (here.proc / "modules").write_text("virtio_net 1 0 - Live 0x0\nvirtio 2 1 a, Live 0x0 (E)\n")
+    assert here.loaded_modules() == {"virtio_net", "virtio"}
+    assert here.module_tree == here.modules / "6.1.0-test"
+
+
+def test_kallsyms(here: Running) -> None:
+    (here.proc / "kallsyms").write_text(
+        "0000000000000000 t vp_set_status\n"
+        "0000000000000010 t vp_set_status\n"
+        "0000000000000020 T register_virtio_device\t[virtio]\n"
+        "0000000000000028 T __register_virtio_device\n"
+        "0000000000000030 r virtio_dev_probe\n"
+        "0000000000000040 t virtio_dev_probe.cold\n"
+        "0000000000000050 t virtnet_probe\t[bpf]\n"
+        "0000000000000060 W really_probe\n"
+        "0000000000000070 t really_probe\t[other]\n"
+        "0000000000000080 t the_last"
+    )
+    names = ("vp_set_status", "register_virtio_device", "virtio_dev_probe", "virtnet_probe")
+    assert here.addresses().functions([*names, "really_probe", "the_last"]) == {
+        "vp_set_status": [(None, 0), (None, 0x10)],
+        "register_virtio_device": [("virtio", 0x20)],
+        "virtio_dev_probe": [],
+        "virtnet_probe": [],
+        "really_probe": [(None, 0x60), ("other", 0x70)],
+        "the_last": [(None, 0x80)],
+    }
+    assert here.addresses().functions([]) == {}
+
+
+def test_no_kallsyms(here: Running) -> None:
+    assert here.addresses().functions(["x"]) == {"x": []}
+
+
+def _device(sys: Path, parent: str, bus: str, name: str, **files: str) -> Path:
+    path = sys / "devices" / parent / name
+    path.mkdir(parents=True)
+    for file, text in files.items():
+        (path / file).write_text(text + "\n")
+    (sys / "bus" / bus).mkdir(parents=True, exist_ok=True)
+    if not (path.parent / "subsystem").is_symlink():
+        (path.parent / "subsystem").symlink_to(sys / "bus" / bus)
+    (sys / "bus/virtio/devices").mkdir(parents=True, exist_ok=True)
+    (sys / "bus/virtio/devices" / name).symlink_to(path)
+    return path
+
+
+def test_the_bus(tmp_path: Path) -> None:
+    for number, name in enumerate(("0000:00:02.0", "0000:00:03.0")):
+        index = (10, 2)[number]
+        path = _device(
+            tmp_path,
+            f"pci0000:00/{name}",
+            "pci",
+            f"virtio{index}",
+            device="0x0001",
+            vendor="0x1af4",
+            status="0x0000000f",
+            modalias="virtio:d00000001v00001AF4",
+            features="0110",
+        )
+        (path.parent / "vendor").write_text("0x1af4\n")
+        (path.parent / "device").write_text("0x1041\n")
+        (path.parent / "subsystem_device").write_text("0x1100\n")
+    _device(tmp_path, "platform/LNRO0005:00", "platform", "virtio3", device="0x0004")
+    drivers = tmp_path / "bus/virtio/drivers"
+    (drivers / "virtio_net").mkdir(parents=True)
+    (drivers / "virtio_net/module").symlink_to("../../../../module/virtio_net")
+    (drivers / "virtio_console").mkdir()
+    (path / "driver").symlink_to("../../../../bus/virtio/drivers/virtio_net")
+    (tmp_path / "bus/virtio/devices/virtio9").symlink_to("/nowhere")
+    seen = snapshot(tmp_path)
+    assert seen["bus"] is True
+    assert [d["name"] for d in seen["devices"]] == ["virtio2", "virtio3", "virtio10"]
+    assert seen["devices"][0] == {
+        "name": "virtio2",
+        "address": "0000:00:03.0",
+        "bus": "pci",
+        "index": 2,
+        "id": 1,
+        "vendor": 0x1AF4,
+        "modalias": "virtio:d00000001v00001AF4",
+        "driver": "virtio_net",
+        "status": 15,
+        "features": "0110",
+        "pci": {"vendor": 0x1AF4, "device": 0x1041, "subsystem_device": 0x1100, "modern": None},
+    }
+    mmio = seen["devices"][1]
+    assert (mmio["bus"], mmio["pci"], mmio["driver"]) == ("platform", None, None)
+    assert (mmio["vendor"], mmio["status"]) == (None, None)
+    assert seen["drivers"] == [
+        {"name": "virtio_console", "module": None},
+        {"name": "virtio_net", "module": "virtio_net"},
+    ]
+
+
+def test_a_kernel_without_virtio(tmp_path: Path) -> None:
+    assert snapshot(tmp_path) == {"bus": False, "devices": [], "drivers": []}
+
+
+def _config_space(*capabilities: tuple[int, int]) -> bytes:
+    """A PCI configuration space with capabilities of (id, type), one behind the other."""
+    config = bytearray(256)
+    if capabilities:
+        config[0x06] |= 0x10
+        config[0x34] = 0x40
+    for number, (kind, what) in enumerate(capabilities):
+        place = 0x40 + 0x14 * number
+        last = number == len(capabilities) - 1
+        config[place : place + 4] = bytes([kind, 0 if last else place + 0x14, 0x14, what])
+    return bytes(config)
+
+
+def test_a_modern_pci_device_has_a_common_configuration() -> None:
+    assert has_common_cfg(_config_space((0x11, 0), (0x09, 5), (0x09, 1)))
+    assert not has_common_cfg(_config_space((0x11, 1), (0x09, 5)))
+    assert not has_common_cfg(_config_space())
+
+
+def test_a_list_of_capabilities_that_goes_in_circles_ends() -> None:
+    config = bytearray(_config_space((0x11, 0)))
+    config[0x41] = 0x40
+    assert not has_common_cfg(bytes(config))

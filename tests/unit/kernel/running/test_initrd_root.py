@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The initrd that the first process is in, beside which the recorder stands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from virtio_trace.kernel.running.initrd import FirstRoot
+from virtio_trace.recording.machine_state import Initrd
+
+WANTED = {"virtio_blk", "virtio_net", "virtio_rng"}
+
+
+@pytest.fixture
+def proc(tmp_path: Path) -> Path:
+    """A /proc whose first process has an initrd for its root."""
+    proc, root = tmp_path / "proc", tmp_path / "initrd"
+    (proc / "1").mkdir(parents=True)
+    (proc / "sys/kernel").mkdir(parents=True)
+    (proc / "sys/kernel/osrelease").write_text("6.1\n")
+    (proc / "1/root").symlink_to(root)
+    mounts = "rootfs / rootfs rw,size=1k 0 0\nproc /proc proc rw 0 0\n"
+    (proc / "1/mounts").write_text(mounts)
+    block = root / "usr/lib/modules/6.1/kernel/drivers/block"
+    block.mkdir(parents=True)
+    (root / "lib").symlink_to("usr/lib")
+    for name in ("virtio_blk.ko.xz", "virtio-rng.ko", "loop.ko", "virtio_net.txt"):
+        (block / name).touch()
+    return proc
+
+
+def test_which_modules_it_has(proc: Path, tmp_path: Path) -> None:
+    first = FirstRoot(proc, tmp_path / "proc")
+    assert first.modules(WANTED) == Initrd(("virtio_blk", "virtio_rng"))
+    assert first.is_left() is False
+    (tmp_path / "system").mkdir()
+    (proc / "1/root").unlink()
+    (proc / "1/root").symlink_to(tmp_path / "system")
+    assert first.is_left() is True
+
+
+def test_our_own_root_is_no_initrd_of_others(proc: Path, tmp_path: Path) -> None:
+    """As in every recording on a running machine, and in a guest of ours."""
+    first = FirstRoot(proc, tmp_path / "initrd")
+    assert (first.modules(WANTED), first.is_left()) == (None, None)
+
+
+@pytest.mark.parametrize(
+    "mounts", ["/dev/vda1 / ext4 rw 0 0\n", "", "rootfs / rootfs\noverlay / overlay rw 0 0\n"]
+)
+def test_a_root_on_a_disk_is_none(proc: Path, tmp_path: Path, mounts: str) -> None:
+    """A container's recorder has another root than its host's first process."""
+    (proc / "1/mounts").write_text(mounts)
+    assert FirstRoot(proc, tmp_path).modules(WANTED) is None
+
+
+def test_a_first_process_that_cannot_be_looked_at(tmp_path: Path) -> None:
+    first = FirstRoot(tmp_path / "none", tmp_path)
+    assert (first.modules(WANTED), first.is_left()) == (None, None)

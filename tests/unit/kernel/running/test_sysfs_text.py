@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""sysfs out of a guest's text, as a folder that snapshot() and final() read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from virtio_trace.kernel.running import sysfs_text
+from virtio_trace.kernel.running.end_state import final
+from virtio_trace.kernel.running.host import snapshot
+
+# As a guest printed it (arm64, Linux 6.12), shortened.
+TEXT = """\
+==> /sys/devices/platform/4010000000.pcie/pci0000:00/0000:00:02.0/vendor <==
+0x1af4
+
+==> /sys/devices/platform/4010000000.pcie/pci0000:00/0000:00:02.0/device <==
+0x1000
+
+==> /sys/devices/platform/4010000000.pcie/pci0000:00/0000:00:02.0/driver_override <==
+(null)
+
+==> /sys/devices/platform/4010000000.pcie/pci0000:00/0000:00:02.0/virtio0/vendor <==
+0x1af4
+
+==> /sys/devices/platform/4010000000.pcie/pci0000:00/0000:00:02.0/virtio0/device <==
+0x0001
+
+==> /sys/devices/platform/4010000000.pcie/pci0000:00/0000:00:02.0/virtio0/status <==
+0x0000000f
+
+==> /sys/devices/platform/a003e00.virtio_mmio/virtio1/status <==
+0x00000001
+
+==> /sys/bus/virtio/drivers_autoprobe <==
+1
+
+==> /sys/module/virtio_net/initstate <==
+live
+'/sys/devices/platform/4010000000.pcie/pci0000:00/0000:00:02.0/driver' -> '../../../../../bus/pci/drivers/virtio-pci'
+'/sys/devices/platform/4010000000.pcie/pci0000:00/0000:00:02.0/subsystem' -> '../../../../../bus/pci'
+'/sys/devices/platform/4010000000.pcie/pci0000:00/0000:00:02.0/virtio0/driver' -> '../../../../../../bus/virtio/drivers/virtio_net'
+'/sys/devices/platform/a003e00.virtio_mmio/subsystem' -> '../../../bus/platform'
+'/sys/bus/pci/devices/0000:00:02.0' -> '../../../devices/platform/4010000000.pcie/pci0000:00/0000:00:02.0'
+'/sys/bus/virtio/devices/virtio0' -> '../../../devices/platform/4010000000.pcie/pci0000:00/0000:00:02.0/virtio0'
+'/sys/bus/virtio/devices/virtio1' -> '../../../devices/platform/a003e00.virtio_mmio/virtio1'
+'/sys/bus/virtio/drivers/virtio_net/module' -> '../../../../module/virtio_net'
+/sys/bus/pci
+/sys/bus/pci/drivers/virtio-pci
+/sys/bus/virtio
+/sys/bus/virtio/drivers/virtio_net
+config /sys/devices/platform/4010000000.pcie/pci0000:00/0000:00:02.0 f41a0010
+deferred 0000:00:03.0\t
+"""  # noqa: E501
+
+
+def test_what_a_guest_shows_is_read_as_on_its_own_machine(tmp_path: Path) -> None:
+    sysfs_text.rebuild(TEXT.splitlines(), tmp_path)
+    bus = snapshot(tmp_path / "sys")
+    assert bus["bus"] is True
+    first, second = bus["devices"]
+    assert (first["name"], first["address"], first["bus"]) == ("virtio0", "0000:00:02.0", "pci")
+    assert (first["id"], first["status"], first["driver"]) == (1, 15, "virtio_net")
+    assert (second["address"], second["bus"], second["driver"]) == (
+        "a003e00.virtio_mmio", "platform", None,
+    )  # fmt: skip
+    assert bus["drivers"] == [{"name": "virtio_net", "module": "virtio_net"}]
+    end = final({"virtio_net", "virtio_blk"}, tmp_path / "sys", tmp_path / sysfs_text.DEBUGFS)
+    assert end.autoprobe == {"virtio": True, "pci": None}
+    assert end.modules == ("virtio_net",)
+    assert end.deferred == {"0000:00:03.0": None}
+    (function,) = end.pci
+    assert (function.address, function.driver, function.override) == (
+        "0000:00:02.0", "virtio-pci", None,
+    )  # fmt: skip
+    config = tmp_path / "sys/bus/pci/devices/0000:00:02.0/config"
+    assert config.read_bytes() == bytes.fromhex("f41a0010")
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["==> /../outside <==", "x"],
+        ["==> //outside <==", "x"],
+        ["==> /sys/../../outside <==", "x"],
+        ["'/sys/link' -> '../../..'", "==> /sys/link/outside <==", "x"],
+        ["'/sys/link' -> '/etc'"],
+        ["'/sys/link' -> '../etc/passwd'"],
+        ["'/sys/a/b/c/link' -> '../../../d'", "'/sys/a/b/c/link/e' -> '../../../../x'"],
+        ["/../outside"],
+        ["config /../outside f41a"],
+        ["==> /sys/a\0b <==", "x"],
+        ["==> /sys/" + "a" * 300 + " <==", "x"],
+        ["==> /sys/file <==", "x", "==> /sys/file/below <==", "x"],
+    ],
+)
+def test_a_guest_reaches_nothing_outside(tmp_path: Path, lines: list[str]) -> None:
+    root = tmp_path / "a" / "root"
+    root.mkdir(parents=True)
+    sysfs_text.rebuild(lines, root)
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["root"]
+    for path in root.rglob("*"):
+        assert path.resolve().is_relative_to(root.resolve())
+
+
+def test_lines_that_make_no_sense_make_nothing(tmp_path: Path) -> None:
+    sysfs_text.rebuild(
+        ["", "==> <==", "'' -> ''", "config", "\x1b[31m", "==> /sys/a <=="], tmp_path
+    )
+    assert {path.name for path in tmp_path.rglob("*") if path.is_file()} == {"devices_deferred"}

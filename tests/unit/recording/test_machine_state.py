@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What is read beside the events: the kernel's log, the end in sysfs, what forbids modules."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.surgery import dump, golden
+from virtio_trace.errors import BadInputError
+from virtio_trace.kernel.running.blacklist import forbidden
+from virtio_trace.kernel.running.end_state import final
+from virtio_trace.kernel.running.kmsg import KernelLog, parse
+from virtio_trace.recording import reader
+from virtio_trace.recording.evidence import DriverFacts, Evidence
+from virtio_trace.recording.machine_state import Final, Forbidden, Log, LogLine
+
+DEVICE = b"3,9,14964115,-;virtio_net virtio1: no\n SUBSYSTEM=virtio\n DEVICE=+virtio:virtio1\n"
+
+
+@pytest.mark.parametrize(
+    ("record", "line"),
+    [
+        (DEVICE, LogLine(14964115000, 3, "virtio_net virtio1: no", "+virtio:virtio1")),
+        (b"4,1,7,-,caller=T1;a;b\n", LogLine(7000, 4, "a;b")),
+        (b"6,1,7,c;\\x1b[31m\xff\n", LogLine(7000, 6, "\\x1b[31m\\xff")),
+        (b"12,1,7,-;virtio0 died\n", None),  # a program's, not the kernel's
+        (b"nothing", None),
+        (b"", None),
+    ],
+)
+def test_a_record_of_the_log(record: bytes, line: LogLine | None) -> None:
+    assert parse(record) == line
+
+
+@pytest.fixture
+def kmsg(monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
+    """What is sent here comes out of the kernel's log, a record a read."""
+    theirs, ours = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    ours.setblocking(False)
+    monkeypatch.setattr(os, "open", lambda *_: ours.detach())
+    with theirs:
+        yield theirs
+
+
+def test_the_log_keeps_what_names_ours(kmsg: socket.socket) -> None:
+    log = KernelLog()
+    log.look_for({"strange_driver"})
+    for text in ("4,1,5,-;e1000: hello", "4,2,5,-;strange_driver: hello", "7,3,5,-;virtio: debug"):
+        kmsg.send(text.encode())
+    kmsg.send(b"4,4,5,-;pci 0000:00:02.0: ours")
+    log.poll()
+    kmsg.send(b"4,5,5,-;pci 0000:00:03.0: not ours")
+    kmsg.send(DEVICE)
+    found = log.end({"0000:00:02.0"})
+    log.close()
+    assert found is not None
+    assert [line.text.split(":")[0] for line in found.lines] == [
+        "strange_driver",
+        "pci 0000",
+        "virtio_net virtio1",
+    ]
+    assert found.lost is False
+    assert found.behind_ns is not None and found.behind_ns > 0
+
+
+def test_a_log_that_is_overwritten_or_too_long_says_so(
+    kmsg: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log, read, broken = KernelLog(), os.read, [True]
+
+    def overwritten(fd: int, size: int) -> bytes:
+        if broken:
+            broken.pop()
+            raise BrokenPipeError
+        return read(fd, size)
+
+    monkeypatch.setattr(os, "read", overwritten)
+    kmsg.send(DEVICE)
+    found = log.end(())
+    assert found is not None and found.lost and len(found.lines) == 1
+
+
+def test_a_log_that_may_not_be_read_is_unknown(tmp_path: Path) -> None:
+    log = KernelLog(tmp_path / "none")
+    log.poll()
+    assert log.end(()) is None
+    log.close()
+
+
+def write(root: Path, **files: str) -> None:
+    for name, text in files.items():
+        path = root / name.replace("__", "/").replace("_dot_", ".")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+
+RNG = DriverFacts(
+    "virtio_rng", "virtio_rng", "rng.ko", "s", ((4, 0xFFFFFFFF),), {}, init="rng_init"
+)
+EVIDENCE = Evidence("6.1", drivers=(RNG,), builtin=("virtio",))
+
+
+def test_what_forbids_a_module(tmp_path: Path) -> None:
+    line = 'quiet password=secret module_blacklist=a,virtio-rng initcall_blacklist="rng_init" x'
+    write(tmp_path, proc__cmdline=f"{line} modprobe.blacklist=virtio_rng\n")
+    write(
+        tmp_path,
+        etc__modprobe_dot_d__a_dot_conf="# blacklist virtio\nblacklist k\nblacklist virtio-rng",
+        etc__modprobe_dot_d__b_dot_conf="install \\\n virtio_rng /bin/false\n",
+        etc__modprobe_dot_d__c="blacklist virtio_rng\n",
+        lib__modprobe_dot_d__a_dot_conf="blacklist virtio\n",  # etc's stands in its place
+    )
+    line, etc = "the kernel command line", "/etc/modprobe.d"
+    assert forbidden(EVIDENCE, tmp_path) == [
+        Forbidden("a", "module_blacklist", line),
+        Forbidden("virtio_rng", "module_blacklist", line),
+        Forbidden("rng_init", "initcall_blacklist", line),
+        Forbidden("virtio_rng", "modprobe.blacklist", line),
+        Forbidden("virtio_rng", "blacklist", f"{etc}/a.conf"),
+        Forbidden("virtio_rng", "install", f"{etc}/b.conf"),
+    ]
+    assert forbidden(EVIDENCE, tmp_path / "none") == []
+
+
+def test_the_end_in_sysfs(tmp_path: Path) -> None:
+    pci = tmp_path / "bus/pci"
+    for address, vendor, number in (
+        ("0000:00:01.0", "0x8086", "0x1000"),
+        ("0000:00:02.0", "0x1af4", "0x1041"),
+        ("0000:00:03.0", "0x1af4", "0x1110"),  # ivshmem
+        ("0000:00:04.0", "0x1af4", "0x1005"),
+    ):
+        (pci / "devices" / address).mkdir(parents=True)
+        (pci / "devices" / address / "vendor").write_text(f"{vendor}\n")
+        (pci / "devices" / address / "device").write_text(f"{number}\n")
+    (pci / "devices/0000:00:02.0/supplier:pci:0000:00:01.0").mkdir()
+    (pci / "devices/0000:00:02.0/driver_override").write_text("(null)\n")
+    (pci / "devices/0000:00:04.0/subsystem_device").write_text("0x0004\n")
+    (pci / "devices/0000:00:04.0/driver_override").write_text("vfio-pci\n")
+    (pci / "devices/0000:00:04.0/driver").symlink_to("../../drivers/vfio-pci")
+    write(tmp_path, module__virtio_rng__initstate="live\n", module__virtio__x="")
+    write(tmp_path, bus__virtio__drivers_autoprobe="0\n", bus__pci__drivers_autoprobe="1\n")
+    write(tmp_path, debug__devices_deferred="0000:00:02.0\t\nvirtio1\twait for \tx\n")
+    found = final({"virtio_rng", "virtio"}, tmp_path, tmp_path / "debug")
+    assert found.autoprobe == {"virtio": False, "pci": True}
+    assert found.registered is False
+    assert found.deferred == {"0000:00:02.0": None, "virtio1": "wait for \tx"}
+    assert found.modules == ("virtio_rng",)
+    first, second = found.pci
+    assert (first.address, first.virtio_id, first.driver) == ("0000:00:02.0", 1, None)
+    assert (first.suppliers, first.override) == (("pci:0000:00:01.0",), None)
+    assert (second.virtio_id, second.driver, second.override) == (4, "vfio-pci", "vfio-pci")
+    nothing = final((), tmp_path / "none")
+    assert nothing == Final(autoprobe={"virtio": None, "pci": None})
+
+
+def test_what_is_written_is_what_is_read() -> None:
+    for name in ("debian-6.1-reasons", "debian-6.12-deferred"):
+        read = reader.read(dump(golden(name)), name)
+        assert read.trailer is not None and read.header.forbidden
+        end, log = read.trailer.final, read.trailer.log
+        assert end is not None and log is not None
+        assert Final.from_json(recording_json(end.to_json())) == end
+        assert Log.from_json(recording_json(log.to_json())) == log
+
+
+def recording_json(thing: Any) -> Any:
+    """As it comes out of a file: a tuple is a list there."""
+    if isinstance(thing, dict):
+        return {key: recording_json(value) for key, value in thing.items()}
+    return list(map(recording_json, thing)) if isinstance(thing, (list, tuple)) else thing
+
+
+def test_older_recordings_have_none_of_it() -> None:
+    read = reader.read(dump(golden("debian-6.1")), "old")
+    assert read.trailer is not None
+    assert (read.header.forbidden, read.trailer.final, read.trailer.log) == (None, None, None)
+
+
+def _set(place: str, value: Any) -> Callable[[list[dict[str, Any]]], None]:
+    def change(lines: list[dict[str, Any]]) -> None:
+        thing: Any = lines[0] if place.startswith("forbidden") else lines[-1]
+        where = place.removeprefix("end/")
+        *way, last = [int(key) if key.isdigit() else key for key in where.split("/")]
+        for key in way:
+            thing = thing[key]
+        thing[last] = value
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        ("forbidden", 1), ("forbidden", [1]), ("forbidden/0/what", None), ("forbidden/0", {}),
+        ("final", []), ("final/autoprobe", 1), ("final/autoprobe", {"pci": 1}),
+        ("final/pci", None), ("final/pci/0", 1), ("final/pci/0/address", 1),
+        ("final/pci/0/device", -1), ("final/pci/0/device", 1 << 63), ("final/pci/0/driver", 1),
+        ("final/pci/0/suppliers", "x"), ("final/pci/0/subsystem_device", True),
+        ("final/registered", 0), ("final/deferred", []), ("final/deferred", {"x": 1}),
+        ("final/modules", {}), ("final/modules", [1]), ("final/devices", [{}]),
+        ("final/devices", {}), ("final/drivers", [{"name": 1}]), ("log", True), ("log", {}),
+        ("log/lines", [1]), ("log/lines/0/text", 1), ("log/lines/0/ns", -1),
+        ("log/lines/0/level", "4"), ("log/lines/0/device", 1), ("log/lost", None),
+        ("log/behind_ns", 1.5), ("log/behind_ns", 10**4000), ("end/forbidden", [1]),
+    ],
+)  # fmt: skip
+def test_damage_is_refused(place: str, value: Any) -> None:
+    lines = golden("debian-6.12-deferred")
+    _set(place, value)(lines)
+    with pytest.raises(BadInputError):
+        reader.read(dump(lines), "damaged")

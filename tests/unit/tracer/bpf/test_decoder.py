@@ -1,0 +1,260 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Bytes of the ring buffer to Events: numbers, losses, who is meant, pairing of returns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from virtio_trace.recording.events import Detail, Event
+from virtio_trace.tracer.bpf import wire
+from virtio_trace.tracer.bpf.decoder import Armed, Collector
+from virtio_trace.tracer.points.table import DETAILS, TABLE
+
+ALL = (*TABLE, *DETAILS)
+POINTS = {point.name: number for number, point in reversed(list(enumerate(ALL)))}
+ARMED = [Armed(point, point.symbols[-1], point.module) for point in ALL]
+
+DEVICE, DRIVER = 0xFFFF888012345000, 0xFFFFFFFFC0123400
+STACK = 0xFFFFC90000013000
+
+
+class Ring(Collector):
+    """A collector that is handed the ring's bytes."""
+
+    def __init__(self) -> None:
+        super().__init__(ARMED)
+
+    def event(self, kind: int, probe: str = "virtio_dev_probe", **members: Any) -> Event:
+        name = members.pop("name", None)
+        members = {"tid": 7, "stack": STACK, **members}
+        raw = wire.WireEvent(kind=kind, probe=POINTS[probe], **members)
+        found = self.take(bytes(raw if name is None else wire.WireNamed(event=raw, name=name)))
+        assert found is not None
+        return found
+
+    def entry(self, **members: Any) -> Event:
+        return self.event(wire.KIND_ENTRY, **members)
+
+    def ret(self, **members: Any) -> Event:
+        return self.event(wire.KIND_RETURN, **{"stack": STACK + 8, **members})
+
+    def device(self, address: bytes, key: int = DEVICE, **members: Any) -> None:
+        raw = wire.WireDevice(
+            kind=wire.KIND_KNOWN_DEVICE, key=key, address=address, bus=b"pci", **members
+        )
+        assert self.take(bytes(raw)) is None
+
+    def driver(self, name: bytes, key: int = DRIVER, bits: Any = None, **members: Any) -> None:
+        raw = wire.WireDriver(kind=wire.KIND_KNOWN_DRIVER, key=key, name=name, **members)
+        if bits is not None:
+            raw.has, raw.length = wire.HAS_TABLE, len(bits)
+            raw.bits[: min(len(bits), 63)] = bits[:63]
+        assert self.take(bytes(raw)) is None
+
+
+def address(event: Event) -> str | None:
+    return event.device.address if event.device else None
+
+
+# -- numbers
+
+
+def test_numbers_skip_what_was_lost() -> None:
+    ring = Ring()
+    seqs = [ring.entry(lost=lost).seq for lost in (0, 0, 3, 2, 3, 4)]
+    # The fifth CPU read the counter before the fourth: never back, and five were kept.
+    assert seqs == [1, 2, 6, 7, 8, 10]
+
+
+def test_who_something_is_has_no_number() -> None:
+    ring = Ring()
+    first = ring.entry().seq
+    ring.device(b"0000:00:02.0")
+    ring.driver(b"virtio_net")
+    assert (first, ring.entry().seq) == (1, 2)
+
+
+# -- who is meant
+
+
+def test_an_event_has_the_device_and_driver_of_its_addresses() -> None:
+    ring = Ring()
+    ring.device(b"0000:00:02.0", device=1, vendor=6900, index=3, has=wire.HAS_ID | wire.HAS_INDEX)
+    ring.device(b"0000:00:03.0", key=DEVICE + 8)
+    ring.driver(b"virtio_net")
+    event = ring.entry(device=DEVICE, driver=DRIVER)
+    assert event.device is not None
+    ref = event.device
+    assert (ref.address, ref.bus, ref.id, ref.vendor, ref.index) == (
+        "0000:00:02.0", "pci", 1, 6900, 3,
+    )  # fmt: skip
+    assert event.driver == "virtio_net"
+    other = ring.entry(device=DEVICE + 8).device
+    assert other is not None
+    assert (other.address, other.id, other.index, other.pci_vendor) == (
+        "0000:00:03.0", None, None, None,
+    )  # fmt: skip
+    nothing = ring.entry()
+    assert (nothing.device, nothing.driver) == (None, None)
+
+
+def test_an_address_that_is_used_again_is_whom_it_was_said_to_be_last() -> None:
+    ring = Ring()
+    seen = []
+    for name in (b"0000:00:02.0", b"0000:00:09.0"):
+        ring.device(name)
+        ring.driver(b"of " + name)
+        event = ring.entry(device=DEVICE, driver=DRIVER)
+        seen.append((address(event), event.driver))
+    assert seen == [("0000:00:02.0", "of 0000:00:02.0"), ("0000:00:09.0", "of 0000:00:09.0")]
+
+
+def test_no_address_of_the_kernel_is_in_an_event() -> None:
+    ring = Ring()
+    ring.device(b"0000:00:02.0")
+    ring.driver(b"virtio_net", bits=[1])
+    for event in (ring.entry(device=DEVICE, driver=DRIVER), ring.ret(result=0)):
+        text = str(event.to_json())
+        for number in (DEVICE, DRIVER, STACK, STACK + 8):
+            assert str(number) not in text and f"{number:x}" not in text
+
+
+def test_a_drivers_tables_are_those_of_the_driver() -> None:
+    ring = Ring()
+    ring.driver(b"virtio_net", bits=[0, 1, 5, 32])
+    ring.driver(b"long", key=DRIVER + 64, bits=range(64))
+    hit = ring.event(wire.KIND_ENTRY, "driver_features", driver=DRIVER)
+    assert (hit.kind, hit.detail) == ("hit", Detail(features="0x100000023", legacy="0x100000023"))
+    long = ring.event(wire.KIND_ENTRY, "driver_features", driver=DRIVER + 64)
+    assert long.detail == Detail()
+    assert ring.entry(driver=DRIVER).detail is None
+
+
+# -- returns
+
+
+def test_a_return_has_the_device_and_driver_of_its_entry() -> None:
+    ring = Ring()
+    ring.device(b"0000:00:02.0")
+    ring.driver(b"virtio_net")
+    ring.entry(device=DEVICE, driver=DRIVER, ns=100)
+    event = ring.ret(result=-22 & 0xFFFFFFFF, ns=105)
+    assert (address(event), event.driver) == ("0000:00:02.0", "virtio_net")
+    assert (event.result, event.duration_ns) == (-22, 5)
+
+
+def test_a_return_with_its_own_device_has_that() -> None:
+    ring = Ring()
+    ring.device(b"0000:00:02.0")
+    ring.event(wire.KIND_ENTRY, "register_virtio_device", device=DEVICE, ns=100)
+    ring.device(b"0000:00:02.0", index=5, has=wire.HAS_INDEX)
+    event = ring.ret(probe="register_virtio_device", device=DEVICE, ns=300, entered_ns=99)
+    assert event.device is not None and event.device.index == 5
+    assert event.duration_ns == 200
+
+
+def test_a_stack_may_have_the_return_address_still() -> None:
+    """As on arm64, which keeps it in a register."""
+    ring = Ring()
+    ring.entry(ns=1)
+    assert ring.ret(ns=3, stack=STACK).duration_ns == 2
+
+
+def test_calls_of_one_function_inside_itself() -> None:
+    ring = Ring()
+    for depth, name in enumerate((b"outer", b"inner")):
+        ring.device(name, key=DEVICE + depth)
+        ring.entry(device=DEVICE + depth, stack=STACK - 64 * depth)
+    found = [ring.ret(stack=STACK - 64 * depth + 8) for depth in (1, 0)]
+    assert list(map(address, found)) == ["inner", "outer"]
+
+
+def test_threads_do_not_mix() -> None:
+    ring = Ring()
+    ring.device(b"one")
+    ring.entry(tid=1, device=DEVICE)
+    ring.entry(tid=2)
+    assert address(ring.ret(tid=1)) == "one"
+    assert address(ring.ret(tid=2)) is None
+
+
+def test_a_return_whose_entry_was_never_seen_takes_no_other_ones() -> None:
+    ring = Ring()
+    ring.device(b"mine")
+    ring.entry(device=DEVICE, ns=1)
+    stranger = ring.ret(stack=STACK - 248, ns=5)
+    assert (stranger.device, stranger.duration_ns) == (None, None)
+    mine = ring.ret(ns=9)
+    assert (address(mine), mine.duration_ns) == ("mine", 8)
+
+
+def test_an_entry_whose_return_was_never_seen_is_no_other_ones() -> None:
+    ring = Ring()
+    ring.device(b"older")
+    ring.device(b"newer", key=DEVICE + 8)
+    ring.entry(device=DEVICE, stack=STACK - 64)
+    ring.entry(device=DEVICE + 8)
+    assert address(ring.ret()) == "newer"
+    assert address(ring.ret(stack=STACK - 56)) is None
+
+
+def test_a_call_in_which_its_own_probe_points_events_were_lost_is_unknown() -> None:
+    """They may be its return and the next one's entry, on the same stack."""
+    ring = Ring()
+    ring.device(b"older")
+    ring.entry(device=DEVICE, ns=100)
+    late = ring.ret(ns=500, lost=2, lost_here=2)
+    assert (late.device, late.duration_ns) == (None, None)
+
+
+def test_a_call_in_which_others_events_were_lost_is_known() -> None:
+    ring = Ring()
+    ring.device(b"mine")
+    ring.entry(device=DEVICE, ns=100)
+    mine = ring.ret(ns=500, lost=2)
+    assert (address(mine), mine.duration_ns) == ("mine", 400)
+
+
+def test_a_new_virtqueues_size_is_with_its_name() -> None:
+    ring = Ring()
+    seen = wire.HAS_QUEUE | wire.HAS_VECTOR
+    ring.entry(probe="setup_vq", queue_index=2, vector=1, has=seen, name=b"input.1")
+    event = ring.ret(probe="setup_vq", queue_size=256, has=wire.HAS_SIZE)
+    assert event.detail == Detail(queue=2, name="input.1", size=256)
+
+
+def test_a_virtqueue_that_failed_is_named() -> None:
+    ring = Ring()
+    ring.entry(probe="setup_vq", queue_index=2, has=wire.HAS_QUEUE, name=b"input.1")
+    assert ring.ret(probe="setup_vq").detail == Detail(queue=2, name="input.1")
+
+
+def test_what_a_device_offers_is_a_hit_with_its_duration() -> None:
+    ring = Ring()
+    ring.device(b"0000:00:02.0")
+    event = ring.ret(
+        probe="get_features", device=DEVICE, ns=9, entered_ns=4, result=3, has=wire.HAS_FEATURES,
+        features=(3, 1),
+    )  # fmt: skip
+    assert (event.kind, event.result, event.duration_ns) == ("hit", None, 5)
+    assert event.detail == Detail(features="0x10000000000000003")
+
+
+def test_a_function_without_a_result_has_none() -> None:
+    ring = Ring()
+    assert ring.ret(probe="virtio_dev_remove", result=123).result is None
+
+
+def test_modules() -> None:
+    ring = Ring()
+    assert ring.event(wire.KIND_MODULE, name=b"virtio_net").module == "virtio_net"
+    assert ring.entry(probe="do_init_module", name=b"virtio_net").detail == Detail(
+        name="virtio_net"
+    )
+    ended = ring.ret(probe="do_init_module", result=-19 & 0xFFFFFFFF)
+    assert (ended.detail, ended.result) == (Detail(name="virtio_net"), -19)
+
+
+def test_names_that_are_no_utf8_come_through() -> None:
+    event = Ring().event(wire.KIND_MODULE, name=b"a\xff\x1b", comm=b"x\xe9")
+    assert (event.module, event.comm) == ("a\\xff\x1b", "x\\xe9")

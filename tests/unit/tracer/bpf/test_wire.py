@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The ctypes mirror against what a compiler makes of bpf/events.h."""
+
+from __future__ import annotations
+
+import ctypes as ct
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from virtio_trace.bpf_source import bpf_folder
+from virtio_trace.tracer.bpf import wire
+from virtio_trace.tracer.points import shape
+
+HEADER = bpf_folder() / "events.h"
+
+
+def _compiled(tmp_path: Path, body: str) -> dict[str, int]:
+    """What a C program prints that includes the header and runs BODY: name to number."""
+    source = tmp_path / "layout.c"
+    source.write_text(
+        "#include <stddef.h>\n#include <stdio.h>\n#include <linux/types.h>\n"
+        f'#include "{HEADER}"\nint main(void) {{\n{body}\nreturn 0;\n}}\n',
+        encoding="utf-8",
+    )
+    program = tmp_path / "layout"
+    subprocess.run(["gcc", "-Wall", "-Werror", "-o", program, source], check=True)
+    out = subprocess.run([program], check=True, capture_output=True, text=True).stdout
+    return {name: int(number) for name, number in (line.split() for line in out.splitlines())}
+
+
+@pytest.mark.parametrize("name", sorted(wire.STRUCTS))
+def test_layout(name: str, tmp_path: Path) -> None:
+    mirror = wire.STRUCTS[name]
+    fields = [field[0] for field in mirror._fields_]
+    body = f'printf("sizeof %zu\\n", sizeof(struct {name}));\n' + "".join(
+        f'printf("{field} %zu\\n", offsetof(struct {name}, {field}));\n'
+        f'printf("sizeof.{field} %zu\\n", sizeof(((struct {name} *)0)->{field}));\n'
+        for field in fields
+    )
+    expected = {"sizeof": ct.sizeof(mirror)}
+    for field in fields:
+        expected[field] = getattr(mirror, field).offset
+        expected[f"sizeof.{field}"] = getattr(mirror, field).size
+    assert _compiled(tmp_path, body) == expected
+
+
+def test_no_member_is_missing_from_the_mirror() -> None:
+    text = re.sub(r"/\*.*?\*/", "", HEADER.read_text(encoding="utf-8"), flags=re.DOTALL)
+    structs = dict(re.findall(r"struct (\w+) \{([^}]*)\};", text))
+    assert set(structs) == set(wire.STRUCTS)
+    for name, body in structs.items():
+        members = re.findall(r"(\w+)(?:\[\w+\])?;", body)
+        assert members == [field[0] for field in wire.STRUCTS[name]._fields_]
+
+
+def number(name: str) -> int:
+    """An enumerator that is no kind."""
+    found: int = getattr(shape, name, None) or getattr(wire, name, 0)
+    return found
+
+
+def test_enumerators(tmp_path: Path) -> None:
+    names = re.findall(r"^\tVT_(\w+) = \d+,", HEADER.read_text(encoding="utf-8"), re.MULTILINE)
+    body = "".join(f'printf("{name} %d\\n", VT_{name});\n' for name in names)
+    assert len(names) > 10
+    text = HEADER.read_text(encoding="utf-8")
+    kinds = re.findall(r"VT_(\w+) =", text[text.index("enum vt_kind {") : text.index("}")])
+    mirror = {
+        name: getattr(wire, f"KIND_{name}", None) if name in kinds else number(name)
+        for name in names
+    }
+    assert _compiled(tmp_path, body) == mirror

@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The probe table as tracefs definitions: held to definitions that were run on real kernels."""
+
+from __future__ import annotations
+
+import pytest
+
+from virtio_trace.tracer.bpf.wire import WireOffsets
+from virtio_trace.tracer.ftrace import fetchargs
+from virtio_trace.tracer.ftrace.fetchargs import CODES, Definition
+from virtio_trace.tracer.points import shape, table
+from virtio_trace.tracer.points.resolve import Settled
+from virtio_trace.tracer.points.target import Target
+
+# Debian's cloud kernels, amd64, by BTF and, what is 152 and on, by their .ko files.
+LINUX_6_1 = {
+    "device_name": 0, "device_parent": 64, "device_bus": 96, "device_driver": 104,
+    "bus_name": 0, "driver_name": 0, "virtio_device_index": 0, "virtio_device_dev": 16,
+    "virtio_device_id": 760, "virtio_device_vendor": 764, "pci_dev_dev": 208,
+    "pci_dev_vendor": 60, "pci_dev_device": 62, "platform_device_dev": 16,
+    "virtio_device_features": 800, "virtio_device_words": 1, "virtio_device_config": 768,
+    "config_extended": 0, "queue_index": 40, "queue_name": 24, "queue_free": 44,
+    "module_name": 24, "driver_table": 152, "driver_table_size": 160, "driver_legacy": 168,
+    "driver_legacy_size": 176,
+}  # fmt: skip
+LINUX_7_3 = LINUX_6_1 | {
+    "virtio_device_id": 800, "virtio_device_vendor": 804, "virtio_device_features": 848,
+    "virtio_device_words": 2, "virtio_device_config": 808, "config_extended": 80,
+    "driver_table": 160, "driver_table_size": 168, "driver_legacy": 176,
+    "driver_legacy_size": 184,
+}  # fmt: skip
+POINTS = {point.name: point for point in (*table.DETAILS[::-1], *table.TABLE)}
+
+
+def define(
+    name: str,
+    offsets: fetchargs.Offsets = LINUX_6_1,
+    machine: str = "x86_64",
+    module: str | None = None,
+    whole: bool = False,
+) -> list[Definition]:
+    point = POINTS[name]
+    settled = [Settled(point, Target(point.symbols[0], module))]
+    return fetchargs.definitions(settled, offsets, machine, whole=whole)
+
+
+def arguments(name: str, *, returns: bool = False, **more: object) -> list[str]:
+    """The fetch arguments, without their names."""
+    one = define(name, **more)[-1 if returns else 0]  # type: ignore[arg-type]
+    assert one.returns is returns
+    return [argument.partition("=")[2] for argument in one.arguments]
+
+
+def test_every_probe_point_has_a_letter_of_its_own() -> None:
+    names = {*POINTS, table.DRIVER_PROBE, table.DRIVER_VALIDATE}
+    assert set(CODES) == names | {table.RING.name}
+    assert len(set(CODES.values())) == len(CODES)
+    assert all(len(code) == 1 and code.islower() for code in CODES.values())
+
+
+def test_the_offsets_are_those_of_the_program() -> None:
+    """What the table of definitions asks for is what the eBPF program is given."""
+    known = {field[0] for field in WireOffsets._fields_}
+    assert set(LINUX_6_1) >= known - {"module_load_name"}
+
+
+@pytest.mark.parametrize(
+    ("offsets", "tables"),
+    [
+        (LINUX_6_1, ["+0(+152(+104(%di)))", "+160(+104(%di))", "+168(+104(%di))",
+                     "+0(+168(+104(%di)))", "+176(+104(%di))"]),
+        (LINUX_7_3, ["+0(+160(+104(%di)))", "+168(+104(%di))", "+176(+104(%di))",
+                     "+0(+176(+104(%di)))", "+184(+104(%di))"]),
+    ],
+)  # fmt: skip
+def test_the_drivers_tables(offsets: fetchargs.Offsets, tables: list[str]) -> None:
+    found = arguments("driver_features", offsets=offsets)
+    assert found[1] == "+0(+0(+104(%di))):string"
+    assert found[:1] + found[2:] == [
+        "%di",
+        *(t + ":u32[40]" * (i in (0, 3)) for i, t in enumerate(tables)),
+    ]
+
+
+def test_definitions_that_were_run() -> None:
+    """On 6.1 and 7.3: the same registers, offsets and dereferences, in other words."""
+    assert arguments("virtio_pci_probe") == ["+0(+208(%di)):string", "+60(%di)"]
+    assert arguments("virtio_dev_probe") == ["%di", "+0(+0(+104(%di))):string"]
+    assert arguments("set_status") == ["%di", "+0(%di)", "%si", "+800(%di)"]
+    assert arguments("find_vqs") == ["%di", "%si"]
+    assert arguments("setup_vq") == ["%di", "%si", "+0(%cx):string", "%r9"]
+    queue = ["+40($retval)", "+0(+24($retval)):string"]
+    assert arguments("setup_vq", returns=True) == queue
+    assert arguments("get_features", returns=True) == ["$retval"]
+    newer = arguments("set_status", offsets=LINUX_7_3)
+    assert newer == ["%di", "+0(%di)", "%si", "+848(%di)", "+856(%di)"]
+    extended = arguments("get_features", offsets=LINUX_7_3, returns=True)
+    assert extended == ["$retval", "+0($arg2)", "+8($arg2)"]
+
+
+def test_a_device_is_described_where_it_comes_to_be_or_everywhere() -> None:
+    entry, ret = define("register_virtio_device")
+    assert entry.command("vt") == (
+        "p:vt/r register_virtio_device v=%di a=+0(+0(+80(%di))):string "
+        "b=+0(+0(+96(+80(%di)))):string d=+760(%di)"
+    )
+    assert ret.command("vt") == "r:vt/R register_virtio_device x=$retval"
+    whole = arguments("virtio_dev_match", whole=True)
+    assert whole == [
+        "%di", "+0(+0(+64(%di))):string", "+0(+0(+96(+64(%di)))):string", "+744(%di)",
+        "+0(%di)", "-16(%di)", "+0(+0(%si)):string",
+    ]  # fmt: skip
+
+
+def test_another_machines_registers() -> None:
+    found = arguments("setup_vq", machine="aarch64")
+    assert found == ["%x0", "%x1", "+0(%x3):string", "%x5"]
+    assert define("setup_vq", machine="riscv64") == []
+
+
+def test_numbers_that_do_not_lie_side_by_side_are_fetched_one_by_one() -> None:
+    apart = LINUX_6_1 | {"virtio_device_vendor": 900}
+    assert arguments("register_virtio_device", offsets=apart)[-2:] == ["+760(%di)", "+900(%di)"]
+
+
+def test_no_arg_of_a_module_that_is_to_come() -> None:
+    """``$argN`` is refused there: the features in an array are unknown then."""
+    entry, ret = define("get_features", LINUX_7_3, module="virtio_mmio")
+    assert ret.command("g") == "r:g/F virtio_mmio:vp_get_features x=$retval"
+    assert entry.arguments == ("v=%di", "e=+80(+808(%di))")
+
+
+def test_names_are_unique_and_say_which_of_the_two() -> None:
+    point = POINTS["get_features"]
+    twins = [Settled(point, Target("f", None, "_stext", at)) for at in (0x10, 0x20)]
+    settled = [Settled(POINTS["bus_register"], None, "gone"), *twins]
+    found = fetchargs.definitions(settled, LINUX_6_1, "x86_64")
+    assert [(one.name, one.number, one.returns) for one in found] == [
+        ("f", 1, False), ("F", 1, True), ("f1", 2, False), ("F1", 2, True),
+    ]  # fmt: skip
+    assert found[1].command("g", 64) == "r64:g/F _stext+0x10 x=$retval"
+    assert found[1].parameter("g") == "r:g/F,_stext+0x10,x=$retval"
+
+
+def test_what_no_offset_is_known_of_is_not_fetched() -> None:
+    blind = {
+        n: v for n, v in LINUX_6_1.items() if not n.startswith("driver_") or n == "driver_name"
+    }
+    blind |= {"virtio_device_features": 0, "queue_free": 0}
+    assert arguments("driver_features", offsets=blind) == ["%di", "+0(+0(+104(%di))):string"]
+    assert arguments("set_status", offsets=blind) == ["%di", "+0(%di)", "%si"]
+    assert arguments("setup_vq", offsets=blind, returns=True) == []
+
+
+def test_no_argument_is_longer_than_the_kernel_takes() -> None:
+    """MAX_ARGSTR_LEN is 63 (kernel/trace/trace_probe.h)."""
+    settled = [Settled(point, Target(point.symbols[0], None)) for point in POINTS.values()]
+    for whole in (False, True):
+        for one in fetchargs.definitions(settled, LINUX_7_3, "x86_64", whole=whole):
+            assert all(len(argument) <= 63 for argument in one.arguments)
+            names = [argument.partition("=")[0] for argument in one.arguments]
+            assert len(names) == len(set(names))
+            assert one.point.subject != shape.NOTHING

@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The machines that a guest can be: which one a kernel is for, and what QEMU and apt are told."""
+
+from __future__ import annotations
+
+import gzip
+import struct
+from pathlib import Path
+
+import pytest
+
+from virtio_trace.cli import main
+from virtio_trace.cli.boot.collectors import _unpacked
+from virtio_trace.errors import BadInputError, CannotTraceError, UsageError
+from virtio_trace.vm import arch, boot
+from virtio_trace.vm.arch import AARCH64, X86_64
+from virtio_trace.vm.host import debian
+from virtio_trace.vm.qemu import accel, process
+from virtio_trace.vm.root import agentless, payload
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    """An arm64 Image, as far as anybody looks (Documentation/arch/arm64/booting.rst)."""
+    head = bytearray(0x400)
+    head[0x38:0x3C] = b"ARM\x64"
+    path = tmp_path / "a-kernel-of-no-telling-name"
+    path.write_bytes(head)
+    return path
+
+
+def test_the_machine_is_read_from_the_image(image: Path) -> None:
+    assert arch.of_kernel(image) is AARCH64
+
+
+def test_an_arm64_image_may_be_packed(tmp_path: Path, image: Path) -> None:
+    """As Image.gz, or for EFI (drivers/firmware/efi/libstub/zboot-header.S)."""
+    packed, zboot = tmp_path / "Image.gz", tmp_path / "vmlinuz.efi"
+    packed.write_bytes(gzip.compress(image.read_bytes()))
+    head = b"MZ\0\0zimg" + struct.pack("<II", 64, packed.stat().st_size)
+    zboot.write_bytes(head.ljust(24, b"\0") + b"gzip".ljust(40, b"\0") + packed.read_bytes())
+    assert not arch.is_packed(image)
+    for path in (packed, zboot):
+        assert arch.is_packed(path)
+        assert arch.of_kernel(path) is AARCH64
+        with _unpacked(path) as unpacked:
+            assert unpacked.read_bytes() == image.read_bytes()
+        assert not unpacked.exists()
+    packed.write_bytes(gzip.compress(b"\x7fELF" + bytes(0x400)))
+    with pytest.raises(BadInputError, match="no kernel image"), _unpacked(packed):
+        pass
+
+
+def test_packages_say_their_machine_as_apt_does() -> None:
+    assert debian.foreign("linux-image-cloud-amd64/bookworm") is None
+    assert debian.foreign("linux-image-cloud-arm64/trixie") == "arm64"
+    assert debian.foreign("linux-image-6.12.9-cloud-arm64") == "arm64"
+    assert debian.foreign("some-kernel:arm64/sid") == "arm64"
+    assert debian.foreign("some-kernel:amd64") is None
+    assert debian.parse("some-kernel:arm64/sid") == ("some-kernel", "sid")
+    with pytest.raises(UsageError, match="amd64 and arm64, not riscv64"):
+        debian.parse("linux-image:riscv64")
+
+
+def test_the_recording_has_a_port_of_its_own_on_either_machine(image: Path) -> None:
+    x86 = process.Machine(image, "", "tcg").argv("i", 5, 6, 7)
+    arm = process.Machine(image, "", "tcg", arch=AARCH64).argv("i", 5, 6, 7)
+    assert [word for word in x86 if "chardev:events" in word] == ["chardev:events"]
+    assert "pci-serial,chardev=events,addr=1f.0" in arm
+    assert "virt" in arm
+    assert arm[arm.index("-append") + 1].startswith("console=ttyAMA0 ")
+    for machine in (X86_64, AARCH64):
+        full = process.cmdline("x" * process.room(machine), machine)
+        assert len(full) == process.CMDLINE_MAX
+        with pytest.raises(UsageError, match="has 2048 bytes"):
+            process.cmdline("x" * (process.room(machine) + 1), machine)
+
+
+@pytest.mark.parametrize(
+    ("options", "slot"),
+    [
+        ((), "1f"),
+        (("-device", "virtio-rng-pci,addr=1f.0"), "1e"),
+        (("-device", "virtio-rng-pci,addr=0x1f", "-device", "a,addr=1E.2,x=1"), "1d"),
+        (("-device", "virtio-rng-pci,mac_addr=52:54"), "1f"),
+    ],
+)
+def test_it_takes_no_slot_that_a_user_names(options: tuple[str, ...], slot: str) -> None:
+    assert f"pci-serial,chardev=events,addr={slot}.0" in AARCH64.options(options)
+
+
+def test_kvm_is_for_ones_own_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(accel, "usable", lambda: "")
+    assert accel.candidates("auto", AARCH64) == ("tcg",)
+    with pytest.raises(CannotTraceError, match="this machine is no aarch64"):
+        accel.candidates("kvm", AARCH64)
+
+
+def test_which_collector() -> None:
+    auto, bpf, ring = (boot.Settings(collector=name) for name in ("auto", "bpf", "ftrace"))
+    assert boot.uses_agent(auto, X86_64)
+    assert boot.uses_agent(bpf, X86_64)
+    assert not boot.uses_agent(ring, X86_64)
+    assert not boot.uses_agent(auto, AARCH64)
+    with pytest.raises(UsageError, match="does not know machine aarch64"):
+        boot.uses_agent(bpf, AARCH64)
+
+
+def test_bpf_on_arm64_is_refused_before_anything_is_fetched(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fetched(*_: object) -> None:
+        raise AssertionError("something was fetched")
+
+    monkeypatch.setattr("virtio_trace.vm.host.debian.fetch", fetched)
+    package = "linux-image-cloud-arm64/trixie"
+    assert main.run(["boot", "--debian", package, "--collector", "bpf"]) == 2
+    assert "--collector ftrace" in capsys.readouterr().err
+
+
+def test_the_root_of_a_guest_without_an_agent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the kernel's unpacker would see, by names; .ko.zst goes in unpacked."""
+    modules = tmp_path / "lib" / "modules" / "6.0"
+    (modules / "kernel").mkdir(parents=True)
+    (modules / "kernel" / "a.ko.zst").write_bytes(b"packed")
+    (modules / "kernel" / "b.ko.xz").write_bytes(b"xz")
+    (tmp_path / "busybox").write_bytes(b"busybox")
+    monkeypatch.setattr(payload, "index", lambda *_: [])
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    made = agentless.Plain("", lambda take: take, ("p:vtl/a b",), ("vtl:*",), lambda _: b"unpacked")
+    with (tmp_path / "out").open("wb") as out:
+        agentless.write(out, tmp_path / "busybox", modules, made, machine=AARCH64, task="true")
+    archive = (tmp_path / "out").read_bytes()
+    for content in (b"p:vtl/a b\n", b"vtl:*\n", b"unpacked", b"xz", b"busybox", b"true\n"):
+        assert content in archive
+    assert b"packed\0" not in archive.replace(b"unpacked", b"")
+    for name in (b"init\0", b"bin/sh\0", b"virtio-trace/drive\0", b"kernel/a.ko.zst\0"):
+        assert name in archive

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What a recording did not see, and so cannot prove.
+
+A recording says what became of each probe point and since when each was armed. Which of that a
+verdict needs is decided here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container
+
+from virtio_trace.check.linux_steps import NEEDED
+from virtio_trace.recording.header import NOT_ARMED, Header, ProbeState, Recording
+
+
+def first_ns(header: Header) -> int:
+    """The time from which on the recording claims to have every event, CLOCK_MONOTONIC.
+
+    0 where probes were armed before user space began. Otherwise the snapshot: what was there
+    then, it shows.
+    """
+    if header.user_space_ns is not None:
+        return 0
+    return header.snapshot_ns or header.started_ns or 0
+
+
+def is_late(header: Header, state: ProbeState) -> bool:
+    """Whether calls of the probe point may have come before it was armed."""
+    return state.armed_ns is not None and state.armed_ns > first_ns(header)
+
+
+def blind(recording: Recording) -> tuple[ProbeState, ...]:
+    """Probe points that were not armed, were armed late, or missed hits."""
+    header = recording.header
+    return tuple(
+        state
+        for state in recording.probes
+        if state.state == NOT_ARMED or state.missed or is_late(header, state)
+    )
+
+
+def is_complete(recording: Recording, needed: Container[str] = NEEDED) -> bool:
+    """Whether every event of the NEEDED probe points is in the recording."""
+    trailer = recording.trailer
+    whole = trailer is not None and trailer.events == len(recording.events)
+    return (
+        whole
+        and recording.lost == 0
+        and not any(state.probe in needed for state in blind(recording))
+    )
+
+
+def lacks(recording: Recording) -> list[str]:
+    """What RECORDING lacks for a verdict of profile linux, a sentence each."""
+    said = unseen(recording, NEEDED)
+    for file, reason in recording.header.evidence.unread.items():
+        said.append(f"{file} could not be read: {reason}")
+    return said
+
+
+def unseen(recording: Recording, needed: Container[str]) -> list[str]:
+    """The events that RECORDING lacks of the NEEDED probe points, a sentence each."""
+    said = []
+    if recording.trailer is None:
+        said.append("the recording was cut short: it has no trailer")
+    if recording.lost:
+        said.append(f"{recording.lost} event{_was(recording.lost)} lost")
+    elif recording.trailer is not None and recording.trailer.events != len(recording.events):
+        said.append(
+            f"the trailer counts {recording.trailer.events} events, "
+            f"the file has {len(recording.events)}"
+        )
+    said += [_unseen(state) for state in blind(recording) if state.probe in needed]
+    return said
+
+
+def _unseen(state: ProbeState) -> str:
+    where = f"{state.function} [{state.module}]" if state.module else str(state.function)
+    if state.missed:
+        return f"{where}: {state.missed} hit{_was(state.missed)} missed by the kernel"
+    if state.state == NOT_ARMED:
+        return f"{where} was not armed ({state.reason}): {state.without} is not seen"
+    reason = state.reason or "later than others"
+    return f"{where} was armed late ({reason}): before that, {state.without} is not seen"
+
+
+def _was(count: int) -> str:
+    return " was" if count == 1 else "s were"

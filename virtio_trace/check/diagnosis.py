@@ -1,0 +1,240 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Why something did not come up, in words that lead to the cause, from the recording alone.
+
+What the recording does not have is said to be unknown; nothing is guessed.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+
+from virtio_trace.graph.calls import Call, failure
+from virtio_trace.graph.model import Binding, Device, Graph
+from virtio_trace.recording.machine_state import INITCALL_BLACKLIST, Final, Forbidden, LogLine
+from virtio_trace.virtio import features, numbers
+from virtio_trace.virtio.numbers import EPROBE_DEFER
+
+_WARNING = 4
+_QUOTED = 2
+_SLACK_NS = 250_000_000
+"""The log has a clock of its own (kernel/printk/printk.c: local_clock), and is read every 0.1 s."""
+
+
+def binding(graph: Graph, subject: Binding, uncalled: bool) -> str:
+    """Why virtio_dev_probe failed for SUBJECT. UNCALLED: it is proven that the driver's own probe
+    function was not called."""
+    call, probe, found = subject.call, subject.probe, subject.negotiation
+    if probe is not None and probe.result not in (0, None):
+        said = failure(probe) + _innermost(graph, probe)
+    elif found.features_ok is not None and _failed(found.features_ok):
+        said = _features(subject, found.features_ok)
+    elif found.validate is not None and _failed(found.validate):
+        name = subject.driver or "the driver"
+        said = f"{failure(found.validate)}: {name} refused the device"
+    else:
+        said = failure(call)
+        if probe is None and subject.driver is not None and uncalled:
+            said += f" before {subject.driver}'s own probe function was called"
+        said += _innermost(graph, call)
+    if call.result == -EPROBE_DEFER:
+        said += "; the kernel tries again later" + deferral(graph, subject.device)
+    return said + _log(graph, subject)
+
+
+def _failed(call: Call) -> bool:
+    return call.result is not None and call.result < 0
+
+
+def _innermost(graph: Graph, outer: Call) -> str:
+    """The last and innermost traced call in OUTER through which its error came: each call on the
+    way returned it too, so one whose failure was made up for (MSI-X) does not count."""
+    if outer.entry is None or outer.ret is None:
+        return ""
+    found, calls = None, graph.calls
+    start = bisect_right(calls, outer.entry.seq, key=lambda call: call.event.seq)
+    for call in calls[start : bisect_right(calls, outer.ret.seq, key=lambda c: c.event.seq)]:
+        step: Call | None = call
+        while step is not None and step is not outer and step.result == outer.result:
+            step = step.parent
+        if step is outer:
+            found = call
+    return "" if found is None else f"; innermost, {found.event.symbol} returned it"
+
+
+def _features(subject: Binding, call: Call) -> str:
+    """The device, or the kernel in its place, did not take FEATURES_OK (virtio_features_ok)."""
+    found, device, name = subject.negotiation, subject.device.id, subject.driver or "the driver"
+    offered, wanted, written = found.offered, found.wanted, found.written
+    said = failure(call)
+    if written is None:
+        # the kernel asks first what its own architecture needs (virtio_features_ok)
+        said += ": that FEATURES_OK was written to the device was not seen"
+    else:
+        said += f": the device refused the features that {name} wrote"
+    if offered is not None and written is not None:
+        said += f"; offered, but not written: {_names(device, offered & ~written)}"
+        if written & ~offered:
+            said += f"; written, but not offered: {_names(device, written & ~offered)}"
+    said += f"; offered: {_names(device, offered)}"
+    said += f"; in {name}'s table: {_names(device, wanted)}"
+    return said + (f"; written: {_names(device, written)}" if written is not None else "")
+
+
+def _names(device: int | None, bits: int | None) -> str:
+    if bits is None:
+        return "unknown"
+    known = features.names(device, [bit for bit in range(bits.bit_length()) if bits >> bit & 1])
+    return ", ".join(known) or "none"
+
+
+def deferral(graph: Graph, device: Device) -> str:
+    """What a deferred DEVICE waits for, as far as the kernel says."""
+    end = final(graph)
+    if end is None:
+        return "; what it waits for is not in the recording"
+    if end.deferred is None:
+        return "; what it waits for is unknown: debugfs' devices_deferred could not be read"
+    names = [name for name in (device.name, device.address) if name in end.deferred]
+    if not names:
+        return "; what it waited for is unknown: it was not deferred any more at the end"
+    said = "".join(f"; the kernel says: {end.deferred[n]}" for n in names if end.deferred[n])
+    function = device.function
+    if function is not None and function.suppliers:
+        said += f"; its suppliers by sysfs: {', '.join(function.suppliers)}"
+    if function is not None and function.iommu is not None:
+        return said + _behind(graph, function.iommu)
+    return (said or "; what it waits for, the kernel does not say") + _iommus(graph)
+
+
+def _behind(graph: Graph, iommu: str) -> str:
+    """No kernel names this supplier: viot_iommu_configure (drivers/acpi/viot.c) returns
+    -EPROBE_DEFER without a device link. The table that it goes by does."""
+    said = f"; ACPI's VIOT puts it behind the VirtIO IOMMU at {iommu}"
+    found = next((d for d in graph.devices if d.address == iommu), None)
+    if found is None:
+        return f"{said}, which is not on the VirtIO bus"
+    return said if _is_in_use(found) else f"{said}, which has no driver"
+
+
+def _iommus(graph: Graph) -> str:
+    """A VirtIO IOMMU without a driver is a fact; that the device is behind it is not known."""
+    idle = [d.address for d in graph.devices if d.id == numbers.IOMMU and not _is_in_use(d)]
+    return f"; the VirtIO IOMMU at {', '.join(idle)} has no driver" if idle else ""
+
+
+def _is_in_use(device: Device) -> bool:
+    return device.bound_to is not None or device.unregister is not None
+
+
+def _late(graph: Graph) -> list[Forbidden]:
+    """The rules of modprobe's configuration that were not there when the recording began."""
+    header, trailer = graph.recording.header, graph.recording.trailer
+    if trailer is None or header.forbidden is None:
+        return []
+    return [rule for rule in trailer.forbidden or () if rule not in header.forbidden]
+
+
+def module(graph: Graph, name: str, init: str | None, aliases: tuple[str, ...] = ()) -> str:
+    """Why what the module NAME has, with its INIT function, did not register."""
+    header, end = graph.recording.header, final(graph)
+    uncalled = forbidden_init(graph, init)
+    if name in header.evidence.builtin:
+        return f"{name} is built in{uncalled or '; why it did not register is unknown'}"
+    if name in graph.modules or (end is not None and name in end.modules):
+        return f"its module {name} was loaded, {_init(graph, name)}{uncalled}"
+    rules = [r for r in header.forbidden or () if r.by != INITCALL_BLACKLIST and r.what == name]
+    late = [r for r in _late(graph) if r.what == name]
+    causes = [*_initrd(graph, name), *(rule.words for rule in rules)]
+    alias = f" (alias {', '.join(aliases)})" if aliases else ""
+    said = f"its module {name}{alias} was not loaded"
+    if causes:
+        said += f": {'; '.join(causes)}"
+    elif late:
+        said += f": {'; '.join(rule.words for rule in late)} since the recording began"
+    elif header.forbidden is None:
+        said += "; whether something forbids it is not in the recording"
+    else:
+        said += (
+            "; neither the kernel command line nor modprobe's configuration forbids it, "
+            "and whether anything asked for it is unknown"
+        )
+    return said + _quote([line for line in graph.log.get(name, []) if "blacklisted" in line.text])
+
+
+def _initrd(graph: Graph, name: str) -> list[str]:
+    """That the initrd does not have the module NAME, where the system did not get beyond it."""
+    header, end = graph.recording.header, final(graph)
+    if header.initrd is None or name in header.initrd.modules or (end and end.initrd_left):
+        return []
+    files = {facts.module: facts.file for facts in header.evidence.transports}
+    files |= {facts.module: facts.file for facts in header.evidence.drivers}
+    file = files.get(name, name)
+    still = ", and the system is still in that" if end and end.initrd_left is False else ""
+    return [f"{file} is not in the initrd{still}"]
+
+
+def forbidden_init(graph: Graph, init: str | None) -> str:
+    """The rule that keeps the INIT function from being called, if there is one."""
+    rules = graph.recording.header.forbidden or ()
+    found = (r.words for r in rules if r.by == INITCALL_BLACKLIST and r.what == init)
+    return "".join(f": {words}" for words in found)
+
+
+def _init(graph: Graph, module_name: str) -> str:
+    call = graph.inits.get(module_name)
+    if call is None:
+        return "but what its init returned is not in the recording"
+    if call.ret is None:
+        return "but its init had not returned"
+    if call.result == 0:
+        return "and its init returned 0: why it did not register is unknown"
+    return f"but its init failed: {failure(call)}"
+
+
+def autoprobe(graph: Graph, bus: str = "virtio") -> str:
+    """Empty where it is on, or unknown."""
+    end = final(graph)
+    if end is None or end.autoprobe.get(bus) is not False:
+        return ""
+    return f"; autoprobe is off: /sys/bus/{bus}/drivers_autoprobe was 0 at the end"
+
+
+def final(graph: Graph) -> Final | None:
+    """The second look at the machine, which older and cut recordings do not have."""
+    trailer = graph.recording.trailer
+    return trailer.final if trailer is not None else None
+
+
+def failed(graph: Graph, device: Device, call: Call) -> str:
+    """Why CALL, the transport's probe or the registration, did not put DEVICE on the bus."""
+    return failure(call) + _innermost(graph, call) + said_of(graph, device)
+
+
+def said_of(graph: Graph, device: Device) -> str:
+    """What the log says of a DEVICE to which no driver came."""
+    return _quote(graph.log.get(device.address, []))
+
+
+def _log(graph: Graph, subject: Binding) -> str:
+    """What the log says of the binding's device: all of it where that is the only binding with its
+    name, else what was said about then; the log's own clock allows no more."""
+    name, address = subject.device.name, subject.device.address
+    found = [*graph.log.get(name or "", []), *graph.log.get(address, [])]
+    trailer, call = graph.recording.trailer, subject.call
+    if not found or trailer is None or trailer.log is None:
+        return ""
+    same = [b for b in graph.bindings if name == b.device.name or address == b.device.address]
+    if len(same) == 1:
+        return _quote(found)
+    behind, start = trailer.log.behind_ns or 0, call.event.ns - _SLACK_NS
+    end = (call.ret or call.event).ns + _SLACK_NS
+    return _quote([line for line in found if start <= line.ns + behind <= end], " of about then")
+
+
+def _quote(lines: list[LogLine], when: str = "") -> str:
+    """Warnings and worse; "failed with error" comes last, it says no more than the result."""
+    grave = [line.text for line in lines if line.level <= _WARNING]
+    chosen = list(dict.fromkeys(sorted(grave, key=lambda text: "failed with error" in text)))
+    if not chosen:
+        return ""
+    return f"; the kernel's log{when}: " + ", ".join(f'"{text}"' for text in chosen[:_QUOTED])

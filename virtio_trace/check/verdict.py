@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The graph against the procedure: steps, findings and a verdict.
+
+Lost is never passed: what was not armed, lost, cut or still running is unknown, and a verdict
+with anything unknown is INCOMPLETE. That a call is missing is an error only where its absence is
+proof: its probe point was armed all along and nothing was lost. Under profile spec a note of what
+Linux is known to do otherwise turns nothing.
+"""
+
+from __future__ import annotations
+
+from virtio_trace.check import host_rules, linux_rules, spec_rules, spec_steps
+from virtio_trace.check.coverage import is_complete, lacks, unseen
+from virtio_trace.check.findings import (
+    CONFORMS,
+    DEVIATES,
+    ERROR,
+    INCOMPLETE,
+    LINUX,
+    RECORDING,
+    SPEC,
+    WARNING,
+    Result,
+    Sheet,
+)
+from virtio_trace.graph.model import Graph
+
+
+def check(graph: Graph, profile: str = LINUX) -> Result:
+    """Check GRAPH against the procedure of PROFILE, one of findings.PROFILES."""
+    sheet = Sheet(graph, profile)
+    if profile == SPEC:
+        _spec(sheet)
+    else:
+        _linux(sheet)
+    result = sheet.result
+    result.verdict = _verdict(result)
+    return result
+
+
+def _linux(sheet: Sheet) -> None:
+    graph = sheet.graph
+    said = lacks(graph.recording)
+    if not graph.devices and not graph.drivers:
+        said.append("no device and no driver was seen")
+    _recording(sheet, said, is_complete(graph.recording))
+    linux_rules.bus(sheet)
+    for driver in graph.registrations:
+        linux_rules.driver(sheet, driver)
+    linux_rules.note_empty_slots(sheet)
+    for device in graph.devices:
+        linux_rules.device(sheet, device)
+    host_rules.check(sheet)
+
+
+def _spec(sheet: Sheet) -> None:
+    """What a driver is, and by which file, is no concern of the specification."""
+    graph = sheet.graph
+    said = unseen(graph.recording, spec_steps.NEEDED)
+    complete = not said
+    if not graph.devices:
+        said.append("no device was seen")
+    _recording(sheet, said, complete)
+    for device in graph.devices:
+        spec_rules.device(sheet, device)
+
+
+def _verdict(result: Result) -> str:
+    if any(finding.severity == ERROR for finding in result.findings):
+        return DEVIATES
+    unknown = any(step.ok is None for step in result.steps)
+    if unknown or any(finding.step == RECORDING for finding in result.findings):
+        return INCOMPLETE
+    return CONFORMS
+
+
+def _recording(sheet: Sheet, said: list[str], complete: bool) -> None:
+    """What the recording lacks; each of these keeps the verdict from CONFORMS."""
+    if complete:
+        running = {call.event.symbol for call in sheet.graph.calls if call.ret is None}
+        said += [f"{name} had not returned when the recording ended" for name in sorted(running)]
+    for message in said:
+        sheet.finding(WARNING, RECORDING, RECORDING, message)

@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A line an event on standard error while recording, terminal or not."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Sequence
+
+from virtio_trace.cli.support import options
+from virtio_trace.recording.events import Event
+from virtio_trace.render.lines import Lines
+
+
+class LiveLines:
+    """Prints events as they come; trouble with standard error never ends a recording."""
+
+    def __init__(self, quiet: bool) -> None:
+        out = sys.stderr
+        self._lines = None
+        if not quiet and out is not None:
+            self._lines = Lines(options.width_of(out), paint=options.paint_for(out))
+
+    def show(self, events: Sequence[Event]) -> None:
+        """Print EVENTS; where there are none, what was held back for a call's end is printed."""
+        if self._lines is not None:
+            lines = [line for event in events for line in self._lines.add(event)]
+            self._print(lines if events else self._lines.flush())
+
+    def close(self) -> None:
+        """Print what is still held back."""
+        if self._lines is not None:
+            self._print(self._lines.flush())
+
+    def _print(self, lines: list[str]) -> None:
+        with contextlib.suppress(OSError):
+            for line in lines:
+                print(line, file=sys.stderr)

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What tracing needs of this machine: asked one by one by doctor, and all at once by record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from virtio_trace.errors import CannotTraceError
+from virtio_trace.kernel.running.host import Answer, Running
+from virtio_trace.tracer.bpf import loader
+from virtio_trace.tracer.session.live import Mounts
+
+DEBUGFS = Path("/sys/kernel/debug")
+
+
+def prerequisites(kernel: Running) -> list[tuple[str, Callable[[], Answer]]]:
+    """Each prerequisite's name and its question, the most telling first."""
+    return [
+        ("kprobes in the kernel", kernel.has_kprobes),
+        ("kernel lockdown", kernel.may_probe),
+        ("BTF, the kernel's types", kernel.has_btf),
+        ("root", kernel.is_privileged),
+        ("tracefs", kernel.has_tracefs),
+        ("list of kprobes in debugfs", _has_list),
+        ("kprobes switched on", _switched_on),
+        ("module files of this kernel", lambda: _has_modules(kernel)),
+        ("BCC", _has_bcc),
+    ]
+
+
+def require_tracing(kernel: Running) -> Mounts:
+    """Where tracing goes through. Raises CannotTraceError with the first thing that is missing."""
+    for name, ask in prerequisites(kernel):
+        if name == "BCC":
+            break  # importing it takes long; the session does it, and says what is wrong
+        answer = ask()
+        if not answer.ok:
+            raise CannotTraceError(f"cannot trace here: {answer.reason}", answer.hint)
+    tracefs = kernel.tracefs()
+    assert tracefs is not None
+    return Mounts(tracefs, DEBUGFS)
+
+
+def _has_list() -> Answer:
+    try:
+        (DEBUGFS / "kprobes" / "list").read_bytes()
+    except PermissionError:
+        return Answer(False, "debugfs cannot be read without root", "run it with sudo")
+    except OSError:
+        mount = f"mount -t debugfs debugfs {DEBUGFS}"
+        return Answer(False, f"{DEBUGFS}/kprobes/list is not there", mount)
+    return Answer(True)
+
+
+def _switched_on() -> Answer:
+    switch = DEBUGFS / "kprobes" / "enabled"
+    try:
+        on = switch.read_text(encoding="ascii").strip() != "0"
+    except OSError:
+        return Answer(True)
+    return Answer(on, "kprobes are switched off on this machine", f"echo 1 > {switch}")
+
+
+def _has_modules(kernel: Running) -> Answer:
+    tree = kernel.module_tree
+    if (tree / "modules.builtin").exists() or (tree / "kernel").is_dir():
+        return Answer(True)
+    return Answer(False, f"no module files in {tree}", "install this kernel's package with modules")
+
+
+def _has_bcc() -> Answer:
+    try:
+        loader.import_bcc()
+    except CannotTraceError as error:
+        return Answer(False, str(error), error.hint)
+    return Answer(True)

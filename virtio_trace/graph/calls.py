@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Calls of probed functions, and their nesting by thread."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from virtio_trace.recording import events as ev
+from virtio_trace.recording.events import Event
+from virtio_trace.virtio import numbers
+
+
+@dataclass(slots=True, eq=False)
+class Call:
+    """One call of a probed function. ``entry`` is None where it was lost, ``ret`` where the call
+    had not returned when the recording ended, or its return was lost."""
+
+    entry: Event | None
+    ret: Event | None
+    parent: Call | None
+
+    @property
+    def event(self) -> Event:
+        """The entry, or what there is."""
+        event = self.entry or self.ret
+        assert event is not None
+        return event
+
+    @property
+    def result(self) -> int | None:
+        """What it returned; None is unknown, or a function without a result."""
+        return self.ret.result if self.ret else None
+
+    @property
+    def seqs(self) -> list[int]:
+        """The sequence numbers of its events."""
+        return [event.seq for event in (self.entry, self.ret) if event is not None]
+
+    @property
+    def started_ns(self) -> int | None:
+        """When it was entered."""
+        return self.entry.ns if self.entry else None
+
+    @property
+    def depth(self) -> int:
+        """How many calls it is inside of."""
+        depth, call = 0, self.parent
+        while call is not None:
+            depth, call = depth + 1, call.parent
+        return depth
+
+    @property
+    def duration_ns(self) -> int | None:
+        """How long it took."""
+        return self.ret.duration_ns if self.ret else None
+
+    def inside(self, outer: Call | None) -> bool:
+        """Whether it ran within OUTER, at any depth, in the same thread."""
+        call = self.parent
+        while call is not None:
+            if call is outer:
+                return True
+            call = call.parent
+        return False
+
+
+class Nester:
+    """Gives each event its call, calls nested by thread, one event at a time.
+
+    A return closes the innermost open call of its probe point in its thread; calls inside that
+    are still open have lost their return. Without an open call, the entry was lost. Where events
+    were lost in between, the open call may be an older one: the return's duration tells, and where
+    that is unknown, it is no call's.
+    """
+
+    def __init__(self) -> None:
+        self._open: dict[int, list[Call]] = {}
+        self._seq = 0
+        self._lost_before = 0
+
+    def add(self, event: Event) -> Call | None:
+        """The call that EVENT begins or ends; None for a module's event."""
+        if event.seq != self._seq + 1:
+            self._lost_before = event.seq
+        self._seq = event.seq
+        if event.kind == ev.MODULE:
+            return None
+        stack = self._open.get(event.tid)
+        if event.kind == ev.HIT:
+            return Call(event, event, stack[-1] if stack else None)
+        if event.kind == ev.ENTRY:
+            if not stack:
+                call = Call(event, None, None)
+                self._open[event.tid] = [call]
+            else:
+                call = Call(event, None, stack[-1])
+                stack.append(call)
+            return call
+        if not stack:
+            return Call(None, event, None)
+        for depth in range(len(stack) - 1, -1, -1):
+            call = stack[depth]
+            if self._is_return_of(event, call.event):
+                del stack[depth:]
+                if not stack:
+                    del self._open[event.tid]  # threads come and go; a recorder may run for days
+                call.ret = event
+                return call
+        return Call(None, event, stack[-1])
+
+    def _is_return_of(self, ret: Event, entry: Event) -> bool:
+        if ret.probe != entry.probe or ret.function != entry.function:
+            return False
+        if entry.seq > self._lost_before:
+            return True
+        # Without a duration the collector was not sure of the entry, so that nobody can be.
+        return ret.duration_ns is not None and ret.ns - ret.duration_ns <= entry.ns
+
+
+def nest(events: Iterable[Event]) -> Iterator[tuple[Event, Call | None]]:
+    """Each event with its call (None for a module's), calls nested by thread; see Nester."""
+    nester = Nester()
+    for event in events:
+        yield event, nester.add(event)
+
+
+def failure(call: Call) -> str:
+    """``virtnet_probe [virtio_net] returned -22 (EINVAL)``."""
+    name = numbers.errno_name(call.result)
+    return f"{call.event.symbol} returned {call.result}" + (f" ({name})" if name else "")

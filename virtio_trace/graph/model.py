@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What a graph is made of: calls, drivers, devices and bindings. graph.py rebuilds them.
+
+A device is its bus address and a generation: one that was removed and comes back at its address
+is another device. Nothing here judges; see check.py.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from virtio_trace.graph.calls import Call
+from virtio_trace.graph.negotiation import Negotiation
+from virtio_trace.recording.events import DeviceRef, Event
+from virtio_trace.recording.evidence import DriverFacts
+from virtio_trace.recording.header import Recording
+from virtio_trace.recording.machine_state import LogLine, PciFunction
+from virtio_trace.virtio import numbers
+
+TRANSPORT_PROBES = {"pci": "virtio_pci_probe", "platform": "virtio_mmio_probe"}
+"""The probe point of the transport's own probe function, by the bus of the device's parent."""
+
+
+@dataclass(slots=True, eq=False)
+class Driver:
+    """One registration of a driver with the VirtIO bus. ``in_snapshot``: it was there before the
+    recording began. ``early``: the first use of the driver, where that came before ``register``."""
+
+    name: str
+    facts: DriverFacts | None
+    in_snapshot: bool = False
+    snapshot_module: str | None = None
+    loaded: Event | None = None
+    register: Call | None = None
+    unregister: Call | None = None
+    early: Call | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Binding:
+    """One call of virtio_dev_probe: the bus's attempt to bind DRIVER to DEVICE. ``probe`` is the
+    driver's own probe function inside it, ``match`` the scan that led to it."""
+
+    device: Device
+    driver: str | None
+    call: Call
+    match: Call | None = None
+    probe: Call | None = None
+    unbound: Call | None = None
+    negotiation: Negotiation = field(default_factory=Negotiation)
+
+
+@dataclass(slots=True, eq=False)
+class Device:
+    """A device at an address. ``snapshot`` is what sysfs said of it before the recording began,
+    ``function`` what PCI's sysfs said at its end, ``trail`` every call that shows a step of its
+    initialisation (see attempts.py)."""
+
+    address: str
+    bus: str
+    generation: int
+    snapshot: dict[str, Any] | None = None
+    ref: DeviceRef | None = None
+    transport: Call | None = None
+    modern: Call | None = None
+    legacy: Call | None = None
+    register: Call | None = None
+    unregister: Call | None = None
+    matches: list[Call] = field(default_factory=list)
+    bindings: list[Binding] = field(default_factory=list)
+    status: list[Event] = field(default_factory=list)
+    trail: list[Call] = field(default_factory=list)
+    function: PciFunction | None = None
+
+    @property
+    def untouched(self) -> bool:
+        """A PCI device that no event is about: no transport's probe was called for it."""
+        met = self.transport or self.register or self.snapshot or self.matches or self.bindings
+        return self.function is not None and not met and not self.status and self.ref is None
+
+    @property
+    def name(self) -> str | None:
+        """virtioN, where it was given one."""
+        if self.snapshot is not None:
+            return str(self.snapshot["name"])
+        if self.ref is None or self.ref.index is None:
+            return None
+        return f"virtio{self.ref.index}"
+
+    @property
+    def id(self) -> int | None:
+        """The virtio device type's number."""
+        if self.ref is not None and self.ref.id is not None:
+            return self.ref.id
+        if self.snapshot is None and self.function is not None:
+            return self.function.virtio_id
+        return self.snapshot.get("id") if self.snapshot else None
+
+    @property
+    def vendor(self) -> int | None:
+        """struct virtio_device_id.vendor: the PCI subsystem vendor on PCI."""
+        if self.ref is not None and self.ref.vendor is not None:
+            return self.ref.vendor
+        return self.snapshot.get("vendor") if self.snapshot else None
+
+    @property
+    def bound_to(self) -> str | None:
+        """The driver that has it at the end of the recording."""
+        for binding in reversed(self.bindings):
+            if binding.unbound is not None:
+                return None
+            if binding.call.result == 0:
+                return binding.driver
+        if self.unregister is not None or self.snapshot is None:
+            return None
+        return self.snapshot.get("driver")
+
+
+@dataclass(slots=True)
+class Graph:
+    """All of a recording's. ``calls`` are in order of entry, ``modules`` has the last load of each;
+    ``registrations`` has every registration of a driver, ``drivers`` the last one by name;
+    ``inits`` the last do_init_module of each module, ``log`` the messages that have a word;
+    ``empty_slots`` are no devices (slots.py)."""
+
+    recording: Recording
+    bus_register: Call | None = None
+    modules: dict[str, Event] = field(default_factory=dict)
+    registrations: list[Driver] = field(default_factory=list)
+    drivers: dict[str, Driver] = field(default_factory=dict)
+    devices: list[Device] = field(default_factory=list)
+    calls: list[Call] = field(default_factory=list)
+    inits: dict[str, Call] = field(default_factory=dict)
+    log: dict[str, list[LogLine]] = field(default_factory=dict)
+    empty_slots: list[Device] = field(default_factory=list)
+
+    @property
+    def bindings(self) -> list[Binding]:
+        """Every attempt to bind, in order of time."""
+        found = [binding for device in self.devices for binding in device.bindings]
+        return sorted(found, key=lambda binding: binding.call.event.seq)
+
+    def expected_drivers(self, device: Device) -> tuple[DriverFacts, ...]:
+        """The drivers in this kernel's files whose id_table matches DEVICE."""
+        if device.id is None or device.vendor is None:
+            return ()
+        return self.recording.header.evidence.drivers_for(device.id, device.vendor)
+
+
+def transport(device: Device) -> str:
+    """pci-modern, pci-legacy, mmio, ccw, vdpa or unknown."""
+    if device.bus == "platform":
+        return "mmio"
+    if device.bus in ("ccw", "vdpa"):
+        return device.bus
+    if device.bus != "pci":
+        return "unknown"
+    if device.modern is not None and device.modern.result == 0:
+        return "pci-modern"
+    if device.legacy is not None and device.legacy.result == 0:
+        return "pci-legacy"
+    return _transport_by_ids(device)
+
+
+def _transport_by_ids(device: Device) -> str:
+    """What a PCI device id says: from 0x1040 on there is no legacy interface (4.1.2.1).
+
+    Below, what was negotiated before the recording began: Linux binds no modern device without
+    VIRTIO_F_VERSION_1 (virtio_pci_modern.c, vp_finalize_features); a legacy one has no such bit.
+    """
+    snapshot = device.snapshot or {}
+    pci = snapshot.get("pci") or {}
+    number = pci.get("device")
+    if number is None and device.ref is not None:
+        number = device.ref.pci_device
+    if number is None and device.function is not None:
+        number = device.function.device
+    if type(number) is int and number >= numbers.PCI_MODERN_FIRST:
+        return "pci-modern"
+    features = snapshot.get("features")
+    if snapshot.get("driver") and type(features) is str and len(features) > numbers.F_VERSION_1:
+        return "pci-modern" if features[numbers.F_VERSION_1] == "1" else "pci-legacy"
+    if type(pci.get("modern")) is bool:  # Linux takes the modern interface where there is one
+        return "pci-modern" if pci["modern"] else "pci-legacy"
+    return "unknown"

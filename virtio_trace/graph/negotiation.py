@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What was negotiated in one binding, or by one device: status, features, virtqueues, phases.
+
+VirtIO 3.1.1 is the order of it. All of it is as the kernel's functions showed it, and the driver's
+tables, where they have no event, as its file or the kernel's memory has them; what has neither is
+None, and never guessed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from virtio_trace.recording.events import Event
+from virtio_trace.recording.evidence import DriverFacts
+
+if TYPE_CHECKING:
+    from virtio_trace.graph.calls import Call
+
+ACKNOWLEDGE, DRIVER, DRIVER_OK, FEATURES_OK = 1, 2, 4, 8
+"""Device status bits (VirtIO 2.1; include/uapi/linux/virtio_config.h)."""
+
+NO_VECTOR = 0xFFFF
+"""VIRTIO_MSI_NO_VECTOR (include/uapi/linux/virtio_pci.h)."""
+
+_FEATURES = 128
+"""Bits in a feature set (64 before Linux 6.17)."""
+
+MSIX, INTX = "msix", "intx"
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """A virtqueue that was set up: ``size`` in descriptors, ``vector`` its MSI-X vector or None."""
+
+    index: int
+    name: str | None
+    size: int | None
+    vector: int | None
+
+
+@dataclass(slots=True)
+class Negotiation:
+    """The events of one virtio_dev_probe that show the negotiation; ``facts`` are its driver's."""
+
+    status: list[Event] = field(default_factory=list)
+    offered_by: Event | None = None
+    tables: Event | None = None
+    features_ok: Call | None = None
+    validate: Call | None = None
+    find_vqs: list[Call] = field(default_factory=list)
+    msix: list[Call] = field(default_factory=list)
+    setups: list[Call] = field(default_factory=list)
+    facts: DriverFacts | None = None
+
+    @property
+    def offered(self) -> int | None:
+        """The features that the device offers, as bits."""
+        return _features(self.offered_by)
+
+    @property
+    def wanted(self) -> int | None:
+        """Those in the driver's table that counts for this device (virtio_dev_probe): the legacy
+        one where the device does not offer VIRTIO_F_VERSION_1."""
+        if self.offered is None:
+            return None
+        modern = self.offered >> 32 & 1
+        if self.tables is not None and self.tables.detail is not None:
+            detail = self.tables.detail
+            return _bits(detail.features if modern else detail.legacy)
+        if self.facts is None or self.facts.features is None:
+            return None
+        table = self.facts.features if modern else self.facts.features_legacy
+        # without a table of its own for legacy devices, the other one counts for them
+        return sum(1 << bit for bit in {*(table or self.facts.features)} if bit < _FEATURES)
+
+    @property
+    def negotiated(self) -> int | None:
+        """What was agreed on: at DRIVER_OK, or where the device took FEATURES_OK before that."""
+        for event in reversed(self.status):
+            assert event.detail is not None and event.detail.status is not None
+            taken = self.features_ok is not None and self.features_ok.result == 0
+            if event.detail.status & DRIVER_OK or (taken and event.detail.status & FEATURES_OK):
+                return _features(event)
+        return None
+
+    @property
+    def written(self) -> int | None:
+        """What the driver wrote, whether or not the device took it: at its last FEATURES_OK."""
+        for event in reversed(self.status):
+            if event.detail is not None and (event.detail.status or 0) & FEATURES_OK:
+                return _features(event)
+        return None
+
+    @property
+    def interrupts(self) -> str | None:
+        """msix or intx: every try for MSI-X failed, and yet the virtqueues were found."""
+        found = self.find_vqs[-1] if self.find_vqs else None
+        if found is None or found.result != 0:
+            return None
+        tries = [call for call in self.msix if call.inside(found)]
+        if not tries or any(call.result is None for call in tries):
+            return None
+        return MSIX if any(call.result == 0 for call in tries) else INTX
+
+    def queues(self) -> list[Queue] | None:
+        """The virtqueues in order of index, of the last try for each; None where none was seen."""
+        found: dict[int, Queue] = {}
+        intx = self.interrupts == INTX
+        for call in self.setups:
+            entry = call.entry.detail if call.entry else None
+            ret = call.ret.detail if call.ret else None
+            index = entry.queue if entry else ret.queue if ret else None
+            if index is None:
+                continue
+            vector = entry.vector if entry else None
+            found[index] = Queue(
+                index,
+                entry.name if entry else ret.name if ret else None,
+                ret.size if ret else None,
+                None if intx or vector == NO_VECTOR else vector,
+            )
+        if not found and not self.find_vqs:
+            return None
+        return [found[index] for index in sorted(found)]
+
+
+def _features(event: Event | None) -> int | None:
+    return _bits(event.detail.features) if event is not None and event.detail else None
+
+
+def _bits(text: str | None) -> int | None:
+    return None if text is None else int(text, 16)

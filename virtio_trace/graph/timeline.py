@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""When each call ran, and on which device: the spans that a timeline draws and a share adds up.
+
+Times are nanoseconds since boot (CLOCK_MONOTONIC).
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from virtio_trace.graph.calls import Call, nest
+from virtio_trace.graph.model import Device, Graph
+from virtio_trace.recording.header import Recording
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A call from its start to its end. ``open``: its return was not seen; ``end_ns`` is then that
+    of the call it is in, or of the recording, which is as long as it can have run."""
+
+    call: Call
+    start_ns: int
+    end_ns: int
+    open: bool
+
+    @property
+    def tid(self) -> int:
+        """The thread that ran it."""
+        return self.call.event.tid
+
+    @property
+    def is_hit(self) -> bool:
+        """One event, which is a moment: a hit, or the load of a module."""
+        return self.call.entry is self.call.ret
+
+
+def span(call: Call, ended_ns: int) -> Span:
+    """CALL in a recording whose last event was at ENDED_NS.
+
+    Its duration counts from where the kernel's own return probe took the start, a moment before
+    the entry's event; a call whose entry was lost has its start from there alone.
+    """
+    start, ret = call.event.ns, call.ret
+    if ret is call.entry:
+        return Span(call, start, start, False)
+    if ret is None:
+        outer = call.parent
+        while outer is not None and outer.ret is None:
+            outer = outer.parent
+        end = ended_ns if outer is None or outer.ret is None else outer.ret.ns
+        return Span(call, start, max(start, end), True)
+    if ret.duration_ns is not None:
+        start = max(ret.ns - ret.duration_ns, 0)
+    return Span(call, min(start, ret.ns), ret.ns, False)
+
+
+def spans(recording: Recording) -> list[Span]:
+    """A span for every call, hit and load of a module, in order of the first event of each."""
+    calls: dict[int, Call] = {}
+    for event, found in nest(recording.events):
+        call = found or Call(event, event, None)
+        calls[id(call)] = call
+    end = ended_ns(recording)
+    return [span(call, end) for call in calls.values()]
+
+
+def ended_ns(recording: Recording) -> int:
+    """When the last event came; where none did, when the recording began, or 0."""
+    times = (event.ns for event in recording.events)
+    return max(times, default=recording.header.started_ns or 0)
+
+
+def lanes(items: Iterable[Span]) -> list[list[Span]]:
+    """ITEMS on as few lanes as it takes by putting each on the first that has room.
+
+    Two threads can be at work on one device at once, and what was lost can make two calls of one
+    thread overlap. On a lane, any two spans are one inside the other, of one thread then, or apart;
+    they are in order of start, the outer one first.
+    """
+    found: list[list[Span]] = []
+    within: list[list[Span]] = []
+    for item in sorted(items, key=lambda s: (s.start_ns, -s.end_ns, s.call.event.seq)):
+        place = next((n for n, outer in enumerate(within) if _has_room(outer, item)), len(found))
+        if place == len(found):
+            found.append([])
+            within.append([])
+        found[place].append(item)
+        within[place].append(item)
+    return found
+
+
+def _has_room(within: list[Span], item: Span) -> bool:
+    """Whether ITEM fits into the innermost of WITHIN that is not over when it starts."""
+    while within and within[-1].end_ns <= item.start_ns:
+        within.pop()
+    if not within:
+        return True
+    return within[-1].tid == item.tid and item.end_ns <= within[-1].end_ns
+
+
+class Devices:
+    """Which device a call is about: an address may have had more than one."""
+
+    def __init__(self, graph: Graph) -> None:
+        self._at: dict[str, list[Device]] = {}
+        self._since: dict[str, list[int]] = {}
+        for device in graph.devices:
+            self._at.setdefault(device.address, []).append(device)
+            self._since.setdefault(device.address, []).append(_since(device))
+
+    def of(self, call: Call) -> Device | None:
+        """The device that was at the call's address then; None for a call about no device."""
+        ref = call.event.device
+        if ref is None or ref.address not in self._at:
+            return None
+        place = bisect_right(self._since[ref.address], call.event.seq)
+        return self._at[ref.address][max(place - 1, 0)]
+
+
+def _since(device: Device) -> int:
+    """The sequence number of the first event about DEVICE; 0 where it was there before."""
+    if device.snapshot is not None:
+        return 0
+    calls = [device.transport, device.register, device.modern, device.legacy, device.unregister]
+    calls += [*device.matches, *device.trail[:1], *(b.call for b in device.bindings)]
+    return min((call.event.seq for call in calls if call is not None), default=0)

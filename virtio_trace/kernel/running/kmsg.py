@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The kernel's log from the moment of arming: what it says of virtio, its drivers and devices.
+
+/dev/kmsg gives a record a read (Documentation/ABI/testing/dev-kmsg):
+``4,1234,21456789,-;virtio_net: probe of virtio1 failed with error -22``, then lines that begin with
+a space, where dev_printk puts the device: `` DEVICE=+virtio:virtio1``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import time
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from pathlib import Path
+
+from virtio_trace.recording.machine_state import Log, LogLine
+
+_MAX_LINES = 1000
+_MAX_RECORD = 8192
+_DEBUG = 7
+_RECORD = re.compile(r"(\d+),\d+,(\d+),[^;]*;(.*)", re.DOTALL)
+_NUMBER = re.compile(rb"\d+,(\d+),")
+_MAY_BE_OURS = re.compile(r"virtio|[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]|blacklist", re.I)
+"""virtio0 and virtio_net, and any PCI address: which of those are ours is known at the end."""
+
+
+class KernelLog:
+    """Reads as it goes, for the kernel's own buffer is small; keeps what may name ours.
+
+    Without a PATH it has what it is handed (:meth:`take`)."""
+
+    def __init__(self, path: Path | None = Path("/dev/kmsg")) -> None:
+        self._lines: list[LogLine] = []
+        self._lost = False
+        self._behind: int | None = None
+        self._names: re.Pattern[str] | None = None
+        self._fd: int | None = None
+        if path is None:
+            return
+        with contextlib.suppress(OSError):  # dmesg_restrict, a container: then it is unknown
+            self._fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+            os.lseek(self._fd, 0, os.SEEK_END)
+
+    def close(self) -> None:
+        """Let go of the log."""
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
+
+    def look_for(self, names: Collection[str]) -> None:
+        """More words that make a message one of ours."""
+        words = "|".join(re.escape(name) for name in sorted(names))
+        self._names = re.compile(rf"\b(?:{words})\b") if words else None
+
+    def poll(self) -> None:
+        """Take in what is there."""
+        for record in self._records():
+            line = parse(record)
+            if line is not None:
+                behind = time.monotonic_ns() - line.ns
+                self._behind = behind if self._behind is None else min(behind, self._behind)
+                self.take(line)
+
+    def take(self, line: LogLine) -> None:
+        """Take in one message, from wherever it is."""
+        if line.level >= _DEBUG or not self._may_be_ours(line):
+            return
+        if len(self._lines) < _MAX_LINES:
+            self._lines.append(line)
+        else:
+            self._lost = True
+
+    def end(self, addresses: Collection[str]) -> Log | None:
+        """The lines that are about ours, now that the ADDRESSES of our devices are known; None
+        where the log could not be read."""
+        self.poll()
+        return None if self._fd is None else self.about(addresses)
+
+    def about(self, addresses: Collection[str]) -> Log:
+        """What was taken in so far and is about ours."""
+        kept = [line for line in self._lines if self._is_ours(line, addresses)]
+        return Log(tuple(kept), self._lost, self._behind)
+
+    def _records(self) -> Iterator[bytes]:
+        while self._fd is not None:
+            try:
+                record = os.read(self._fd, _MAX_RECORD)
+            except BrokenPipeError:  # overwritten before they were read; the next read goes on
+                self._lost = True
+                continue
+            except OSError:  # EAGAIN: no more for now
+                return
+            if not record:
+                return
+            yield record
+
+    def _may_be_ours(self, line: LogLine) -> bool:
+        text = f"{line.text} {line.device or ''}"
+        named = self._names is not None and self._names.search(text)
+        return bool(named or _MAY_BE_OURS.search(text))
+
+    def _is_ours(self, line: LogLine, addresses: Collection[str]) -> bool:
+        text = f"{line.text} {line.device or ''}"
+        named = self._names is not None and self._names.search(text)
+        return bool(named or "virtio" in text or any(address in text for address in addresses))
+
+
+def records(lines: Iterable[str]) -> Iterator[bytes]:
+    """The records in what ``cat /dev/kmsg`` gave: one begins at a line that has no space before."""
+    record: list[str] = []
+    for line in lines:
+        if record and not line.startswith(" "):
+            yield "\n".join(record).encode()
+            record = []
+        record.append(line)
+    if record:
+        yield "\n".join(record).encode()
+
+
+def is_whole(found: Sequence[bytes]) -> bool:
+    """Whether FOUND are all records since the kernel's start: numbered from 0, none left out."""
+    numbers = [_NUMBER.match(record) for record in found]
+    return bool(found) and all(m and int(m[1]) == n for n, m in enumerate(numbers))
+
+
+def parse(record: bytes) -> LogLine | None:
+    r"""One record of /dev/kmsg; None where it is none, or a program wrote it: what programs say
+    (their facility is not the kernel's 0) is no evidence of the kernel.
+
+    Bytes that do not print the kernel writes as ``\x1b``; they stay so."""
+    match = _RECORD.fullmatch(record.decode("utf-8", "backslashreplace"))
+    if match is None or int(match[1]) >> 3:
+        return None
+    text, *more = match[3].rstrip("\n").split("\n")
+    device = next((m.removeprefix(" DEVICE=") for m in more if m.startswith(" DEVICE=")), None)
+    return LogLine(int(match[2]) * 1000, int(match[1]) & 7, text, device)

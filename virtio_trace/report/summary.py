@@ -1,0 +1,250 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What a recording shows, as plain data: drivers, devices and bindings (``report --format json``).
+
+Times are nanoseconds since boot (CLOCK_MONOTONIC); what is unknown is None.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from virtio_trace.check import diagnosis, host_rules, linux_unbound
+from virtio_trace.check.coverage import blind, is_complete
+from virtio_trace.check.findings import Sheet
+from virtio_trace.graph.calls import Call
+from virtio_trace.graph.model import Binding, Device, Driver, Graph, transport
+from virtio_trace.recording.events import Event
+from virtio_trace.recording.header import Recording
+from virtio_trace.recording.host_view import HostDevice
+from virtio_trace.report import boot_time
+from virtio_trace.virtio import features, numbers
+from virtio_trace.virtio.numbers import EPROBE_DEFER
+
+SCHEMA = "virtio-trace/report/1"
+
+BOUND = "bound"
+FAILED = "failed"
+UNBOUND = "unbound"
+REMOVED = "removed"
+
+
+def summarize(graph: Graph) -> dict[str, Any]:
+    """GRAPH as the JSON of ``report``; docs/formats.md has its members."""
+    recording = graph.recording
+    header = recording.header
+    latest = {device.address: device for device in graph.devices}
+    sheet = Sheet(graph)
+    host = {id(device): _host(sheet, device, known) for device, known in host_rules.pairs(sheet)}
+    return {
+        "schema": SCHEMA,
+        "kernel": {"release": header.release, "machine": header.machine},
+        "recording": _recording(recording),
+        "drivers": [_driver(graph, driver) for driver in graph.drivers.values()],
+        "devices": [
+            _device(graph, device, latest[device.address] is not device)
+            | {"host": host.get(id(device))}
+            for device in graph.devices
+        ],
+        "bindings": [_binding(graph, binding) for binding in graph.bindings],
+        "empty_slots": [device.address for device in graph.empty_slots],
+        "boot": boot_time.boot(graph),
+    }
+
+
+def _recording(recording: Recording) -> dict[str, Any]:
+    trailer = recording.trailer
+    return {
+        "events": len(recording.events),
+        "lost": recording.lost,
+        "complete": is_complete(recording),
+        "started_ns": recording.header.started_ns,
+        "ended": trailer.ended if trailer else None,
+        "unseen": [
+            {
+                "probe": probe.probe,
+                "function": probe.function,
+                "module": probe.module,
+                "reason": probe.reason,
+                "without": probe.without,
+                "missed": probe.missed,
+            }
+            for probe in blind(recording)
+        ],
+    }
+
+
+def _driver(graph: Graph, driver: Driver) -> dict[str, Any]:
+    facts, call = driver.facts, driver.register
+    module = facts.module or None if facts else driver.snapshot_module
+    evidence = graph.recording.header.evidence
+    builtin = module in evidence.builtin or (facts is not None and facts.builtin)
+    result = call.result if call else None
+    return {
+        "name": driver.name,
+        "module": module,
+        # a module without a file that is not in modules.builtin either: nothing is known of it
+        "builtin": True if builtin else False if facts else None,
+        "snapshot": driver.in_snapshot,
+        "registered_ns": call.started_ns if call else None,
+        "unregistered_ns": driver.unregister.started_ns if driver.unregister else None,
+        "result": result,
+        "errno": numbers.errno_name(result),
+        "init": facts.init if facts else None,
+        "probe": facts.functions.get("probe") if facts else None,
+        "matches": list(facts.matches) if facts else [],
+        "aliases": list(facts.aliases) if facts else [],
+    }
+
+
+def _device(graph: Graph, device: Device, replaced: bool) -> dict[str, Any]:
+    state, reason = _state(graph, device, replaced)
+    vendor = device.vendor
+    return {
+        "name": device.name,
+        "address": device.address,
+        "generation": device.generation,
+        "bus": device.bus,
+        "transport": transport(device),
+        "id": device.id,
+        "type": numbers.device_type(device.id),
+        "vendor": None if vendor is None else f"0x{vendor:04x}",
+        "state": state,
+        "driver": device.bound_to if state == BOUND else None,
+        "reason": reason,
+        "snapshot": device.snapshot is not None,
+        "status": _status(device.status) if device.status else None,
+        "registered_ns": device.register.started_ns if device.register else None,
+        "removed_ns": device.unregister.started_ns if device.unregister else None,
+    }
+
+
+def _host(sheet: Sheet, device: Device, host: HostDevice) -> dict[str, Any]:
+    """The device model's own view, and in what the guest's side is another."""
+    value = host.status_value
+    bits, strange = host.features()
+    return {
+        "path": host.path,
+        "status": None if value is None else {"value": value, "names": numbers.status_names(value)},
+        "features": [*(_names(host.id, bits) or ()), *strange],
+        "queues": [{"index": index, "size": size} for index, size in host.sizes.items()],
+        "differs": [
+            {"step": compared.step, "message": compared.message}
+            for compared in host_rules.compare(sheet, device, host)
+            if not compared.ok
+        ],
+    }
+
+
+def _state(graph: Graph, device: Device, replaced: bool) -> tuple[str, str | None]:
+    if device.unregister is not None:
+        return REMOVED, None
+    if replaced:
+        return REMOVED, "another device came at its address"
+    if device.bound_to is not None:
+        return BOUND, None
+    for call in (device.register, device.transport):
+        if call is not None and call.result not in (0, None):
+            return FAILED, diagnosis.failed(graph, device, call)
+    last = device.bindings[-1] if device.bindings else None
+    if last is None:
+        return UNBOUND, _why_unbound(graph, device)
+    if last.unbound is not None:
+        return UNBOUND, f"unbound from {last.driver}{diagnosis.autoprobe(graph)}"
+    if last.call.result is None:
+        return UNBOUND, f"what {last.call.event.symbol} returned was not seen"
+    reason = _failure(graph, last)[1]
+    return (UNBOUND if last.call.result == -EPROBE_DEFER else FAILED), reason
+
+
+def _why_unbound(graph: Graph, device: Device) -> str | None:
+    """In the words of the check, which has to know the same."""
+    sheet = Sheet(graph)
+    linux_unbound.device(sheet, device)
+    return "; ".join(finding.message for finding in sheet.result.findings) or None
+
+
+def _failure(graph: Graph, binding: Binding) -> tuple[str | None, str | None]:
+    """The step of the procedure at which it ended, and why; nothing for one that did not fail."""
+    call, probe = binding.call, binding.probe
+    if call.result in (0, None):
+        return None, None
+    own = probe is not None and probe.result not in (0, None)
+    reason = diagnosis.binding(graph, binding, is_complete(graph.recording))
+    return ("driver-probed" if own else "bus-probed"), reason
+
+
+def _binding(graph: Graph, binding: Binding) -> dict[str, Any]:
+    call = binding.call
+    function, symbol = _function(binding.probe)
+    step, reason = _failure(graph, binding)
+    return {
+        "device": binding.device.address,
+        "generation": binding.device.generation,
+        "name": binding.device.name,
+        "driver": binding.driver,
+        "function": function,
+        "symbol": symbol,
+        "result": call.result,
+        "errno": numbers.errno_name(call.result),
+        "step": step,
+        "reason": reason,
+        "started_ns": call.started_ns,
+        "duration_ns": call.duration_ns,
+        "unbound_ns": binding.unbound.started_ns if binding.unbound else None,
+        **_negotiation(binding),
+    }
+
+
+def _negotiation(binding: Binding) -> dict[str, Any]:
+    found = binding.negotiation
+    device = binding.device.id
+    queues = found.queues()
+    return {
+        "features": {
+            "offered": _names(device, found.offered),
+            "driver": _names(device, found.wanted),
+            "negotiated": _names(device, found.negotiated),
+        },
+        "status": _status(found.status) if found.status else None,
+        "interrupts": found.interrupts,
+        "queues": None if queues is None else [asdict(queue) for queue in queues],
+        "phases": _phases(binding),
+    }
+
+
+def _names(device: int | None, bits: int | None) -> list[str] | None:
+    if bits is None:
+        return None
+    return features.names(device, [bit for bit in range(bits.bit_length()) if bits >> bit & 1])
+
+
+def _status(events: list[Event]) -> list[dict[str, Any]]:
+    return [
+        {"ns": event.ns, "value": status, "names": numbers.status_names(status)}
+        for event in events
+        if event.detail is not None and (status := event.detail.status) is not None
+    ]
+
+
+def _phases(binding: Binding) -> list[dict[str, Any]] | None:
+    """Where the time of the binding went: before the driver's own functions, and in them."""
+    found, call, probe = binding.negotiation, binding.call, binding.probe
+    phases: list[tuple[str, int | None]] = []
+    if call.entry is not None and probe is not None and probe.entry is not None:
+        phases.append(("negotiation", probe.entry.ns - call.entry.ns))
+    if found.validate is not None:
+        phases.append(("validate", found.validate.duration_ns))
+    if found.find_vqs:
+        known = [item.duration_ns for item in found.find_vqs]
+        phases.append(("find_vqs", None if None in known else sum(filter(None, known))))
+    if probe is not None:
+        phases.append(("driver_probe", probe.duration_ns))
+    return [{"name": name, "duration_ns": ns} for name, ns in phases] or None
+
+
+def _function(probe: Call | None) -> tuple[str | None, str | None]:
+    """The driver's probe function as its probe point saw it, never what the .ko says."""
+    if probe is None or probe.event.function is None:
+        return None, None
+    return probe.event.function, probe.event.symbol

@@ -1,0 +1,225 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Bytes from the ring buffer to Events: numbers them, knows who an address is, pairs returns.
+
+Pure: it is given bytes and returns Events. The kernel's ring keeps the order of reservation,
+which is the order that ``seq`` counts; what found no room leaves a gap in it. What says who
+a device or a driver is comes before the first event that is about it, and is no event.
+"""
+
+from __future__ import annotations
+
+import ctypes as ct
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from virtio_trace.recording import events
+from virtio_trace.recording.events import Detail, DeviceRef, Event
+from virtio_trace.tracer.bpf import wire
+from virtio_trace.tracer.points import shape
+from virtio_trace.tracer.points.table import ProbePoint
+
+
+@dataclass(frozen=True, slots=True)
+class Armed:
+    """What probe number N of the program stands for: the point, and the function armed for it."""
+
+    point: ProbePoint
+    function: str
+    module: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Driver:
+    """Who a driver is: its name, and the features in its tables."""
+
+    name: str | None
+    tables: Detail | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """A call that has not returned; ``stack`` and ``lost_here`` are struct vt_event's."""
+
+    event: Event
+    stack: int
+    lost_here: int
+
+
+class Collector:
+    """Decodes what one tracing session's ring buffer gives; keeps the calls that are open, and who
+    the kernel's addresses are: the addresses themselves get no further.
+
+    ``hit`` has the numbers of the probe points that were."""
+
+    def __init__(self, armed: Sequence[Armed]) -> None:
+        self._armed = armed
+        self._count = 0
+        self._lost = 0
+        self._open: dict[tuple[int, int], list[_Call]] = {}
+        self._devices: dict[int, DeviceRef | None] = {}
+        self._drivers: dict[int, _Driver] = {0: _Driver(None, None)}
+        self.hit: set[int] = set()
+
+    def take(self, data: bytes) -> Event | None:
+        """One record of the ring buffer as an Event; None where it says who something is."""
+        kind = int.from_bytes(data[:4], sys.byteorder)
+        if kind == wire.KIND_KNOWN_DEVICE:
+            device = wire.WireDevice.from_buffer_copy(data)
+            self._devices[device.key] = _device(device)
+            return None
+        if kind == wire.KIND_KNOWN_DRIVER:
+            driver = wire.WireDriver.from_buffer_copy(data)
+            tables = _tables(driver) if driver.has & wire.HAS_TABLE else None
+            self._drivers[driver.key] = _Driver(_text(driver.name) or None, tables)
+            return None
+        return self._event(wire.WireEvent.from_buffer_copy(data), data)
+
+    def _event(self, raw: wire.WireEvent, data: bytes) -> Event:
+        self._count += 1
+        # Two CPUs may read the counter in the other order than they got their place in the ring.
+        self._lost = max(self._lost, raw.lost)
+        event = Event(
+            seq=self._count + self._lost,
+            ns=raw.ns,
+            cpu=raw.cpu,
+            tid=raw.tid,
+            comm=_text(raw.comm),
+            kind=_KINDS[raw.kind],
+        )
+        if raw.kind == wire.KIND_MODULE:
+            event.module = _name(data)
+            return event
+        self.hit.add(raw.probe)
+        armed = self._armed[raw.probe]
+        point = armed.point
+        event.probe = point.name
+        event.function = armed.function
+        event.module = armed.module
+        event.device = self._devices.get(raw.device)
+        driver = self._drivers[raw.driver]
+        event.driver = driver.name
+        event.detail = driver.tables if point.detail == shape.TABLE else _detail(raw, data)
+        if not (point.entry and point.returns):
+            event.kind = events.HIT
+        if raw.kind == wire.KIND_RETURN:
+            self._return(event, raw, point)
+        elif point.returns:
+            if point.subject == shape.MODULE_STRUCT:
+                event.detail = Detail(name=_name(data))
+            self._entry(event, raw)
+        return event
+
+    def _entry(self, event: Event, raw: wire.WireEvent) -> None:
+        calls = self._open.setdefault((raw.tid, raw.probe), [])
+        # Stacks grow down: what was entered here or below has returned, and was not seen to.
+        while calls and calls[-1].stack <= raw.stack:
+            calls.pop()
+        calls.append(_Call(event, raw.stack, raw.lost_here))
+
+    def _return(self, event: Event, raw: wire.WireEvent, point: ProbePoint) -> None:
+        if point.result:
+            event.result = ct.c_int32(raw.result).value
+        if raw.entered_ns:
+            event.duration_ns = raw.ns - raw.entered_ns
+        entry = self._entry_of(raw)
+        if entry is None:
+            return
+        event.duration_ns = raw.ns - entry.ns
+        event.device = event.device or entry.device
+        event.driver = event.driver or entry.driver
+        event.detail = _both(event.detail, entry.detail)
+
+    def _entry_of(self, raw: wire.WireEvent) -> Event | None:
+        """The entry of the call that returned; None where that is not sure.
+
+        A function returns with the stack that it was entered with, but for the return address,
+        which x86-64 has taken from it. Where an event of this probe point was lost in between,
+        that entry may be another call's.
+        """
+        calls = self._open.get((raw.tid, raw.probe), [])
+        while calls and calls[-1].stack <= raw.stack:
+            call = calls.pop()
+            if not calls:
+                del self._open[raw.tid, raw.probe]
+            if raw.stack - call.stack <= _RETURN_ADDRESS:
+                return call.event if call.lost_here == raw.lost_here else None
+        return None
+
+
+_RETURN_ADDRESS = 8
+"""Bytes."""
+
+_KINDS = {
+    wire.KIND_ENTRY: events.ENTRY,
+    wire.KIND_RETURN: events.RETURN,
+    wire.KIND_MODULE: events.MODULE,
+}
+
+
+def _device(raw: wire.WireDevice) -> DeviceRef | None:
+    if not raw.address:
+        return None
+    has = raw.has
+    return DeviceRef(
+        address=_text(raw.address),
+        bus=_text(raw.bus),
+        index=raw.index if has & wire.HAS_INDEX else None,
+        id=raw.device if has & wire.HAS_ID else None,
+        vendor=raw.vendor if has & wire.HAS_ID else None,
+        pci_vendor=raw.pci_vendor if has & wire.HAS_PCI else None,
+        pci_device=raw.pci_device if has & wire.HAS_PCI else None,
+    )
+
+
+def _detail(raw: wire.WireEvent, data: bytes) -> Detail | None:
+    has = raw.has
+    if not has:
+        return None
+    return Detail(
+        status=raw.status if has & wire.HAS_STATUS else None,
+        features=_bits(raw.features) if has & wire.HAS_FEATURES else None,
+        count=raw.count if has & wire.HAS_COUNT else None,
+        queue=raw.queue_index if has & wire.HAS_QUEUE else None,
+        name=_name(data) if has & wire.HAS_QUEUE else None,
+        size=raw.queue_size if has & wire.HAS_SIZE else None,
+        vector=raw.vector if has & wire.HAS_VECTOR else None,
+    )
+
+
+def _both(detail: Detail | None, entry: Detail | None) -> Detail | None:
+    """A return's own detail, or its entry's; of a new virtqueue's size, whose it is."""
+    if detail is None or entry is None:
+        return detail or entry
+    return replace(detail, queue=entry.queue, name=entry.name)
+
+
+def _name(data: bytes) -> str:
+    return _text(wire.WireNamed.from_buffer_copy(data).name)
+
+
+def _tables(raw: wire.WireDriver) -> Detail:
+    """The driver's tables as bits; without one for legacy devices, the other one counts for them
+    (drivers/virtio/virtio.c, virtio_dev_probe)."""
+    features = _mask(raw.bits, raw.length)
+    legacy = _mask(raw.legacy_bits, raw.legacy_length) if raw.has_legacy else features
+    return Detail(features=features, legacy=legacy)
+
+
+def _mask(bits: ct.Array[ct.c_uint32], length: int) -> str | None:
+    if length >= wire.TABLE_LENGTH:
+        return None  # longer than what was copied: unknown
+    return f"{sum(1 << bit for bit in set(bits[:length]) if bit < _FEATURES):#x}"
+
+
+_FEATURES = 128
+"""Bits in a feature set (64 before Linux 6.17)."""
+
+
+def _bits(words: ct.Array[ct.c_uint64]) -> str:
+    return f"{words[0] | words[1] << 64:#x}"
+
+
+def _text(raw: bytes) -> str:
+    # The kernel's names are bytes; whatever they are must come out again as they went in.
+    return raw.decode("utf-8", "backslashreplace")

@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The ctypes mirror of bpf/events.h. tests/unit/test_wire.py holds it to a compiler's layout."""
+
+from __future__ import annotations
+
+import ctypes as ct
+
+KIND_ENTRY = 1
+KIND_RETURN = 2
+KIND_MODULE = 3
+KIND_KNOWN_DEVICE = 4
+KIND_KNOWN_DRIVER = 5
+
+
+HAS_ID = 1
+HAS_INDEX = 2
+HAS_PCI = 4
+HAS_STATUS = 8
+HAS_FEATURES = 16
+HAS_TABLE = 32
+HAS_COUNT = 64
+HAS_QUEUE = 128
+HAS_SIZE = 256
+HAS_VECTOR = 512
+
+
+class WireEvent(ct.Structure):
+    """struct vt_event."""
+
+    _fields_ = (
+        ("kind", ct.c_uint32),
+        ("probe", ct.c_uint32),
+        ("cpu", ct.c_uint32),
+        ("tid", ct.c_uint32),
+        ("ns", ct.c_uint64),
+        ("lost", ct.c_uint64),
+        ("lost_here", ct.c_uint64),
+        ("stack", ct.c_uint64),
+        ("entered_ns", ct.c_uint64),
+        ("device", ct.c_uint64),
+        ("driver", ct.c_uint64),
+        ("result", ct.c_int64),
+        ("features", ct.c_uint64 * 2),
+        ("has", ct.c_uint32),
+        ("status", ct.c_uint32),
+        ("count", ct.c_uint32),
+        ("queue_index", ct.c_uint32),
+        ("queue_size", ct.c_uint32),
+        ("vector", ct.c_uint32),
+        ("comm", ct.c_char * 16),
+    )
+
+
+class WireNamed(ct.Structure):
+    """struct vt_named."""
+
+    _fields_ = (
+        ("event", WireEvent),
+        ("name", ct.c_char * 64),
+    )
+
+
+class WireDevice(ct.Structure):
+    """struct vt_device."""
+
+    _fields_ = (
+        ("kind", ct.c_uint32),
+        ("has", ct.c_uint32),
+        ("key", ct.c_uint64),
+        ("index", ct.c_uint32),
+        ("device", ct.c_uint32),
+        ("vendor", ct.c_uint32),
+        ("pci_vendor", ct.c_uint32),
+        ("pci_device", ct.c_uint32),
+        ("unused", ct.c_uint32),
+        ("bus", ct.c_char * 16),
+        ("address", ct.c_char * 40),
+    )
+
+
+TABLE_LENGTH = 64
+
+
+class WireDriver(ct.Structure):
+    """struct vt_driver."""
+
+    _fields_ = (
+        ("kind", ct.c_uint32),
+        ("has", ct.c_uint32),
+        ("key", ct.c_uint64),
+        ("name", ct.c_char * 64),
+        ("length", ct.c_uint32),
+        ("legacy_length", ct.c_uint32),
+        ("has_legacy", ct.c_uint32),
+        ("unused", ct.c_uint32),
+        ("bits", ct.c_uint32 * TABLE_LENGTH),
+        ("legacy_bits", ct.c_uint32 * TABLE_LENGTH),
+    )
+
+
+class WireOffsets(ct.Structure):
+    """struct vt_offsets: bytes."""
+
+    _fields_ = tuple(
+        (name, ct.c_uint32)
+        for name in (
+            "device_name",
+            "device_parent",
+            "device_bus",
+            "device_driver",
+            "bus_name",
+            "driver_name",
+            "pci_dev_dev",
+            "pci_dev_vendor",
+            "pci_dev_device",
+            "platform_device_dev",
+            "virtio_device_index",
+            "virtio_device_dev",
+            "virtio_device_id",
+            "virtio_device_vendor",
+            "module_load_name",
+            "virtio_device_features",
+            "virtio_device_words",
+            "virtio_device_config",
+            "config_extended",
+            "driver_table",
+            "driver_table_size",
+            "driver_legacy",
+            "driver_legacy_size",
+            "queue_free",
+            "module_name",
+        )
+    )
+
+
+STRUCTS = {
+    "vt_event": WireEvent,
+    "vt_named": WireNamed,
+    "vt_device": WireDevice,
+    "vt_driver": WireDriver,
+    "vt_offsets": WireOffsets,
+}
+"""By their names in bpf/events.h."""

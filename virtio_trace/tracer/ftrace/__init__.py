@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Collecting by tracefs alone, and the events that the kernel recorded at boot."""

@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Boot-time events and those of the program as one stream: nothing twice, nothing lost between.
+
+For a while both are armed, and what is hit then is seen by both. The two stamps of one hit differ
+by what the first one's handler took; so hits are matched, never cut by a time alone. Pure.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from virtio_trace.recording import events as ev
+from virtio_trace.recording.events import Event
+from virtio_trace.tracer.points import table
+
+SLACK_NS = 100_000_000
+"""The two stamps of one hit are nearer than this (2 to 600 microseconds, measured under TCG); both
+are armed at least so long, so that a hit before that and one behind it are not taken for one."""
+
+BOOT, LIVE = "boot", "live"
+"""The two streams."""
+
+_ROUNDING_NS = 500
+"""The ring's text has microseconds, to the nearest."""
+
+_NEXT_NS = 10_000
+"""Two hits of one function in one thread that are nearer may be confused by that."""
+
+_AT_RETURN = frozenset(point.name for point in (*table.TABLE, *table.DETAILS) if not point.entry)
+"""Probe points whose hits are returns: for those the program may come first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Overlap:
+    """When both were armed, as far as that is certain: from ``begin``, when the program's last
+    probe had been attached, to ``end``, before the first boot-time event was disabled. ``since``:
+    before the program's first one was attached."""
+
+    since: int
+    begin: int
+    end: int
+
+    @property
+    def cut(self) -> int:
+        """Of what both saw, the boot-time event counts before it, the program's behind it."""
+        return (self.begin + self.end) // 2
+
+
+class Numbering:
+    """Gives events of streams that are put together the numbers of one; a gap in a stream's own
+    numbers, where it lost events, is one in theirs."""
+
+    def __init__(self) -> None:
+        self._last = 0
+        self._of: dict[str, int] = {}
+        self._gap = 0
+
+    def skip(self, event: Event, stream: str) -> None:
+        """EVENT is left out; what was lost before it is not forgotten."""
+        self._gap += event.seq - self._of.get(stream, 0) - 1
+        self._of[stream] = event.seq
+
+    def number(self, event: Event, stream: str) -> Event:
+        """The next one, of STREAM."""
+        self.skip(event, stream)
+        self._last += 1 + self._gap
+        self._gap = 0
+        event.seq = self._last
+        return event
+
+
+class Stream:
+    """The program's events as they come, behind those of BOOT, where there are any, which come with
+    the first of them."""
+
+    def __init__(self, boot: Sequence[Event] = (), overlap: Overlap | None = None) -> None:
+        self._boot = boot
+        self._overlap = overlap
+        self._numbering = Numbering()
+
+    @property
+    def waits(self) -> bool:
+        """Whether the next ones must be all that there are, to be held against those of boot."""
+        return self._overlap is not None
+
+    def add(self, live: Sequence[Event]) -> list[Event]:
+        """What follows, numbered."""
+        overlap, self._overlap = self._overlap, None
+        if overlap is None:
+            return [self._numbering.number(event, LIVE) for event in live]
+        return merge(self._boot, live, overlap, self._numbering)
+
+
+def merge(
+    boot: Sequence[Event], live: Sequence[Event], overlap: Overlap, numbering: Numbering
+) -> list[Event]:
+    """Both in one order, each hit once. LIVE has all that the program saw until the boot-time
+    events were off; both are in their own order, by which BOOT was numbered from 1."""
+    twins = _twins(boot, live, overlap)
+    gone = {id(theirs) if ours.ns < overlap.cut else id(ours) for ours, theirs in twins}
+    out: list[Event] = []
+    i = j = 0
+    while i < len(boot) or j < len(live):
+        ours = j == len(live) or (i < len(boot) and boot[i].ns <= live[j].ns)
+        event, stream = (boot[i], BOOT) if ours else (live[j], LIVE)
+        i, j = i + ours, j + (not ours)
+        if id(event) in gone:
+            numbering.skip(event, stream)
+        else:
+            out.append(numbering.number(event, stream))
+    return out
+
+
+_Key = tuple[Any, ...]
+_Pair = tuple[Event, Event]
+
+
+def _twins(boot: Sequence[Event], live: Sequence[Event], overlap: Overlap) -> list[_Pair]:
+    """The pairs of events that are one hit."""
+    near = [event for event in boot if event.ns >= overlap.since - SLACK_NS]
+    found = _in_turn(_by_key(near, _begins), _by_key(live, _begins), overlap)
+    ours, theirs = _returns(boot), _returns(live)
+    found += [
+        (ours[id(first)], theirs[id(second)])
+        for first, second in found
+        if id(first) in ours and id(second) in theirs
+    ]
+    return found + _nearest(_by_key(near, _alone), _by_key(live, _alone))
+
+
+def _begins(event: Event) -> bool:
+    return event.kind in (ev.ENTRY, ev.HIT) and event.probe not in _AT_RETURN
+
+
+def _alone(event: Event) -> bool:
+    return event.kind == ev.MODULE or (event.kind == ev.HIT and event.probe in _AT_RETURN)
+
+
+def _by_key(events: Iterable[Event], which: Callable[[Event], bool]) -> dict[_Key, list[Event]]:
+    found: dict[_Key, list[Event]] = {}
+    for event in events:
+        if which(event):
+            key = (event.tid, event.kind, event.probe, event.function, event.module)
+            found.setdefault(key, []).append(event)
+    return found
+
+
+def _in_turn(
+    boot: dict[_Key, list[Event]], live: dict[_Key, list[Event]], overlap: Overlap
+) -> list[_Pair]:
+    """In one thread a hit is seen by the one, then by the other, and then comes the next hit. Which
+    is first is the same for all (kernel/kprobes.c, add_new_kprobe: the one that was armed last):
+    by the other reading, twins would be as far from each other as one hit from the next."""
+    ours_first = [pair for key, ours in boot.items() for pair in _turns(ours, live.get(key, []))]
+    theirs_first = [
+        (ours, theirs)
+        for key, second in boot.items()
+        for theirs, ours in _turns(live.get(key, []), second)
+    ]
+    readings = [
+        [pair for pair in pairs if _may_be_one(*pair, overlap)]
+        for pairs in (ours_first, theirs_first)
+    ]
+    return min(readings, key=_strain)
+
+
+def _turns(first: list[Event], second: list[Event]) -> list[_Pair]:
+    """Each of SECOND with the last of FIRST before it, each of them once."""
+    found = []
+    stamps = [event.ns for event in first]
+    used = 0
+    for event in second:
+        at = bisect_right(stamps, event.ns + _ROUNDING_NS) - 1
+        near = at > used and stamps[at - 1] > event.ns - _NEXT_NS
+        if near and stamps[at] >= event.ns - _ROUNDING_NS > stamps[at - 1]:
+            at -= 1  # rounded, the next hit's stamp may seem to be the same or before
+        if at >= used:
+            used = at + 1
+            found.append((first[at], event))
+    return found
+
+
+def _may_be_one(ours: Event, theirs: Event, overlap: Overlap) -> bool:
+    """Whatever lies between the stamps, where both were armed for certain; else not much."""
+    certain = overlap.begin <= min(ours.ns, theirs.ns) and max(ours.ns, theirs.ns) <= overlap.end
+    return certain or abs(theirs.ns - ours.ns) < SLACK_NS
+
+
+def _strain(pairs: list[_Pair]) -> int:
+    """How far twins are from each other; one more pair is worth the most that one may be."""
+    return sum(min(abs(b.ns - a.ns), SLACK_NS) - 2 * SLACK_NS for a, b in pairs)
+
+
+def _nearest(boot: dict[_Key, list[Event]], live: dict[_Key, list[Event]]) -> list[_Pair]:
+    """Whichever of the two comes first: the one that is nearest in time."""
+    found = []
+    for key, ours in boot.items():
+        left = list(live.get(key, ()))
+        for event in ours:
+            other = min(left, key=lambda other: abs(other.ns - event.ns), default=None)
+            if other is not None and abs(other.ns - event.ns) < SLACK_NS:
+                left.remove(other)
+                found.append((event, other))
+    return found
+
+
+def _returns(events: Iterable[Event]) -> dict[int, Event]:
+    """The id of a call's entry to its return."""
+    calls: dict[_Key, list[Event]] = {}
+    found: dict[int, Event] = {}
+    for event in events:
+        key = (event.tid, event.probe, event.function, event.module)
+        if event.kind == ev.ENTRY:
+            calls.setdefault(key, []).append(event)
+        elif event.kind == ev.RETURN and calls.get(key):
+            found[id(calls[key].pop())] = event
+    return found

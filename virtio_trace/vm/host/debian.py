@@ -1,0 +1,231 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Debian's kernel packages: fetched, unpacked with ``dpkg -x`` into the cache, never installed."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from virtio_trace.errors import BadInputError, CannotTraceError, UsageError, VirtioTraceError
+from virtio_trace.vm import arch
+from virtio_trace.vm.host import cache
+from virtio_trace.vm.host.apt import FRESH, SUITES, GoneError, Package, Suite, host_release
+from virtio_trace.vm.host.programs import Progress, quiet, run
+
+KEPT = 12
+"""Unpacked kernels that stay in the cache (60 to 130 MB each), the last used ones."""
+
+_SETTLED = 60.0
+"""Seconds: an index that is older may be wrong about the mirror and is fetched again."""
+
+# What of a kernel's Depends is the kernel: up to 7.1 a metapackage leads to one linux-image-RELEASE
+# with all in it; from 7.2 that is a metapackage too, of linux-binary-, linux-base- and
+# linux-modules-RELEASE. The plain linux-base is scripts of the installed system.
+_PART = re.compile(r"linux-(image|binary|base|modules)-.+")
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """A kernel's files. ``modules`` is its …/lib/modules/RELEASE folder.
+
+    ``note`` is a sentence for the user (the mirror could not be asked), or empty.
+    """
+
+    package: str
+    version: str
+    release: str
+    vmlinuz: Path
+    modules: Path
+    note: str = ""
+
+
+_WANTED = re.compile(r"([a-z0-9][a-z0-9+.-]+)(?::([a-z0-9]+))?(?:/([a-z][a-z0-9-]*))?")
+
+
+def parse(wanted: str) -> tuple[str, str | None]:
+    """``NAME``, ``NAME/SUITE`` or ``NAME:ARCHITECTURE/SUITE`` to name and suite.
+
+    Raises UsageError on anything else, and where boot knows no such architecture.
+    """
+    found = _WANTED.fullmatch(wanted)
+    if found is None:
+        raise UsageError(
+            f"{wanted!r} is not a package name", "for example: linux-image-cloud-amd64/bookworm"
+        )
+    if found[2] and arch.of_debian(found[2]) is None:
+        known = " and ".join(known.debian for known in arch.ARCHES)
+        raise UsageError(f"{wanted}: boot knows {known}, not {found[2]}")
+    return found[1], found[3]
+
+
+def foreign(wanted: str) -> str | None:
+    """dpkg's word for the machine of package WANTED, where that is another one than this.
+
+    A kernel's package says it in its own name (linux-image-cloud-arm64), else WANTED's
+    ``:ARCHITECTURE`` does; None: this machine's.
+    """
+    found = _WANTED.fullmatch(wanted)
+    word = found[2] or found[1].rpartition("-")[2] if found else ""
+    known = arch.of_debian(word)
+    return None if known is None or known.native else known.debian
+
+
+def fetch(wanted: str, progress: Progress = quiet, architecture: str | None = None) -> Kernel:
+    """The kernel of package WANTED (see :func:`parse`), from the cache where it is there.
+
+    ARCHITECTURE is dpkg's word for another machine's than WANTED says.
+
+    A plain NAME is looked for in the host's release, then in the others; indexes are fetched only
+    for the suites that are asked. With a filled cache no network is needed.
+
+    Raises UsageError when there is no such package or suite, CannotTraceError when apt, dpkg or
+    the mirror cannot be had, BadInputError when the package is no kernel.
+    """
+    name, suite = parse(wanted)
+    architecture = architecture or foreign(wanted)
+    of = f":{architecture}" if architecture else ""
+    record = cache.root() / "apt" / "resolved" / f"{name}{of}@{suite or 'any'}.json"
+    with cache.lock("kernels"):
+        known = cache.read_json(record)
+        old = _recall(known)
+        if old is not None and 0 <= time.time() - float(known.get("at", 0)) < FRESH:
+            return old
+        try:
+            key, kernel = _resolve(name, suite, architecture, progress)
+        except CannotTraceError as error:
+            if old is None:
+                raise
+            note = f"the mirror could not be asked ({error}); taking {old.package} as cached"
+            return replace(old, note=note)
+        found = {"at": time.time(), "key": key, "package": name, "version": kernel.version}
+        cache.write_json(record, found)
+        _prune()
+        return kernel
+
+
+def closure(suite: Suite, first: Package) -> list[Package]:
+    """FIRST and every package of the kernel that it leads to through Depends, FIRST first."""
+    found = {first.name: first}
+    queue = [first]
+    while queue:
+        for name in queue.pop(0).depends:
+            if name in found or not _PART.fullmatch(name):
+                continue
+            package = suite.show(name)
+            if package is not None:
+                found[name] = package
+                queue.append(package)
+    return list(found.values())
+
+
+def locate(tree: Path, package: str, version: str) -> Kernel:
+    """Finds the kernel in an unpacked tree. Raises BadInputError where it holds none."""
+    folders = [
+        folder
+        for pattern in ("lib/modules/*", "usr/lib/modules/*")
+        for folder in sorted(tree.glob(pattern))
+        if (folder / "kernel").is_dir()
+    ]
+    if folders:
+        modules = folders[0]
+        release = modules.name
+        for image in (
+            tree / "boot" / f"vmlinuz-{release}",
+            modules / "vmlinuz",
+            tree / "usr/lib/modules" / release / "vmlinuz",
+        ):
+            if image.is_file():
+                return Kernel(package, version, release, image, modules)
+    raise BadInputError(
+        f"package {package} {version} holds no bootable kernel with modules",
+        "name an image package: linux-image-amd64, linux-image-cloud-amd64",
+    )
+
+
+def _recall(known: object) -> Kernel | None:
+    """The kernel that a record names, if it is still unpacked."""
+    if not isinstance(known, dict):
+        return None
+    try:
+        tree = cache.root() / "kernels" / str(known["key"])
+        kernel = locate(tree, str(known["package"]), str(known["version"]))
+    except (KeyError, VirtioTraceError):
+        return None
+    tree.touch()  # the time of last use, for _prune
+    return kernel
+
+
+def _resolve(
+    name: str, suite: str | None, architecture: str | None, progress: Progress
+) -> tuple[str, Kernel]:
+    for suite_name in _suites(suite):
+        state = Suite(suite_name, architecture)
+        try:
+            state.refresh(progress)
+        except UsageError:
+            if suite is not None:
+                raise
+            continue  # a mirror need not have every suite
+        if state.show(name) is not None:
+            return _newest(state, name, progress)
+    where = suite or "any suite of this machine's mirror"
+    raise UsageError(
+        f"there is no package {name} in {where}",
+        "for example: linux-image-cloud-amd64/bookworm; see apt-cache search linux-image",
+    )
+
+
+def _newest(state: Suite, name: str, progress: Progress) -> tuple[str, Kernel]:
+    """The newest version that can be had: a mirror may list one that it has not, or no more."""
+    gone: GoneError | None = None
+    for package in state.versions(name):
+        try:
+            key, kernel = _unpack(state, package, progress)
+        except GoneError as error:
+            if state.age > _SETTLED:
+                state.refresh(progress, _SETTLED)
+                return _newest(state, name, progress)
+            gone = gone or error
+        else:
+            note = f"{gone}; taking {name} {package.version}" if gone else ""
+            return key, replace(kernel, note=note)
+    raise gone or CannotTraceError(f"{name} is no longer in {state.name}", "try again")
+
+
+def _suites(suite: str | None) -> list[str]:
+    if suite is not None:
+        return [suite]
+    first = host_release()
+    return list(dict.fromkeys([first, *SUITES] if first else SUITES))
+
+
+def _unpack(suite: Suite, first: Package, progress: Progress) -> tuple[str, Kernel]:
+    """Fetches and unpacks what is not there yet; gives the folder's name and the kernel."""
+    parts = closure(suite, first)
+    # The same kernel by its metapackage and by its own name is unpacked once.
+    last = [part for part in parts if part.name.startswith("linux-image-")][-1:] or parts[:1]
+    key = f"{last[0].name}_{last[0].version.replace(':', '%3a')}"
+    tree = cache.root() / "kernels" / key
+    if not tree.is_dir():
+        cache.sweep()
+        with cache.scratch("kernel") as scratch:
+            debs = cache.folder(scratch / "debs")
+            for part in parts:
+                deb = suite.download(part, debs, progress)
+                run(["dpkg", "-x", str(deb), str(scratch / "tree")], f"unpacking {deb.name}")
+                deb.unlink()
+            locate(scratch / "tree", first.name, first.version)
+            cache.folder(tree.parent)
+            (scratch / "tree").rename(tree)
+    tree.touch()
+    return key, locate(tree, first.name, first.version)
+
+
+def _prune() -> None:
+    """Removes all but the last used kernels."""
+    trees = sorted((cache.root() / "kernels").iterdir(), key=lambda p: p.stat().st_mtime)
+    for tree in trees[:-KEPT]:
+        shutil.rmtree(tree, ignore_errors=True)

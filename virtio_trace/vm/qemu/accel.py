@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Which accelerator QEMU gets: KVM where it works, software emulation (TCG) elsewhere.
+
+/dev/kvm can be there and not work: in a nested hypervisor the guest then hangs without a word. So
+``auto`` tries KVM, falls back to TCG when nothing comes over the console, and remembers that for
+this machine and this host kernel.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from pathlib import Path
+
+from virtio_trace.errors import CannotTraceError
+from virtio_trace.vm.arch import X86_64, Arch
+from virtio_trace.vm.host import cache
+
+CHOICES = ("auto", "kvm", "tcg")
+
+SILENCE = 6.0
+"""Seconds without a byte on the console after which KVM is taken for one that hangs.
+
+A Debian kernel says its first word under KVM well within one second, under TCG within two.
+"""
+
+DEVICE = Path("/dev/kvm")
+
+
+def usable(device: Path = DEVICE) -> str:
+    """Why KVM cannot be had, in words; empty where the device can be opened."""
+    try:
+        os.close(os.open(device, os.O_RDWR | os.O_CLOEXEC))
+    except OSError as error:
+        return f"{device}: {error.strerror}"
+    return ""
+
+
+def candidates(choice: str, guest: Arch = X86_64) -> tuple[str, ...]:
+    """The accelerators to try in order, for one of CHOICES and a kernel of machine GUEST.
+
+    Raises CannotTraceError when KVM was asked for and cannot be had.
+    """
+    if choice == "tcg":
+        return ("tcg",)
+    other = f"this machine is no {guest.name}"
+    reason = usable() if guest.native else other
+    if choice == "kvm":
+        if reason:
+            raise CannotTraceError(f"KVM cannot be used: {reason}", "use --accel tcg, or auto")
+        return ("kvm",)
+    if reason or _known() == "tcg":
+        return ("tcg",)
+    return ("kvm", "tcg")
+
+
+def remember(accel: str) -> None:
+    """Keeps in the cache what ``auto`` takes on this machine from now on."""
+    cache.write_json(_file(), {"machine": machine(), "accel": accel})
+
+
+def machine() -> str:
+    """This machine and its kernel as 16 hexadecimal digits: another one is tried anew."""
+    try:
+        model = re.findall(r"^(?:model name|CPU part)\s*:.*$", _read("/proc/cpuinfo"), re.MULTILINE)
+    except OSError:
+        model = []
+    parts = [*os.uname(), *model[:1]]
+    for name in ("/etc/machine-id", "/sys/class/dmi/id/product_name"):
+        try:
+            parts.append(_read(name).strip())
+        except OSError:
+            parts.append("")
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+
+
+def _read(name: str) -> str:
+    return Path(name).read_text("utf-8", errors="replace")
+
+
+def _file() -> Path:
+    return cache.root() / "accel.json"
+
+
+def _known() -> str | None:
+    known = cache.read_json(_file())
+    if isinstance(known, dict) and known.get("machine") == machine():
+        return str(known.get("accel"))
+    return None

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The root of a guest that has no agent: a static busybox, the kernel's modules, and a script.
+
+The script (guest/plain) hands out what the kernel's trace ring has; what that says is worked out on
+the host. So any machine will do for which there is a busybox: Debian's, fetched for that machine.
+Modules go in as they are. busybox unpacks .xz and .gz, after the kernel was handed the packed file
+and refused it ("Invalid ELF header magic" in its log); it knows no .zst, so those go in unpacked,
+under the same name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from virtio_trace.errors import BadInputError, CannotTraceError
+from virtio_trace.vm.arch import Arch
+from virtio_trace.vm.host import apt, cache
+from virtio_trace.vm.host.programs import Progress, quiet, run
+from virtio_trace.vm.root import payload
+from virtio_trace.vm.root.cpio import Writer
+
+Take = Callable[[bytes], None]
+"""Takes a line, its end included."""
+
+SUITE = "bookworm"
+PACKAGE = "busybox-static"
+
+_FOLDERS = ("dev", "proc", "sys", "run", "root", "etc", "tmp", "bin", "virtio-trace")
+_LINKS = {"sbin": "bin", "usr/bin": "../bin", "usr/sbin": "../bin", "lib": "usr/lib"}
+
+
+@dataclass(frozen=True, slots=True)
+class Plain:
+    """What such a guest is to trace. ``parameters`` are for the kernel's command line;
+    ``definitions`` are lines for kprobe_events, ``enable`` lines for set_event, both written before
+    the first module is loaded. ``assemble`` gives who takes the guest's lines and hands on those of
+    a recording; ``unpack`` the unpacked content of a module's file."""
+
+    parameters: str
+    assemble: Callable[[Take], Take]
+    definitions: tuple[str, ...] = ()
+    enable: tuple[str, ...] = ()
+    unpack: Callable[[Path], bytes] = Path.read_bytes
+
+
+def busybox(machine: Arch, progress: Progress = quiet) -> Path:
+    """A static busybox for MACHINE, fetched when it is not in the cache.
+
+    Raises CannotTraceError where the mirror is not to be had.
+    """
+    path = cache.root() / f"busybox-{SUITE}-{machine.debian}"
+    with cache.lock("busybox"):
+        if not path.exists():
+            suite = apt.Suite(SUITE, None if machine.native else machine.debian)
+            suite.refresh(progress)
+            package = suite.show(PACKAGE)
+            if package is None:
+                raise CannotTraceError(f"{SUITE} has no {PACKAGE} for {machine.debian}")
+            with cache.scratch("busybox") as scratch:
+                deb = suite.download(package, scratch, progress)
+                run(["dpkg", "-x", str(deb), str(scratch / "tree")], f"unpacking {deb.name}")
+                found = [p for p in scratch.glob("tree/**/bin/busybox") if p.is_file()]
+                if not found:
+                    raise CannotTraceError(f"{PACKAGE} {package.version} has no busybox")
+                try:
+                    found[0].replace(path)
+                except OSError as error:
+                    raise cache.cannot("cannot write to the cache", path, error) from error
+    return path
+
+
+def write(
+    out: BinaryIO, program: Path, modules: Path, plain: Plain, *, machine: Arch, task: str | None
+) -> None:
+    """Writes the root of a MACHINE to OUT: PROGRAM is busybox, TASK the shell text of --run.
+
+    MODULES is read, never written to. Raises CannotTraceError, BadInputError.
+    """
+    guest = payload.PACKAGE / "vm" / "guest"
+    try:
+        with Writer(out) as root:
+            for name in _FOLDERS:
+                root.folder(name)
+            for name, target in _LINKS.items():
+                root.link(name, target)
+            # The kernel opens it for /init before anything can be mounted.
+            root.device("dev/console", 5, 1)
+            root.device("dev/null", 1, 3, 0o666)
+            root.file("bin/busybox", program.read_bytes(), 0o755)
+            root.link("bin/sh", "busybox")
+            root.file("init", (guest / "plain").read_bytes(), 0o755)
+            root.file("etc/modprobe.d/virtio-trace.conf", payload.BLACKLIST)
+            root.file("virtio-trace/drive", (guest / "drive").read_bytes(), 0o755)
+            root.file("virtio-trace/port", f"{machine.port}\n".encode())
+            for name, lines in (("definitions", plain.definitions), ("enable", plain.enable)):
+                root.file(f"virtio-trace/{name}", "".join(f"{x}\n" for x in lines).encode())
+            if task is not None:
+                root.file("virtio-trace/run", task.encode() + b"\n", 0o755)
+            payload.add_modules(root, modules, plain.unpack)
+    except EOFError as error:
+        raise BadInputError(f"{modules}: {error}") from error

@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The guest's root: a small Debian 12 with Python and BCC, built once and kept in the cache.
+
+It is Debian 12 whatever the host is, so that every user's recorder runs on the same Python, BCC
+and LLVM. mmdebstrap unpacks the packages and installs none (variant ``extract``): no maintainer
+script runs, no dpkg is needed in the guest. What it makes is put into an uncompressed cpio, for the
+emulated processor unpacks slower than the file is read: these 280 MB take it 1.6 s.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import subprocess
+import tarfile
+import time
+from pathlib import Path
+
+from virtio_trace.errors import CannotTraceError
+from virtio_trace.vm.host import apt, cache
+from virtio_trace.vm.host.programs import Progress, ended, failed, find, quiet, run
+from virtio_trace.vm.root.cpio import Writer
+
+SUITE = "bookworm"
+PYTHON = (3, 11)
+"""The guest's Python: bookworm's."""
+PYTHON_FOLDER = "usr/lib/python3/dist-packages"
+
+PACKAGES = (
+    "busybox-static",
+    "dash",
+    "kmod",
+    "libpython3-stdlib",
+    "python3-bpfcc",
+    "python3-click",
+    "python3-minimal",
+    "python3-pyelftools",
+    "python3-tabulate",
+    "zstd",  # for .ko.zst: kmod needs none, but bookworm's Python knows no zstd
+)
+
+# What goes in, by its path in the packages; the first rule that matches decides, none is a no.
+# Documentation, locales, dpkg, perl and the like are never asked for by what runs there.
+_RULES = (
+    (False, r"usr/lib/[^/]+/gconv/.*"),
+    (False, r"usr/lib/python3\.\d+/(test|idlelib|lib2to3|ensurepip|tkinter|turtledemo)(/.*)?"),
+    (False, r"usr/lib/python3\.\d+/(pydoc_data|distutils|unittest|config-[^/]+)(/.*)?"),
+    (False, r"usr/lib/python3\.\d+/(.*/)?_test[^/]*"),
+    (False, r"usr/lib/(systemd|binfmt\.d|mime|valgrind|init|tmpfiles\.d|sysusers\.d)(/.*)?"),
+    (True, r"bin|sbin|lib|lib32|lib64|libx32|usr/lib(32|64|x32)?/.+"),
+    (True, r"usr/bin/(busybox|dash|kmod|python3(\.\d+)?|zstd)"),
+    (True, r"usr/sbin/(depmod|insmod|lsmod|modinfo|modprobe|rmmod)"),
+)
+
+# Merged /usr, made before the first package: ``extract`` runs no script that would make it. The
+# byte code is believed without a look at its source, which in the guest never changes; where a
+# plain user may not change the root, Python starts slower and all else is the same.
+_HOOKS = (
+    "--setup-hook=for d in bin sbin lib lib64; do"
+    ' mkdir -p "$1/usr/$d"; ln -sT "usr/$d" "$1/$d"; done',
+    '--extract-hook=[ "$(id -u)" = 0 ] && as= || as="unshare --map-root-user";'
+    ' $as chroot "$1" python3 -m compileall -q --invalidation-mode unchecked-hash'
+    " /usr/lib/python3.11 /usr/lib/python3 || :",
+)
+
+UNUSED = 86400.0
+"""Seconds after which an appliance of another recipe is removed from the cache."""
+
+# What mmdebstrap says when a step begins, and how much of the work is behind it then (measured).
+_STEPS = (
+    ("running apt-get update", 0.05),
+    ("downloading packages", 0.2),
+    ("extracting archives", 0.4),
+    ("cleaning package lists", 0.7),
+    ("creating tarball", 0.75),
+)
+
+
+def key() -> str:
+    """What an appliance is made of, as 12 hexadecimal digits: another recipe, another file."""
+    recipe = json.dumps([2, SUITE, PACKAGES, _RULES, _HOOKS])
+    return hashlib.sha256(recipe.encode()).hexdigest()[:12]
+
+
+def appliance(progress: Progress = quiet) -> Path:
+    """The appliance's cpio, built when it is not in the cache.
+
+    Two that ask at once build it once. Raises CannotTraceError when mmdebstrap or the mirror are
+    not to be had, or there is no room.
+    """
+    path = cache.root() / f"appliance-{key()}.cpio"
+    with cache.lock("appliance"):
+        if not path.exists():
+            cache.sweep()
+            with cache.scratch("appliance") as scratch:
+                _build(scratch, path, progress)
+        _touch(path)
+        _prune(path)
+    return path
+
+
+def _build(scratch: Path, path: Path, progress: Progress) -> None:
+    what = "building the guest's root"
+    progress(what, 0.0)
+    tar = scratch / "root.tar"
+    _mmdebstrap(scratch, tar, what, progress)
+    fresh = scratch / "appliance.cpio"
+    progress(what, 0.85)
+    try:
+        convert(tar, fresh)
+        fresh.replace(path)
+    except (OSError, EOFError, tarfile.TarError) as error:
+        reason = str(getattr(error, "strerror", None) or error)
+        raise CannotTraceError(f"{what}: {path}: {reason}", "is there 1 GB free?") from error
+    progress(what, 1.0)
+
+
+def _mmdebstrap(scratch: Path, tar: Path, what: str, progress: Progress) -> None:
+    """Lets mmdebstrap unpack the packages into a tar, telling how far it is."""
+    sources = scratch / "debian.sources"
+    settings = scratch / "apt.conf"
+    # mmdebstrap does not read the host's apt.conf, and the way to the mirror may be in it.
+    settings.write_text(run(["apt-config", "dump", "Acquire"], "reading apt's settings").stdout)
+    sources.write_text(apt.mirror().sources(SUITE), "utf-8")
+    command = [find("mmdebstrap"), "--variant=extract", "--format=tar", *_HOOKS]
+    command += [f"--include={','.join(PACKAGES)}", f"--aptopt={settings}", SUITE, str(tar)]
+    if os.geteuid() != 0:
+        # Nothing is run in the new root, so no user namespace (uidmap) is needed to make it.
+        command.insert(1, "--mode=chrootless")
+    said: list[str] = []
+    try:
+        with (
+            subprocess.Popen(
+                [*command, str(sources)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                text=True,
+                errors="replace",
+                env={**os.environ, "LC_ALL": "C.UTF-8", "TMPDIR": str(scratch)},
+            ) as child,
+            ended(child),
+        ):
+            for line in child.stderr or ():
+                said.append(line)
+                for step, done in _STEPS:
+                    if step in line:
+                        progress(what, done)
+    except OSError as error:
+        raise CannotTraceError(f"{what}: mmdebstrap: {error.strerror}") from error
+    if child.returncode != 0:
+        raise failed(what, "mmdebstrap", child.returncode, "".join(said))
+
+
+def wanted(name: str) -> bool:
+    """Whether the file NAME of a package (its path, with no leading slash) goes into the guest."""
+    return next((keep for keep, rule in _RULES if re.fullmatch(rule, name)), False)
+
+
+def convert(tar: Path, out: Path) -> None:
+    """Writes what is wanted of a tar as a cpio. Raises OSError, EOFError, tarfile.TarError."""
+    with tarfile.open(tar) as archive, out.open("wb") as file, Writer(file) as root:
+        root.folder("dev")
+        # The kernel opens it for /init before anything can be mounted.
+        root.device("dev/console", 5, 1)
+        root.device("dev/null", 1, 3, 0o666)
+        for name in ("proc", "sys", "run", "root", "etc", "var"):
+            root.folder(name)
+        root.folder("tmp", 0o1777)
+        root.link("usr/bin/sh", "dash")
+        for member in archive:
+            name = member.name.removeprefix("./")
+            if not wanted(name):
+                continue
+            if member.isdir():
+                root.folder(name)
+            elif member.issym():
+                root.link(name, member.linkname)
+            elif member.isfile() or member.islnk():
+                source = archive.extractfile(member)
+                if source is not None:
+                    root.file(name, source.read(), member.mode & 0o777)
+
+
+def _touch(path: Path) -> None:
+    try:
+        path.touch()  # the time of last use, for _prune
+    except OSError as error:
+        raise cache.cannot("cannot use the cache", path, error) from error
+
+
+def _prune(used: Path) -> None:
+    """Removes appliances of other recipes that nobody used for a day.
+
+    One that is just being copied for a guest stays readable to the process that has it open.
+    """
+    for path in cache.root().glob("appliance-*.cpio"):
+        try:
+            if path != used and time.time() - path.stat().st_mtime > UNUSED:
+                path.unlink()
+        except OSError:
+            continue  # another process was quicker

@@ -1,0 +1,230 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Runs in a guest that is somebody else's, as the recorder's command: ends when enough was seen.
+
+    python -m virtio_trace.vm.root.until running | quiet SECONDS | asked
+
+Lets the guest's first process go on, for the recorder is armed, and then watches. It looks only:
+the system's own ``systemctl`` is asked how far it is, in its own root, and changes nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+RUNNING, QUIET, ASKED = "running", "quiet", "asked"
+
+QUIET_SECONDS = 5.0
+"""So long nothing happened to a device or a module while the processors were idle: the end, where
+no systemd says more."""
+
+STUCK_SECONDS = 60.0
+"""The same for a system that is still in its initrd: initramfs-tools waits 30 s for a root disk."""
+
+WAITING_SECONDS = 150.0
+"""The same for a systemd that is still starting: it waits up to 90 s for a job by itself, and 120 s
+for the network."""
+
+ASK_SECONDS = 2.0
+"""Between two questions to systemctl, which costs an emulated processor a tenth of a second."""
+
+SETTLE_SECONDS = 5.0
+"""At most so long for what is under way at the end: a call that has not returned is unknown."""
+
+_POLL_SECONDS = 0.25
+_NO_ANSWER = "unknown"
+_UP = ("running", "degraded")
+_DOWN = ("maintenance", "stopping")
+_GO = Path("/proc/1/root/virtio-trace/armed")
+_REASON = Path("/run/until")
+_HOST = Path("/dev/ttyS1")
+HOST_SAYS = b"end\n"
+"""What the host sends when it wants no more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """The guest at one moment. ``idle`` are the seconds that its processors had nothing to do, on
+    average: a slow or busy host stretches every other time. ``activity`` changes when a traced
+    function was called or a module came; ``system`` is systemctl's word, "" where the first process
+    is another than systemd."""
+
+    idle: float
+    in_initrd: bool
+    activity: str
+    system: str = ""
+    asked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Enough:
+    """Why a recording ends, in words; ``reached``: whether that is what it was to wait for."""
+
+    reached: bool
+    why: str
+
+
+@dataclass(slots=True)
+class Criterion:
+    """When it is enough. ``kind`` is RUNNING, QUIET (for ``seconds``) or ASKED."""
+
+    kind: str
+    seconds: float = QUIET_SECONDS
+    _activity: str = field(default="", init=False)
+    _since: float = field(default=0.0, init=False)
+
+    def met(self, look: Look) -> Enough | None:
+        """Why it is enough; None where it is not. To be given every look, in order."""
+        if look.activity != self._activity:
+            self._activity, self._since = look.activity, look.idle
+        quiet = look.idle - self._since
+        if look.asked:
+            return Enough(True, "asked by the host")
+        if self.kind == QUIET and quiet >= self.seconds:
+            return Enough(True, f"nothing happened for {self.seconds:g} s")
+        if self.kind != RUNNING:
+            return None
+        if look.in_initrd:
+            if quiet < STUCK_SECONDS:
+                return None
+            return Enough(False, f"still in the initrd, nothing happened for {STUCK_SECONDS:g} s")
+        if look.system in _UP:
+            return Enough(True, f"systemctl says {look.system}")
+        if look.system in _DOWN:
+            return Enough(False, f"systemctl says {look.system}")
+        if look.system and quiet >= WAITING_SECONDS:
+            why = f"systemctl says {look.system}, nothing happened for {WAITING_SECONDS:g} s"
+            return Enough(False, why)
+        if not look.system and quiet >= QUIET_SECONDS:
+            why = f"the initrd is left, and nothing happened for {QUIET_SECONDS:g} s"
+            return Enough(True, why)
+        return None
+
+
+class Guest:
+    """What can be seen of the guest. The folders are other ones in tests only."""
+
+    def __init__(
+        self, proc: Path = Path("/proc"), tracing: Path = Path("/sys/kernel/tracing")
+    ) -> None:
+        self._proc = proc
+        self._tracing = tracing
+        self._initrd = self._device()
+        self._asked_at = 0.0
+        self._system = ""
+
+    def look(self, asked: bool) -> Look:
+        """The guest now."""
+        device = self._device()
+        in_initrd = device is None or device == self._initrd
+        now = time.monotonic()
+        if not in_initrd and not self._is_systemd():
+            self._system = ""
+        elif not in_initrd and now - self._asked_at >= ASK_SECONDS:
+            self._system = self._ask()
+            self._asked_at = time.monotonic()
+        return Look(self._idle(), in_initrd, self._activity(), self._system, asked)
+
+    def settle(self) -> None:
+        """Wait until no module's init runs and no traced function was called since the last look;
+        not for ever."""
+        before, deadline = "", time.monotonic() + SETTLE_SECONDS
+        while time.monotonic() < deadline:
+            now = self._activity()
+            if now == before and not self.is_loading():
+                return
+            before = now
+            time.sleep(2 * _POLL_SECONDS)
+
+    def is_loading(self) -> bool:
+        """Whether a module is being initialized, by its state in /proc/modules (proc(5))."""
+        lines = (line.split() for line in _read(self._proc / "modules").splitlines())
+        return any("Loading" in words[4:5] for words in lines)
+
+    def _device(self) -> int | None:
+        """The file system on which the first process has its root."""
+        try:
+            return (self._proc / "1/root").stat().st_dev
+        except OSError:
+            return None
+
+    def _is_systemd(self) -> bool:
+        """By its file: it is begun as /sbin/init, and gives itself its name late."""
+        try:
+            return (self._proc / "1/exe").readlink().name == "systemd"
+        except OSError:
+            return False
+
+    def _idle(self) -> float:
+        """The second figure of /proc/uptime is the sum of all processors' (proc(5))."""
+        words = _read(self._proc / "uptime").split()
+        return float(words[1]) / (os.cpu_count() or 1) if len(words) > 1 else 0.0
+
+    def _activity(self) -> str:
+        """The probes' hit counters (Documentation/trace/kprobetrace.rst), and the modules."""
+        names = (line.split(" ", 1)[0] for line in _read(self._proc / "modules").splitlines())
+        return _read(self._tracing / "kprobe_profile") + " ".join(names)
+
+    def _ask(self) -> str:
+        """``systemctl is-system-running`` in the root of the first process, which may not be ready
+        to answer."""
+        command = ["chroot", str(self._proc / "1/root"), "systemctl", "is-system-running"]
+        try:
+            done = subprocess.run(
+                command, check=False, capture_output=True, stdin=subprocess.DEVNULL, timeout=20
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            return _NO_ANSWER
+        return done.stdout.decode("ascii", "replace").strip() or _NO_ANSWER
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text("utf-8", "replace")
+    except OSError:
+        return ""
+
+
+def _asked() -> Iterator[bool]:
+    """Again and again, whether the host has asked for the end, over the recording's own line."""
+    handle = os.open(_HOST, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+    said = b""
+    while True:
+        with contextlib.suppress(BlockingIOError):
+            said += os.read(handle, 64)
+        yield HOST_SAYS in said
+
+
+def parse(words: list[str]) -> Criterion:
+    """The command line's words. Raises ValueError."""
+    kind, *rest = words
+    if kind not in (RUNNING, QUIET, ASKED):
+        raise ValueError(kind)
+    return Criterion(kind, *(float(word) for word in rest))
+
+
+def main(words: list[str]) -> int:
+    """Watch to the end; says why it is one in /run/until."""
+    criterion = parse(words)
+    guest = Guest()
+    asked = _asked()
+    with _GO.open("wb", buffering=0) as go:
+        go.write(b"armed\n")
+    while True:
+        enough = criterion.met(guest.look(next(asked)))
+        if enough is not None:
+            guest.settle()
+            word = "yes" if enough.reached else "no"
+            _REASON.write_text(f"{word}: {enough.why}\n", "utf-8")
+            return 0
+        time.sleep(_POLL_SECONDS)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
