@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a check writes down: steps, findings, and the sheet that knows what can be proven."""
+"""What a check writes down: steps, findings, and the context that knows what can be proven."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Result:
     findings: list[Finding] = field(default_factory=list)
 
 
-class Sheet:
+class CheckContext:
     """Where rules write what they found; knows what the recording can prove."""
 
     def __init__(self, graph: Graph, profile: str = LINUX) -> None:

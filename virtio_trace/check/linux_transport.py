@@ -6,12 +6,12 @@ from __future__ import annotations
 
 import errno
 
-from virtio_trace.check.findings import NOTE, Sheet
+from virtio_trace.check.findings import NOTE, CheckContext
 from virtio_trace.graph.calls import failure
 from virtio_trace.graph.model import Device
 
 
-def made_up_for(subject: Device) -> bool:
+def legacy_fallback_ok(subject: Device) -> bool:
     """Whether what the modern probe returned may be followed by a virtio_pci_probe that returns 0.
 
     Only -ENODEV leads on to the legacy interface; with the parameter force_legacy the modern one is
@@ -23,10 +23,10 @@ def made_up_for(subject: Device) -> bool:
     return modern.result == -errno.ENODEV and (legacy is None or not legacy.result)
 
 
-def took_legacy(sheet: Sheet, subject: Device) -> None:
+def note_legacy_fallback(context: CheckContext, subject: Device) -> None:
     """Bound all the same: VirtIO 2.1's legacy interface, by virtio_pci_probe's second try."""
     modern, legacy = subject.modern, subject.legacy
     if modern is None or legacy is None or legacy.result != 0 or modern.result != -errno.ENODEV:
         return
     message = f"a legacy device: {failure(modern)}, and then the legacy interface was taken"
-    sheet.finding(NOTE, "transport-probed", subject.address, message, modern, legacy)
+    context.finding(NOTE, "transport-probed", subject.address, message, modern, legacy)

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from virtio_trace.check import diagnosis
-from virtio_trace.check.findings import WARNING, Sheet
+from virtio_trace.check.findings import WARNING, CheckContext
 from virtio_trace.graph.calls import failure
 from virtio_trace.graph.model import Device
 from virtio_trace.recording.evidence import DriverFacts, Evidence
-from virtio_trace.recording.machine_state import INITCALL_BLACKLIST, Forbidden
+from virtio_trace.recording.machine_state import INITCALL_BLACKLIST, BlacklistRule
 from virtio_trace.virtio import numbers
 from virtio_trace.virtio.numbers import EPROBE_DEFER
 
@@ -23,65 +23,67 @@ VIRTIO_PCI = "virtio-pci"
 """The name of struct pci_driver virtio_pci_driver (drivers/virtio/virtio_pci_common.c)."""
 
 
-def device(sheet: Sheet, subject: Device) -> None:
+def device(context: CheckContext, subject: Device) -> None:
     """Judge SUBJECT's end; a binding that failed was judged already."""
     if subject.untouched:
-        _no_transport(sheet, subject)
+        _no_transport(context, subject)
     elif subject.bindings:
-        _released(sheet, subject)
-    elif subject.snapshot is not None and subject.snapshot.get("driver"):
-        message = f"bound to {subject.snapshot['driver']} before the recording began"
-        sheet.unknown(_STEP, subject.address, message)
+        _released(context, subject)
+    elif subject.snapshot is not None and subject.snapshot.driver:
+        message = f"bound to {subject.snapshot.driver} before the recording began"
+        context.unknown(_STEP, subject.address, message)
     else:
-        _never_bound(sheet, subject)
+        _never_bound(context, subject)
 
 
-def _released(sheet: Sheet, subject: Device) -> None:
+def _released(context: CheckContext, subject: Device) -> None:
     """It was bound once, or deferred, and is there without a driver."""
     last = subject.bindings[-1]
     if subject.unregister is not None:
         return
     if last.unbound is not None:
         message = f"unbound at the end: {last.unbound.event.symbol} took {last.driver} from it"
-        message += diagnosis.autoprobe(sheet.graph)
-        sheet.missing(_STEP, subject.address, message, last.call, last.unbound)
+        message += diagnosis.autoprobe(context.graph)
+        context.missing(_STEP, subject.address, message, last.call, last.unbound)
     elif last.call.result == -EPROBE_DEFER:
         message = f"unbound at the end: the probe of {last.driver} is still deferred"
-        message += diagnosis.deferral(sheet.graph, subject)
-        sheet.missing("bus-probed", subject.address, message, last.call)
+        message += diagnosis.deferral(context.graph, subject)
+        context.missing("bus-probed", subject.address, message, last.call)
 
 
-def _never_bound(sheet: Sheet, subject: Device) -> None:
-    expected = sheet.graph.expected_drivers(subject)
+def _never_bound(context: CheckContext, subject: Device) -> None:
+    expected = context.graph.expected_drivers(subject)
     for facts in expected:
-        _passed_over(sheet, subject, facts)
+        _passed_over(context, subject, facts)
     if expected:
         return
-    evidence = sheet.graph.recording.header.evidence
-    uncalled = _uncalled(evidence, sheet.graph.recording.header.forbidden or ())
+    evidence = context.graph.recording.header.evidence
+    uncalled = _uncalled(evidence, context.graph.recording.header.blacklist or ())
     refused = {call.event.driver for call in subject.matches if call.result == 0}
-    unread = [d.name for d in sheet.graph.drivers.values() if not d.facts and d.name not in refused]
+    unread = [
+        d.name for d in context.graph.drivers.values() if not d.facts and d.name not in refused
+    ]
     if unread:
         names = ", ".join(sorted(unread))
         message = f"not bound; whether {names} should have it is unknown: their files are"
-        sheet.unknown(_STEP, subject.address, message, subject.register)
+        context.unknown(_STEP, subject.address, message, subject.register)
     elif module := _builtin(evidence, subject):
         message = f"not bound: {module}, which is for it, is built in, but has not registered"
         message += f"; not called: {uncalled}" if uncalled else ": why is unknown"
-        sheet.missing(_STEP, subject.address, message, subject.register)
+        context.missing(_STEP, subject.address, message, subject.register)
     elif evidence.unread:
         message = "not bound; whether a driver in a file that could not be read has it is unknown"
-        sheet.unknown(_STEP, subject.address, message, subject.register)
+        context.unknown(_STEP, subject.address, message, subject.register)
     elif uncalled:
         message = f"not bound; whether what {uncalled} registers has it is unknown"
-        sheet.unknown(_STEP, subject.address, message, subject.register)
+        context.unknown(_STEP, subject.address, message, subject.register)
     else:
         kind = numbers.device_type(subject.id)
         message = f"no driver in this kernel for this device (type {kind})"
         if subject.id is not None:
             memory = " or built into it" if any(d.builtin for d in evidence.drivers) else ""
             message += f": no id_table in its files{memory} has virtio:d{subject.id:08X}"
-        sheet.finding(WARNING, _STEP, subject.address, message, subject.register)
+        context.finding(WARNING, _STEP, subject.address, message, subject.register)
 
 
 def _builtin(evidence: Evidence, subject: Device) -> str | None:
@@ -91,7 +93,7 @@ def _builtin(evidence: Evidence, subject: Device) -> str | None:
     return evidence.builtin_for(subject.id, subject.vendor)
 
 
-def _uncalled(evidence: Evidence, rules: Iterable[Forbidden]) -> str:
+def _uncalled(evidence: Evidence, rules: Iterable[BlacklistRule]) -> str:
     """The init functions that were kept from being called, and are of no file: a driver that is
     built in is known only when it has registered."""
     known = {d.init for d in evidence.drivers} | {t.init for t in evidence.transports}
@@ -99,39 +101,39 @@ def _uncalled(evidence: Evidence, rules: Iterable[Forbidden]) -> str:
     return " or ".join(f"{rule.what} ({rule.words})" for rule in found)
 
 
-def _passed_over(sheet: Sheet, subject: Device, facts: DriverFacts) -> None:
+def _passed_over(context: CheckContext, subject: Device, facts: DriverFacts) -> None:
     """FACTS' id_table has the device: where did it end?"""
     address = subject.address
-    known = sheet.graph.drivers.get(facts.name)
+    known = context.graph.drivers.get(facts.name)
     scans = [call for call in subject.matches if call.event.driver == facts.name]
     if known is None:
         if subject.unregister is None:  # one that is gone again may not have waited for its driver
-            why = diagnosis.module(sheet.graph, facts.module, facts.init, facts.matches)
+            why = diagnosis.module(context.graph, facts.module, facts.init, facts.matches)
             message = f"not bound: {facts.name}, which is for it, was never registered: {why}"
-            sheet.missing(_STEP, address, message, subject.register)
+            context.missing(_STEP, address, message, subject.register)
     elif not scans and known.in_snapshot and subject.snapshot is not None:
         message = f"not bound, although {facts.name}, whose id_table has the device, was there"
-        message += diagnosis.autoprobe(sheet.graph)
-        sheet.missing(_STEP, address, message)
+        message += diagnosis.autoprobe(context.graph)
+        context.missing(_STEP, address, message)
     elif not scans:
         message = f"the bus was not scanned for {facts.name}, whose id_table has the device"
         if known.register is not None and known.register.result not in (0, None):
             message += f": {failure(known.register)}"
-        message += diagnosis.autoprobe(sheet.graph)
-        sheet.missing(_STEP, address, message, subject.register, known.register)
+        message += diagnosis.autoprobe(context.graph)
+        context.missing(_STEP, address, message, subject.register, known.register)
     elif all(call.result == 0 for call in scans):
         message = f"{facts.name}'s id_table has the device, but the bus did not match them"
-        sheet.bad(_STEP, address, message, *scans)
+        context.bad(_STEP, address, message, *scans)
     elif any(call.result is None for call in scans):
-        sheet.unfinished(_STEP, address, scans[-1])
+        context.unfinished(_STEP, address, scans[-1])
     elif any((call.result or 0) > 0 for call in scans):  # an error was said where it was returned
         message = f"the bus matched {facts.name}, but did not call virtio_dev_probe"
-        sheet.missing("bus-probed", address, message, *scans)
+        context.missing("bus-probed", address, message, *scans)
 
 
-def _no_transport(sheet: Sheet, subject: Device) -> None:
+def _no_transport(context: CheckContext, subject: Device) -> None:
     """A PCI device that virtio_pci_probe was never called for: sysfs is the proof."""
-    function, graph = subject.function, sheet.graph
+    function, graph = subject.function, context.graph
     end = diagnosis.final(graph)
     assert function is not None and end is not None  # it comes from there
     address, step = subject.address, "transport-probed"
@@ -141,7 +143,7 @@ def _no_transport(sheet: Sheet, subject: Device) -> None:
     log = diagnosis.said_of(graph, subject)
     if function.override not in (None, VIRTIO_PCI):
         said += f"its driver_override is {function.override}"
-        sheet.finding(WARNING, step, address, said + log)
+        context.finding(WARNING, step, address, said + log)
         return
     if end.deferred is not None and address in end.deferred:
         said += f"its probe was deferred{diagnosis.deferral(graph, subject)}"
@@ -157,6 +159,6 @@ def _no_transport(sheet: Sheet, subject: Device) -> None:
         said += f"{VIRTIO_PCI}, which is for it, is built in, but is not registered"
         said += diagnosis.forbidden_init(graph, "virtio_pci_driver_init")
     else:
-        sheet.finding(WARNING, step, address, f"{said}no {VIRTIO_PCI} in this kernel{log}")
+        context.finding(WARNING, step, address, f"{said}no {VIRTIO_PCI} in this kernel{log}")
         return
-    sheet.bad(step, address, said + log)
+    context.bad(step, address, said + log)

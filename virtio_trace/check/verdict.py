@@ -20,49 +20,49 @@ from virtio_trace.check.findings import (
     RECORDING,
     SPEC,
     WARNING,
+    CheckContext,
     Result,
-    Sheet,
 )
 from virtio_trace.graph.model import Graph
 
 
 def check(graph: Graph, profile: str = LINUX) -> Result:
     """Check GRAPH against the procedure of PROFILE, one of findings.PROFILES."""
-    sheet = Sheet(graph, profile)
+    context = CheckContext(graph, profile)
     if profile == SPEC:
-        _spec(sheet)
+        _spec(context)
     else:
-        _linux(sheet)
-    result = sheet.result
+        _linux(context)
+    result = context.result
     result.verdict = _verdict(result)
     return result
 
 
-def _linux(sheet: Sheet) -> None:
-    graph = sheet.graph
+def _linux(context: CheckContext) -> None:
+    graph = context.graph
     said = lacks(graph.recording)
     if not graph.devices and not graph.drivers:
         said.append("no device and no driver was seen")
-    _recording(sheet, said, is_complete(graph.recording))
-    linux_rules.bus(sheet)
+    _recording(context, said, is_complete(graph.recording))
+    linux_rules.bus(context)
     for driver in graph.registrations:
-        linux_rules.driver(sheet, driver)
-    linux_rules.note_empty_slots(sheet)
+        linux_rules.driver(context, driver)
+    linux_rules.note_empty_slots(context)
     for device in graph.devices:
-        linux_rules.device(sheet, device)
-    host_rules.check(sheet)
+        linux_rules.device(context, device)
+    host_rules.check(context)
 
 
-def _spec(sheet: Sheet) -> None:
+def _spec(context: CheckContext) -> None:
     """What a driver is, and by which file, is no concern of the specification."""
-    graph = sheet.graph
+    graph = context.graph
     said = unseen(graph.recording, spec_steps.NEEDED)
     complete = not said
     if not graph.devices:
         said.append("no device was seen")
-    _recording(sheet, said, complete)
+    _recording(context, said, complete)
     for device in graph.devices:
-        spec_rules.device(sheet, device)
+        spec_rules.device(context, device)
 
 
 def _verdict(result: Result) -> str:
@@ -74,10 +74,10 @@ def _verdict(result: Result) -> str:
     return CONFORMS
 
 
-def _recording(sheet: Sheet, said: list[str], complete: bool) -> None:
+def _recording(context: CheckContext, said: list[str], complete: bool) -> None:
     """What the recording lacks; each of these keeps the verdict from CONFORMS."""
     if complete:
-        running = {call.event.symbol for call in sheet.graph.calls if call.ret is None}
+        running = {call.event.symbol for call in context.graph.calls if call.ret is None}
         said += [f"{name} had not returned when the recording ended" for name in sorted(running)]
     for message in said:
-        sheet.finding(WARNING, RECORDING, RECORDING, message)
+        context.finding(WARNING, RECORDING, RECORDING, message)

@@ -119,9 +119,9 @@ def _taken(running: bool) -> int:
 def _in_use() -> tuple[str, ...]:
     """The modules whose drivers have a device now, transports too."""
     bus = snapshot()
-    bound = {device["driver"] for device in bus["devices"]}
-    found = [d["module"] for d in bus["drivers"] if d["name"] in bound and d["module"]]
-    mmio = any(device["bus"] == "platform" for device in bus["devices"])
+    bound = {device.driver for device in bus.devices}
+    found = [d.module for d in bus.drivers if d.name in bound and d.module]
+    mmio = any(device.bus == "platform" for device in bus.devices)
     return (*found, *([MMIO] if mmio else []))
 
 

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import click
@@ -23,11 +23,12 @@ from virtio_trace.cli.support.rebind import Rebinds
 from virtio_trace.cli.support.say import say, warn
 from virtio_trace.errors import IncompleteError, UsageError
 from virtio_trace.kernel.running.host import Running
-from virtio_trace.recording.header import NOT_ARMED, ProbeState
+from virtio_trace.recording.probe_state import NOT_ARMED, ProbeState
+from virtio_trace.recording.trailer import Trailer
 from virtio_trace.recording.writer import Writer
 from virtio_trace.tracer.ftrace.boot_events import BootTime
 from virtio_trace.tracer.ftrace.tracefs import KprobeEvents, group_name, sweep
-from virtio_trace.tracer.session.live import Session
+from virtio_trace.tracer.session.live import Aftermath, Session
 from virtio_trace.tracer.session.watcher import watched
 
 _POLL_MS = 100
@@ -43,20 +44,24 @@ class _End:
     command_status: int | None
     lost: int
     states: list[ProbeState]
-    aftermath: dict[str, Any]
+    aftermath: Aftermath
     rebinds: list[dict[str, Any]]
 
-    def to_json(self) -> dict[str, Any]:
-        """The trailer, but for its count of events."""
-        return {
-            "lost": self.lost,
-            "ended": self.why,
-            "command_status": self.command_status,
-            "ended_ns": time.monotonic_ns(),
-            "probes": [state.to_json() for state in self.states],
-            "rebinds": self.rebinds,
-            **self.aftermath,
-        }
+    @property
+    def trailer(self) -> Trailer:
+        """The trailer; the writer counts its events."""
+        return Trailer(
+            events=0,
+            lost=self.lost,
+            ended=self.why,
+            probes=tuple(self.states),
+            command_status=self.command_status,
+            end_state=self.aftermath.end_state,
+            log=self.aftermath.log,
+            blacklist=self.aftermath.blacklist,
+            ended_ns=time.monotonic_ns(),
+            rebinds=tuple(self.rebinds),
+        )
 
 
 # Options behind COMMAND's name are COMMAND's own, with or without --.
@@ -120,9 +125,9 @@ def command(
         live = LiveLines(quiet)
         follower = _Follower(session, writer, live, interrupts, rebinds)
         try:
-            writer.header({**header, "command": list(arguments)})
+            writer.header(replace(header, command=arguments))
             end = follower.follow(duration, arguments, target.is_stdout)
-            writer.trailer(end.to_json())
+            writer.trailer(end.trailer)
         except BrokenPipeError:
             raise
         except OSError as error:

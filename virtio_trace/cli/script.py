@@ -12,7 +12,7 @@ from virtio_trace.cli.support import options
 from virtio_trace.errors import UsageError
 from virtio_trace.graph.calls import nest
 from virtio_trace.recording.events import MODULE, Event
-from virtio_trace.recording.header import Recording
+from virtio_trace.recording.reader import Recording
 from virtio_trace.render import json
 from virtio_trace.render.lines import Lines
 

@@ -11,12 +11,9 @@ from dataclasses import dataclass, field
 
 from virtio_trace.graph.calls import Call
 from virtio_trace.graph.model import Device
-from virtio_trace.graph.negotiation import ACKNOWLEDGE, DRIVER, DRIVER_OK, FEATURES_OK
+from virtio_trace.virtio.numbers import Status
 
-FAILED = 128
-"""Device status bit (VirtIO 2.1; include/uapi/linux/virtio_config.h)."""
-
-STEP_BITS = DRIVER | FEATURES_OK | DRIVER_OK
+STEP_BITS = Status.DRIVER | Status.FEATURES_OK | Status.DRIVER_OK
 """Those that say which of the steps behind ACKNOWLEDGE are complete."""
 
 _BIND = "virtio_dev_probe"
@@ -78,13 +75,17 @@ class Attempt:
     @property
     def begun(self) -> bool:
         """Whether more than its first two steps was taken."""
-        beyond = any(write.value & ~ACKNOWLEDGE for write in self.writes)
+        beyond = any(write.value & ~Status.ACKNOWLEDGE.value for write in self.writes)
         return beyond or self.bind is not None or bool(self.setups)
 
     @property
     def initialises(self) -> bool:
         """False for a reset that nothing, or only FAILED, follows: the end of something else."""
-        if any(write.value & ~FAILED for write in self.writes) or self.reads or self.setups:
+        if (
+            any(write.value & ~Status.FAILED.value for write in self.writes)
+            or self.reads
+            or self.setups
+        ):
             return True
         own = self.reset is None or self.bind is None or not self.reset.inside(self.bind)
         return self.bind is not None and own
@@ -100,15 +101,19 @@ class Attempt:
         if self.reset is not None or self.bind is None or not self.writes:
             return False
         first = self.writes[0]
-        seen = self.before if self.before is not None else FAILED if self.unseen else 0
-        only = self.before is None or first.value == self.before | DRIVER
-        return bool(first.value & seen & FAILED) and bool(first.value & DRIVER) and only
+        seen = self.before if self.before is not None else Status.FAILED if self.unseen else 0
+        only = self.before is None or first.value == self.before | Status.DRIVER
+        return (
+            bool(first.value & seen & Status.FAILED) and bool(first.value & Status.DRIVER) and only
+        )
 
     @property
-    def blurred(self) -> bool:
+    def ambiguous(self) -> bool:
         """Built on FAILED with more than DRIVER there (Linux's virtio_blk leaves 0x8b): which of
         its writes set FEATURES_OK and DRIVER_OK anew cannot be told."""
-        return self.on_failed and bool(self.writes[0].value & (FEATURES_OK | DRIVER_OK))
+        return self.on_failed and bool(
+            self.writes[0].value & (Status.FEATURES_OK | Status.DRIVER_OK)
+        )
 
     @property
     def partial(self) -> bool:
@@ -117,9 +122,8 @@ class Attempt:
         snapshot = self.device.snapshot
         if not self.unseen or snapshot is None or self.on_failed:
             return False
-        status = snapshot.get("status")
-        behind = type(status) is int and bool(status & STEP_BITS)
-        return behind or bool(snapshot.get("driver")) or self.bind is None
+        behind = snapshot.status is not None and bool(snapshot.status & STEP_BITS)
+        return behind or bool(snapshot.driver) or self.bind is None
 
     @property
     def offered(self) -> int | None:
@@ -134,12 +138,12 @@ class Attempt:
     @property
     def sets_up(self) -> Call | None:
         """What comes first of the steps 7 and 8: a virtqueue, or DRIVER_OK."""
-        return _first(self.setups[0] if self.setups else None, self.setting(DRIVER_OK))
+        return _first(self.setups[0] if self.setups else None, self.setting(Status.DRIVER_OK))
 
     @property
-    def goes_on(self) -> Call | None:
+    def first_later_step(self) -> Call | None:
         """What comes first of the steps 5, 7 and 8."""
-        return _first(self.sets_up, self.setting(FEATURES_OK))
+        return _first(self.sets_up, self.setting(Status.FEATURES_OK))
 
     def setting(self, bit: int) -> Write | None:
         """The first write with BIT."""
@@ -153,7 +157,7 @@ class Attempt:
 def split(device: Device) -> list[Attempt]:
     """The attempts at DEVICE in their order."""
     cutter = _Cutter(device)
-    for call in device.trail:
+    for call in device.init_calls:
         cutter.take(call)
     for attempt, after in zip(cutter.attempts, cutter.attempts[1:], strict=False):
         attempt.ends = attempt.outer is None or attempt.outer is not after.outer

@@ -8,14 +8,14 @@ is another device. Nothing here judges; see check.py.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from virtio_trace.graph.calls import Call
 from virtio_trace.graph.negotiation import Negotiation
+from virtio_trace.recording.bus_state import SysfsDevice
 from virtio_trace.recording.events import DeviceRef, Event
 from virtio_trace.recording.evidence import DriverFacts
-from virtio_trace.recording.header import Recording
 from virtio_trace.recording.machine_state import LogLine, PciFunction
+from virtio_trace.recording.reader import Recording
 from virtio_trace.virtio import numbers
 
 TRANSPORT_PROBES = {"pci": "virtio_pci_probe", "platform": "virtio_mmio_probe"}
@@ -60,7 +60,7 @@ class Device:
     address: str
     bus: str
     generation: int
-    snapshot: dict[str, Any] | None = None
+    snapshot: SysfsDevice | None = None
     ref: DeviceRef | None = None
     transport: Call | None = None
     modern: Call | None = None
@@ -70,7 +70,7 @@ class Device:
     matches: list[Call] = field(default_factory=list)
     bindings: list[Binding] = field(default_factory=list)
     status: list[Event] = field(default_factory=list)
-    trail: list[Call] = field(default_factory=list)
+    init_calls: list[Call] = field(default_factory=list)
     function: PciFunction | None = None
 
     @property
@@ -83,7 +83,7 @@ class Device:
     def name(self) -> str | None:
         """virtioN, where it was given one."""
         if self.snapshot is not None:
-            return str(self.snapshot["name"])
+            return self.snapshot.name
         if self.ref is None or self.ref.index is None:
             return None
         return f"virtio{self.ref.index}"
@@ -95,14 +95,14 @@ class Device:
             return self.ref.id
         if self.snapshot is None and self.function is not None:
             return self.function.virtio_id
-        return self.snapshot.get("id") if self.snapshot else None
+        return self.snapshot.id if self.snapshot else None
 
     @property
     def vendor(self) -> int | None:
         """struct virtio_device_id.vendor: the PCI subsystem vendor on PCI."""
         if self.ref is not None and self.ref.vendor is not None:
             return self.ref.vendor
-        return self.snapshot.get("vendor") if self.snapshot else None
+        return self.snapshot.vendor if self.snapshot else None
 
     @property
     def bound_to(self) -> str | None:
@@ -114,7 +114,7 @@ class Device:
                 return binding.driver
         if self.unregister is not None or self.snapshot is None:
             return None
-        return self.snapshot.get("driver")
+        return self.snapshot.driver
 
 
 @dataclass(slots=True)
@@ -169,18 +169,18 @@ def _transport_by_ids(device: Device) -> str:
     Below, what was negotiated before the recording began: Linux binds no modern device without
     VIRTIO_F_VERSION_1 (virtio_pci_modern.c, vp_finalize_features); a legacy one has no such bit.
     """
-    snapshot = device.snapshot or {}
-    pci = snapshot.get("pci") or {}
-    number = pci.get("device")
+    snapshot = device.snapshot
+    pci = snapshot.pci if snapshot is not None else None
+    number = pci.device if pci is not None else None
     if number is None and device.ref is not None:
         number = device.ref.pci_device
     if number is None and device.function is not None:
         number = device.function.device
-    if type(number) is int and number >= numbers.PCI_MODERN_FIRST:
+    if number is not None and number >= numbers.PCI_MODERN_FIRST:
         return "pci-modern"
-    features = snapshot.get("features")
-    if snapshot.get("driver") and type(features) is str and len(features) > numbers.F_VERSION_1:
+    features = snapshot.features if snapshot is not None and snapshot.driver else None
+    if features is not None and len(features) > numbers.F_VERSION_1:
         return "pci-modern" if features[numbers.F_VERSION_1] == "1" else "pci-legacy"
-    if type(pci.get("modern")) is bool:  # Linux takes the modern interface where there is one
-        return "pci-modern" if pci["modern"] else "pci-legacy"
+    if pci is not None and pci.modern is not None:  # Linux prefers the modern interface
+        return "pci-modern" if pci.modern else "pci-legacy"
     return "unknown"

@@ -13,12 +13,10 @@ from typing import TYPE_CHECKING
 
 from virtio_trace.recording.events import Event
 from virtio_trace.recording.evidence import DriverFacts
+from virtio_trace.virtio.numbers import Status
 
 if TYPE_CHECKING:
     from virtio_trace.graph.calls import Call
-
-ACKNOWLEDGE, DRIVER, DRIVER_OK, FEATURES_OK = 1, 2, 4, 8
-"""Device status bits (VirtIO 2.1; include/uapi/linux/virtio_config.h)."""
 
 NO_VECTOR = 0xFFFF
 """VIRTIO_MSI_NO_VECTOR (include/uapi/linux/virtio_pci.h)."""
@@ -80,7 +78,9 @@ class Negotiation:
         for event in reversed(self.status):
             assert event.detail is not None and event.detail.status is not None
             taken = self.features_ok is not None and self.features_ok.result == 0
-            if event.detail.status & DRIVER_OK or (taken and event.detail.status & FEATURES_OK):
+            if event.detail.status & Status.DRIVER_OK or (
+                taken and event.detail.status & Status.FEATURES_OK
+            ):
                 return _features(event)
         return None
 
@@ -88,7 +88,7 @@ class Negotiation:
     def written(self) -> int | None:
         """What the driver wrote, whether or not the device took it: at its last FEATURES_OK."""
         for event in reversed(self.status):
-            if event.detail is not None and (event.detail.status or 0) & FEATURES_OK:
+            if event.detail is not None and (event.detail.status or 0) & Status.FEATURES_OK:
                 return _features(event)
         return None
 

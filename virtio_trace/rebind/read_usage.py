@@ -15,6 +15,7 @@ from pathlib import Path
 
 from virtio_trace.kernel.running.host import snapshot
 from virtio_trace.rebind.usage import Block, Link, Machine, Mount, Target
+from virtio_trace.recording.bus_state import SysfsDevice
 
 _IFF_UP, _IFF_LOOPBACK = 0x1, 0x8
 _RTF_REJECT = 0x200
@@ -28,7 +29,7 @@ _NOT_PASSING = ("down", "lowerlayerdown", "notpresent", "dormant", "testing")
 def targets(sys: Path = Path("/sys"), debugfs: Path | None = None) -> list[Target]:
     """Every device of the VirtIO bus."""
     return [
-        _target(device, sys, debugfs or sys / "kernel/debug") for device in snapshot(sys)["devices"]
+        _target(device, sys, debugfs or sys / "kernel/debug") for device in snapshot(sys).devices
     ]
 
 
@@ -49,15 +50,13 @@ def machine(
     )
 
 
-def _target(device: dict[str, object], sys: Path, debugfs: Path) -> Target:
-    name, number = str(device["name"]), device.get("id")
-    path = _real(sys / "bus/virtio/devices" / name)
-    driver = device.get("driver")
+def _target(device: SysfsDevice, sys: Path, debugfs: Path) -> Target:
+    path = _real(sys / "bus/virtio/devices" / device.name)
     return Target(
-        name=name,
-        address=str(device["address"]),
-        id=number if isinstance(number, int) else None,
-        driver=None if driver is None else str(driver),
+        name=device.name,
+        address=device.address,
+        id=device.id,
+        driver=device.driver,
         path=path,
         tag=_tag(Path(path), sys),
         console=_has_console(path, sys, debugfs),

@@ -8,10 +8,12 @@ within a boot and would leak the layout that KASLR hides.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from virtio_trace.errors import BadInputError
+from virtio_trace.recording.json_types import NUMBER_END, damaged, obj, optional, string, u32
 
 ENTRY = "entry"
 RETURN = "return"
@@ -109,16 +111,7 @@ _OBJECTS = ("device", "detail")
 _SCALARS = tuple(name for name in Event.__slots__ if name not in _OBJECTS)
 _STRINGS = ("comm", "kind", "probe", "function", "module", "driver")
 _COUNTS = ("seq", "ns", "cpu", "tid")
-_REF_STRINGS = ("address", "bus")
-_REF_NUMBERS = ("index", "id", "vendor", "pci_vendor", "pci_device")
-_REF_TYPES = {int, str}
-_DETAIL_NUMBERS = ("status", "count", "queue", "size", "vector")
-_DETAIL_BITS = ("features", "legacy")
-_NUMBER_END = 1 << 32
-_COUNT_END = 1 << 63
-"""The kernel's numbers fit in 64 bits; what does not is damage, and would not fit in a float."""
-
-
+_HASHED = {int, str}
 _BITS = re.compile(r"0x[0-9a-f]{1,32}")
 
 
@@ -137,8 +130,8 @@ class EventReader:
     """
 
     def __init__(self) -> None:
-        self._refs: dict[tuple[tuple[str, Any], ...], DeviceRef] = {}
-        self._details: dict[tuple[tuple[str, Any], ...], Detail] = {}
+        self._refs: dict[Any, DeviceRef] = {}
+        self._details: dict[Any, Detail] = {}
         self._names: dict[Any, Any] = {_ABSENT: None} | {kind: kind for kind in KINDS}
 
     def event(self, raw: dict[str, Any]) -> Event:
@@ -193,62 +186,74 @@ class EventReader:
                 self._names[value] = value
 
     def _ref(self, raw: Any) -> DeviceRef:
-        try:
-            key = tuple(raw.items())
-            known = self._refs.get(key)
-            # 1, 1.0 and True are equal keys, but only one of them is an id
-            if known is None or not _REF_TYPES.issuperset(map(type, raw.values())):
-                for name, value in key:
-                    _check_ref(name, value)
-                known = self._refs[key] = DeviceRef(**raw)
-        except (AttributeError, TypeError) as error:
-            raise BadInputError("event with a damaged 'device'") from error
-        return known
+        return _kept(self._refs, raw, _device_ref)
 
     def _detail(self, raw: Any) -> Detail:
-        try:
-            key = tuple(raw.items())
-            known = self._details.get(key)
-            if known is None or not _REF_TYPES.issuperset(map(type, raw.values())):
-                for name, value in key:
-                    _check_detail(name, value)
-                known = self._details[key] = Detail(**raw)
-        except (AttributeError, TypeError) as error:
-            raise BadInputError("event with a damaged 'detail'") from error
-        return known
+        return _kept(self._details, raw, _detail)
 
 
-def _check_detail(name: str, value: Any) -> None:
-    if name == "name":
-        valid = type(value) is str
-    elif name in _DETAIL_BITS:
-        valid = type(value) is str and _BITS.fullmatch(value) is not None
-    elif name in _DETAIL_NUMBERS:
-        valid = type(value) is int and 0 <= value < _NUMBER_END
-    else:
-        raise BadInputError(f"event with an unknown member of 'detail': {name!r}")
-    if not valid:
-        raise BadInputError(f"event with an invalid {name!r} of its 'detail'")
+_Known = TypeVar("_Known", DeviceRef, Detail)
+
+
+def _kept(known: dict[Any, _Known], raw: Any, read: Callable[[Any], _Known]) -> _Known:
+    """The object for RAW: the one that is KNOWN, or what READ makes of it."""
+    # 1, 1.0 and True are equal keys, but only one of them is an id; a list is no key at all
+    if type(raw) is not dict or not _HASHED.issuperset(map(type, raw.values())):
+        return read(raw)
+    key = tuple(raw.items())
+    found = known.get(key)
+    if found is None:
+        found = known[key] = read(raw)
+    return found
+
+
+def _device_ref(raw: Any) -> DeviceRef:
+    """Raises BadInputError."""
+    with damaged("'device' of an event"):
+        get = obj(raw).get
+        address, bus = string(raw["address"]), string(raw["bus"])
+        if not address or not bus:
+            raise ValueError("empty")
+        return DeviceRef(
+            address,
+            bus,
+            optional(u32, get("index")),
+            optional(u32, get("id")),
+            optional(u32, get("vendor")),
+            optional(u32, get("pci_vendor")),
+            optional(u32, get("pci_device")),
+        )
+
+
+def _detail(raw: Any) -> Detail:
+    """Raises BadInputError."""
+    with damaged("'detail' of an event"):
+        get = obj(raw).get
+        return Detail(
+            optional(u32, get("status")),
+            optional(_hex_bits, get("features")),
+            optional(_hex_bits, get("legacy")),
+            optional(u32, get("count")),
+            optional(u32, get("queue")),
+            optional(u32, get("size")),
+            optional(u32, get("vector")),
+            optional(string, get("name")),
+        )
+
+
+def _hex_bits(value: Any) -> str:
+    if _BITS.fullmatch(string(value)) is None:
+        raise ValueError("not bits in hexadecimal")
+    return str(value)
 
 
 def _check_numbers(event: Event) -> None:
     for name in _COUNTS:
         value = getattr(event, name)
-        if type(value) is not int or not 0 <= value < _COUNT_END:
+        if type(value) is not int or not 0 <= value < NUMBER_END:
             raise BadInputError(f"event without a valid {name!r}")
     result, duration = event.result, event.duration_ns
-    if result is not None and (type(result) is not int or not -_COUNT_END <= result < _COUNT_END):
+    if result is not None and (type(result) is not int or not -NUMBER_END <= result < NUMBER_END):
         raise BadInputError("event with an invalid 'result'")
-    if duration is not None and (type(duration) is not int or not 0 <= duration < _COUNT_END):
+    if duration is not None and (type(duration) is not int or not 0 <= duration < NUMBER_END):
         raise BadInputError("event with an invalid 'duration_ns'")
-
-
-def _check_ref(name: str, value: Any) -> None:
-    if name in _REF_STRINGS:
-        valid = type(value) is str and value != ""
-    elif name in _REF_NUMBERS:
-        valid = type(value) is int and 0 <= value < _NUMBER_END
-    else:
-        raise BadInputError(f"event with an unknown member of 'device': {name!r}")
-    if not valid:
-        raise BadInputError(f"event with an invalid {name!r} of its 'device'")

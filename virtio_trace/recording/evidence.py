@@ -12,7 +12,20 @@ from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
 
-from virtio_trace.errors import BadInputError
+from virtio_trace.recording.json_types import (
+    array,
+    boolean,
+    damaged,
+    mapping,
+    optional,
+    string,
+    strings,
+    u32,
+)
+
+_HINT = "record again; this recording does not say what the kernel's files held"
+
+_HINT = "record again; this recording does not say what the kernel's files held"
 
 VIRTIO_DEV_ANY_ID = 0xFFFFFFFF
 """The wildcard in ``struct virtio_device_id`` (include/linux/mod_devicetable.h)."""
@@ -120,80 +133,44 @@ class Evidence:
     @classmethod
     def from_json(cls, raw: Any) -> Evidence:
         """The reverse of :meth:`to_json`. Raises BadInputError on anything else."""
-        try:
+        with damaged("evidence in the header", _HINT):
             return cls(
-                release=_string(raw["release"]),
-                drivers=tuple(_driver(d) for d in _list(raw["drivers"])),
-                transports=tuple(_transport(t) for t in _list(raw["transports"])),
-                builtin=_strings(raw["builtin"]),
-                unread={_string(k): _string(v) for k, v in raw["unread"].items()},
-                builtin_aliases={
-                    _string(module): _strings(aliases)
-                    for module, aliases in raw.get("builtin_aliases", {}).items()
-                },
+                release=string(raw["release"]),
+                drivers=tuple(_driver(d) for d in array(raw["drivers"])),
+                transports=tuple(_transport(t) for t in array(raw["transports"])),
+                builtin=strings(raw["builtin"]),
+                unread=mapping(string, raw["unread"]),
+                builtin_aliases=mapping(strings, raw.get("builtin_aliases", {})),
             )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise BadInputError(
-                f"the header's evidence is damaged: {type(error).__name__}: {error}",
-                "record again; the kernel's files could not be understood from this recording",
-            ) from error
 
 
 def _driver(raw: dict[str, Any]) -> DriverFacts:
-    ids = tuple((_u32(dev), _u32(ven)) for dev, ven in _list(raw["ids"]))
-    builtin = raw.get("builtin", False)  # older recordings do not have it
-    if type(builtin) is not bool:
-        raise TypeError("not true or false")
+    ids = tuple((u32(dev), u32(ven)) for dev, ven in array(raw["ids"]))
+    builtin = boolean(raw.get("builtin", False))  # older recordings do not have it
     return DriverFacts(
         **_common(raw),
         ids=ids,
-        aliases=_strings(raw["aliases"]),
+        aliases=strings(raw["aliases"]),
         builtin=builtin,
-        features=_bits_or_null(raw.get("features")),
-        features_legacy=_bits_or_null(raw.get("features_legacy")),
+        features=optional(_bits, raw.get("features")),
+        features_legacy=optional(_bits, raw.get("features_legacy")),
     )
 
 
 def _transport(raw: dict[str, Any]) -> TransportFacts:
-    bus, matches = _string(raw["bus"]), _strings(raw["matches"])
+    bus, matches = string(raw["bus"]), strings(raw["matches"])
     return TransportFacts(**_common(raw), bus=bus, matches=matches)
 
 
 def _common(raw: dict[str, Any]) -> dict[str, Any]:
-    strings = {name: _string(raw[name]) for name in ("name", "module", "file", "struct")}
-    perhaps = {name: _string_or_null(raw.get(name)) for name in ("init", "build_id")}
-    functions = {_string(k): _string_or_null(v) for k, v in raw["functions"].items()}
+    strings = {name: string(raw[name]) for name in ("name", "module", "file", "struct")}
+    perhaps = {name: optional(string, raw.get(name)) for name in ("init", "build_id")}
+    functions = {string(k): optional(string, v) for k, v in raw["functions"].items()}
     return {**strings, **perhaps, "functions": functions}
 
 
-def _string(value: Any) -> str:
-    if type(value) is not str:
-        raise TypeError("not a string")
-    return value
-
-
-def _string_or_null(value: Any) -> str | None:
-    return None if value is None else _string(value)
-
-
-def _list(value: Any) -> list[Any]:
-    if type(value) is not list:
-        raise TypeError("not a list")
-    return value
-
-
-def _strings(value: Any) -> tuple[str, ...]:
-    return tuple(_string(item) for item in _list(value))
-
-
-def _u32(value: Any) -> int:
-    if type(value) is not int or not 0 <= value <= VIRTIO_DEV_ANY_ID:
-        raise ValueError("not a number of 32 bits")
-    return value
-
-
-def _bits_or_null(value: Any) -> tuple[int, ...] | None:
-    return None if value is None else tuple(_u32(item) for item in _list(value))
+def _bits(value: Any) -> tuple[int, ...]:
+    return tuple(u32(item) for item in array(value))
 
 
 def _hex_or_star(number: int) -> str:

@@ -128,7 +128,7 @@ class _Trace:
         if device.snapshot is not None:
             began = self._graph.recording.header.started_ns or 0
             began = min([began, self._end, *(span.start_ns for span in lanes[0][:1])])
-            driver = device.snapshot.get("driver")
+            driver = device.snapshot.driver
             first.mark("there before the recording", began, {"driver": driver})
         self._lanes(first, _DEVICES, name, lanes, device.id)
         if summary["state"] != "removed":

@@ -17,7 +17,7 @@ from virtio_trace.graph import timeline
 from virtio_trace.graph.calls import Call
 from virtio_trace.graph.model import Device, Graph
 from virtio_trace.graph.timeline import Span
-from virtio_trace.recording.header import ARMED
+from virtio_trace.recording.probe_state import ARMED
 from virtio_trace.virtio.numbers import EPROBE_DEFER
 
 PHASES = ("transport_probe", "register", "negotiation", "driver_probe", "find_vqs")
@@ -88,7 +88,7 @@ def _came_up(devices: Iterable[Device]) -> Iterable[Call]:
         by_address.setdefault(device.address, []).append(device)
     for there in by_address.values():
         first = there[0]
-        if first.snapshot is not None and first.snapshot.get("driver"):
+        if first.snapshot is not None and first.snapshot.driver:
             continue
         calls = [binding.call for device in there for binding in device.bindings]
         well = [call for call in calls if call.result == 0]
@@ -161,11 +161,11 @@ def _recorded_from(graph: Graph) -> int | None:
 def _notes(graph: Graph, spans: list[Span]) -> list[str]:
     """What the figures lack, in words."""
     notes = []
-    if any(state.state == ARMED for state in graph.recording.header.boot):
+    if any(state.state == ARMED for state in graph.recording.header.boot_probes):
         notes.append(
             "what ran before the kernel arms events is not counted: the bus's registration"
         )
-    elif graph.bus_register is None and graph.recording.header.snapshot["bus"]:
+    elif graph.bus_register is None and graph.recording.header.snapshot.bus:
         notes.append("what the virtio path took before the recording began is unknown")
     else:
         notes.append("there was no VirtIO bus before the recording began")

@@ -11,12 +11,12 @@ from typing import Any
 
 from virtio_trace.check import diagnosis, host_rules, linux_unbound
 from virtio_trace.check.coverage import blind, is_complete
-from virtio_trace.check.findings import Sheet
+from virtio_trace.check.findings import CheckContext
 from virtio_trace.graph.calls import Call
 from virtio_trace.graph.model import Binding, Device, Driver, Graph, transport
 from virtio_trace.recording.events import Event
-from virtio_trace.recording.header import Recording
 from virtio_trace.recording.host_view import HostDevice
+from virtio_trace.recording.reader import Recording
 from virtio_trace.report import boot_time
 from virtio_trace.virtio import features, numbers
 from virtio_trace.virtio.numbers import EPROBE_DEFER
@@ -34,8 +34,10 @@ def summarize(graph: Graph) -> dict[str, Any]:
     recording = graph.recording
     header = recording.header
     latest = {device.address: device for device in graph.devices}
-    sheet = Sheet(graph)
-    host = {id(device): _host(sheet, device, known) for device, known in host_rules.pairs(sheet)}
+    context = CheckContext(graph)
+    host = {
+        id(device): _host(context, device, known) for device, known in host_rules.pairs(context)
+    }
     return {
         "schema": SCHEMA,
         "kernel": {"release": header.release, "machine": header.machine},
@@ -119,7 +121,7 @@ def _device(graph: Graph, device: Device, replaced: bool) -> dict[str, Any]:
     }
 
 
-def _host(sheet: Sheet, device: Device, host: HostDevice) -> dict[str, Any]:
+def _host(context: CheckContext, device: Device, host: HostDevice) -> dict[str, Any]:
     """The device model's own view, and in what the guest's side is another."""
     value = host.status_value
     bits, strange = host.features()
@@ -130,7 +132,7 @@ def _host(sheet: Sheet, device: Device, host: HostDevice) -> dict[str, Any]:
         "queues": [{"index": index, "size": size} for index, size in host.sizes.items()],
         "differs": [
             {"step": compared.step, "message": compared.message}
-            for compared in host_rules.compare(sheet, device, host)
+            for compared in host_rules.compare(context, device, host)
             if not compared.ok
         ],
     }
@@ -159,9 +161,9 @@ def _state(graph: Graph, device: Device, replaced: bool) -> tuple[str, str | Non
 
 def _why_unbound(graph: Graph, device: Device) -> str | None:
     """In the words of the check, which has to know the same."""
-    sheet = Sheet(graph)
-    linux_unbound.device(sheet, device)
-    return "; ".join(finding.message for finding in sheet.result.findings) or None
+    context = CheckContext(graph)
+    linux_unbound.device(context, device)
+    return "; ".join(finding.message for finding in context.result.findings) or None
 
 
 def _failure(graph: Graph, binding: Binding) -> tuple[str | None, str | None]:
@@ -216,7 +218,7 @@ def _negotiation(binding: Binding) -> dict[str, Any]:
 def _names(device: int | None, bits: int | None) -> list[str] | None:
     if bits is None:
         return None
-    return features.names(device, [bit for bit in range(bits.bit_length()) if bits >> bit & 1])
+    return features.names(device, numbers.bits(bits))
 
 
 def _status(events: list[Event]) -> list[dict[str, Any]]:

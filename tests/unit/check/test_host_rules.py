@@ -109,7 +109,7 @@ def test_another_status_than_was_written(lines: list[Line]) -> None:
 
 
 def test_a_status_of_an_unknown_name_is_compared_with_nothing(lines: list[Line]) -> None:
-    host(lines, RESET)["status"] = {"names": [f"{STATUS}SUSPEND"], "unknown": "0x0"}
+    host(lines, RESET)["status"] = {"names": [f"{STATUS}FROZEN"], "unknown": "0x0"}
     assert errors(lines) == []
     assert steps(judge(lines))[RESET] == []
 
@@ -240,5 +240,5 @@ def test_damage(member: str, value: object, lines: list[Line]) -> None:
 
 def test_what_is_written_is_read(lines: list[Line]) -> None:
     raw = lines[-1]["host"]
-    view = host_view.host_from_json(raw)
-    assert view is not None and host_view.host_from_json(view.to_json()) == view
+    view = host_view.HostView.from_json(raw)
+    assert host_view.HostView.from_json(view.to_json()) == view

@@ -18,7 +18,7 @@ from virtio_trace.kernel.running.end_state import final
 from virtio_trace.kernel.running.kmsg import KernelLog, parse
 from virtio_trace.recording import reader
 from virtio_trace.recording.evidence import DriverFacts, Evidence
-from virtio_trace.recording.machine_state import Final, Forbidden, Log, LogLine
+from virtio_trace.recording.machine_state import BlacklistRule, EndState, Log, LogLine
 
 DEVICE = b"3,9,14964115,-;virtio_net virtio1: no\n SUBSYSTEM=virtio\n DEVICE=+virtio:virtio1\n"
 
@@ -117,15 +117,15 @@ def test_what_forbids_a_module(tmp_path: Path) -> None:
         lib__modprobe_dot_d__a_dot_conf="blacklist virtio\n",  # etc's stands in its place
     )
     line, etc = "the kernel command line", "/etc/modprobe.d"
-    assert forbidden(EVIDENCE, tmp_path) == [
-        Forbidden("a", "module_blacklist", line),
-        Forbidden("virtio_rng", "module_blacklist", line),
-        Forbidden("rng_init", "initcall_blacklist", line),
-        Forbidden("virtio_rng", "modprobe.blacklist", line),
-        Forbidden("virtio_rng", "blacklist", f"{etc}/a.conf"),
-        Forbidden("virtio_rng", "install", f"{etc}/b.conf"),
-    ]
-    assert forbidden(EVIDENCE, tmp_path / "none") == []
+    assert forbidden(EVIDENCE, tmp_path) == (
+        BlacklistRule("a", "module_blacklist", line),
+        BlacklistRule("virtio_rng", "module_blacklist", line),
+        BlacklistRule("rng_init", "initcall_blacklist", line),
+        BlacklistRule("virtio_rng", "modprobe.blacklist", line),
+        BlacklistRule("virtio_rng", "blacklist", f"{etc}/a.conf"),
+        BlacklistRule("virtio_rng", "install", f"{etc}/b.conf"),
+    )
+    assert forbidden(EVIDENCE, tmp_path / "none") == ()
 
 
 def test_the_end_in_sysfs(tmp_path: Path) -> None:
@@ -157,16 +157,16 @@ def test_the_end_in_sysfs(tmp_path: Path) -> None:
     assert (first.suppliers, first.override) == (("pci:0000:00:01.0",), None)
     assert (second.virtio_id, second.driver, second.override) == (4, "vfio-pci", "vfio-pci")
     nothing = final((), tmp_path / "none")
-    assert nothing == Final(autoprobe={"virtio": None, "pci": None})
+    assert nothing == EndState(autoprobe={"virtio": None, "pci": None})
 
 
 def test_what_is_written_is_what_is_read() -> None:
     for name in ("debian-6.1-reasons", "debian-6.12-deferred"):
         read = reader.read(dump(golden(name)), name)
-        assert read.trailer is not None and read.header.forbidden
-        end, log = read.trailer.final, read.trailer.log
+        assert read.trailer is not None and read.header.blacklist
+        end, log = read.trailer.end_state, read.trailer.log
         assert end is not None and log is not None
-        assert Final.from_json(recording_json(end.to_json())) == end
+        assert EndState.from_json(recording_json(end.to_json())) == end
         assert Log.from_json(recording_json(log.to_json())) == log
 
 
@@ -180,7 +180,7 @@ def recording_json(thing: Any) -> Any:
 def test_older_recordings_have_none_of_it() -> None:
     read = reader.read(dump(golden("debian-6.1")), "old")
     assert read.trailer is not None
-    assert (read.header.forbidden, read.trailer.final, read.trailer.log) == (None, None, None)
+    assert (read.header.blacklist, read.trailer.end_state, read.trailer.log) == (None, None, None)
 
 
 def _set(place: str, value: Any) -> Callable[[list[dict[str, Any]]], None]:

@@ -11,7 +11,7 @@ from virtio_trace.cli.support.live import LiveLines
 from virtio_trace.cli.support.output import RecordingOutput
 from virtio_trace.errors import IncompleteError, VirtioTraceError
 from virtio_trace.recording.events import EventReader
-from virtio_trace.recording.header import TRAILER
+from virtio_trace.recording.trailer import TRAILER
 
 _PATIENCE_SECONDS = 0.5
 

@@ -20,7 +20,7 @@ from virtio_trace.errors import BadInputError, CannotTraceError, UsageError
 from virtio_trace.render.words import Paint, plain
 
 if TYPE_CHECKING:
-    from virtio_trace.recording.header import Recording
+    from virtio_trace.recording.reader import Recording
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 _WIDTH = 100

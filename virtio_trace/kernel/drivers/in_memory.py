@@ -96,7 +96,7 @@ def add_registered(
     their modules. Never raises a VirtioTraceError.
     """
     if names is None:
-        names = {str(driver["name"]): driver["module"] for driver in registered()}
+        names = {driver.name: driver.module for driver in registered()}
     wanted = {name: module for name, module in names.items() if evidence.driver(name) is None}
     if not wanted:
         return evidence

@@ -17,7 +17,7 @@ from virtio_trace.recording.machine_state import (
     COMMAND_LINE,
     INITCALL_BLACKLIST,
     MODULE_BLACKLIST,
-    Forbidden,
+    BlacklistRule,
 )
 
 _FOLDERS = (
@@ -31,23 +31,24 @@ _PARAMETERS = (MODULE_BLACKLIST, "modprobe.blacklist", INITCALL_BLACKLIST)
 _WORD = re.compile(r'(?:[^\s"]|"[^"]*")+')
 
 
-def forbidden(evidence: Evidence, root: Path = Path("/")) -> list[Forbidden]:
+def forbidden(evidence: Evidence, root: Path = Path("/")) -> tuple[BlacklistRule, ...]:
     """The rules about EVIDENCE's modules, whatever calls them; of the command line nothing else
     is kept, for it may have secrets. Never raises: what cannot be read forbids nothing."""
-    return [*_command_line(root), *_modprobe(root, evidence.modules | set(evidence.builtin))]
+    modules = evidence.modules | set(evidence.builtin)
+    return (*_command_line(root), *_modprobe(root, modules))
 
 
-def _command_line(root: Path) -> Iterator[Forbidden]:
+def _command_line(root: Path) -> Iterator[BlacklistRule]:
     """All that these parameters name: which init function is a driver's may be unknown."""
     for word in _WORD.findall(_text(root / "proc/cmdline")):
         name, equals, value = word.replace('"', "").partition("=")
         if equals and name.replace("-", "_") in _PARAMETERS:
             for what in filter(None, value.split(",")):
                 initcall = name.replace("-", "_") == INITCALL_BLACKLIST
-                yield Forbidden(what if initcall else _module(what), name, COMMAND_LINE)
+                yield BlacklistRule(what if initcall else _module(what), name, COMMAND_LINE)
 
 
-def _modprobe(root: Path, modules: Collection[str]) -> Iterator[Forbidden]:
+def _modprobe(root: Path, modules: Collection[str]) -> Iterator[BlacklistRule]:
     seen = set()
     for folder in _FOLDERS:
         for path in _files(root / folder):
@@ -59,7 +60,7 @@ def _modprobe(root: Path, modules: Collection[str]) -> Iterator[Forbidden]:
                 if len(words) > 1 and words[0] in ("blacklist", "install"):
                     what = _module(words[1])
                     if what in modules:
-                        yield Forbidden(what, words[0], f"/{folder}/{path.name}")
+                        yield BlacklistRule(what, words[0], f"/{folder}/{path.name}")
 
 
 def _files(folder: Path) -> list[Path]:

@@ -12,26 +12,28 @@ from pathlib import Path
 
 from virtio_trace.kernel.running import sysfs, viot
 from virtio_trace.kernel.running.host import snapshot
-from virtio_trace.recording.machine_state import Final, PciFunction
+from virtio_trace.recording.machine_state import EndState, PciFunction
 from virtio_trace.virtio import numbers
 
 _SUPPLIER = "supplier:"
 
 
-def final(modules: Collection[str], sys: Path = Path("/sys"), debugfs: Path | None = None) -> Final:
+def final(
+    modules: Collection[str], sys: Path = Path("/sys"), debugfs: Path | None = None
+) -> EndState:
     """The machine now; MODULES are those whose being loaded matters. Never raises."""
     bus = snapshot(sys)
     pci = sys / "bus/pci"
     behind = viot.read(sys)
     found = (_pci(path, behind) for path in sysfs.entries(pci / "devices"))
-    return Final(
+    return EndState(
         autoprobe={name: _autoprobe(sys / "bus" / name) for name in ("virtio", "pci")},
         pci=tuple(function for function in found if function is not None),
         registered=sysfs.is_dir(pci / "drivers/virtio-pci") if sysfs.is_dir(pci) else None,
         deferred=_deferred(debugfs or sys / "kernel/debug"),
         modules=tuple(sorted(name for name in modules if _is_loaded(sys / "module" / name))),
-        devices=tuple(bus["devices"]),
-        drivers=tuple(bus["drivers"]),
+        devices=bus.devices,
+        drivers=bus.drivers,
     )
 
 

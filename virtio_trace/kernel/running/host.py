@@ -9,10 +9,10 @@ import zlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from virtio_trace.kernel.running import sysfs
 from virtio_trace.kernel.running.proc_kallsyms import Addresses
+from virtio_trace.recording.bus_state import BusState, SysfsDevice, SysfsDriver, SysfsPci
 
 _CAP_DAC_OVERRIDE, _CAP_SYS_ADMIN, _CAP_PERFMON, _CAP_BPF = 1, 21, 38, 39
 _MAX_CONFIG = 16 << 20
@@ -167,58 +167,58 @@ _OTHER_KERNEL = "boot a kernel that has it, as Debian's have; or try: virtio-tra
 _CONFIG_LINE = re.compile(r"^(?:(CONFIG_\w+)=(.*)|# (CONFIG_\w+) is not set)$", re.M)
 
 
-def snapshot(sys: Path = Path("/sys")) -> dict[str, Any]:
-    """The VirtIO bus, now.
+def snapshot(sys: Path = Path("/sys")) -> BusState:
+    """The VirtIO bus, now; devices in order of index.
 
-    {"bus": whether it is registered, "devices": [{name, address, bus, index, id, vendor,
-    modalias, driver, status, features, pci}], "drivers": [{name, module}]}. Devices are in order
-    of index; ``address`` is the parent device's name and ``bus`` its subsystem; ``features`` is
-    the bit string of sysfs, bit 0 first; unknown is None. Never raises: what is gone while it
-    is read is left out.
+    Never raises: what disappears while it is read is left out, what cannot be read is None.
     """
     bus = sys / "bus/virtio"
     devices = [d for path in sysfs.entries(bus / "devices") if (d := _device(path)) is not None]
-    devices.sort(key=lambda d: (d["index"] is None, d["index"] or 0, d["name"]))
-    return {"bus": sysfs.is_dir(bus), "devices": devices, "drivers": registered(sys)}
+    devices.sort(key=lambda d: (d.index is None, d.index or 0, d.name))
+    return BusState(sysfs.is_dir(bus), tuple(devices), registered(sys))
 
 
-def registered(sys: Path = Path("/sys")) -> list[dict[str, str | None]]:
-    """The drivers on the VirtIO bus, now: [{name, module}]; never raises."""
+def registered(sys: Path = Path("/sys")) -> tuple[SysfsDriver, ...]:
+    """The drivers on the VirtIO bus, now. Never raises."""
     drivers = sysfs.entries(sys / "bus/virtio/drivers")
-    return [{"name": path.name, "module": sysfs.link(path / "module")} for path in drivers]
+    return tuple(SysfsDriver(path.name, sysfs.link(path / "module")) for path in drivers)
 
 
-def _device(path: Path) -> dict[str, Any] | None:
+def _device(path: Path) -> SysfsDevice | None:
     try:
         parent = path.resolve(strict=True).parent
     except OSError:
         return None
     digits = re.search(r"(\d+)$", path.name)
     bus = sysfs.link(parent / "subsystem")
-    return {
-        "name": path.name,
-        "address": parent.name,
-        "bus": bus,
-        "index": int(digits[1]) if digits else None,
-        "id": sysfs.number(path / "device"),
-        "vendor": sysfs.number(path / "vendor"),
-        "modalias": sysfs.text(path / "modalias") or None,
-        "driver": sysfs.link(path / "driver"),
-        "status": sysfs.number(path / "status"),
-        "features": sysfs.text(path / "features") or None,
-        "pci": _pci(parent) if bus == "pci" else None,
-    }
+    return SysfsDevice(
+        name=path.name,
+        address=parent.name,
+        bus=bus,
+        index=int(digits[1]) if digits else None,
+        id=sysfs.number(path / "device"),
+        vendor=sysfs.number(path / "vendor"),
+        modalias=sysfs.text(path / "modalias") or None,
+        driver=sysfs.link(path / "driver"),
+        status=sysfs.number(path / "status"),
+        features=sysfs.text(path / "features") or None,
+        pci=_pci(parent) if bus == "pci" else None,
+    )
 
 
-def _pci(device: Path) -> dict[str, int | bool | None]:
-    """Its ids, and whether it has the modern interface: a capability of VIRTIO_PCI_CAP_COMMON_CFG
-    (VirtIO 4.1.4). That is None for who may not read behind the first 64 bytes."""
-    ids = {name: sysfs.number(device / name) for name in ("vendor", "device", "subsystem_device")}
+def _pci(device: Path) -> SysfsPci:
+    """Whether it has the modern interface: a capability of VIRTIO_PCI_CAP_COMMON_CFG (VirtIO
+    4.1.4). Unknown to a user who may not read beyond the first 64 bytes."""
     try:
         config = (device / "config").read_bytes()
     except OSError:
         config = b""
-    return {**ids, "modern": has_common_cfg(config) if len(config) >= _PCI_CONFIG else None}
+    return SysfsPci(
+        vendor=sysfs.number(device / "vendor"),
+        device=sysfs.number(device / "device"),
+        subsystem_device=sysfs.number(device / "subsystem_device"),
+        modern=has_common_cfg(config) if len(config) >= _PCI_CONFIG else None,
+    )
 
 
 _PCI_CONFIG = 256

@@ -13,11 +13,11 @@ import time
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from virtio_trace.errors import CannotTraceError
+from virtio_trace.recording import header
 from virtio_trace.recording.events import MODULE, Event
-from virtio_trace.recording.header import ABSENT, ARMED, NOT_ARMED, WAITING, ProbeState
+from virtio_trace.recording.probe_state import ABSENT, ARMED, NOT_ARMED, WAITING, ProbeState
 from virtio_trace.tracer.ftrace import cmdline, fetchargs
 from virtio_trace.tracer.ftrace.boot_ring import BootEvents
 from virtio_trace.tracer.ftrace.fetchargs import Definition, Offsets
@@ -58,15 +58,12 @@ class BootTime:
     strange: int = 0
     reason: str | None = None
 
-    def to_json(self) -> dict[str, Any]:
+    @property
+    def summary(self) -> header.BootEvents:
         """For the recording's header."""
-        return {
-            "events": len(self.events),
-            "lost": self.lost,
-            "reason": self.reason,
-            "strange": self.strange,
-            "probes": [state.to_json() for state in self.states],
-        }
+        return header.BootEvents(
+            len(self.events), self.lost, self.reason, self.strange, tuple(self.states)
+        )
 
 
 def take(

@@ -12,7 +12,7 @@ import io
 import re
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,12 @@ from virtio_trace.kernel.running.end_state import final
 from virtio_trace.kernel.running.host import snapshot
 from virtio_trace.kernel.running.kmsg import KernelLog
 from virtio_trace.recording import events as ev
+from virtio_trace.recording.bus_state import BusState
 from virtio_trace.recording.events import Event
-from virtio_trace.recording.header import ProbeState
+from virtio_trace.recording.header import Header
+from virtio_trace.recording.machine_state import BlacklistRule, EndState, Log
+from virtio_trace.recording.probe_state import ProbeState
+from virtio_trace.recording.trailer import Trailer
 from virtio_trace.recording.writer import Writer
 from virtio_trace.tracer.ftrace import cmdline
 from virtio_trace.tracer.ftrace.cmdline import BootLine
@@ -117,10 +121,11 @@ class Guest:
         self._section = ""
         self._lines: list[str] = []
         self._early: list[Event] | None = []
-        self._bus: dict[str, Any] | None = None
-        self._forbidden: list[dict[str, Any]] = []
+        self._bus: BusState | None = None
+        self._blacklist: tuple[BlacklistRule, ...] = ()
         self._log = KernelLog(None)
-        self._trailer: dict[str, Any] = {}
+        self._end_state: EndState | None = None
+        self._kernel_log: Log | None = None
         self._addresses: set[str] = set()
         self._started: int | None = None
         self._lost = 0
@@ -188,11 +193,11 @@ class Guest:
             sysfs_text.rebuild(lines, root)
             if self._bus is None:
                 self._bus = snapshot(root / "sys")
-                self._forbidden = [asdict(rule) for rule in forbidden(evidence, root)]
+                self._blacklist = forbidden(evidence, root)
                 return
             end = final(evidence.modules, root / "sys", root / sysfs_text.DEBUGFS)
-        self._trailer["final"] = end.to_json()
-        self._addresses = {f.address for f in end.pci} | {d["address"] for d in end.devices}
+        self._end_state = end
+        self._addresses = end.addresses
 
     def _section_uptime(self, lines: list[str]) -> None:
         self._started = round(float(lines[0].split()[0]) * 1e9)
@@ -212,17 +217,19 @@ class Guest:
                 self._log.take(line)
         log = self._log.about(self._addresses)
         whole = kmsg.is_whole(found) and END.encode() in found[-1]
-        self._trailer["log"] = replace(log, lost=log.lost or not whole).to_json()
+        self._kernel_log = replace(log, lost=log.lost or not whole)
 
     def _section_ended(self, lines: list[str]) -> None:
         self._writer.trailer(
-            {
-                "lost": max(self._ring.lost, self._lost),
-                "ended": "command",
-                "command_status": int(lines[0]),
-                "probes": [state.to_json() for state in self._probes()],
-                **self._trailer,
-            }
+            Trailer(
+                events=self._writer.events,
+                lost=max(self._ring.lost, self._lost),
+                ended="command",
+                probes=tuple(self._probes()),
+                command_status=int(lines[0]),
+                end_state=self._end_state,
+                log=self._kernel_log,
+            )
         )
 
     # -- the header
@@ -234,20 +241,20 @@ class Guest:
         began = time_of(marker)
         self._states.late_ns = began
         self._writer.header(
-            {
-                "tool": f"virtio-trace {virtio_trace.__version__}",
-                "collector": "ftrace",
-                "kernel": {"release": kernel.release, "machine": kernel.machine},
-                "clock": "CLOCK_MONOTONIC",
-                "started_ns": self._started,
-                "user_space_ns": began,
-                "probes": [state.to_json() for state in self._probes()],
-                "snapshot": self._bus or {"bus": False, "devices": [], "drivers": []},
-                "snapshot_ns": began,
-                "evidence": kernel.evidence.to_json(),
-                "forbidden": self._forbidden,
-                "command": ["/virtio-trace/drive"],
-            }
+            Header(
+                release=kernel.release,
+                machine=kernel.machine,
+                evidence=kernel.evidence,
+                probes=tuple(self._probes()),
+                snapshot=self._bus or BusState(bus=False),
+                started_ns=self._started,
+                blacklist=self._blacklist,
+                snapshot_ns=began,
+                user_space_ns=began,
+                tool=f"virtio-trace {virtio_trace.__version__}",
+                collector="ftrace",
+                command=("/virtio-trace/drive",),
+            )
         )
         self._writer.write(early)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
-from virtio_trace.recording.header import ARMED, NOT_ARMED, WAITING, ProbeState
+from virtio_trace.recording.probe_state import ARMED, NOT_ARMED, WAITING, ProbeState
 from virtio_trace.tracer.ftrace.cmdline import BootLine
 from virtio_trace.tracer.ftrace.fetchargs import Definition
 from virtio_trace.tracer.ftrace.tracefs import armed_in

@@ -12,9 +12,8 @@ import contextlib
 import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import virtio_trace
 from virtio_trace.errors import CannotTraceError
@@ -32,7 +31,9 @@ from virtio_trace.kernel.running.proc_kallsyms import of_module
 from virtio_trace.recording import events as ev
 from virtio_trace.recording.events import Event
 from virtio_trace.recording.evidence import Evidence
-from virtio_trace.recording.header import ARMED, NOT_ARMED, WAITING, ProbeState
+from virtio_trace.recording.header import Header
+from virtio_trace.recording.machine_state import BlacklistRule, EndState, Log
+from virtio_trace.recording.probe_state import ARMED, NOT_ARMED, WAITING, ProbeState
 from virtio_trace.tracer.bpf.decoder import Armed, Collector
 from virtio_trace.tracer.bpf.loader import Program
 from virtio_trace.tracer.bpf.offsets import read_offsets
@@ -63,6 +64,15 @@ class Knowledge:
     offsets: WireOffsets
     settled: list[Settled]
     members: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Aftermath:
+    """For the trailer: how the machine is at the end, what its log said, what it does not load."""
+
+    end_state: EndState
+    log: Log | None
+    blacklist: tuple[BlacklistRule, ...]
 
 
 class Clock:
@@ -116,7 +126,7 @@ class Session:
             finally:
                 self._control.remove()
 
-    def arm(self) -> dict[str, Any]:
+    def arm(self) -> Header:
         """Arm everything; returns the header of the recording. Raises CannotTraceError."""
         tree = ModuleTree(self._kernel.module_tree)
         # LLVM compiles without Python's lock, so the kernel's files are read meanwhile.
@@ -143,21 +153,20 @@ class Session:
             snapshot_ns, bus = time.monotonic_ns(), snapshot()
             self._came = set(self._kernel.loaded_modules())
             self._confirm()
-        initrd = self._first.modules(self._modules)
-        return {
-            "tool": f"virtio-trace {virtio_trace.__version__}",
-            "kernel": {"release": self._kernel.release, "machine": self._kernel.machine},
-            "clock": "CLOCK_MONOTONIC",
-            "started_ns": time.monotonic_ns(),
-            "arming_seconds": {name: round(s, 3) for name, s in self.clock.seconds.items()},
-            "probes": [state.to_json() for state in self.states(final=False)],
-            "snapshot": bus,
-            "snapshot_ns": snapshot_ns,
-            "boot": self.boot.to_json() if self.boot else None,
-            "evidence": knowledge.evidence.to_json(),
-            "forbidden": [asdict(rule) for rule in forbidden(knowledge.evidence)],
-            **({"initrd": asdict(initrd)} if initrd is not None else {}),
-        }
+        return Header(
+            release=self._kernel.release,
+            machine=self._kernel.machine,
+            evidence=evidence,
+            probes=tuple(self.states(final=False)),
+            snapshot=bus,
+            started_ns=time.monotonic_ns(),
+            blacklist=forbidden(evidence),
+            initrd=self._first.modules(self._modules),
+            snapshot_ns=snapshot_ns,
+            boot=self.boot.summary if self.boot is not None else None,
+            tool=f"virtio-trace {virtio_trace.__version__}",
+            arming_seconds={name: round(s, 3) for name, s in self.clock.seconds.items()},
+        )
 
     def poll(self, milliseconds: int) -> list[Event]:
         """Wait for events, at most so long."""
@@ -177,19 +186,12 @@ class Session:
                 self._came.discard(str(event.detail.name))  # gone again, its kprobes with it
         return self._stream.add(found)
 
-    def aftermath(self) -> dict[str, Any]:
+    def aftermath(self) -> Aftermath:
         """For the trailer: how the machine is now, and what its log said."""
         assert self._evidence is not None
         end = final(self._modules, debugfs=self._mounts.debugfs)
         end = replace(end, initrd_left=self._first.is_left())
-        addresses = {function.address for function in end.pci}
-        addresses |= {device["address"] for device in end.devices}
-        log = self._log.end(addresses)
-        return {
-            "final": end.to_json(),
-            "log": log.to_json() if log else None,
-            "forbidden": [asdict(rule) for rule in forbidden(self._evidence)],
-        }
+        return Aftermath(end, self._log.end(end.addresses), forbidden(self._evidence))
 
     def lost(self) -> int:
         """Events that found no room in the ring, or in the kernel's own at boot."""

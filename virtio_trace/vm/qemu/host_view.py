@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from virtio_trace.errors import CannotTraceError
-from virtio_trace.recording.header import TRAILER
 from virtio_trace.recording.host_view import Bits, HostDevice, HostQueue, HostView
+from virtio_trace.recording.trailer import TRAILER
 from virtio_trace.vm.qemu.qmp import Monitor
 
 _PATIENCE_SECONDS = 20.0

@@ -174,7 +174,7 @@ def test_the_bus(tmp_path: Path) -> None:
     (drivers / "virtio_console").mkdir()
     (path / "driver").symlink_to("../../../../bus/virtio/drivers/virtio_net")
     (tmp_path / "bus/virtio/devices/virtio9").symlink_to("/nowhere")
-    seen = snapshot(tmp_path)
+    seen = snapshot(tmp_path).to_json()
     assert seen["bus"] is True
     assert [d["name"] for d in seen["devices"]] == ["virtio2", "virtio3", "virtio10"]
     assert seen["devices"][0] == {
@@ -200,7 +200,7 @@ def test_the_bus(tmp_path: Path) -> None:
 
 
 def test_a_kernel_without_virtio(tmp_path: Path) -> None:
-    assert snapshot(tmp_path) == {"bus": False, "devices": [], "drivers": []}
+    assert snapshot(tmp_path).to_json() == {"bus": False, "devices": [], "drivers": []}
 
 
 def _config_space(*capabilities: tuple[int, int]) -> bytes:

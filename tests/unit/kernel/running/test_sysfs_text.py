@@ -58,7 +58,7 @@ deferred 0000:00:03.0\t
 
 def test_what_a_guest_shows_is_read_as_on_its_own_machine(tmp_path: Path) -> None:
     sysfs_text.rebuild(TEXT.splitlines(), tmp_path)
-    bus = snapshot(tmp_path / "sys")
+    bus = snapshot(tmp_path / "sys").to_json()
     assert bus["bus"] is True
     first, second = bus["devices"]
     assert (first["name"], first["address"], first["bus"]) == ("virtio0", "0000:00:02.0", "pci")

@@ -16,7 +16,7 @@ from tests.unit.surgery import GOLDEN
 from tests.unit.tracer.ftrace.test_text_decoder import OFFSETS, POINTS, STEXT
 from virtio_trace.check.linux_steps import NEEDED
 from virtio_trace.errors import CannotTraceError
-from virtio_trace.recording.header import ABSENT, ARMED, NOT_ARMED, WAITING
+from virtio_trace.recording.probe_state import ABSENT, ARMED, NOT_ARMED, WAITING
 from virtio_trace.tracer.ftrace import boot_events
 from virtio_trace.tracer.ftrace.boot_events import BootTime, Live, take
 from virtio_trace.tracer.ftrace.boot_ring import BootEvents

@@ -10,7 +10,7 @@ from virtio_trace.kernel.drivers.evidence import Symbols, functions_of
 from virtio_trace.kernel.files.elf import Function
 from virtio_trace.kernel.files.module_tree import ModuleTree
 from virtio_trace.recording.evidence import DriverFacts, Evidence
-from virtio_trace.recording.header import ABSENT, NOT_ARMED, WAITING
+from virtio_trace.recording.probe_state import ABSENT, NOT_ARMED, WAITING
 from virtio_trace.tracer.points import shape
 from virtio_trace.tracer.points.resolve import Settled, settle
 from virtio_trace.tracer.points.table import DRIVER_PROBE, ProbePoint, points
