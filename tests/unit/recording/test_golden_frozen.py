@@ -17,6 +17,7 @@ import pytest
 
 from tests.unit.surgery import GOLDEN
 from virtio_trace.cli import main
+from virtio_trace.recording import reader
 
 FROZEN = GOLDEN / "frozen"
 NAMES = ("format-1", "format-1-ftrace")
@@ -54,7 +55,7 @@ def test_nobody_has_rewritten_it(name: str) -> None:
 
 def report_facts(report: dict[str, Any]) -> dict[str, Any]:
     """What ``report`` says of a recording."""
-    names = ("events", "lost", "complete", "ended")
+    names = ("events", "lost", "complete", "started_ns", "ended")
     return {
         "kernel": report["kernel"],
         "recording": {name: report["recording"][name] for name in names},
@@ -158,6 +159,27 @@ def test_a_reason_quotes_what_was_recorded(read: Read, address: str, evidence: s
     (device,) = (d for d in report["devices"] if d["address"] == address)
     bindings = [b["reason"] or "" for b in report["bindings"] if b["device"] == address]
     assert evidence in " ".join([device["reason"], *bindings])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_reader_drops_nothing_of_header_and_trailer(name: str) -> None:
+    """Of what no command shows of these recordings, too: it may decide about another one."""
+    data = (FROZEN / f"{name}.vtr").read_bytes().splitlines(keepends=True)
+    found = reader.read(data, name)
+    header, trailer = json.loads(data[0]), json.loads(data[-1])
+    assert found.header.started_ns == header["started_ns"]
+    initrd = header.get("initrd")
+    assert (found.header.initrd and [*found.header.initrd.modules]) == (
+        initrd and initrd["modules"]
+    )
+    boot = header.get("boot") or {"probes": []}
+    assert [(p.probe, p.state, p.reason) for p in found.header.boot] == [
+        (p["probe"], p["state"], p["reason"]) for p in boot["probes"]
+    ]
+    assert found.trailer is not None
+    for part in ("final", "log", "host"):
+        kept = json.loads(json.dumps(getattr(found.trailer, part).to_json()))
+        assert kept == kept | trailer[part], part
 
 
 def test_format_1_has_all_that_its_format_can_hold() -> None:
