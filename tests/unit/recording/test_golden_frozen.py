@@ -173,12 +173,12 @@ def test_the_reader_drops_nothing_of_header_and_trailer(name: str) -> None:
         initrd and initrd["modules"]
     )
     boot = header.get("boot") or {"probes": []}
-    assert [(p.probe, p.state, p.reason) for p in found.header.boot] == [
+    assert [(p.probe, p.state, p.reason) for p in found.header.boot_probes] == [
         (p["probe"], p["state"], p["reason"]) for p in boot["probes"]
     ]
     assert found.trailer is not None
-    for part in ("final", "log", "host"):
-        kept = json.loads(json.dumps(getattr(found.trailer, part).to_json()))
+    for part, name in (("final", "end_state"), ("log", "log"), ("host", "host")):
+        kept = json.loads(json.dumps(getattr(found.trailer, name).to_json()))
         assert kept == kept | trailer[part], part
 
 
