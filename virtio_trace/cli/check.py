@@ -7,10 +7,8 @@ import click
 
 from virtio_trace.check import verdict
 from virtio_trace.check.findings import CONFORMS, DEVIATES, INCOMPLETE, LINUX, PROFILES
-from virtio_trace.cli.support import options
+from virtio_trace.cli.support import formats, options, reading, results
 from virtio_trace.graph import builder
-from virtio_trace.render import json
-from virtio_trace.render.text import text
 
 STATUS = {CONFORMS: 0, DEVIATES: 1, INCOMPLETE: 4}
 
@@ -24,8 +22,8 @@ STATUS = {CONFORMS: 0, DEVIATES: 1, INCOMPLETE: 4}
     show_default=True,
     help="Which procedure is expected.",
 )
-@options.output_options("text", "json")
-def command(file: str, profile: str, style: str, verbose: bool) -> int:
+@options.output_options("check")
+def command(file: str, profile: str, row: formats.Format, verbose: bool) -> int:
     """Check the recording FILE against the procedure by which Linux binds VirtIO devices.
 
     With --profile spec, against the VirtIO specification's for initialising one (VirtIO 1.x,
@@ -35,11 +33,7 @@ def command(file: str, profile: str, style: str, verbose: bool) -> int:
     conforms, 1 where it deviates, and 4 where the recording cannot prove either. -v names each
     step's source.
     """
-    found = builder.build(options.load(file, verbose, warn_lacks=False))
-    result = verdict.check(found, profile)
-    with options.result_output() as out:
-        if style == "json":
-            json.check(result, out)
-        else:
-            text(result, out, options.width_of(out), options.paint_for(out), verbose)
+    graph = builder.build(reading.load(file, verbose, warn_lacks=False))
+    result = verdict.check(graph, profile)
+    results.show(row, result, verbose=verbose)
     return STATUS[result.verdict]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from virtio_trace.cli.support import options
+from virtio_trace.cli.support import results
 from virtio_trace.cli.support.boot_parameters import for_kernel, say_left
 from virtio_trace.cli.support.say import say, warn
 from virtio_trace.errors import UsageError
@@ -72,7 +72,7 @@ def command(
             f"nothing fits in the {CMDLINE_MAX - taken} characters that are left",
             "shorten the rest of the command line, or give a smaller --room",
         )
-    with options.result_output() as out:
+    with results.result_output() as out:
         out.write(f"{line.text if style == 'plain' else grub(line.text)}\n")
     if kernel.machine != "x86_64" and "virtio" in kernel.builtin:
         warn(

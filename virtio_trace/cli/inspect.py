@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from virtio_trace.cli.support import options
+from virtio_trace.cli.support import formats, options
 from virtio_trace.errors import UsageError
 from virtio_trace.kernel.files.module_tree import ModuleTree
 from virtio_trace.kernel.running.host import Running
@@ -28,8 +28,8 @@ _SWITCH = 0.0002
     help="Read this kernel image too: what is built in (x86-64), and the layout of structs. Alone:"
     " with the modules that stand beside it.",
 )
-@options.output_options("table", "json")
-def command(paths: tuple[str, ...], kernel: str | None, style: str, verbose: bool) -> int:
+@options.output_options("inspect")
+def command(paths: tuple[str, ...], kernel: str | None, row: formats.Format, verbose: bool) -> int:
     """Show every virtio driver and transport in a kernel's files.
 
     Each with its device types, its tables of feature bits, its functions, and the calls that
@@ -48,7 +48,7 @@ def command(paths: tuple[str, ...], kernel: str | None, style: str, verbose: boo
     # Only now what takes its time: a good part of it passes while the modules are unpacked.
     inspecting = importlib.import_module("virtio_trace.cli.support.inspecting")
     files = [] if tree else [Path(path) for path in paths]
-    inspecting.run(tree, files, image, style, verbose)
+    inspecting.run(tree, files, image, row, verbose)
     return 0
 
 

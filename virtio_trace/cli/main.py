@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 import virtio_trace
+from virtio_trace.cli.support.sink import guarded_stdout
 from virtio_trace.errors import VirtioTraceError
 from virtio_trace.render.escape import escape
 
@@ -82,9 +83,8 @@ def main(arguments: list[str] | None = None) -> None:
 def run(arguments: list[str] | None = None) -> int:
     """Run the command and return its exit status."""
     try:
-        status: Any = cli.main(arguments, prog_name="virtio-trace", standalone_mode=False)
-        if sys.stdout is not None and not sys.stdout.closed:
-            sys.stdout.flush()
+        with guarded_stdout():
+            status: Any = cli.main(arguments, prog_name="virtio-trace", standalone_mode=False)
     except click.exceptions.Exit as done:
         return done.exit_code
     except click.ClickException as error:
@@ -99,7 +99,9 @@ def run(arguments: list[str] | None = None) -> int:
     except (BrokenPipeError, _ReaderGoneError):
         return _die_of_sigpipe()
     except OSError as error:
-        return _no_output(error)
+        # Output's own errors are ours already (cli.support.sink), and BrokenPipeError.
+        _say(f"{error.filename}: {error.strerror}" if error.filename else str(error), "")
+        return _STATUS_CANNOT
     return status if isinstance(status, int) else 0
 
 
@@ -124,21 +126,6 @@ def _say(message: str, hint: str) -> None:
 
 def _die_of_sigpipe() -> int:
     """The reader of our output went away (``| head``): end as every other filter does."""
-    _forget_output()
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     os.kill(os.getpid(), signal.SIGPIPE)
     return 128 + signal.SIGPIPE
-
-
-def _no_output(error: OSError) -> int:
-    """Standard output is closed or full: all else that fails is caught where it is called."""
-    _forget_output()
-    _say(f"cannot write: {error.strerror or error}", "give it a place to write to, or use -o FILE")
-    return _STATUS_CANNOT
-
-
-def _forget_output() -> None:
-    """What Python still holds for standard output cannot be written at its exit either."""
-    with contextlib.suppress(OSError):
-        null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, 1)

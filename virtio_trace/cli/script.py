@@ -3,42 +3,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TextIO
-
 import click
 
-from virtio_trace.cli.support import options
+from virtio_trace.cli.support import formats, options, reading, results
 from virtio_trace.errors import UsageError
-from virtio_trace.graph.calls import nest
 from virtio_trace.recording.events import MODULE, Event
 from virtio_trace.recording.header import Recording
-from virtio_trace.render import json
-from virtio_trace.render.lines import Lines
+from virtio_trace.render.script import Selection
 
 
 @click.command()
 @options.file_argument
 @click.option("--device", metavar="ADDRESS", help="Only the events of this device.")
 @click.option("--driver", metavar="NAME", help="Only the events of this driver.")
-@options.output_options("text", "json")
-def command(file: str, device: str | None, driver: str | None, style: str, verbose: bool) -> int:
+@options.output_options("script")
+def command(
+    file: str, device: str | None, driver: str | None, row: formats.Format, verbose: bool
+) -> int:
     """Print the events of the recording FILE in order, numbered, nested by call.
 
     FILE is virtio-trace.vtr where none is named; - is standard input. json is a line an event, as
     in the recording, with its depth.
     """
-    recording = options.load(file, verbose)
+    recording = reading.load(file, verbose)
     events = recording.events
     if device is not None:
         events = _of_device(events, device)
     if driver is not None:
         events = _of_driver(recording, events, driver)
-    with options.result_output() as out:
-        if style == "json":
-            _json(recording, events, out)
-        else:
-            _text(events, out)
+    results.show(row, Selection(recording, events))
     return 0
 
 
@@ -63,18 +56,3 @@ def _of_driver(recording: Recording, events: list[Event], name: str) -> list[Eve
 
 def _choices(what: str, names: list[str]) -> str:
     return f"the {what} there are: {', '.join(names)}" if names else f"there are no {what} in it"
-
-
-def _json(recording: Recording, events: Iterable[Event], out: TextIO) -> None:
-    """The depth is that in the whole recording, whichever of its events are printed."""
-    shown = {event.seq for event in events}
-    for event, call in nest(recording.events):
-        if event.seq in shown:
-            json.line({**event.to_json(), "depth": call.depth if call else 0}, out)
-
-
-def _text(events: list[Event], out: TextIO) -> None:
-    lines = Lines(options.width_of(out), numbered=True, paint=options.paint_for(out))
-    for event in events:
-        out.writelines(f"{line}\n" for line in lines.add(event))
-    out.writelines(f"{line}\n" for line in lines.flush())

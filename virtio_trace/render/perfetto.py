@@ -18,6 +18,7 @@ from virtio_trace.graph.model import Device, Graph
 from virtio_trace.graph.timeline import Span
 from virtio_trace.render.escape import escape
 from virtio_trace.render.slices import arguments, name
+from virtio_trace.report.summary import summarize
 
 _DEVICES, _THREADS, _RECORDING = 1, 2, 3
 _PROCESSES = {
@@ -30,12 +31,13 @@ _FIRST_TRACK = 10
 """A track with its process's number would be its main thread."""
 
 
-def perfetto(graph: Graph, report: dict[str, Any], out: TextIO) -> None:
-    """Write GRAPH, whose summary is REPORT (report.summarize), an event a line.
+def perfetto(graph: Graph, out: TextIO) -> None:
+    """Write GRAPH, one trace event a line.
 
     A track a device, with the calls that are about it; a track a thread, with all its calls; one
     for the recording itself. ``ts`` are microseconds since boot, with nanoseconds behind the point.
     """
+    report = summarize(graph)
     trace = _Trace(graph)
     for device, summary in zip(graph.devices, report["devices"], strict=True):
         trace.device(device, summary)

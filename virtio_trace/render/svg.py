@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import io
 import subprocess
-from typing import Any, TextIO
+from typing import Any, BinaryIO
 
 from virtio_trace.errors import CannotTraceError
 from virtio_trace.render.dot import dot
@@ -14,7 +14,7 @@ _HINT = "apt install graphviz, or take --format dot"
 _TIMEOUT_S = 120
 
 
-def svg(report: dict[str, Any], out: TextIO) -> None:
+def svg(report: dict[str, Any], out: BinaryIO) -> None:
     """Write REPORT (report.summarize) as SVG. Raises CannotTraceError without graphviz."""
     source = io.StringIO()
     dot(report, source)
@@ -30,5 +30,4 @@ def svg(report: dict[str, Any], out: TextIO) -> None:
         raise CannotTraceError("graphviz is not installed: there is no dot", _HINT) from error
     except (OSError, subprocess.SubprocessError) as error:
         raise CannotTraceError(f"graphviz failed: {error}", _HINT) from error
-    out.write(done.stdout.decode("utf-8", "replace").rstrip("\n"))
-    out.write("\n")
+    out.write(done.stdout.rstrip(b"\n") + b"\n")

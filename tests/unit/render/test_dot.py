@@ -97,7 +97,7 @@ def test_the_same_report_gives_the_same_text() -> None:
 def test_svg_without_graphviz(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(CannotTraceError, match="graphviz is not installed") as caught:
-        svg(summary(golden("debian-6.1")), io.StringIO())
+        svg(summary(golden("debian-6.1")), io.BytesIO())
     assert "apt install graphviz" in caught.value.hint
 
 
@@ -108,10 +108,10 @@ def test_svg_gives_dot_the_graph_and_passes_on_what_it_draws(
     program.write_text('#!/bin/sh\n[ "$1" = -Tsvg ] && echo "<svg>" && exec /bin/cat\n')
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
-    out = io.StringIO()
+    out = io.BytesIO()
     found = summary(golden("debian-6.1"))
     svg(found, out)
-    assert out.getvalue().splitlines() == ["<svg>", *drawn(found)]
+    assert out.getvalue().decode().splitlines() == ["<svg>", *drawn(found)]
 
 
 def test_svg_when_graphviz_fails(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -120,4 +120,4 @@ def test_svg_when_graphviz_fails(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(CannotTraceError, match="graphviz failed"):
-        svg(summary(golden("debian-6.1")), io.StringIO())
+        svg(summary(golden("debian-6.1")), io.BytesIO())

@@ -25,7 +25,7 @@ def written(lines: list[Line]) -> str:
     """The trace of a recording."""
     built = builder.build(reader.read(dump(lines), "test"))
     out = io.StringIO()
-    perfetto(built, summary.summarize(built), out)
+    perfetto(built, out)
     return out.getvalue()
 
 

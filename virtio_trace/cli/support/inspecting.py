@@ -3,22 +3,24 @@
 
 from __future__ import annotations
 
-import importlib
 from pathlib import Path
 
-from virtio_trace.cli.support import options
+from virtio_trace.cli.support import formats, results
 from virtio_trace.cli.support.say import say, warn
 from virtio_trace.errors import BadInputError
 from virtio_trace.kernel.drivers import inspect
 from virtio_trace.kernel.drivers.inspection import Inspection
 from virtio_trace.kernel.files.module_tree import ModuleTree
-from virtio_trace.render import json
 
 _HINT = "name .ko, .ko.xz or .ko.zst files of a kernel, x86-64 or arm64"
 
 
 def run(
-    tree: ModuleTree | None, files: list[Path], kernel: Path | None, style: str, verbose: bool
+    tree: ModuleTree | None,
+    files: list[Path],
+    kernel: Path | None,
+    row: formats.Format,
+    verbose: bool,
 ) -> None:
     """Print what TREE, else FILES, else KERNEL alone says. Raises any of our errors."""
     if tree:
@@ -30,12 +32,7 @@ def run(
     _say_unread(found, len(set(files)) or None)
     if verbose:
         say(f"types are those of {found.image or 'no image'}")
-    with options.result_output() as out:
-        if style == "json":
-            json.inspection(found.to_json(), out)
-        else:
-            table = importlib.import_module("virtio_trace.render.inspection")
-            table.inspection(found.to_json(), out, options.width_of(out), options.paint_for(out))
+    results.show(row, found.to_json())
 
 
 def _say_unread(found: Inspection, files: int | None) -> None:

@@ -7,7 +7,7 @@ import contextlib
 import sys
 from collections.abc import Sequence
 
-from virtio_trace.cli.support import options
+from virtio_trace.cli.support import terminal
 from virtio_trace.recording.events import Event
 from virtio_trace.render.lines import Lines
 
@@ -19,7 +19,7 @@ class LiveLines:
         out = sys.stderr
         self._lines = None
         if not quiet and out is not None:
-            self._lines = Lines(options.width_of(out), paint=options.paint_for(out))
+            self._lines = Lines(terminal.width_of(out), paint=terminal.paint_for(out))
 
     def show(self, events: Sequence[Event]) -> None:
         """Print EVENTS; where there are none, what was held back for a call's end is printed."""
