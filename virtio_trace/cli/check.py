@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""virtio-trace check: what was seen against the expected procedure."""
+"""virtio-trace check: the recorded events against the expected procedure."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ STATUS = {CONFORMS: 0, DEVIATES: 1, INCOMPLETE: 4}
     type=click.Choice(tuple(PROFILES)),
     default=LINUX,
     show_default=True,
-    help="Which procedure is expected.",
+    help="The expected procedure.",
 )
 @options.output_options("check")
 def command(file: str, profile: str, row: formats.Format, verbose: bool) -> int:
-    """Check the recording FILE against the procedure by which Linux binds VirtIO devices.
+    """Check a recording against the procedure that Linux follows.
 
-    With --profile spec, against the VirtIO specification's for initialising one (VirtIO 1.x,
-    3.1.1), in which Linux's known deviations are notes.
+    The procedure is how Linux registers and binds VirtIO devices and drivers. With --profile spec
+    it is the VirtIO specification's for initialising a device (VirtIO 1.x, 3.1.1); known deviations
+    of Linux are then notes.
 
-    FILE is virtio-trace.vtr where none is named; - is standard input. Exits with 0 where it
-    conforms, 1 where it deviates, and 4 where the recording cannot prove either. -v names each
-    step's source.
+    FILE defaults to virtio-trace.vtr; - is standard input. The exit status is 0 if the recording
+    conforms, 1 if it deviates, 4 if it proves neither. -v shows the source of each step.
     """
     graph = builder.build(reading.load(file, verbose, warn_lacks=False))
     result = verdict.check(graph, profile)

@@ -13,9 +13,9 @@ from virtio_trace.graph import builder
 @options.file_argument
 @options.output_options("graph", file=True)
 def command(file: str, row: formats.Format, output: str, verbose: bool) -> int:
-    """Draw which driver bound which device, from the recording FILE.
+    """Draw which driver bound which device in a recording.
 
-    FILE is virtio-trace.vtr where none is named; - is standard input. svg needs graphviz.
+    FILE defaults to virtio-trace.vtr; - is standard input. svg needs graphviz.
     """
     graph = builder.build(reading.load(file, verbose))
     results.show(row, graph, file=output, source=file)

@@ -13,10 +13,11 @@ from virtio_trace.graph import builder
 @options.file_argument
 @options.output_options("report", file=True)
 def command(file: str, row: formats.Format, output: str, verbose: bool) -> int:
-    """Show the devices, drivers and bindings of the recording FILE.
+    """Show the devices, drivers and bindings of a recording.
 
-    FILE is virtio-trace.vtr where none is named; - is standard input. perfetto is a timeline that
-    ui.perfetto.dev opens. Exits with 0 whenever it could be read; what it lacks is a warning.
+    FILE defaults to virtio-trace.vtr; - is standard input. perfetto is a timeline for
+    ui.perfetto.dev. The exit status is 0 if the recording can be read; lost events and missing
+    probes are warnings.
     """
     graph = builder.build(reading.load(file, verbose))
     results.show(row, graph, file=output, source=file)

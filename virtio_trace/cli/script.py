@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""virtio-trace script: the events in order."""
+"""virtio-trace script: the events of a recording in order."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from virtio_trace.render.script import Selection
 def command(
     file: str, device: str | None, driver: str | None, row: formats.Format, verbose: bool
 ) -> int:
-    """Print the events of the recording FILE in order, numbered, nested by call.
+    """Print the events of a recording in order, nested by call.
 
-    FILE is virtio-trace.vtr where none is named; - is standard input. json is a line an event, as
-    in the recording, with its depth.
+    FILE defaults to virtio-trace.vtr; - is standard input. json prints each event on a line as in
+    the recording, with its depth.
     """
     recording = reading.load(file, verbose)
     events = recording.events
@@ -39,20 +39,22 @@ def _of_device(events: list[Event], address: str) -> list[Event]:
     found = [e for e in events if e.device is not None and e.device.address == address]
     if not found:
         there = sorted({e.device.address for e in events if e.device is not None})
-        raise UsageError(f"no event of a device {address}", _choices("devices", there))
+        raise UsageError(
+            f"the recording has no event of device {address}", _choices("devices", there)
+        )
     return found
 
 
 def _of_driver(recording: Recording, events: list[Event], name: str) -> list[Event]:
-    """Its own events, and the load of its module."""
+    """The events of driver NAME, and the load of its module."""
     facts = recording.header.evidence.driver(name)
     module = facts.module if facts else None
     found = [e for e in events if e.driver == name or (e.kind == MODULE and e.module == module)]
     if not any(e.driver == name for e in found):
         there = sorted({e.driver for e in events if e.driver is not None})
-        raise UsageError(f"no event of a driver {name}", _choices("drivers", there))
+        raise UsageError(f"the recording has no event of driver {name}", _choices("drivers", there))
     return found
 
 
 def _choices(what: str, names: list[str]) -> str:
-    return f"the {what} there are: {', '.join(names)}" if names else f"there are no {what} in it"
+    return f"it has: {', '.join(names)}" if names else f"it has no {what}"

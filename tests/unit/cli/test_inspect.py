@@ -163,7 +163,7 @@ def test_files_by_name(tree: Path, tmp_path: Path, run: Run) -> None:
         (["/nowhere"], BAD_INPUT, "/nowhere: No such file"),
         (["/dev/null"], BAD_INPUT, "/dev/null: is no regular file"),
         (["."], BAD_INPUT, "is no module tree"),
-        ([".", "x.ko"], USAGE, "not all that is named"),
+        ([".", "x.ko"], USAGE, "other files are named"),
         (["--kernel", "/nowhere"], BAD_INPUT, "/nowhere: No such file"),
         (["--kernel", "/bin/ls"], BAD_INPUT, "/bin/ls: is no kernel image"),
         (["--format", "xml"], USAGE, "xml"),
