@@ -21,7 +21,7 @@ from virtio_trace.cli.support.output import RecordingOutput
 from virtio_trace.cli.support.prerequisites import require_tracing
 from virtio_trace.cli.support.rebind import Rebinds
 from virtio_trace.cli.support.say import say, warn
-from virtio_trace.errors import IncompleteError, UsageError
+from virtio_trace.errors import UsageError
 from virtio_trace.kernel.running.host import Running
 from virtio_trace.recording.header import NOT_ARMED, ProbeState
 from virtio_trace.recording.writer import Writer
@@ -125,13 +125,6 @@ def command(
             writer.header({**header, "command": list(arguments)})
             end = follower.follow(duration, arguments, target.is_stdout)
             writer.trailer(end.to_json())
-        except BrokenPipeError:
-            raise
-        except OSError as error:
-            raise IncompleteError(
-                f"{target.name}: the recording ends here: {error.strerror}",
-                "give it a place with room: -o FILE",
-            ) from error
         finally:
             live.close()
             target.close()
