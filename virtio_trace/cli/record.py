@@ -159,7 +159,7 @@ class _Follower:
             why = self._until(deadline, process)
         finally:
             status = None if process is None else self._finish(process)
-        aftermath = self._session.aftermath()  # its events are read afterwards
+        aftermath = self._session.aftermath()  # first, so that the events that led to it follow
         while self._take(0):
             pass
         lost, states = self._session.lost(), self._session.states()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What virtio-trace inspect does once its files are being read; see cli/inspect.py."""
+"""The part of virtio-trace inspect that is imported while files are already being read."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from virtio_trace.kernel.drivers import inspect
 from virtio_trace.kernel.drivers.inspection import Inspection
 from virtio_trace.kernel.files.module_tree import ModuleTree
 
-_HINT = "name .ko, .ko.xz or .ko.zst files of a kernel, x86-64 or arm64"
+_HINT = "name .ko, .ko.xz or .ko.zst files of a kernel for x86-64 or arm64"
 
 
 def run(
@@ -22,7 +22,7 @@ def run(
     row: formats.Format,
     verbose: bool,
 ) -> None:
-    """Print what TREE, else FILES, else KERNEL alone says. Raises any of our errors."""
+    """Inspect TREE, else FILES, else the image KERNEL alone, and print the result as ROW."""
     if tree:
         found = inspect.inspect_tree(tree, kernel)
     elif files or kernel is None:
@@ -31,12 +31,12 @@ def run(
         found = inspect.inspect_image(kernel)
     _say_unread(found, len(set(files)) or None)
     if verbose:
-        say(f"types are those of {found.image or 'no image'}")
+        say(f"types are from {found.image or 'no image'}")
     results.show(row, found.to_json())
 
 
 def _say_unread(found: Inspection, files: int | None) -> None:
-    """A line a file; where all FILES that were named are among them, the end."""
+    """Warn of each unread file. Raises BadInputError if all FILES (their number) are unread."""
     reasons = [f"{file}: {reason}" for file, reason in found.unread.items()]
     if files == len(reasons) == 1:
         raise BadInputError(reasons[0], _HINT)
