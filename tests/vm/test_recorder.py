@@ -44,7 +44,7 @@ ENDS: dict[str, tuple[int, list[str], str | None]] = {
     "int, first event defined": (128 + signal.SIGINT, INTERRUPTED, None),
     "term, half of them defined": (128 + signal.SIGTERM, INTERRUPTED, None),
     "term, one half attached": (128 + signal.SIGTERM, INTERRUPTED, None),
-    "full": (4, ["/dev/full: the recording ends here: No space left", "-o FILE"], None),
+    "full": (4, ["/dev/full: cannot write: No space left", "-o FILE"], None),
     "closed stdout": (2, ["standard output is closed", "-o FILE"], None),
     "reader gone": (-signal.SIGPIPE, [], None),
     "no such command": (2, ["no-such-command: no such command", "after --"], None),

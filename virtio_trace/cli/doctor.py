@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""virtio-trace doctor: can this machine trace, and if not, what to do; sweeps what was left."""
+"""virtio-trace doctor: whether this machine can trace, and if not, why and what to do."""
 
 from __future__ import annotations
 
@@ -15,7 +15,11 @@ _STATUS_CANNOT = 3
 
 @click.command
 def command() -> int:
-    """Say whether this machine can trace: each prerequisite, found or not, and how to get it."""
+    """Check whether this machine can trace, and say what is missing.
+
+    Prints each prerequisite, found or not, and how to get it. Removes the tracefs events of a
+    recorder that was killed.
+    """
     kernel = Running()
     click.echo(f"kernel {kernel.release} on {kernel.machine}")
     missing = 0
@@ -37,7 +41,7 @@ def command() -> int:
 
 
 def _sweep(kernel: Running) -> None:
-    """Remove what a killed recorder left in tracefs."""
+    """Remove the tracefs events of recorders that were killed."""
     tracefs = kernel.tracefs()
     if tracefs is None:
         return

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""virtio-trace cmdline, and what boot puts on a command line: what fits, and what is said."""
+"""virtio-trace cmdline, and the parameters that boot adds: what fits, and which warnings come."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def lines(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str
     return status, out, err
 
 
-def test_one_line_and_what_is_left_out(
+def test_one_line_and_a_warning_of_what_does_not_fit(
     kernel: debian.Kernel, capsys: pytest.CaptureFixture[str]
 ) -> None:
     status, out, err = lines(capsys, "--kernel", str(kernel.vmlinuz), "--room", "300")
@@ -49,13 +49,15 @@ def test_one_line_and_what_is_left_out(
     assert out.count("\n") == 1 and len(out) <= 2047 - 300
     assert re.fullmatch(r"trace_clock=mono trace_event=\S+ kprobe_event=\S+\n", out)
     assert "virtnet_probe" in out and "nsm_device_probe" not in out
-    assert "not seen of its boot: " in err and "the probe function of nsm" in err
+    assert "not recorded of its boot: " in err and "the probe function of nsm" in err
     assert f"for {kernel.release}" in err
     status, same, _err = lines(capsys, "--modules", str(kernel.modules), "--room", "300")
     assert (status, same) == (0, out)
 
 
-def test_a_driver_that_matters(kernel: debian.Kernel, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_driver_that_is_preferred(
+    kernel: debian.Kernel, capsys: pytest.CaptureFixture[str]
+) -> None:
     arguments = ("--kernel", str(kernel.vmlinuz), "--driver", "virtio_input", "--room", "900")
     _status, out, _err = lines(capsys, *arguments)
     assert "virtinput_probe" in out and "virtnet_probe" not in out
@@ -73,7 +75,7 @@ def test_no_room(kernel: debian.Kernel, capsys: pytest.CaptureFixture[str]) -> N
     assert "--room" in err.splitlines()[-1]
 
 
-def test_what_is_no_kernel(
+def test_files_that_are_not_a_kernel(
     kernel: debian.Kernel,
     modular: debian.Kernel,
     tmp_path: Path,
@@ -103,13 +105,13 @@ def test_boot_never_makes_a_line_too_long(kernel: debian.Kernel, size: int) -> N
     assert ("kprobe_event=" in line) == (size < 1900)
 
 
-def test_boot_leaves_what_the_user_gave(
+def test_boot_leaves_the_users_own_events_alone(
     kernel: debian.Kernel, capsys: pytest.CaptureFixture[str]
 ) -> None:
     settings = Settings(append="quiet kprobe_event=p:a/b,vfs_read")
     plan = Plan(kernel.vmlinuz, kernel.modules, settings)
     assert with_boot_events(plan) == plan
-    assert "what is built in is not seen" in capsys.readouterr().err
+    assert "built-in code is not recorded" in capsys.readouterr().err
 
 
 def test_a_kernel_with_virtio_in_modules_needs_nothing(modular: debian.Kernel) -> None:

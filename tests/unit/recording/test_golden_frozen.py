@@ -177,8 +177,9 @@ def test_the_reader_drops_nothing_of_header_and_trailer(name: str) -> None:
         (p["probe"], p["state"], p["reason"]) for p in boot["probes"]
     ]
     assert found.trailer is not None
-    for part, name in (("final", "end_state"), ("log", "log"), ("host", "host")):
-        kept = json.loads(json.dumps(getattr(found.trailer, name).to_json()))
+    parts = {"final": "end_state", "log": "log", "host": "host"}
+    for part, attribute in parts.items():
+        kept = json.loads(json.dumps(getattr(found.trailer, attribute).to_json()))
         assert kept == kept | trailer[part], part
 
 

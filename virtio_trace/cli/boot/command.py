@@ -14,7 +14,7 @@ from virtio_trace.cli.boot.collectors import collecting
 from virtio_trace.cli.boot.guest_lines import GuestLines
 from virtio_trace.cli.boot.source import Source
 from virtio_trace.cli.check import STATUS
-from virtio_trace.cli.support import options
+from virtio_trace.cli.support import results, terminal
 from virtio_trace.cli.support.interrupts import Interrupts
 from virtio_trace.cli.support.output import RecordingOutput
 from virtio_trace.cli.support.progress import ProgressBar
@@ -153,8 +153,8 @@ def _report(lines: list[bytes], target: RecordingOutput) -> int:
         say(f"--run ended with status {read.trailer.command_status}")
     found = builder.build(read)
     result = verdict.check(found)
-    with options.result_output() if not target.is_stdout else nullcontext(sys.stderr) as out:
-        width, paint = options.width_of(out), options.paint_for(out)
+    with results.result_output() if not target.is_stdout else nullcontext(sys.stderr) as out:
+        width, paint = terminal.width_of(out), terminal.paint_for(out)
         table(summarize(found), out, width, paint)
         out.write("\n")
         text(result, out, width, paint)

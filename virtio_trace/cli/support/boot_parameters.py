@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What boot puts on the kernel's command line, so that what is built in is recorded too."""
+"""Kernel parameters that record built-in VirtIO code from early boot on."""
 
 from __future__ import annotations
 
@@ -20,20 +20,22 @@ _TAKEN = re.compile(r"(?:^|\s)kprobe_event=")
 
 
 def with_boot_events(plan: Plan) -> Plan:
-    """PLAN with the parameters for its kernel, where some of VirtIO is built into it. Where that
-    cannot be done it is said, and the boot is recorded from its first module on."""
+    """PLAN with these parameters if its kernel has VirtIO code built in.
+
+    If they cannot be made, this is a warning, and the recording starts with the first module.
+    """
     line = plan.machine("tcg", 0).cmdline
     if is_taken(line):
         return plan
     if plan.modules is None:
-        warn("no boot-time events, what is built in is not seen: give its --modules DIR")
+        warn("no boot-time events, built-in code is not recorded: give its --modules DIR")
         return plan
     try:
         if "virtio" not in ModuleTree(plan.modules).builtin:
             return plan
         kernel = offline.read(plan.vmlinuz, plan.modules)
     except VirtioTraceError as error:
-        warn(f"no boot-time events, what is built in is not seen: {error}")
+        warn(f"no boot-time events, built-in code is not recorded: {error}")
         return plan
     found = for_kernel(kernel, process.CMDLINE_MAX - len(line.encode()) - 1, modules=False)
     say_left(found)
@@ -42,28 +44,29 @@ def with_boot_events(plan: Plan) -> Plan:
 
 
 def is_taken(line: str) -> bool:
-    """Whether kprobe_event= is on the command LINE, which not every kernel takes twice; then it is
-    said."""
+    """Whether the command LINE has kprobe_event=, which not every kernel accepts twice. Warns."""
     taken = _TAKEN.search(line) is not None
     if taken:
-        warn("kprobe_event= in its options: no boot-time events, what is built in is not seen")
+        warn("kprobe_event= in its options: no boot-time events, built-in code is not recorded")
     return taken
 
 
 def for_kernel(
     kernel: offline.Kernel, room: int, *, modules: bool, prefer: Collection[str] = cmdline.COMMON
 ) -> BootLine:
-    """The parameters for KERNEL in ROOM characters; MODULES: for its modules, too; of those that
-    are drivers the ones that are named in PREFER first."""
+    """The parameters for KERNEL in ROOM characters, with those for its modules if MODULES.
+
+    Drivers in PREFER come first.
+    """
     every = fetchargs.definitions(kernel.settled, kernel.offsets, kernel.machine, whole=False)
     worth = cmdline.worth_arming(every, kernel.builtin, modules=modules)
     return cmdline.boot_line(worth, room, prefer)
 
 
 def say_left(line: BootLine) -> None:
-    """What there was no room for."""
+    """Warn of what there was no room for."""
     left = dict.fromkeys(one.point.without for one in line.left)
     if not line.text:
-        warn("no room on the kernel's command line: what is built in is not seen")
+        warn("no room on the kernel's command line: built-in code is not recorded")
     elif left:
-        warn(f"no room on the kernel's command line; not seen of its boot: {'; '.join(left)}")
+        warn(f"no room on the kernel's command line; not recorded of its boot: {'; '.join(left)}")
