@@ -13,7 +13,7 @@ from virtio_trace.cli.support.boot_parameters import for_kernel, say_left
 from virtio_trace.cli.support.say import say, warn
 from virtio_trace.errors import UsageError
 from virtio_trace.kernel.files import vmlinuz
-from virtio_trace.kernel.running.host import Running, snapshot
+from virtio_trace.kernel.running.host import HostKernel, snapshot
 from virtio_trace.tracer.ftrace.cmdline import CMDLINE_MAX, COMMON, MMIO, PARAMETERS
 from virtio_trace.tracer.points import offline
 
@@ -96,7 +96,7 @@ def _kernel(image: str | None, modules: str | None) -> tuple[Path, Path]:
         found = found if there else None
         missing, option = f"no module tree for {image}", "--modules DIR"
     else:
-        running = Running()
+        running = HostKernel()
         tree = running.module_tree
         found = vmlinuz.find(running.release, tree)
         missing, option = f"no image of the running kernel {running.release}", "--kernel VMLINUZ"

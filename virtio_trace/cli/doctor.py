@@ -7,7 +7,7 @@ import click
 
 from virtio_trace.cli.support.prerequisites import prerequisites
 from virtio_trace.errors import CannotTraceError
-from virtio_trace.kernel.running.host import Running
+from virtio_trace.kernel.running.host import HostKernel
 from virtio_trace.tracer.ftrace.tracefs import sweep
 
 _STATUS_CANNOT = 3
@@ -16,7 +16,7 @@ _STATUS_CANNOT = 3
 @click.command
 def command() -> int:
     """Say whether this machine can trace: each prerequisite, found or not, and how to get it."""
-    kernel = Running()
+    kernel = HostKernel()
     click.echo(f"kernel {kernel.release} on {kernel.machine}")
     missing = 0
     for name, ask in prerequisites(kernel):
@@ -36,7 +36,7 @@ def command() -> int:
     return 0
 
 
-def _sweep(kernel: Running) -> None:
+def _sweep(kernel: HostKernel) -> None:
     """Remove what a killed recorder left in tracefs."""
     tracefs = kernel.tracefs()
     if tracefs is None:

@@ -22,7 +22,7 @@ from virtio_trace.cli import main
 from virtio_trace.kernel.drivers import inspect
 from virtio_trace.kernel.files import vmlinuz
 from virtio_trace.kernel.files.module_tree import ModuleTree
-from virtio_trace.kernel.running.host import Running
+from virtio_trace.kernel.running.host import HostKernel
 from virtio_trace.render.inspection import inspection
 from virtio_trace.vm.host.debian import Kernel
 
@@ -181,9 +181,9 @@ def test_what_cannot_be(
 def test_without_a_name_it_is_this_kernels(
     tree: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    here = Running(proc=Path("/nowhere"), modules=tree.parent)
+    here = HostKernel(proc=Path("/nowhere"), modules=tree.parent)
     monkeypatch.setitem(here.__dict__, "release", tree.name)
-    monkeypatch.setattr(inspect_command, "Running", lambda: here)
+    monkeypatch.setattr(inspect_command, "HostKernel", lambda: here)
     status, out, _err = run()
     assert status == 0
     assert "virtnet_probe" in out

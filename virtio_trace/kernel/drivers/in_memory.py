@@ -74,7 +74,7 @@ _LINKS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Kernel:
+class KernelView:
     """What is known of the running kernel: its files, symbols, and the layout that its struct
     virtio_driver has, None where that is not known. ``links`` may raise CannotTraceError."""
 
@@ -86,7 +86,7 @@ class Kernel:
 
 def add_registered(
     evidence: Evidence,
-    kernel: Kernel,
+    kernel: KernelView,
     names: Mapping[str, str | None] | None = None,
     opens: Opens = Kcore,
 ) -> Evidence:
@@ -111,7 +111,9 @@ def add_registered(
     return dataclasses.replace(evidence, drivers=added, unread=unread)
 
 
-def _read(wanted: Mapping[str, str | None], kernel: Kernel, opens: Opens) -> dict[str, DriverFacts]:
+def _read(
+    wanted: Mapping[str, str | None], kernel: KernelView, opens: Opens
+) -> dict[str, DriverFacts]:
     """The drivers that were found, by name. Raises CannotTraceError."""
     if kernel.shape is None:
         raise CannotTraceError("the layout of struct virtio_driver is not known")
@@ -185,7 +187,7 @@ def _list(memory: Memory, head: int) -> Iterator[int]:
 @dataclass(frozen=True, slots=True)
 class _Reader:
     structs: StructReader
-    kernel: Kernel
+    kernel: KernelView
 
     def facts(self, at: int, name: str, module: str | None, *, builtin: bool) -> DriverFacts | None:
         """The struct virtio_driver at AT; None where its id_table cannot be read."""

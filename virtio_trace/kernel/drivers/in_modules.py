@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The driver structs in a .ko: struct virtio_driver, and what puts devices on the bus.
 
-Found by what the code does (passes the struct to the function that registers it) and by what
+DriverStruct by what the code does (passes the struct to the function that registers it) and by what
 relocations make of the data, so that a driver nobody has heard of is read alike.
 """
 
@@ -43,7 +43,7 @@ _HINT = "the file may be damaged, or of another kernel than the BTF"
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class DriverStruct:
     """A driver struct in a file: its place, its own name or its place in words, its call."""
 
     place: Place
@@ -52,7 +52,7 @@ class Found:
     call: Call | None
 
 
-def virtio_structs(module: Module, layout: Layout) -> list[Found]:
+def virtio_structs(module: Module, layout: Layout) -> list[DriverStruct]:
     """Every struct virtio_driver of the file. Raises BadInputError for a file that registers
     one which cannot be found."""
     shape = layout.structs["virtio_driver"]
@@ -145,7 +145,9 @@ def registrations(module: Module, layout: Layout) -> list[tuple[Call, str | None
     return sorted(out, key=lambda pair: pair[0].place)
 
 
-def features(module: Module, found: Found, shape: StructLayout) -> tuple[tuple[int, ...], ...]:
+def features(
+    module: Module, found: DriverStruct, shape: StructLayout
+) -> tuple[tuple[int, ...], ...]:
     """Feature bits of feature_table and of feature_table_legacy, as the file has them.
 
     Raises BadInputError.
@@ -172,9 +174,9 @@ def names(module: Module, file: str) -> tuple[str, tuple[str, ...]]:
 
 def _registered(
     module: Module, names: frozenset[str], shape: StructLayout, *, need_ids: bool
-) -> list[Found]:
+) -> list[DriverStruct]:
     """The structs that are handed to one of the functions NAMES, each once."""
-    out: dict[Place, Found] = {}
+    out: dict[Place, DriverStruct] = {}
     for call in module.calls(names):
         place = _argument(module, call, shape, need_ids)
         if place is not None and place not in out:
@@ -235,11 +237,11 @@ def looks_like(module: Module, place: Place, shape: StructLayout, need_ids: bool
     return virtio_ids(module, table) is not None
 
 
-def _found(module: Module, place: Place, shape: StructLayout, call: Call | None) -> Found:
+def _found(module: Module, place: Place, shape: StructLayout, call: Call | None) -> DriverStruct:
     at = module.pointers(place.section)[place.offset + shape.name]
     where = f"{module.sections[place.section].name}+0x{place.offset:x}"
     name = module.string_at(at) or ""
-    return Found(place, module.object_at(place) or where, name, call)
+    return DriverStruct(place, module.object_at(place) or where, name, call)
 
 
 def _functions(module: Module, place: Place, shape: StructLayout) -> dict[str, str | None]:

@@ -16,7 +16,7 @@ from virtio_trace.kernel.drivers.evidence import find_layout
 from virtio_trace.kernel.drivers.inspection import CallFact, Driver, Inspection, Transport
 from virtio_trace.kernel.drivers.layout import Layout, from_btf
 from virtio_trace.kernel.files import compression, vmlinuz
-from virtio_trace.kernel.files.background import Ahead
+from virtio_trace.kernel.files.background import BackgroundRead
 from virtio_trace.kernel.files.btf import Btf
 from virtio_trace.kernel.files.elf import Module
 from virtio_trace.kernel.files.kallsyms import Kallsyms
@@ -28,7 +28,7 @@ _RELEASE = re.compile(r"[\w.+~-]{1,64}")
 
 
 @dataclass(frozen=True, slots=True)
-class Kernel:
+class OpenedImage:
     """A kernel image: its types, None where it has none; uncompressed where it was read whole."""
 
     path: Path
@@ -55,14 +55,14 @@ class _Findings:
     unknown: list[str] = field(default_factory=list)
 
 
-def open_kernel(path: Path, *, whole: bool) -> Kernel:
+def open_kernel(path: Path, *, whole: bool) -> OpenedImage:
     """Reads a kernel image, its types only or the WHOLE of it.
 
     Raises BadInputError where it is none, CannotTraceError.
     """
     btf, release = vmlinuz.types(path)
     data = vmlinuz.payload(compression.read_file(path), str(path)) if whole else b""
-    return Kernel(path, data, release, btf)
+    return OpenedImage(path, data, release, btf)
 
 
 def inspect_tree(tree: ModuleTree, named: Path | None = None) -> Inspection:
@@ -118,11 +118,13 @@ def inspect_image(path: Path) -> Inspection:
     return _inspection(found, modules, kernel, kernel.release, tree.builtin if tree else ())
 
 
-def _opening(image: Path | None, whole: bool) -> Ahead[Kernel] | None:
-    return Ahead(lambda: open_kernel(image, whole=whole)) if image else None
+def _opening(image: Path | None, whole: bool) -> BackgroundRead[OpenedImage] | None:
+    return BackgroundRead(lambda: open_kernel(image, whole=whole)) if image else None
 
 
-def _opened(opening: Ahead[Kernel] | None, named: Path | None, found: _Findings) -> Kernel | None:
+def _opened(
+    opening: BackgroundRead[OpenedImage] | None, named: Path | None, found: _Findings
+) -> OpenedImage | None:
     """The kernel; one that was only found by us and cannot be read is done without."""
     try:
         return opening.result() if opening else None
@@ -146,7 +148,7 @@ def _parsed(contents: dict[str, bytes], found: _Findings) -> dict[str, Module]:
 
 
 def _survey_modules(
-    modules: dict[str, Module], kernel: Kernel | None, named: Path | None, found: _Findings
+    modules: dict[str, Module], kernel: OpenedImage | None, named: Path | None, found: _Findings
 ) -> None:
     """Each kernel's modules by that kernel's layout."""
     groups: dict[str | None, dict[str, Module]] = {}
@@ -186,7 +188,7 @@ def _survey_module(file: str, module: Module, shapes: Layout, found: _Findings) 
 
 
 def _layout(
-    release: str | None, modules: list[Module], kernel: Kernel | None, found: _Findings
+    release: str | None, modules: list[Module], kernel: OpenedImage | None, found: _Findings
 ) -> Layout:
     """By the kernel's types; where there are none, of virtio_driver alone, by the data."""
     if kernel and kernel.btf and _fits(kernel, release):
@@ -207,7 +209,7 @@ def _layout(
 
 
 def _survey_kernel(
-    kernel: Kernel | None, named: Path | None, tree: ModuleTree | None, found: _Findings
+    kernel: OpenedImage | None, named: Path | None, tree: ModuleTree | None, found: _Findings
 ) -> None:
     """What is built in, if that was asked for; else that it is there and was not read."""
     if not named or not kernel:
@@ -237,7 +239,7 @@ def _survey_kernel(
 def _inspection(
     found: _Findings,
     modules: dict[str, Module],
-    kernel: Kernel | None,
+    kernel: OpenedImage | None,
     release: str | None,
     builtins: tuple[str, ...],
 ) -> Inspection:
@@ -257,7 +259,7 @@ def _inspection(
     )
 
 
-def _fits(kernel: Kernel, release: str | None) -> bool:
+def _fits(kernel: OpenedImage, release: str | None) -> bool:
     return kernel.release is None or release in (None, kernel.release)
 
 

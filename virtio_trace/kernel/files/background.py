@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 _T = TypeVar("_T")
 
 
-class Ahead(Generic[_T]):
+class BackgroundRead(Generic[_T]):
     """Starts DO at once. A process that ends does not wait for it."""
 
     def __init__(self, do: Callable[[], _T]) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from virtio_trace.errors import BadInputError, VirtioTraceError
 from virtio_trace.kernel.files import compression
-from virtio_trace.kernel.files.background import Ahead
+from virtio_trace.kernel.files.background import BackgroundRead
 
 _SUFFIX = re.compile(r"\.ko(\.(xz|zst|gz))?$")
 _NOT_MODULES = ("build", "source", "vdso")
@@ -37,7 +37,7 @@ class ModuleTree:
     def __init__(self, path: Path) -> None:
         """Raises BadInputError where PATH is no folder, or has neither modules nor their lists."""
         self.path = path
-        self._ahead: list[Ahead[dict[str, bytes | VirtioTraceError]]] | None = None
+        self._ahead: list[BackgroundRead[dict[str, bytes | VirtioTraceError]]] | None = None
         try:
             entries = {entry.name for entry in path.iterdir()}
         except OSError as error:
@@ -103,7 +103,7 @@ class ModuleTree:
         if self._ahead is None and len(names) > 3 and any(not n.endswith(".ko") for n in names):
             files = deque(names)  # that all take from: a task a file would cost more than reading
             workers = range(os.cpu_count() or 1)  # lzma and libzstd let the others run
-            self._ahead = [Ahead(lambda: self._read_from(files)) for _ in workers]
+            self._ahead = [BackgroundRead(lambda: self._read_from(files)) for _ in workers]
 
     def _read_from(self, files: deque[str]) -> dict[str, bytes | VirtioTraceError]:
         found: dict[str, bytes | VirtioTraceError] = {}

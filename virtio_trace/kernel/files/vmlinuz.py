@@ -49,12 +49,12 @@ def types(path: Path) -> tuple[Btf | None, str | None]:
     image = compression.read_file(path)
     start, end = _packed(image, where)
     if compression.is_zstd(image[start : start + 4]):
-        look = _Looking()
+        look = BtfScanner()
         part = zstd.Part(image, start, end - _SIZE)  # not copied: it is of 10 MB and more
         raw, name = zstd.search(part, where, _LIMIT, look.so_far, look.at_the_end)
     else:
         kernel = _unpacked(image[start:end], where)
-        raw, name = _Looking().at_the_end(kernel, len(kernel))
+        raw, name = BtfScanner().at_the_end(kernel, len(kernel))
     if raw is None and name is None:
         raise BadInputError(f"{path}: is no kernel image", _HINT)
     return Btf(raw, where) if raw else None, name
@@ -78,7 +78,7 @@ def find_tree(release: str, image: Path) -> Path | None:
 def btf_bytes(image: bytes, where: str) -> bytes:
     """The raw .BTF of a kernel image. Raises BadInputError where it has none, or is none."""
     kernel = payload(image, where)
-    raw, _release = _Looking().at_the_end(kernel, len(kernel))
+    raw, _release = BtfScanner().at_the_end(kernel, len(kernel))
     if raw is None:
         raise _no_btf(where)
     return raw
@@ -90,7 +90,7 @@ def payload(image: bytes, where: str) -> bytes:
     return _unpacked(image[start:end], where)
 
 
-class _Looking:
+class BtfScanner:
     """Looks for the BTF and the release in a kernel of which not all is there yet."""
 
     def __init__(self) -> None:

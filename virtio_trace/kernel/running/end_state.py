@@ -18,7 +18,9 @@ from virtio_trace.virtio import numbers
 _SUPPLIER = "supplier:"
 
 
-def final(modules: Collection[str], sys: Path = Path("/sys"), debugfs: Path | None = None) -> Final:
+def read_end_state(
+    modules: Collection[str], sys: Path = Path("/sys"), debugfs: Path | None = None
+) -> Final:
     """The machine now; MODULES are those whose being loaded matters. Never raises."""
     bus = snapshot(sys)
     pci = sys / "bus/pci"

@@ -28,7 +28,7 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Running:
+class HostKernel:
     """The running kernel. The folders are other ones in tests only."""
 
     proc: Path = Path("/proc")

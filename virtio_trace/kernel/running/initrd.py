@@ -16,7 +16,7 @@ from virtio_trace.recording.machine_state import Initrd
 _FOLDERS = ("usr/lib/modules", "lib/modules")
 
 
-class FirstRoot:
+class InitrdRoot:
     """The root of the first process. It is an initrd's when the recording begins before anything
     else runs, and the recorder is not in it itself: that is how ``boot`` starts it."""
 

@@ -84,7 +84,7 @@ MUTATE: tuple[Mutation, ...] = (truncated, flipped, swapped, overwritten, damage
 
 
 @pytest.fixture(scope="module")
-def originals() -> dict[str, tuple[bytes, inspect.Kernel]]:
+def originals() -> dict[str, tuple[bytes, inspect.OpenedImage]]:
     out = {}
     for package, names in FILES.items():
         kernel = debian.fetch(package)
@@ -106,7 +106,7 @@ def bounded() -> Iterator[None]:
 
 
 def test_each_is_read_or_refused(
-    originals: dict[str, tuple[bytes, inspect.Kernel]],
+    originals: dict[str, tuple[bytes, inspect.OpenedImage]],
     bounded: None,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -145,7 +145,7 @@ def _outcome(found: Inspection, path: Path) -> str:
 
 
 def test_nothing_is_the_matter_with_them_before(
-    originals: dict[str, tuple[bytes, inspect.Kernel]], tmp_path: Path
+    originals: dict[str, tuple[bytes, inspect.OpenedImage]], tmp_path: Path
 ) -> None:
     for name, (data, _kernel) in originals.items():
         path = tmp_path / f"{name}.ko"
@@ -157,7 +157,7 @@ def test_nothing_is_the_matter_with_them_before(
 
 @pytest.mark.parametrize("mutate", [truncated, damaged_xz, damaged_zst])
 def test_a_person_gets_one_line_and_a_hint(
-    originals: dict[str, tuple[bytes, inspect.Kernel]],
+    originals: dict[str, tuple[bytes, inspect.OpenedImage]],
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     mutate: Mutation,

@@ -13,7 +13,7 @@ import pytest
 
 from virtio_trace.errors import CannotTraceError
 from virtio_trace.kernel.drivers import in_memory
-from virtio_trace.kernel.drivers.in_memory import Kernel, Links, add_registered
+from virtio_trace.kernel.drivers.in_memory import KernelView, Links, add_registered
 from virtio_trace.kernel.drivers.layout import StructLayout
 from virtio_trace.kernel.files.btf import Btf
 from virtio_trace.kernel.files.memory import Kcore, Memory
@@ -104,13 +104,13 @@ def memory() -> Made:
 
 
 @pytest.fixture
-def running(tmp_path: Path) -> Kernel:
+def running(tmp_path: Path) -> KernelView:
     (tmp_path / "modules.builtin").write_text("kernel/drivers/char/virtio_con.ko\n")
     (tmp_path / "modules.builtin.modinfo").write_bytes(
         b"virtio_con.alias=virtio:d00000003v*\0virtio_con.alias=char-major-1\0"
         b"virtiofs.alias=virtio:d0000001Av*\0"
     )
-    return Kernel(ModuleTree(tmp_path), lambda: LINKS, Addresses(SYMBOLS), SHAPE)
+    return KernelView(ModuleTree(tmp_path), lambda: LINKS, Addresses(SYMBOLS), SHAPE)
 
 
 def opens(memory: Made) -> in_memory.Opens:
@@ -128,7 +128,7 @@ def test_the_way_to_the_drivers(memory: Made) -> None:
     assert in_memory.drivers(memory, LINKS, BUSES) == [0x6000, 0x8000]
 
 
-def test_what_a_built_in_driver_is(memory: Made, running: Kernel) -> None:
+def test_what_a_built_in_driver_is(memory: Made, running: KernelView) -> None:
     found = add_registered(NOTHING, running, NAMES, opens(memory))
     assert found.unread == {}
     assert found.drivers[0] == DriverFacts(
@@ -147,14 +147,14 @@ def test_what_a_built_in_driver_is(memory: Made, running: Kernel) -> None:
     assert Evidence.from_json(json.loads(json.dumps(found.to_json()))) == found
 
 
-def test_a_module_whose_file_is_gone(memory: Made, running: Kernel) -> None:
+def test_a_module_whose_file_is_gone(memory: Made, running: KernelView) -> None:
     gone = add_registered(NOTHING, running, NAMES, opens(memory)).driver("gone")
     assert gone
     assert (gone.module, gone.builtin, gone.init) == ("gone", False, None)
     assert (gone.struct, gone.functions["probe"]) == ("(no symbol)", "gone_probe")
 
 
-def test_what_the_files_have_is_not_read_again(memory: Made, running: Kernel) -> None:
+def test_what_the_files_have_is_not_read_again(memory: Made, running: KernelView) -> None:
     whole = add_registered(NOTHING, running, NAMES, opens(memory))
 
     def never() -> AbstractContextManager[Memory]:
@@ -176,7 +176,7 @@ def _circle(memory: Made) -> None:
     memory.number(entry, entry)
 
 
-def test_a_driver_that_is_on_its_way_out(memory: Made, running: Kernel) -> None:
+def test_a_driver_that_is_on_its_way_out(memory: Made, running: KernelView) -> None:
     node = 0x8000 + 0x800 + LINKS.driver_private_node + LINKS.node_list
     memory.number(node, 0x7001)
     found = add_registered(NOTHING, running, NAMES, opens(memory))
@@ -184,7 +184,7 @@ def test_a_driver_that_is_on_its_way_out(memory: Made, running: Kernel) -> None:
     assert found.unread == {"/proc/kcore": "gone: not found on the bus, or not understood"}
 
 
-def test_a_list_that_goes_in_circles_ends(memory: Made, running: Kernel) -> None:
+def test_a_list_that_goes_in_circles_ends(memory: Made, running: KernelView) -> None:
     _circle(memory)
     found = add_registered(NOTHING, running, NAMES, opens(memory))
     assert [driver.name for driver in found.drivers] == ["virtio-con"]
@@ -194,7 +194,7 @@ def test_a_list_that_goes_in_circles_ends(memory: Made, running: Kernel) -> None
 @pytest.mark.parametrize(
     "place", [BUSES, TOP, 0x5000 + LINKS.private_kobject, 0x5200, 0x5000 + LINKS.private_drivers]
 )
-def test_a_way_that_breaks_off(memory: Made, running: Kernel, place: int) -> None:
+def test_a_way_that_breaks_off(memory: Made, running: KernelView, place: int) -> None:
     _cut(memory, place)
     found = add_registered(NOTHING, running, NAMES, opens(memory))
     assert found.drivers == ()
@@ -202,7 +202,7 @@ def test_a_way_that_breaks_off(memory: Made, running: Kernel, place: int) -> Non
 
 
 @pytest.mark.parametrize("place", [0x6000, 0x6000 + 24, 0x6300])
-def test_a_struct_that_cannot_be_read(memory: Made, running: Kernel, place: int) -> None:
+def test_a_struct_that_cannot_be_read(memory: Made, running: KernelView, place: int) -> None:
     """Its name, its id_table's address, and the table."""
     _cut(memory, place)
     found = add_registered(NOTHING, running, NAMES, opens(memory))
@@ -219,20 +219,20 @@ def test_a_struct_that_cannot_be_read(memory: Made, running: Kernel, place: int)
     ],
 )
 def test_symbols_that_lead_nowhere(
-    memory: Made, running: Kernel, symbols: bytes, reason: str
+    memory: Made, running: KernelView, symbols: bytes, reason: str
 ) -> None:
-    blind = Kernel(running.tree, running.links, Addresses(symbols), SHAPE)
+    blind = KernelView(running.tree, running.links, Addresses(symbols), SHAPE)
     found = add_registered(NOTHING, blind, NAMES, opens(memory))
     assert (found.drivers, found.unread) == ((), {"/proc/kcore": reason})
 
 
-def test_memory_that_may_not_be_read(running: Kernel) -> None:
+def test_memory_that_may_not_be_read(running: KernelView) -> None:
     def refused() -> AbstractContextManager[Memory]:
         raise CannotTraceError("/proc/kcore: Operation not permitted")
 
     found = add_registered(NOTHING, running, NAMES, refused)
     assert (found.drivers, found.unread) == ((), {"/proc/kcore": "Operation not permitted"})
-    unknown = Kernel(running.tree, running.links, running.addresses, None)
+    unknown = KernelView(running.tree, running.links, running.addresses, None)
     assert "layout" in add_registered(NOTHING, unknown, NAMES, refused).unread["/proc/kcore"]
 
 
@@ -241,7 +241,7 @@ def test_memory_that_may_not_be_read(running: Kernel) -> None:
     [("virtio-con", 9, "virtio_con"), ("virtio_fs", 26, "virtiofs"), ("other", 9, None)],
 )
 def test_which_module_a_built_in_driver_would_be(
-    running: Kernel, name: str, device: int, module: str | None
+    running: KernelView, name: str, device: int, module: str | None
 ) -> None:
     found = in_memory.builtin_module(name, [(device, ANY)], running.tree)
     assert found == module

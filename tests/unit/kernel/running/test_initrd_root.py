@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from virtio_trace.kernel.running.initrd import FirstRoot
+from virtio_trace.kernel.running.initrd import InitrdRoot
 from virtio_trace.recording.machine_state import Initrd
 
 WANTED = {"virtio_blk", "virtio_net", "virtio_rng"}
@@ -32,7 +32,7 @@ def proc(tmp_path: Path) -> Path:
 
 
 def test_which_modules_it_has(proc: Path, tmp_path: Path) -> None:
-    first = FirstRoot(proc, tmp_path / "proc")
+    first = InitrdRoot(proc, tmp_path / "proc")
     assert first.modules(WANTED) == Initrd(("virtio_blk", "virtio_rng"))
     assert first.is_left() is False
     (tmp_path / "system").mkdir()
@@ -43,7 +43,7 @@ def test_which_modules_it_has(proc: Path, tmp_path: Path) -> None:
 
 def test_our_own_root_is_no_initrd_of_others(proc: Path, tmp_path: Path) -> None:
     """As in every recording on a running machine, and in a guest of ours."""
-    first = FirstRoot(proc, tmp_path / "initrd")
+    first = InitrdRoot(proc, tmp_path / "initrd")
     assert (first.modules(WANTED), first.is_left()) == (None, None)
 
 
@@ -53,9 +53,9 @@ def test_our_own_root_is_no_initrd_of_others(proc: Path, tmp_path: Path) -> None
 def test_a_root_on_a_disk_is_none(proc: Path, tmp_path: Path, mounts: str) -> None:
     """A container's recorder has another root than its host's first process."""
     (proc / "1/mounts").write_text(mounts)
-    assert FirstRoot(proc, tmp_path).modules(WANTED) is None
+    assert InitrdRoot(proc, tmp_path).modules(WANTED) is None
 
 
 def test_a_first_process_that_cannot_be_looked_at(tmp_path: Path) -> None:
-    first = FirstRoot(tmp_path / "none", tmp_path)
+    first = InitrdRoot(tmp_path / "none", tmp_path)
     assert (first.modules(WANTED), first.is_left()) == (None, None)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""sysfs out of a guest's text, as a folder that snapshot() and final() read."""
+"""sysfs out of a guest's text, as a folder that snapshot() and read_end_state() read."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from virtio_trace.kernel.running import sysfs_text
-from virtio_trace.kernel.running.end_state import final
+from virtio_trace.kernel.running.end_state import read_end_state
 from virtio_trace.kernel.running.host import snapshot
 
 # As a guest printed it (arm64, Linux 6.12), shortened.
@@ -67,7 +67,9 @@ def test_what_a_guest_shows_is_read_as_on_its_own_machine(tmp_path: Path) -> Non
         "a003e00.virtio_mmio", "platform", None,
     )  # fmt: skip
     assert bus["drivers"] == [{"name": "virtio_net", "module": "virtio_net"}]
-    end = final({"virtio_net", "virtio_blk"}, tmp_path / "sys", tmp_path / sysfs_text.DEBUGFS)
+    end = read_end_state(
+        {"virtio_net", "virtio_blk"}, tmp_path / "sys", tmp_path / sysfs_text.DEBUGFS
+    )
     assert end.autoprobe == {"virtio": True, "pci": None}
     assert end.modules == ("virtio_net",)
     assert end.deferred == {"0000:00:03.0": None}
