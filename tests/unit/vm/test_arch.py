@@ -12,8 +12,8 @@ import pytest
 from virtio_trace.cli import main
 from virtio_trace.cli.boot.collectors import _unpacked
 from virtio_trace.errors import BadInputError, CannotTraceError, UsageError
+from virtio_trace.kernel.files.machine import AARCH64, X86_64
 from virtio_trace.vm import arch, boot
-from virtio_trace.vm.arch import AARCH64, X86_64
 from virtio_trace.vm.host import debian
 from virtio_trace.vm.qemu import accel, process
 from virtio_trace.vm.root import agentless, payload
@@ -86,7 +86,7 @@ def test_the_recording_has_a_port_of_its_own_on_either_machine(image: Path) -> N
     ],
 )
 def test_it_takes_no_slot_that_a_user_names(options: tuple[str, ...], slot: str) -> None:
-    assert f"pci-serial,chardev=events,addr={slot}.0" in AARCH64.options(options)
+    assert f"pci-serial,chardev=events,addr={slot}.0" in arch.channel_options(AARCH64, options)
 
 
 def test_kvm_is_for_ones_own_machine(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,7 @@ import pytest
 
 from virtio_trace.cli import main
 from virtio_trace.errors import BadInputError, CannotTraceError, UsageError
+from virtio_trace.kernel.files.machine import X86_64
 from virtio_trace.vm import arch, boot
 from virtio_trace.vm.host import cache
 from virtio_trace.vm.qemu import accel, channel, process
@@ -167,7 +168,7 @@ with process.Run(process.Machine(Path("k"), "", "tcg"), 0) as run:
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_qemu_dies_with_us(tmp_path: Path, number: signal.Signals) -> None:
-    fake = tmp_path / arch.X86_64.program
+    fake = tmp_path / X86_64.program
     fake.write_text("#!/bin/sh\nexec sleep 60\n")
     fake.chmod(0o755)
     env = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}

@@ -8,7 +8,8 @@ from collections.abc import Callable, Collection
 from virtio_trace.errors import BadInputError, CannotTraceError, VirtioTraceError
 from virtio_trace.kernel.drivers import in_modules, layout
 from virtio_trace.kernel.files.btf import Btf
-from virtio_trace.kernel.files.elf import Function, Module
+from virtio_trace.kernel.files.elf import Module
+from virtio_trace.kernel.files.elf_tables import Function
 from virtio_trace.kernel.files.module_tree import ModuleTree
 from virtio_trace.kernel.running.proc_kallsyms import Found, of_module
 from virtio_trace.recording.evidence import DriverFacts, Evidence, TransportFacts
@@ -80,8 +81,8 @@ def read_evidence(
         try:
             module = Module(data, file)
             assert module.symbols is not None  # reads them: a damaged table is refused here
-            if machine is not None and module.machine != machine:
-                raise BadInputError(f"{file}: is for {module.machine}, not {machine}")
+            if machine is not None and module.machine.name != machine:
+                raise BadInputError(f"{file}: is for {module.machine.name}, not {machine}")
             modules[file] = module
         except BadInputError as error:
             unread[file] = _reason(file, error)

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from virtio_trace.errors import BadInputError
 from virtio_trace.kernel.drivers import id_tables
 from virtio_trace.kernel.drivers.layout import Layout, StructLayout
-from virtio_trace.kernel.files.elf import R_ADDRESS, SHF_ALLOC, SHF_EXECINSTR, Call, Module, Place
+from virtio_trace.kernel.files.elf import Module
+from virtio_trace.kernel.files.elf_tables import SHF_ALLOC, SHF_EXECINSTR, Call, Place
 from virtio_trace.recording.evidence import DriverFacts, TransportFacts
 
 REGISTER_DRIVER = frozenset({"register_virtio_driver", "__register_virtio_driver"})
@@ -36,8 +37,6 @@ REGISTERED_BY = {
 
 _BEFORE_CALL = 96
 """How many bytes before a call its first argument may be set up."""
-_ADD_TO_X0, _ADD_TO_X0_MASK = 0x91000000, 0xFFC0001F
-"""add x0, xN, #imm12 (Arm Architecture Reference Manual, ADD (immediate))."""
 _MAX_FEATURES = 4096
 _HINT = "the file may be damaged, or of another kernel than the BTF"
 
@@ -186,7 +185,7 @@ def _registered(
 
 def addresses_before(module: Module, call: Call) -> Iterator[Place]:
     """The addresses that are taken before a call, the nearest first. Raises BadInputError."""
-    kinds = R_ADDRESS[module.machine]
+    kinds = module.machine.addresses
     section, end = call.place
     for rela in reversed(module.relocations(section)):
         if rela.offset >= end or rela.type not in kinds:
@@ -203,11 +202,12 @@ def addresses_before(module: Module, call: Call) -> Iterator[Place]:
 def _added(module: Module, start: Place, end: int) -> Iterator[int]:
     """What arm64 code adds to an address to make the first argument of it: several objects of one
     section are reached from one address (gcc's -fsection-anchors)."""
-    if module.machine != "aarch64":
+    if module.machine.add_immediate is None:
         return
+    mask, value = module.machine.add_immediate
     code = module.bytes_at(start, max(0, end - start.offset)) or b""
     for (word,) in struct.iter_unpack("<I", code[: len(code) & ~3]):
-        if word & _ADD_TO_X0_MASK == _ADD_TO_X0:
+        if word & mask == value:
             yield word >> 10 & 0xFFF
 
 

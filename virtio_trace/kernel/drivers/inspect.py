@@ -20,10 +20,10 @@ from virtio_trace.kernel.files.background import BackgroundRead
 from virtio_trace.kernel.files.btf import Btf
 from virtio_trace.kernel.files.elf import Module
 from virtio_trace.kernel.files.kallsyms import Kallsyms
+from virtio_trace.kernel.files.machine import Machine, of_kernel
 from virtio_trace.kernel.files.module_tree import ModuleTree
 from virtio_trace.kernel.files.vmlinux_memory import Image
 
-_X86, _ARM64 = "x86_64", "aarch64"
 _RELEASE = re.compile(r"[\w.+~-]{1,64}")
 
 
@@ -37,11 +37,9 @@ class OpenedImage:
     btf: Btf | None
 
     @property
-    def machine(self) -> str | None:
-        """As ``uname -m`` says it; None where it was not read whole."""
-        if not self.data:
-            return None
-        return _X86 if self.data[:4] == b"\x7fELF" else _ARM64
+    def machine(self) -> Machine | None:
+        """None where it was not read whole, or its machine is not supported."""
+        return of_kernel(self.data)
 
 
 @dataclass(slots=True)
@@ -177,7 +175,7 @@ def _survey_module(file: str, module: Module, shapes: Layout, found: _Findings) 
         raise BadInputError(f"{file}: the layout of its struct virtio_driver is not known")
     ways = [Transport(one) for one in in_modules.transports(module, shapes, file)]
     name, _aliases = in_modules.names(module, file)
-    opcode = 1 if module.machine == _X86 else 0  # the relocation is behind it
+    opcode = module.machine.call_opcode
     calls = [
         CallFact(name, call.caller, call.callee, call.offset + opcode, argument)
         for call, argument in in_modules.registrations(module, shapes)
@@ -220,8 +218,11 @@ def _survey_kernel(
                 f"what is built into the kernel ({', '.join(inside)}): --kernel {image} reads it"
             )
         return
-    if kernel.machine != _X86 or kernel.btf is None:
-        why = "it has no BTF" if kernel.btf is None else "pointers in an arm64 image are not final"
+    if kernel.btf is None or not kernel.machine or not kernel.machine.image_pointers_final:
+        name = kernel.machine.debian if kernel.machine else "unsupported"
+        why = (
+            "it has no BTF" if kernel.btf is None else f"pointers in an {name} image are not final"
+        )
         found.unknown.append(f"what is built into {kernel.path}: {why}")
         return
     try:
@@ -248,7 +249,7 @@ def _inspection(
     )
     return Inspection(
         release=release,
-        machine=machines.pop() if len(machines) == 1 else None,
+        machine=machines.pop().name if len(machines) == 1 else None,
         image=str(kernel.path) if kernel else None,
         drivers=tuple(found.drivers),
         transports=tuple(found.transports),

@@ -12,7 +12,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from virtio_trace.kernel.drivers import in_modules, layout
-from virtio_trace.kernel.files.elf import Module, Place
+from virtio_trace.kernel.files.elf import Module
+from virtio_trace.kernel.files.elf_tables import Place
 
 _SHORTEST = 64
 _POINTER = 8

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from virtio_trace.errors import CannotTraceError
+from virtio_trace.kernel.files.machine import ELF_IDENT
 
 KCORE = Path("/proc/kcore")
 
@@ -78,7 +79,7 @@ class Kcore(Memory):
 
     def _load(self) -> list[_Segment]:
         head = os.pread(self._file, _EHDR, 0)
-        if head[:6] != b"\x7fELF\x02\x01":
+        if head[:6] != ELF_IDENT:
             raise OSError
         (table,) = struct.unpack_from("<Q", head, 32)
         size, count = struct.unpack_from("<HH", head, 54)

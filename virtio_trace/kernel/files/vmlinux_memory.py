@@ -15,10 +15,10 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from virtio_trace.errors import BadInputError
+from virtio_trace.kernel.files.machine import of_elf
 from virtio_trace.kernel.files.memory import Memory
 
 _HINT = "give the vmlinuz of an x86-64 kernel"
-_EM_X86_64 = 62
 _PT_LOAD, _SHT_PROGBITS = 1, 1
 _WRITE, _EXECINSTR = 1, 4
 _PHDR = struct.Struct("<IIQQQQQQ")
@@ -51,7 +51,8 @@ class Image(Memory):
         """Raises BadInputError where DATA is no x86-64 vmlinux."""
         self.data = data
         self.where = where
-        if data[:6] != b"\x7fELF\x02\x01" or data[18:20] != bytes((_EM_X86_64, 0)):
+        machine = of_elf(data)
+        if machine is None or not machine.image_pointers_final:
             raise BadInputError(f"{where}: is no x86-64 vmlinux", _HINT)
         try:
             self.segments = self._segments()

@@ -12,7 +12,8 @@ import pytest
 
 from virtio_trace.errors import BadInputError, VirtioTraceError
 from virtio_trace.kernel.drivers import in_modules, layout
-from virtio_trace.kernel.files.elf import Function, Module
+from virtio_trace.kernel.files.elf import Module
+from virtio_trace.kernel.files.elf_tables import Function
 from virtio_trace.kernel.files.module_tree import ModuleTree
 from virtio_trace.vm.host.debian import Kernel
 
