@@ -17,7 +17,7 @@ ELF_IDENT = b"\x7fELF\x02\x01"
 """The first bytes of a 64-bit little-endian ELF file: EI_MAG, EI_CLASS, EI_DATA (gABI)."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Machine:
     """One machine. ``name`` is as in ``uname -m``, ``debian`` is dpkg's name for it.
 
