@@ -27,7 +27,7 @@ def of_kernel(vmlinuz: Path) -> Machine:
     found = _wrapped(head) or of_image(head)
     if found is None:
         raise BadInputError(
-            f"{vmlinuz} is no kernel image that QEMU starts (an x86 bzImage, an arm64 Image)",
+            f"{vmlinuz} is not a kernel image that QEMU starts (an x86 bzImage, an arm64 Image)",
             "give the vmlinuz of a package",
         )
     return found

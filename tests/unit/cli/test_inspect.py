@@ -150,7 +150,7 @@ def test_files_by_name(tree: Path, tmp_path: Path, run: Run) -> None:
     bad.write_bytes(b"#!/bin/sh\n")
     net = _file(tree, "virtio_net")
     status, out, err = run(net, bad, "--format", "json")
-    assert (status, err) == (0, f"virtio-trace: warning: {bad}: is no ELF file\n")
+    assert (status, err) == (0, f"virtio-trace: warning: {bad}: is not an ELF file\n")
     found = json.loads(out)
     assert [d["name"] for d in found["drivers"]] == ["virtio_net"]
     assert found["kernel"]["image"] == str(tree / "vmlinuz")  # found beside it
@@ -161,11 +161,11 @@ def test_files_by_name(tree: Path, tmp_path: Path, run: Run) -> None:
     ("arguments", "status", "says"),
     [
         (["/nowhere"], BAD_INPUT, "/nowhere: No such file"),
-        (["/dev/null"], BAD_INPUT, "/dev/null: is no regular file"),
-        (["."], BAD_INPUT, "is no module tree"),
+        (["/dev/null"], BAD_INPUT, "/dev/null: is not a regular file"),
+        (["."], BAD_INPUT, "is not a module tree"),
         ([".", "x.ko"], USAGE, "not all that is named"),
         (["--kernel", "/nowhere"], BAD_INPUT, "/nowhere: No such file"),
-        (["--kernel", "/bin/ls"], BAD_INPUT, "/bin/ls: is no kernel image"),
+        (["--kernel", "/bin/ls"], BAD_INPUT, "/bin/ls: is not a kernel image"),
         (["--format", "xml"], USAGE, "xml"),
     ],
 )

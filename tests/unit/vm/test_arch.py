@@ -47,7 +47,7 @@ def test_an_arm64_image_may_be_packed(tmp_path: Path, image: Path) -> None:
             assert unpacked.read_bytes() == image.read_bytes()
         assert not unpacked.exists()
     packed.write_bytes(gzip.compress(b"\x7fELF" + bytes(0x400)))
-    with pytest.raises(BadInputError, match="no kernel image"), _unpacked(packed):
+    with pytest.raises(BadInputError, match="not a kernel image"), _unpacked(packed):
         pass
 
 

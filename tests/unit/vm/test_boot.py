@@ -150,7 +150,7 @@ def test_what_is_no_kernel_image(tmp_path: Path) -> None:
     arch.of_kernel(image)
     for content in (b"", b"\x7fELF", bytes(head[:0x204]), b"x" * 0x300):
         image.write_bytes(content)
-        with pytest.raises(BadInputError, match="no kernel image that QEMU starts"):
+        with pytest.raises(BadInputError, match="not a kernel image that QEMU starts"):
             arch.of_kernel(image)
     with pytest.raises(BadInputError, match="No such file"):
         arch.of_kernel(tmp_path / "nothing")
@@ -305,7 +305,7 @@ def test_a_cache_that_cannot_be_is_said(tmp_path: Path, monkeypatch: pytest.Monk
         (["--debian", "a-b", "--keep-console", "/none/x"], 2, "cannot be written"),
         (["--debian", "a-b", "-o", "/none/x"], 2, "cannot be written"),
         (["--debian", "a-b", "--", "-kernel", "x"], 2, "ours to give"),
-        (["--kernel", "/etc/passwd", "--modules", "/tmp"], 5, "is no kernel image"),
+        (["--kernel", "/etc/passwd", "--modules", "/tmp"], 5, "is not a kernel image"),
         (["--initrd", "x"], 2, "which kernel?"),
         (["--image", "x", "--kernel", "x"], 2, "--image and --kernel exclude each other"),
         (["--image", "x", "--initrd", "x"], 2, "--image and --kernel exclude each other"),

@@ -26,7 +26,7 @@ class Module(ElfFile):
     @cached_property
     @guarded
     def functions(self) -> dict[str, list[Function]]:
-        """Functions by name; a name with two entries exists twice. Without gcc's cold halves."""
+        """Functions by name; static functions may share one. Without gcc's .cold parts."""
         out: dict[str, list[Function]] = {}
         for name, kind, index, value, size in self.symbols:
             if kind == STT_FUNC and 0 < index < SHN_LORESERVE and ".cold" not in name:
@@ -36,7 +36,7 @@ class Module(ElfFile):
     @cached_property
     @guarded
     def _at(self) -> dict[tuple[int, Place], str]:
-        """(symbol type, place) to name; an init function rather than its alias init_module."""
+        """(symbol type, place) to name; prefers an init function to its alias init_module."""
         out: dict[tuple[int, Place], str] = {}
         for name, kind, index, value, _size in self.symbols:
             if kind in (STT_FUNC, STT_OBJECT) and 0 < index < SHN_LORESERVE:
@@ -65,7 +65,7 @@ class Module(ElfFile):
 
     @guarded
     def function_around(self, place: Place) -> tuple[str | None, int]:
-        """The function that PLACE is inside of, and how many bytes; (None, 0) outside of any."""
+        """The function around PLACE, and the bytes from its start; (None, 0): none."""
         spans = self._ranges.get(place.section, [])
         i = bisect.bisect_right(spans, (place.offset, 1 << 64)) - 1
         if i < 0 or place.offset >= spans[i][1]:
@@ -76,7 +76,7 @@ class Module(ElfFile):
     @cached_property
     @guarded
     def init(self) -> str | None:
-        """The module's init function by its own name (it is aliased init_module); None: none."""
+        """The module's init function by its own name, not its alias init_module; None: none."""
         for name, _kind, index, value, _size in self.symbols:
             if name == "init_module" and index:
                 return self.function_at(Place(index, value))
@@ -84,7 +84,7 @@ class Module(ElfFile):
 
     @guarded
     def objects(self, size: int) -> list[Place]:
-        """Places of the data symbols of that many bytes, each once, in the file's order."""
+        """Places of the data symbols of SIZE bytes, each once, in the file's order."""
         found = (
             Place(s.section, s.value)
             for s in self.symbols
@@ -102,7 +102,7 @@ class Module(ElfFile):
     @cached_property
     @guarded
     def undefined(self) -> frozenset[str]:
-        """The names that the module needs from others."""
+        """The names that the module imports."""
         return frozenset(s.name for s in self.symbols[1:] if s.section == 0 and s.name)
 
     @guarded
@@ -110,7 +110,7 @@ class Module(ElfFile):
         """Direct calls of other files' functions of these NAMES, in the file's order.
 
         ``offset`` is that of the call instruction in its function, in bytes. Calls through
-        pointers are not in any relocation. Raises BadInputError.
+        pointers have no relocation. Raises BadInputError.
         """
         wanted = {
             i: s.name for i, s in enumerate(self.symbols) if s.name in names and not s.section

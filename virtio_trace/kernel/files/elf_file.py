@@ -56,7 +56,7 @@ class ElfFile:
     """One file, uncompressed, in memory. ``where`` is its name in messages."""
 
     def __init__(self, data: bytes, where: str) -> None:
-        """Raises BadInputError where DATA is no relocatable 64-bit ELF of a known machine."""
+        """Raises BadInputError where DATA is not a relocatable ELF file of a known machine."""
         self.data = data
         self.where = where
         self._relocations: dict[int, list[Rela]] = {}
@@ -65,7 +65,7 @@ class ElfFile:
             self.machine, self.sections = read_header(data)
         except BadInputError as error:
             raise BadInputError(f"{where}: {error}", HINT) from error
-        except Exception as error:  # construct and pyelftools raise whatever comes to them
+        except Exception as error:  # pyelftools and construct may raise anything
             what = str(error) or type(error).__name__
             raise BadInputError(f"{where}: truncated or damaged ELF file: {what}", HINT) from error
 
@@ -80,7 +80,7 @@ class ElfFile:
         return self.data[section.offset : section.offset + section.size]
 
     def _whole(self, raw: bytes, entry: struct.Struct) -> bytes:
-        """The whole entries of a table, without a part of one at its end."""
+        """The entries of a table, without an incomplete one at its end."""
         if len(raw) // entry.size > MAX_ENTRIES:
             raise BadInputError(f"{self.where}: a table of over {MAX_ENTRIES} entries", HINT)
         return raw[: len(raw) - len(raw) % entry.size]
@@ -126,7 +126,7 @@ class ElfFile:
 
     @guarded
     def target(self, rela: Rela, extra: int = 0) -> Place | None:
-        """What a relocation points to; None where that is outside of the file."""
+        """What a relocation points to; None: outside of the file."""
         symbol = self.symbols[rela.symbol]
         if not 0 < symbol.section < SHN_LORESERVE:
             return None
@@ -134,7 +134,7 @@ class ElfFile:
 
     @guarded
     def pointers(self, section: int) -> dict[int, Place]:
-        """Offset to target of every 64-bit pointer that a section holds to inside of the file."""
+        """The 64-bit pointers in a section that point into the file: offset to target."""
         if section not in self._pointers:
             kind = self.machine.pointer
             self._pointers[section] = {
@@ -146,7 +146,7 @@ class ElfFile:
 
     @guarded
     def bytes_at(self, place: Place, size: int) -> bytes | None:
-        """SIZE bytes from PLACE, zeros in .bss; None where the section ends before."""
+        """SIZE bytes from PLACE, zeros in .bss; None: the section ends before."""
         section = self.sections[place.section]
         if not 0 <= place.offset <= section.size - size:
             return None
@@ -157,7 +157,7 @@ class ElfFile:
 
     @guarded
     def string_at(self, place: Place) -> str | None:
-        """The C string at PLACE; None where there is none of under MAX_STRING printable bytes."""
+        """The C string at PLACE; None: not printable, or MAX_STRING bytes and longer."""
         section = self.sections[place.section]
         if section.type == SHT_NOBITS or not 0 <= place.offset < section.size:
             return None

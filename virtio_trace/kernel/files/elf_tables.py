@@ -44,7 +44,7 @@ class Section(NamedTuple):
 
 
 class Symbol(NamedTuple):
-    """A line of .symtab; ``value`` counts from its section's start; ``section`` 0 is undefined."""
+    """An entry of .symtab. ``value`` counts from the section's start; ``section`` 0: undefined."""
 
     name: str
     type: int
@@ -62,7 +62,7 @@ class Function(NamedTuple):
 
 
 class Place(NamedTuple):
-    """A byte in the file's sections: section index and offset."""
+    """A byte in a section: section index and offset."""
 
     section: int
     offset: int
@@ -78,7 +78,7 @@ class Rela(NamedTuple):
 
 
 class Call(NamedTuple):
-    """A call out of the file: the place of its relocation, the function around it, its callee."""
+    """A call of another file's function: place of its relocation, caller, callee, offset."""
 
     place: Place
     caller: str | None
@@ -87,11 +87,11 @@ class Call(NamedTuple):
 
 
 def read_header(data: bytes) -> tuple[Machine, list[Section]]:
-    """Machine and sections by pyelftools. May raise anything; the caller is the boundary."""
+    """The machine and the sections of a file. May raise anything; the caller converts it."""
     if not data:
         raise BadInputError("is empty")
     if data[:4] != b"\x7fELF":
-        raise BadInputError("is no ELF file")
+        raise BadInputError("is not an ELF file")
     if data[: len(ELF_IDENT)] != ELF_IDENT:
         raise BadInputError("is not 64-bit little-endian")
     elf = ELFFile(io.BytesIO(data))
@@ -108,7 +108,7 @@ def read_header(data: bytes) -> tuple[Machine, list[Section]]:
     strings = data[names : names + length]
     sections = [_section(data, entry, strings) for entry in table]
     if sum(s.size for s in sections if s.type not in (SHT_NULL, SHT_NOBITS)) > 2 * len(data):
-        raise ELFError("its sections overlap")  # a small file that would fill the memory
+        raise ELFError("its sections overlap")  # a small file could fill the memory
     return machine, sections
 
 
@@ -116,5 +116,5 @@ def _section(data: bytes, entry: tuple[int, ...], names: bytes) -> Section:
     at, kind, flags, _address, offset, size, link, info, _align, _each = entry
     name = names[at : names.find(b"\0", at, at + MAX_STRING)].decode("utf-8", "replace")
     if kind not in (SHT_NULL, SHT_NOBITS) and offset + size > len(data):
-        raise ELFError(f"section {name} ends behind the file's end (truncated?)")
+        raise ELFError(f"section {name} ends after the file's end (truncated?)")
     return Section(name, kind, flags, offset, size, link, info)

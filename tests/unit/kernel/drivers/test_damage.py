@@ -18,8 +18,9 @@ from pathlib import Path
 import pytest
 
 from virtio_trace.cli import main
-from virtio_trace.kernel.drivers import inspect
+from virtio_trace.kernel.drivers import inspect, opened_image
 from virtio_trace.kernel.drivers.inspection import Inspection
+from virtio_trace.kernel.drivers.opened_image import OpenedImage, open_image
 from virtio_trace.kernel.files import compression, vmlinuz
 from virtio_trace.kernel.files.module_tree import ModuleTree
 from virtio_trace.vm.host import debian
@@ -84,11 +85,11 @@ MUTATE: tuple[Mutation, ...] = (truncated, flipped, swapped, overwritten, damage
 
 
 @pytest.fixture(scope="module")
-def originals() -> dict[str, tuple[bytes, inspect.OpenedImage]]:
+def originals() -> dict[str, tuple[bytes, OpenedImage]]:
     out = {}
     for package, names in FILES.items():
         kernel = debian.fetch(package)
-        opened = inspect.open_kernel(kernel.vmlinuz, whole=False)
+        opened = open_image(kernel.vmlinuz, whole=False)
         tree = ModuleTree(kernel.modules)
         for name in names:
             out[name] = tree.read(tree.files[name]), opened
@@ -106,7 +107,7 @@ def bounded() -> Iterator[None]:
 
 
 def test_each_is_read_or_refused(
-    originals: dict[str, tuple[bytes, inspect.OpenedImage]],
+    originals: dict[str, tuple[bytes, OpenedImage]],
     bounded: None,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -121,7 +122,7 @@ def test_each_is_read_or_refused(
         # The kernel's types are read once for all; half of the files have none.
         known = i // len(MUTATE) % 2
         monkeypatch.setattr(vmlinuz, "find", lambda *_, k=kernel, n=known: k.path if n else None)
-        monkeypatch.setattr(inspect, "open_kernel", lambda *_, k=kernel, **__: k)
+        monkeypatch.setattr(opened_image, "open_image", lambda *_, k=kernel, **__: k)
         began = time.process_time()
         found = inspect.inspect_files([path])
         assert time.process_time() - began < SECONDS, f"{i}: {mutate.__name__} of {name}"
@@ -145,7 +146,7 @@ def _outcome(found: Inspection, path: Path) -> str:
 
 
 def test_nothing_is_the_matter_with_them_before(
-    originals: dict[str, tuple[bytes, inspect.OpenedImage]], tmp_path: Path
+    originals: dict[str, tuple[bytes, OpenedImage]], tmp_path: Path
 ) -> None:
     for name, (data, _kernel) in originals.items():
         path = tmp_path / f"{name}.ko"
@@ -157,7 +158,7 @@ def test_nothing_is_the_matter_with_them_before(
 
 @pytest.mark.parametrize("mutate", [truncated, damaged_xz, damaged_zst])
 def test_a_person_gets_one_line_and_a_hint(
-    originals: dict[str, tuple[bytes, inspect.OpenedImage]],
+    originals: dict[str, tuple[bytes, OpenedImage]],
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     mutate: Mutation,
@@ -176,8 +177,7 @@ def test_a_person_gets_one_line_and_a_hint(
 def test_a_bomb_fills_no_memory(
     bounded: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, what: str
 ) -> None:
-    monkeypatch.setattr(compression, "MAX_BYTES", 8 << 20)
-    monkeypatch.setattr(compression.unpack, "__defaults__", (8 << 20,))
+    monkeypatch.setattr(compression, "SMALL", 8 << 20)
     packed = subprocess.run(
         command.split(), input=bytes(16 << 20), check=True, capture_output=True
     ).stdout

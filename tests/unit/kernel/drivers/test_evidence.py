@@ -177,7 +177,7 @@ def test_symbols_by_module_name(small: ModuleTree) -> None:
     assert probe.section == ".text"
     assert probe.size > 100
     assert symbols.functions_of("virtio-rng") is symbols.functions_of("virtio_rng")
-    with pytest.raises(BadInputError, match="no module of it"):
+    with pytest.raises(BadInputError, match="not a module of this tree"):
         symbols.functions_of("no_such")
 
 
@@ -208,7 +208,7 @@ def test_what_is_no_tree(tmp_path: Path) -> None:
     for path, says in ((tmp_path / "gone", "No such"), (tmp_path / "file", "Not a directory")):
         with pytest.raises(BadInputError, match=says):
             ModuleTree(path)
-    with pytest.raises(BadInputError, match="no module tree"):
+    with pytest.raises(BadInputError, match="not a module tree"):
         ModuleTree(tmp_path)
 
 

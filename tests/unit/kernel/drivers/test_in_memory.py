@@ -181,7 +181,7 @@ def test_a_driver_that_is_on_its_way_out(memory: Made, running: KernelView) -> N
     memory.number(node, 0x7001)
     found = add_registered(NOTHING, running, NAMES, opens(memory))
     assert [driver.name for driver in found.drivers] == ["virtio-con"]
-    assert found.unread == {"/proc/kcore": "gone: not found on the bus, or not understood"}
+    assert found.unread == {"/proc/kcore": "gone: not found on the bus, or unreadable"}
 
 
 def test_a_list_that_goes_in_circles_ends(memory: Made, running: KernelView) -> None:
@@ -213,8 +213,8 @@ def test_a_struct_that_cannot_be_read(memory: Made, running: KernelView, place: 
 @pytest.mark.parametrize(
     ("symbols", "reason"),
     [
-        (b"", "/proc/kallsyms does not have bus_kset"),
-        (SYMBOLS + b"0000000000001008 b bus_kset\n", "/proc/kallsyms has 2 times bus_kset"),
+        (b"", "/proc/kallsyms has no bus_kset"),
+        (SYMBOLS + b"0000000000001008 b bus_kset\n", "/proc/kallsyms has 2 symbols bus_kset"),
         (b"0000000000000000 b bus_kset\n", "the kernel hides its addresses (kptr_restrict)"),
     ],
 )
@@ -297,7 +297,7 @@ def test_a_kcore_that_ends_early(tmp_path: Path) -> None:
 def test_no_kcore(tmp_path: Path, size: int) -> None:
     path = _core(tmp_path / "kcore", [(HIGH, bytes(64))])
     path.write_bytes(path.read_bytes()[:size])
-    with pytest.raises(CannotTraceError, match="is no core file"):
+    with pytest.raises(CannotTraceError, match="is not a core file"):
         Kcore(path)
     with pytest.raises(CannotTraceError, match="No such file"):
         Kcore(tmp_path / "nowhere")

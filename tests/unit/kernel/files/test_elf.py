@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from virtio_trace.errors import BadInputError, VirtioTraceError
-from virtio_trace.kernel.drivers import in_modules, layout
+from virtio_trace.kernel.drivers import in_modules, layout, struct_search
 from virtio_trace.kernel.files.elf import Module
 from virtio_trace.kernel.files.elf_tables import Function
 from virtio_trace.kernel.files.module_tree import ModuleTree
@@ -82,7 +82,7 @@ def test_a_function_that_exists_twice_is_there_twice(kernel_6_1: Kernel) -> None
 def test_the_init_function_has_its_own_name_and_its_call_is_found(blk: bytes) -> None:
     module = Module(blk, "virtio_blk.ko")
     assert module.init == "virtio_blk_init"
-    (call,) = module.calls(in_modules.REGISTER_DRIVER)
+    (call,) = module.calls(struct_search.REGISTER_DRIVER)
     assert (call.caller, call.callee) == ("virtio_blk_init", "register_virtio_driver")
     start = module.functions["virtio_blk_init"][0].offset
     instruction = module.bytes_at(call.place._replace(offset=start + call.offset), 1)
@@ -95,7 +95,7 @@ def test_layout_by_order_is_what_the_data_says(blk: bytes) -> None:
     assert facts.ids == ((2, 0xFFFFFFFF),)
     assert facts.functions["probe"] == "virtblk_probe"
     assert facts.functions["validate"] is None
-    (found,) = in_modules.virtio_structs(module, _LAYOUT)
+    (found,) = struct_search.virtio_structs(module, _LAYOUT)
     modern, legacy = in_modules.features(module, found, _LAYOUT.structs["virtio_driver"])
     assert {1, 2, 9, 12} <= set(modern)  # SIZE_MAX, SEG_MAX, FLUSH, MQ (uapi virtio_blk.h)
     assert {1, 2, 9, 12} <= set(legacy)
@@ -104,7 +104,7 @@ def test_layout_by_order_is_what_the_data_says(blk: bytes) -> None:
 def test_a_driver_is_known_by_its_data_too(blk: bytes) -> None:
     """Registered in a way that is not known: through a pointer, by another function."""
     module = Module(blk.replace(b"register_virtio_driver", b"register_virtio_dXXXXX"), "x.ko")
-    assert not module.calls(in_modules.REGISTER_DRIVER)
+    assert not module.calls(struct_search.REGISTER_DRIVER)
     (facts,) = in_modules.virtio_drivers(module, _LAYOUT, "x.ko")
     (same,) = in_modules.virtio_drivers(Module(blk, "x.ko"), _LAYOUT, "x.ko")
     assert facts == same
@@ -113,7 +113,7 @@ def test_a_driver_is_known_by_its_data_too(blk: bytes) -> None:
 @pytest.mark.parametrize(
     ("at", "new", "says"),
     [
-        (0, b"#!/b", "no ELF"),
+        (0, b"#!/b", "not an ELF"),
         (4, b"\x01", "not 64-bit"),
         (5, b"\x02", "little-endian"),
         (18, b"\x16\x00", "machine EM_S390"),
@@ -185,7 +185,7 @@ def test_damage_never_raises_anything_else(kernel_6_1: Kernel, name: str) -> Non
 def _use(module: Module) -> None:
     """Everything that is asked of a file."""
     shape = _LAYOUT.structs["virtio_driver"]
-    for found in in_modules.virtio_structs(module, _LAYOUT):
+    for found in struct_search.virtio_structs(module, _LAYOUT):
         in_modules.features(module, found, shape)
     in_modules.virtio_drivers(module, _LAYOUT, "x.ko")
     in_modules.transports(module, _LAYOUT, "x.ko")
