@@ -172,7 +172,7 @@ def _layout(
 def _survey_kernel(
     kernel: OpenedImage | None, named: Path | None, tree: ModuleTree | None, found: _Findings
 ) -> None:
-    """Reads what is built in if an image was NAMED; else says that it was not read."""
+    """Read built-in drivers if an image was NAMED; else note that they were not read."""
     if not named or not kernel:
         inside = [name for name in tree.builtin if "virtio" in name] if tree else []
         if inside:

@@ -70,7 +70,7 @@ def data(path: Path, limit: int = MAX_BYTES) -> bytes | None:
 
 
 def content(path: Path) -> str:
-    """A file's text as it is; "" where it cannot be read."""
+    """A file's text, unchanged; "" where it cannot be read."""
     return (data(path) or b"").decode("utf-8", "replace")
 
 

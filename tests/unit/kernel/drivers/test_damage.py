@@ -41,7 +41,7 @@ def truncated(data: bytes, chance: random.Random) -> bytes:
 
 
 def flipped(data: bytes, chance: random.Random) -> bytes:
-    """Bits, some of them in the header and in the table of sections."""
+    """Flips bits, some of them in the header and in the section table."""
     out = bytearray(data)
     table = min(int.from_bytes(data[40:48], "little"), len(data) - 1)
     start, size = chance.choice([(0, 64), (table, len(data) - table), (0, len(data))])
@@ -51,7 +51,7 @@ def flipped(data: bytes, chance: random.Random) -> bytes:
 
 
 def swapped(data: bytes, chance: random.Random) -> bytes:
-    """Two sections change places: where they are, or what they are, or all of it."""
+    """Swaps two section headers: their offsets, their types, their links, or all of them."""
     table, count = int.from_bytes(data[40:48], "little"), int.from_bytes(data[60:62], "little")
     out = bytearray(data)
     first, second = (table + 64 * chance.randrange(1, count) for _ in range(2))
@@ -62,7 +62,7 @@ def swapped(data: bytes, chance: random.Random) -> bytes:
 
 
 def overwritten(data: bytes, chance: random.Random) -> bytes:
-    """A stretch of it is of another place, as in a file system that was cut off."""
+    """Copies a stretch of it elsewhere, as a damaged file system does."""
     size = chance.choice((16, 512, 4096))
     into, of = (chance.randrange(max(1, len(data) - size)) for _ in range(2))
     return data[:into] + data[of : of + size] + data[into + size :]
@@ -98,7 +98,7 @@ def originals() -> dict[str, tuple[bytes, OpenedImage]]:
 
 @pytest.fixture
 def bounded() -> Iterator[None]:
-    """No more than MEMORY bytes of address space beyond what there is."""
+    """Allows MEMORY more bytes of address space than are in use."""
     before = resource.getrlimit(resource.RLIMIT_AS)
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
     resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + MEMORY, before[1]))
@@ -119,7 +119,7 @@ def test_each_is_read_or_refused(
         mutate = MUTATE[i % len(MUTATE)]
         path = tmp_path / f"{name}.ko"
         path.write_bytes(mutate(data, chance))
-        # The kernel's types are read once for all; half of the files have none.
+        # The kernel's types are read once; half of the files go without them.
         known = i // len(MUTATE) % 2
         monkeypatch.setattr(vmlinuz, "find", lambda *_, k=kernel, n=known: k.path if n else None)
         monkeypatch.setattr(opened_image, "open_image", lambda *_, k=kernel, **__: k)
@@ -145,7 +145,7 @@ def _outcome(found: Inspection, path: Path) -> str:
     return "read"
 
 
-def test_nothing_is_the_matter_with_them_before(
+def test_the_originals_are_intact(
     originals: dict[str, tuple[bytes, OpenedImage]], tmp_path: Path
 ) -> None:
     for name, (data, _kernel) in originals.items():
@@ -157,7 +157,7 @@ def test_nothing_is_the_matter_with_them_before(
 
 
 @pytest.mark.parametrize("mutate", [truncated, damaged_xz, damaged_zst])
-def test_a_person_gets_one_line_and_a_hint(
+def test_a_refusal_is_one_line_and_a_hint(
     originals: dict[str, tuple[bytes, OpenedImage]],
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],

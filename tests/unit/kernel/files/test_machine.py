@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The records of machines: complete, distinct, and equal to what other tools say."""
+"""The records of machines: complete, distinct, and in agreement with other tools."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PACKAGE = Path(machine.__file__).parents[2]
 
 
 @pytest.mark.parametrize("field", ["name", "debian", "elf", "image_magic", "program"])
-def test_no_two_machines_have_the_same(field: str) -> None:
+def test_machines_differ(field: str) -> None:
     values = [getattr(one, field) for one in MACHINES]
     assert len(set(values)) == len(values)
     assert all(values)
@@ -49,7 +49,7 @@ def test_it_is_found_by_all_its_names(one: Machine) -> None:
     assert PACKAGES[one.program] == one.package
 
 
-def test_the_machine_of_this_file_is_our_own() -> None:
+def test_our_own_machine() -> None:
     here = machine.of_elf(Path("/proc/self/exe").read_bytes())
     said = subprocess.run(["uname", "-m"], check=True, capture_output=True, text=True).stdout
     assert here is machine.by_name(said.strip())
@@ -64,7 +64,7 @@ def test_other_files_are_for_no_machine(data: bytes) -> None:
 
 
 def test_a_machine_is_named_in_its_record_alone() -> None:
-    """In the code: what other files say of one stands in their comments and messages."""
+    """In code; comments and messages elsewhere may name one."""
     words = "|".join(re.escape(word) for one in MACHINES for word in (one.name, one.program))
     named = re.compile(rf"""["'](?:{words})["']""")
     found = {

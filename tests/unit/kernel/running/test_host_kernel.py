@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""kernel/running.py on folders made like /proc and /sys."""
+"""kernel/running/host.py on folders that look like /proc and /sys."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _config(here: HostKernel, text: str) -> None:
     (here.proc / "config.gz").write_bytes(gzip.compress(text.encode()))
 
 
-def test_kprobes_are_there(here: HostKernel) -> None:
+def test_kprobes(here: HostKernel) -> None:
     (here.sys / "kernel/tracing/events").mkdir()
     (here.sys / "kernel/tracing/kprobe_events").touch()
     assert here.has_kprobes().ok
@@ -49,7 +49,7 @@ def test_tracefs_under_debugfs(here: HostKernel) -> None:
         ("CONFIG_FTRACE=y\nCONFIG_TRACING=y\nCONFIG_KPROBES=y\nCONFIG_KPROBE_EVENTS=y\n", "mount"),
     ],
 )
-def test_why_there_are_none(here: HostKernel, config: str, reason: str) -> None:
+def test_why_there_are_no_kprobes(here: HostKernel, config: str, reason: str) -> None:
     _config(here, config)
     answer = here.has_kprobes()
     assert not answer.ok
@@ -206,7 +206,7 @@ def test_a_kernel_without_virtio(tmp_path: Path) -> None:
 
 
 def _config_space(*capabilities: tuple[int, int]) -> bytes:
-    """A PCI configuration space with capabilities of (id, type), one behind the other."""
+    """A PCI configuration space with capabilities of (id, type), one after the other."""
     config = bytearray(256)
     if capabilities:
         config[0x06] |= 0x10
@@ -224,7 +224,7 @@ def test_a_modern_pci_device_has_a_common_configuration() -> None:
     assert not has_common_cfg(_config_space())
 
 
-def test_a_list_of_capabilities_that_goes_in_circles_ends() -> None:
+def test_a_circular_list_of_capabilities_ends() -> None:
     config = bytearray(_config_space((0x11, 0)))
     config[0x41] = 0x40
     assert not has_common_cfg(bytes(config))

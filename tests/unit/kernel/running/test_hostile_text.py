@@ -21,7 +21,7 @@ NOT_NUMBERS = ["", "²", "٣", "-1", "+1", "1_0", " 1", "1\n", "inf", "nan", "1e
 
 
 @pytest.mark.parametrize("text", NOT_NUMBERS)
-def test_what_is_no_number(text: str) -> None:
+def test_text_that_is_not_a_number(text: str) -> None:
     assert decimal(text) is None
     if text not in ("1e3",):
         assert hexadecimal(text) is None
@@ -44,7 +44,7 @@ def _bus(tmp_path: Path, *lines: str) -> Path:
 
 
 @pytest.mark.parametrize("text", ["²", "-1", "1_0", "inf", "nan", "9" * 5000, "0x" + "f" * 16])
-def test_a_status_that_is_no_number_is_unknown(tmp_path: Path, text: str) -> None:
+def test_a_status_that_is_not_a_number_is_unknown(tmp_path: Path, text: str) -> None:
     sys = _bus(tmp_path, "==> {d}/status <==", text, "==> {d}/device <==", text)
     (device,) = snapshot(sys)["devices"]
     assert (device["status"], device["id"]) == (None, None)
@@ -113,7 +113,7 @@ def test_links_in_a_loop(tmp_path: Path) -> None:
         "6,1," + "9" * 16 + ",-;virtio",
     ],
 )  # fmt: skip
-def test_a_record_of_the_log_that_is_none(record: str) -> None:
+def test_text_that_is_not_a_record_of_the_log(record: str) -> None:
     assert kmsg.parse(record.encode()) is None
     assert not kmsg.is_whole([record.encode()])
 
@@ -137,14 +137,14 @@ def test_damaged_kallsyms(text: bytes) -> None:
     assert Addresses(text).variable("probe") == []
 
 
-def test_addresses_of_pci_that_are_none() -> None:
+def test_text_that_is_not_a_pci_address() -> None:
     ranges = [(range(1), range(1 << 16), "0000:00:01.0")]
     assert viot.iommu_of(ranges, "0000:00:02.0") == "0000:00:01.0"
     for address in ("0000:-1:02.0", "0000:0_0:02.0", "0000:00:02.9", "0000:00:02", "a:b:c.d"):
         assert viot.iommu_of(ranges, address) is None
 
 
-def test_a_release_that_is_no_text(tmp_path: Path) -> None:
+def test_a_release_that_is_not_text(tmp_path: Path) -> None:
     (tmp_path / "sys/kernel").mkdir(parents=True)
     (tmp_path / "sys/kernel/osrelease").write_bytes(b"\xff\xfe")
     (tmp_path / "1").mkdir()
