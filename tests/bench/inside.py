@@ -19,7 +19,7 @@ from pathlib import Path
 from virtio_trace.kernel.drivers.evidence import Symbols
 from virtio_trace.kernel.files.btf import Btf
 from virtio_trace.kernel.files.module_tree import ModuleTree
-from virtio_trace.kernel.running.host import Running
+from virtio_trace.kernel.running.host import HostKernel
 from virtio_trace.tracer.bpf.offsets import read_offsets
 from virtio_trace.tracer.points import shape, table
 from virtio_trace.tracer.points.table import ProbePoint
@@ -125,7 +125,7 @@ class Same:
     an entry's address, bus, ids and driver, a status, features, a virtqueue; not its duration."""
 
     def __init__(self) -> None:
-        tree = ModuleTree(Running().module_tree)
+        tree = ModuleTree(HostKernel().module_tree)
         self.at = read_offsets(Btf.running(), Symbols(tree), TRACING)
 
     def fetch(self, event: Definition) -> str:

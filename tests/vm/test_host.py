@@ -85,7 +85,7 @@ def test_a_kernel_that_is_none(host: Host) -> None:
     modules = str(host.kernel.modules)
     status, out, err = host.run("boot", "--kernel", str(fake), "--modules", modules)
     assert (status, out, len(err)) == (5, "", 2), err
-    assert "is no kernel image" in err[0]
+    assert "is not a kernel image" in err[0]
     assert host.left() == []
 
 

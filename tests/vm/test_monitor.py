@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from virtio_trace.kernel.files.machine import X86_64
 from virtio_trace.recording.host_view import HostView
-from virtio_trace.vm import arch
 from virtio_trace.vm.qemu import host_view
 from virtio_trace.vm.qemu.qmp import Monitor
 
@@ -32,7 +32,7 @@ def start() -> Iterator[Start]:
             number = theirs.fileno()
             mon = ("-chardev", f"socket,id=mon,fd={number}", "-mon", "chardev=mon,mode=control")
             child = subprocess.Popen(
-                [arch.X86_64.program, "-S", "-nodefaults", "-display", "none", *mon, *options],
+                [X86_64.program, "-S", "-nodefaults", "-display", "none", *mon, *options],
                 pass_fds=[number],
                 stdin=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,

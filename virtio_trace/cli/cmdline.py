@@ -12,8 +12,8 @@ from virtio_trace.cli.support import results
 from virtio_trace.cli.support.boot_parameters import for_kernel, say_left
 from virtio_trace.cli.support.say import say, warn
 from virtio_trace.errors import UsageError
-from virtio_trace.kernel.files import vmlinuz
-from virtio_trace.kernel.running.host import Running, snapshot
+from virtio_trace.kernel.files import machine, vmlinuz
+from virtio_trace.kernel.running.host import HostKernel, snapshot
 from virtio_trace.tracer.ftrace.cmdline import CMDLINE_MAX, COMMON, MMIO, PARAMETERS
 from virtio_trace.tracer.points import offline
 
@@ -75,7 +75,7 @@ def command(
         )
     with results.result_output() as out:
         out.write(f"{line.text if style == 'plain' else grub(line.text)}\n")
-    if kernel.machine != "x86_64" and "virtio" in kernel.builtin:
+    if not _final_pointers(kernel.machine) and "virtio" in kernel.builtin:
         warn("which drivers are built in is unknown: their probe functions are not included")
     say(f"{len(line.text)} of the {CMDLINE_MAX} characters of a command line, for {kernel.release}")
     return 0
@@ -95,7 +95,7 @@ def _kernel(image: str | None, modules: str | None) -> tuple[Path, Path]:
         found = found if there else None
         missing, option = f"no module tree for {image}", "--modules DIR"
     else:
-        running = Running()
+        running = HostKernel()
         tree = running.module_tree
         found = vmlinuz.find(running.release, tree)
         missing, option = f"no image of the running kernel {running.release}", "--kernel VMLINUZ"
@@ -124,8 +124,14 @@ def _in_use() -> tuple[str, ...]:
     return (*found, *([MMIO] if mmio else []))
 
 
-def _common(machine: str) -> tuple[str, ...]:
-    return COMMON if machine == "x86_64" else (*COMMON, MMIO)
+def _common(name: str) -> tuple[str, ...]:
+    found = machine.by_name(name)
+    return COMMON if found and not found.mmio else (*COMMON, MMIO)
+
+
+def _final_pointers(name: str) -> bool:
+    found = machine.by_name(name)
+    return found is not None and found.image_pointers_final
 
 
 def grub(text: str) -> str:

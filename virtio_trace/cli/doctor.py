@@ -7,7 +7,7 @@ import click
 
 from virtio_trace.cli.support.prerequisites import prerequisites
 from virtio_trace.errors import CannotTraceError
-from virtio_trace.kernel.running.host import Running
+from virtio_trace.kernel.running.host import HostKernel
 from virtio_trace.tracer.ftrace.tracefs import sweep
 
 _STATUS_CANNOT = 3
@@ -20,7 +20,7 @@ def command() -> int:
     Prints each prerequisite, found or not, and how to get it. Removes the tracefs events of a
     recorder that was killed.
     """
-    kernel = Running()
+    kernel = HostKernel()
     click.echo(f"kernel {kernel.release} on {kernel.machine}")
     missing = 0
     for name, ask in prerequisites(kernel):
@@ -40,7 +40,7 @@ def command() -> int:
     return 0
 
 
-def _sweep(kernel: Running) -> None:
+def _sweep(kernel: HostKernel) -> None:
     """Remove the tracefs events of recorders that were killed."""
     tracefs = kernel.tracefs()
     if tracefs is None:

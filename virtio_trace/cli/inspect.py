@@ -14,7 +14,7 @@ import click
 from virtio_trace.cli.support import formats, options
 from virtio_trace.errors import UsageError
 from virtio_trace.kernel.files.module_tree import ModuleTree
-from virtio_trace.kernel.running.host import Running
+from virtio_trace.kernel.running.host import HostKernel
 
 _SWITCH = 0.0002
 """Seconds after which a computing thread yields to one that has unpacked a file."""
@@ -62,4 +62,4 @@ def _tree(paths: list[Path], kernel: Path | None) -> ModuleTree | None:
         )
     if folders:
         return ModuleTree(folders[0])
-    return None if paths or kernel else ModuleTree(Running().module_tree)
+    return None if paths or kernel else ModuleTree(HostKernel().module_tree)

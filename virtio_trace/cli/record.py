@@ -22,7 +22,7 @@ from virtio_trace.cli.support.prerequisites import require_tracing
 from virtio_trace.cli.support.rebind import Rebinds
 from virtio_trace.cli.support.say import say, warn
 from virtio_trace.errors import UsageError
-from virtio_trace.kernel.running.host import Running
+from virtio_trace.kernel.running.host import HostKernel
 from virtio_trace.recording.probe_state import NOT_ARMED, ProbeState
 from virtio_trace.recording.trailer import Trailer
 from virtio_trace.recording.writer import Writer
@@ -110,7 +110,7 @@ def command(
         raise UsageError(f"{arguments[0]}: no such command", "name one that can be run, after --")
     target = RecordingOutput(output)
     rebinds = Rebinds(addresses, force)
-    kernel = Running()
+    kernel = HostKernel()
     mounts = require_tracing(kernel)
     sweep(mounts.tracefs)
     control = KprobeEvents(mounts.tracefs, group_name(os.getpid()))

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from virtio_trace.kernel.running.host import snapshot
+from virtio_trace.kernel.running.sysfs import content, entries, lines, target
 from virtio_trace.rebind.usage import Block, Link, Machine, Mount, Target
 from virtio_trace.recording.bus_state import SysfsDevice
 
@@ -44,7 +45,7 @@ def machine(
         swaps=tuple(_swaps(proc, numbers)),
         links=tuple(_links(sys)),
         routes=(_routes(proc / "net/route"), _routes6(proc / "net/ipv6_route")),
-        consoles=tuple(line.split()[0] for line in _text(proc / "consoles").splitlines() if line),
+        consoles=tuple(line.split()[0] for line in lines(proc / "consoles") if line),
         terminals=tuple(_terminals(proc)),
         frames=tuple(_frames(sys)),
     )
@@ -65,17 +66,17 @@ def _target(device: SysfsDevice, sys: Path, debugfs: Path) -> Target:
 
 def _tag(path: Path, sys: Path) -> str | None:
     """Of 9p (net/9p/trans_virtio.c) and, from 6.9 on, virtiofs (fs/fuse/virtio_fs.c)."""
-    found = _text(path / "mount_tag").strip("\0\n ")
-    for share in _entries(sys / "fs/virtiofs"):
+    found = content(path / "mount_tag").strip("\0\n ")
+    for share in entries(sys / "fs/virtiofs"):
         if _real(share / "device") == str(path):
-            found = _text(share / "tag").strip()
+            found = content(share / "tag").strip()
     return found or None
 
 
 def _has_console(path: str, sys: Path, debugfs: Path) -> bool | None:
     """Of a console device, by its ports (drivers/char/virtio_console.c, port_debugfs_show)."""
-    ports = [p for p in _entries(sys / "class/virtio-ports") if _real(p).startswith(f"{path}/")]
-    texts = [_text(debugfs / "virtio-ports" / port.name) for port in ports]
+    ports = [p for p in entries(sys / "class/virtio-ports") if _real(p).startswith(f"{path}/")]
+    texts = [content(debugfs / "virtio-ports" / port.name) for port in ports]
     if not ports or any("is_console:" not in text for text in texts):
         return None
     return any("is_console: yes" in text for text in texts)
@@ -89,14 +90,14 @@ def _blocks(sys: Path, dev: Path) -> tuple[tuple[Block, ...], dict[str, str]]:
     found: dict[str, Block] = {}
     numbers: dict[str, str] = {}
     loops = [
-        (path.name, _text(path / "loop/backing_file").strip()) for path in _entries(sys / "block")
+        (path.name, content(path / "loop/backing_file").strip()) for path in entries(sys / "block")
     ]
-    for path in _entries(sys / "class/block"):
+    for path in entries(sys / "class/block"):
         name = path.name
-        numbers[_text(path / "dev").strip()] = name
-        above = [holder.name for holder in _entries(path / "holders")]
+        numbers[content(path / "dev").strip()] = name
+        above = [holder.name for holder in entries(path / "holders")]
         above += [loop for loop, file in loops if file == f"/dev/{name}"]
-        label = _text(path / "dm/name").strip() or None
+        label = content(path / "dm/name").strip() or None
         real = _real(path)
         held = "/virtio" in real and _is_held(dev / name.replace("!", "/"))
         found[name] = Block(name, real, tuple(above), label, held)
@@ -113,14 +114,14 @@ def _is_held(node: Path) -> bool:
 
 def _mounts(sys: Path, proc: Path, numbers: dict[str, str]) -> Iterator[Mount]:
     """Of every mount namespace that a process is in (proc_pid_mountinfo(5))."""
-    pools = [{p.name for p in _entries(f / "devices")} for f in _entries(sys / "fs/btrfs")]
+    pools = [{p.name for p in entries(f / "devices")} for f in entries(sys / "fs/btrfs")]
     seen: set[object] = set()
     for process in (proc / "self", *proc.glob("[0-9]*")):
-        namespace = _link(process / "ns/mnt") or process
+        namespace = target(process / "ns/mnt") or process
         if namespace in seen:
             continue
         seen.add(namespace)
-        for line in _text(process / "mountinfo").splitlines():
+        for line in lines(process / "mountinfo"):
             mount = _mount(line, numbers, pools)
             if mount is not None and mount not in seen:
                 seen.add(mount)
@@ -141,7 +142,7 @@ def _mount(line: str, numbers: dict[str, str], pools: list[set[str]]) -> Mount |
 def _swaps(proc: Path, numbers: dict[str, str]) -> Iterator[str]:
     """A swap file is on a file system, which is mounted."""
     known = set(numbers.values())
-    for line in _text(proc / "swaps").splitlines()[1:]:
+    for line in lines(proc / "swaps")[1:]:
         name = _name(_plain(line.split()[0]))
         if name in known:
             yield name
@@ -161,32 +162,32 @@ def _plain(text: str) -> str:
 
 
 def _links(sys: Path) -> Iterator[Link]:
-    for path in _entries(sys / "class/net"):
+    for path in entries(sys / "class/net"):
         try:
-            flags = int(_text(path / "flags"), 16)
+            flags = int(content(path / "flags"), 16)
         except ValueError:
             continue  # bonding_masters is a file among them
         if flags & _IFF_LOOPBACK:
             continue
-        state = _text(path / "operstate").strip()
+        state = content(path / "operstate").strip()
         yield Link(
             path.name,
             _real(path),
             up=bool(flags & _IFF_UP) and state not in _NOT_PASSING,
-            physical=_link(path / "device") is not None,
+            physical=target(path / "device") is not None,
             below=tuple(
-                p.name.removeprefix("lower_") for p in _entries(path) if p.name.startswith("lower_")
+                p.name.removeprefix("lower_") for p in entries(path) if p.name.startswith("lower_")
             ),
         )
 
 
 def _routes(path: Path) -> tuple[str, ...]:
-    rows = [line.split() for line in _text(path).splitlines()[1:]]
+    rows = [line.split() for line in lines(path)[1:]]
     return tuple(row[0] for row in rows if len(row) > 7 and row[1] == row[7] == "00000000")
 
 
 def _routes6(path: Path) -> tuple[str, ...]:
-    rows = [line.split() for line in _text(path).splitlines()]
+    rows = [line.split() for line in lines(path)]
     return tuple(
         row[9]
         for row in rows
@@ -204,7 +205,7 @@ def _terminals(proc: Path) -> list[str]:
     """hvc terminals that some process has as its own (proc_pid_stat(5), tty_nr)."""
     found = set()
     for path in proc.glob("[0-9]*/stat"):
-        fields = _text(path).rpartition(")")[2].split()
+        fields = content(path).rpartition(")")[2].split()
         number = int(fields[4]) if len(fields) > 4 else 0
         if number >> 8 & 0xFFF == _HVC_MAJOR:
             found.add(f"hvc{number & 0xFF | number >> 12 & 0xFFF00}")
@@ -214,34 +215,13 @@ def _terminals(proc: Path) -> list[str]:
 def _frames(sys: Path) -> Iterator[tuple[str, str]]:
     """Frame buffers, where one has the virtual terminals (drivers/video/fbdev/core/fbcon.c)."""
     shown = any(
-        "frame buffer" in _text(path / "name") and _text(path / "bind").strip() == "1"
-        for path in _entries(sys / "class/vtconsole")
+        "frame buffer" in content(path / "name") and content(path / "bind").strip() == "1"
+        for path in entries(sys / "class/vtconsole")
     )
-    for path in _entries(sys / "class/graphics") if shown else []:
+    for path in entries(sys / "class/graphics") if shown else []:
         if re.fullmatch(r"fb\d+", path.name):
             yield path.name, _real(path)
 
 
-def _entries(folder: Path) -> list[Path]:
-    try:
-        return sorted(folder.iterdir())
-    except OSError:
-        return []
-
-
-def _link(path: Path) -> str | None:
-    try:
-        return str(path.readlink())
-    except OSError:
-        return None
-
-
 def _real(path: Path) -> str:
     return str(path.resolve())
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_bytes().decode("utf-8", "replace")
-    except OSError:
-        return ""

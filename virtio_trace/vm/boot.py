@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import BinaryIO, Literal
 
 from virtio_trace.errors import BadInputError, CannotTraceError, IncompleteError, UsageError
+from virtio_trace.kernel.files.machine import X86_64, Machine
 from virtio_trace.vm import arch
-from virtio_trace.vm.arch import X86_64, Arch
 from virtio_trace.vm.host import cache
 from virtio_trace.vm.host.programs import Progress, need, quiet, said
 from virtio_trace.vm.qemu import accel, host_view, process
@@ -108,7 +108,7 @@ class Outcome:
     enough: Enough | None = None
 
 
-def uses_agent(settings: Settings, machine: Arch) -> bool:
+def uses_agent(settings: Settings, machine: Machine) -> bool:
     """Whether the guest runs the eBPF recorder: on MACHINE, by default where it can.
 
     Raises UsageError where it was asked for and cannot.
@@ -120,7 +120,7 @@ def uses_agent(settings: Settings, machine: Arch) -> bool:
     return machine.agent and settings.collector != "ftrace"
 
 
-def check_settings(settings: Settings, machine: Arch = X86_64) -> None:
+def check_settings(settings: Settings, machine: Machine = X86_64) -> None:
     """Every check that needs no more of the kernel than its MACHINE, and nothing built or started.
 
     Raises UsageError, or CannotTraceError (not installed, or we run on another machine than x86).

@@ -22,7 +22,7 @@ from virtio_trace.cli import main
 from virtio_trace.kernel.drivers import inspect
 from virtio_trace.kernel.files import vmlinuz
 from virtio_trace.kernel.files.module_tree import ModuleTree
-from virtio_trace.kernel.running.host import Running
+from virtio_trace.kernel.running.host import HostKernel
 from virtio_trace.render.inspection import inspection
 from virtio_trace.vm.host.debian import Kernel
 
@@ -150,7 +150,7 @@ def test_files_by_name(tree: Path, tmp_path: Path, run: Run) -> None:
     bad.write_bytes(b"#!/bin/sh\n")
     net = _file(tree, "virtio_net")
     status, out, err = run(net, bad, "--format", "json")
-    assert (status, err) == (0, f"virtio-trace: warning: {bad}: is no ELF file\n")
+    assert (status, err) == (0, f"virtio-trace: warning: {bad}: is not an ELF file\n")
     found = json.loads(out)
     assert [d["name"] for d in found["drivers"]] == ["virtio_net"]
     assert found["kernel"]["image"] == str(tree / "vmlinuz")  # found in the same tree
@@ -161,11 +161,11 @@ def test_files_by_name(tree: Path, tmp_path: Path, run: Run) -> None:
     ("arguments", "status", "says"),
     [
         (["/nowhere"], BAD_INPUT, "/nowhere: No such file"),
-        (["/dev/null"], BAD_INPUT, "/dev/null: is no regular file"),
-        (["."], BAD_INPUT, "is no module tree"),
+        (["/dev/null"], BAD_INPUT, "/dev/null: is not a regular file"),
+        (["."], BAD_INPUT, "is not a module tree"),
         ([".", "x.ko"], USAGE, "other files are named"),
         (["--kernel", "/nowhere"], BAD_INPUT, "/nowhere: No such file"),
-        (["--kernel", "/bin/ls"], BAD_INPUT, "/bin/ls: is no kernel image"),
+        (["--kernel", "/bin/ls"], BAD_INPUT, "/bin/ls: is not a kernel image"),
         (["--format", "xml"], USAGE, "xml"),
     ],
 )
@@ -181,9 +181,9 @@ def test_invalid_arguments(
 def test_the_default_is_the_running_kernel(
     tree: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    here = Running(proc=Path("/nowhere"), modules=tree.parent)
+    here = HostKernel(proc=Path("/nowhere"), modules=tree.parent)
     monkeypatch.setitem(here.__dict__, "release", tree.name)
-    monkeypatch.setattr(inspect_command, "Running", lambda: here)
+    monkeypatch.setattr(inspect_command, "HostKernel", lambda: here)
     status, out, _err = run()
     assert status == 0
     assert "virtnet_probe" in out

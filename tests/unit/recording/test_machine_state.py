@@ -14,7 +14,7 @@ import pytest
 from tests.unit.surgery import dump, golden
 from virtio_trace.errors import BadInputError
 from virtio_trace.kernel.running.blacklist import forbidden
-from virtio_trace.kernel.running.end_state import final
+from virtio_trace.kernel.running.end_state import read_end_state
 from virtio_trace.kernel.running.kmsg import KernelLog, parse
 from virtio_trace.recording import reader
 from virtio_trace.recording.evidence import DriverFacts, Evidence
@@ -147,7 +147,7 @@ def test_the_end_in_sysfs(tmp_path: Path) -> None:
     write(tmp_path, module__virtio_rng__initstate="live\n", module__virtio__x="")
     write(tmp_path, bus__virtio__drivers_autoprobe="0\n", bus__pci__drivers_autoprobe="1\n")
     write(tmp_path, debug__devices_deferred="0000:00:02.0\t\nvirtio1\twait for \tx\n")
-    found = final({"virtio_rng", "virtio"}, tmp_path, tmp_path / "debug")
+    found = read_end_state({"virtio_rng", "virtio"}, tmp_path, tmp_path / "debug")
     assert found.autoprobe == {"virtio": False, "pci": True}
     assert found.registered is False
     assert found.deferred == {"0000:00:02.0": None, "virtio1": "wait for \tx"}
@@ -156,7 +156,7 @@ def test_the_end_in_sysfs(tmp_path: Path) -> None:
     assert (first.address, first.virtio_id, first.driver) == ("0000:00:02.0", 1, None)
     assert (first.suppliers, first.override) == (("pci:0000:00:01.0",), None)
     assert (second.virtio_id, second.driver, second.override) == (4, "vfio-pci", "vfio-pci")
-    nothing = final((), tmp_path / "none")
+    nothing = read_end_state((), tmp_path / "none")
     assert nothing == EndState(autoprobe={"virtio": None, "pci": None})
 
 

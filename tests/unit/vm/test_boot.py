@@ -17,6 +17,7 @@ import pytest
 
 from virtio_trace.cli import main
 from virtio_trace.errors import BadInputError, CannotTraceError, UsageError
+from virtio_trace.kernel.files.machine import X86_64
 from virtio_trace.vm import arch, boot
 from virtio_trace.vm.host import cache
 from virtio_trace.vm.qemu import accel, channel, process
@@ -149,7 +150,7 @@ def test_what_is_no_kernel_image(tmp_path: Path) -> None:
     arch.of_kernel(image)
     for content in (b"", b"\x7fELF", bytes(head[:0x204]), b"x" * 0x300):
         image.write_bytes(content)
-        with pytest.raises(BadInputError, match="no kernel image that QEMU starts"):
+        with pytest.raises(BadInputError, match="not a kernel image that QEMU starts"):
             arch.of_kernel(image)
     with pytest.raises(BadInputError, match="No such file"):
         arch.of_kernel(tmp_path / "nothing")
@@ -167,7 +168,7 @@ with process.Run(process.Machine(Path("k"), "", "tcg"), 0) as run:
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_qemu_dies_with_us(tmp_path: Path, number: signal.Signals) -> None:
-    fake = tmp_path / arch.X86_64.program
+    fake = tmp_path / X86_64.program
     fake.write_text("#!/bin/sh\nexec sleep 60\n")
     fake.chmod(0o755)
     env = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
@@ -304,7 +305,7 @@ def test_a_cache_that_cannot_be_is_said(tmp_path: Path, monkeypatch: pytest.Monk
         (["--debian", "a-b", "--keep-console", "/none/x"], 2, "cannot be written"),
         (["--debian", "a-b", "-o", "/none/x"], 2, "cannot be written"),
         (["--debian", "a-b", "--", "-kernel", "x"], 2, "ours to give"),
-        (["--kernel", "/etc/passwd", "--modules", "/tmp"], 5, "is no kernel image"),
+        (["--kernel", "/etc/passwd", "--modules", "/tmp"], 5, "is not a kernel image"),
         (["--initrd", "x"], 2, "which kernel?"),
         (["--image", "x", "--kernel", "x"], 2, "--image and --kernel exclude each other"),
         (["--image", "x", "--initrd", "x"], 2, "--image and --kernel exclude each other"),

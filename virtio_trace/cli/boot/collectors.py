@@ -59,7 +59,7 @@ def _unpacked(image: Path) -> Iterator[Path]:
         file.write(data)
         file.flush()
         unpacked = Path(f"/proc/{os.getpid()}/fd/{file.fileno()}")
-        if arch.is_packed(unpacked) or arch.of_kernel(unpacked) is not arch.AARCH64:
+        if arch.is_packed(unpacked) or not arch.of_kernel(unpacked).image_flat:
             raise BadInputError(f"{image} holds no arm64 Image", "give the vmlinuz of a package")
         yield unpacked
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from virtio_trace.cli.support.progress import ProgressBar
 from virtio_trace.cli.support.say import say, warn
 from virtio_trace.errors import UsageError
+from virtio_trace.kernel.files.machine import X86_64, Machine, by_debian
 from virtio_trace.render.escape import escape
 from virtio_trace.vm import arch, boot
-from virtio_trace.vm.arch import Arch
 from virtio_trace.vm.disk import extract, partitions
 from virtio_trace.vm.host import cache, debian
 from virtio_trace.vm.host.programs import need
@@ -36,7 +36,7 @@ class Source:
         """Whether it is a system that somebody else made."""
         return self.initrd is not None or self.image is not None
 
-    def machine(self) -> Arch:
+    def machine(self) -> Machine:
         """The machine of the kernel that is to be booted, before anything is fetched; an image's
         kernel is known only once it is taken out of it.
 
@@ -45,7 +45,7 @@ class Source:
         if self.vmlinuz is not None:
             return arch.of_kernel(Path(self.vmlinuz))
         name = debian.foreign(self.package) if self.package is not None else None
-        return arch.of_debian(name or "") or arch.X86_64
+        return by_debian(name or "") or X86_64
 
     def check(self, settings: boot.Settings, until: str | None) -> None:
         """Raises UsageError unless exactly one is named, and nothing that it does not take."""

@@ -36,11 +36,12 @@ def run(
 
 
 def _say_unread(found: Inspection, files: int | None) -> None:
-    """Warn of each unread file. Raises BadInputError if all FILES (their number) are unread."""
+    """A line per file that could not be read. Raises BadInputError where none could, of the FILES
+    that were named or else of the tree."""
     reasons = [f"{file}: {reason}" for file, reason in found.unread.items()]
     if files == len(reasons) == 1:
         raise BadInputError(reasons[0], _HINT)
     for reason in reasons:
         warn(reason)
-    if files == len(reasons):
+    if files == len(reasons) or found.nothing_read:
         raise BadInputError("none of the files could be read", _HINT)

@@ -7,14 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from virtio_trace.errors import CannotTraceError
-from virtio_trace.kernel.running.host import Answer, Running
+from virtio_trace.kernel.running.host import Answer, HostKernel
 from virtio_trace.tracer.bpf import loader
 from virtio_trace.tracer.session.live import Mounts
 
 DEBUGFS = Path("/sys/kernel/debug")
 
 
-def prerequisites(kernel: Running) -> list[tuple[str, Callable[[], Answer]]]:
+def prerequisites(kernel: HostKernel) -> list[tuple[str, Callable[[], Answer]]]:
     """The name and the check of each prerequisite, the most telling first."""
     return [
         ("kprobes in the kernel", kernel.has_kprobes),
@@ -29,7 +29,7 @@ def prerequisites(kernel: Running) -> list[tuple[str, Callable[[], Answer]]]:
     ]
 
 
-def require_tracing(kernel: Running) -> Mounts:
+def require_tracing(kernel: HostKernel) -> Mounts:
     """The mounts of tracefs and debugfs. Raises CannotTraceError if a prerequisite is missing."""
     for name, ask in prerequisites(kernel):
         if name == "BCC":
@@ -62,7 +62,7 @@ def _switched_on() -> Answer:
     return Answer(on, "kprobes are switched off on this machine", f"echo 1 > {switch}")
 
 
-def _has_modules(kernel: Running) -> Answer:
+def _has_modules(kernel: HostKernel) -> Answer:
     tree = kernel.module_tree
     if (tree / "modules.builtin").exists() or (tree / "kernel").is_dir():
         return Answer(True)

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from virtio_trace.kernel.files import machine as machines
 from virtio_trace.tracer.points import shape
 from virtio_trace.tracer.points.resolve import Settled
 from virtio_trace.tracer.points.table import ProbePoint
@@ -20,12 +21,6 @@ from virtio_trace.tracer.points.target import Target
 
 Offsets = Mapping[str, int]
 """What struct_offsets.struct_offsets gives: bytes, by their names in wire.WireOffsets."""
-
-REGISTERS = {
-    "x86_64": ("%di", "%si", "%dx", "%cx", "%r8", "%r9"),
-    "aarch64": ("%x0", "%x1", "%x2", "%x3", "%x4", "%x5"),
-}
-"""The first arguments' registers by machine: ``$argN`` is refused for a module that is to come."""
 
 TABLE_LENGTH = 40
 """Entries of a driver's feature table that are fetched (virtio_net has 36 in Linux 7.3)."""
@@ -98,7 +93,8 @@ def definitions(
     """
     names: dict[str, int] = {}
     out: list[Definition] = []
-    registers = REGISTERS.get(machine)
+    known = machines.by_name(machine)  # $argN is refused for a module that is not loaded yet
+    registers = known.arguments if known else None
     for number, one in enumerate(settled):
         if one.target is None or registers is None:
             continue

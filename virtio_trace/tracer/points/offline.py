@@ -13,6 +13,7 @@ from virtio_trace.kernel.drivers.evidence import Symbols, functions_of, read_evi
 from virtio_trace.kernel.drivers.layout import from_btf
 from virtio_trace.kernel.files import compression, kallsyms, vmlinuz
 from virtio_trace.kernel.files.btf import Btf
+from virtio_trace.kernel.files.machine import NAMES, of_kernel
 from virtio_trace.kernel.files.module_tree import ModuleTree
 from virtio_trace.kernel.files.vmlinux_memory import Image
 from virtio_trace.recording.evidence import Evidence
@@ -60,12 +61,13 @@ def read(image: Path, modules: Path, more: Iterable[ProbePoint] = ()) -> Kernel:
 def _read(
     data: bytes, btf: Btf, tree: ModuleTree, where: str, more: Iterable[ProbePoint]
 ) -> Kernel:
-    x86 = data[:4] == b"\x7fELF"
-    machine = "x86_64" if x86 else "aarch64"
+    machine = of_kernel(data)
+    if machine is None:
+        raise BadInputError(f"{where}: is for a machine that is not supported", f"use {NAMES}")
     known = Symbols(tree)
-    evidence = read_evidence(tree, btf, known, machine)
+    evidence = read_evidence(tree, btf, known, machine.name)
     names = kallsyms.read(data, where)
-    if x86:  # pointers in an arm64 image are not final
+    if machine.image_pointers_final:
         inner = in_image.read(Image(data, where), names, from_btf(btf), tree.builtin_aliases)
         drivers = tuple(driver.facts for driver in inner.drivers)
         evidence = replace(evidence, drivers=(*evidence.drivers, *drivers))
@@ -74,4 +76,4 @@ def _read(
     wanted = {name for point in points for name in point.symbols} | {STEXT}
     functions = {name: sorted(names.by_name.get(name, ())) for name in wanted}
     settled = settle(points, functions, functions_of(known, {}))
-    return Kernel(tree.release, machine, tree.builtin, evidence, offsets, settled)
+    return Kernel(tree.release, machine.name, tree.builtin, evidence, offsets, settled)

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from virtio_trace.kernel.files.elf import Function
+from virtio_trace.kernel.files.elf_tables import Function
 from virtio_trace.recording.probe_state import ABSENT, NOT_ARMED, WAITING, ProbeState
 from virtio_trace.tracer.points.table import ProbePoint
 from virtio_trace.tracer.points.target import Target

@@ -20,7 +20,7 @@ import virtio_trace
 from virtio_trace.errors import IncompleteError
 from virtio_trace.kernel.running import kmsg, sysfs_text
 from virtio_trace.kernel.running.blacklist import forbidden
-from virtio_trace.kernel.running.end_state import final
+from virtio_trace.kernel.running.end_state import read_end_state
 from virtio_trace.kernel.running.host import snapshot
 from virtio_trace.kernel.running.kmsg import KernelLog
 from virtio_trace.recording import events as ev
@@ -195,7 +195,7 @@ class Guest:
                 self._bus = snapshot(root / "sys")
                 self._blacklist = forbidden(evidence, root)
                 return
-            end = final(evidence.modules, root / "sys", root / sysfs_text.DEBUGFS)
+            end = read_end_state(evidence.modules, root / "sys", root / sysfs_text.DEBUGFS)
         self._end_state = end
         self._addresses = end.addresses
 

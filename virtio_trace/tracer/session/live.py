@@ -18,14 +18,13 @@ from pathlib import Path
 import virtio_trace
 from virtio_trace.errors import CannotTraceError
 from virtio_trace.kernel.drivers.evidence import Symbols, functions_of, read_evidence
-from virtio_trace.kernel.drivers.in_memory import Kernel as RunningKernel
-from virtio_trace.kernel.drivers.in_memory import Links, add_registered
+from virtio_trace.kernel.drivers.in_memory import KernelView, Links, add_registered
 from virtio_trace.kernel.files.btf import Btf
 from virtio_trace.kernel.files.module_tree import ModuleTree
 from virtio_trace.kernel.running.blacklist import forbidden
-from virtio_trace.kernel.running.end_state import final
-from virtio_trace.kernel.running.host import Running, snapshot
-from virtio_trace.kernel.running.initrd import FirstRoot
+from virtio_trace.kernel.running.end_state import read_end_state
+from virtio_trace.kernel.running.host import HostKernel, snapshot
+from virtio_trace.kernel.running.initrd import InitrdRoot
 from virtio_trace.kernel.running.kmsg import KernelLog
 from virtio_trace.kernel.running.proc_kallsyms import of_module
 from virtio_trace.recording import events as ev
@@ -94,7 +93,7 @@ class Clock:
 class Session:
     """Use as a context manager; on leaving, nothing is armed and nothing is defined any more."""
 
-    def __init__(self, kernel: Running, mounts: Mounts, control: KprobeEvents) -> None:
+    def __init__(self, kernel: HostKernel, mounts: Mounts, control: KprobeEvents) -> None:
         self._kernel = kernel
         self._mounts = mounts
         self._control = control
@@ -108,7 +107,7 @@ class Session:
         self._modules: set[str] = set()
         self._evidence: Evidence | None = None
         self._log = KernelLog()
-        self._first = FirstRoot()
+        self._first = InitrdRoot()
         self._stream = Stream()
         self.boot: BootTime | None = None
         self.clock = Clock()
@@ -189,7 +188,7 @@ class Session:
     def aftermath(self) -> Aftermath:
         """For the trailer: how the machine is now, and what its log said."""
         assert self._evidence is not None
-        end = final(self._modules, debugfs=self._mounts.debugfs)
+        end = read_end_state(self._modules, debugfs=self._mounts.debugfs)
         end = replace(end, initrd_left=self._first.is_left())
         return Aftermath(end, self._log.end(end.addresses), forbidden(self._evidence))
 
@@ -228,7 +227,7 @@ class Session:
             addresses = self._kernel.addresses()
         with self.clock.phase("drivers without a file"):
             shape = symbols.layout.structs.get("virtio_driver") if symbols.layout else None
-            kernel = RunningKernel(tree, lambda: Links.from_btf(btf), addresses, shape)
+            kernel = KernelView(tree, lambda: Links.from_btf(btf), addresses, shape)
             evidence = add_registered(evidence, kernel)
         points = table.points(evidence)
         with self.clock.phase("kallsyms"):

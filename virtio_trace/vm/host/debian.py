@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from virtio_trace.errors import BadInputError, CannotTraceError, UsageError, VirtioTraceError
-from virtio_trace.vm import arch
+from virtio_trace.kernel.files import machine
 from virtio_trace.vm.host import cache
 from virtio_trace.vm.host.apt import FRESH, SUITES, GoneError, Package, Suite, host_release
 from virtio_trace.vm.host.programs import Progress, quiet, run
@@ -55,8 +55,8 @@ def parse(wanted: str) -> tuple[str, str | None]:
         raise UsageError(
             f"{wanted!r} is not a package name", "for example: linux-image-cloud-amd64/bookworm"
         )
-    if found[2] and arch.of_debian(found[2]) is None:
-        known = " and ".join(known.debian for known in arch.ARCHES)
+    if found[2] and machine.by_debian(found[2]) is None:
+        known = " and ".join(known.debian for known in machine.MACHINES)
         raise UsageError(f"{wanted}: boot knows {known}, not {found[2]}")
     return found[1], found[3]
 
@@ -69,7 +69,7 @@ def foreign(wanted: str) -> str | None:
     """
     found = _WANTED.fullmatch(wanted)
     word = found[2] or found[1].rpartition("-")[2] if found else ""
-    known = arch.of_debian(word)
+    known = machine.by_debian(word)
     return None if known is None or known.native else known.debian
 
 

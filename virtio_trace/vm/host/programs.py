@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from virtio_trace.errors import CannotTraceError
+from virtio_trace.kernel.files.machine import MACHINES
 
 Progress = Callable[[str, float | None], None]
 """``progress(what, done)``: WHAT is being done, DONE from 0.0 to 1.0, None where nobody knows.
@@ -31,8 +32,7 @@ PACKAGES = {
     "mmdebstrap": "mmdebstrap",
     "depmod": "kmod",
     "setpriv": "util-linux",
-    "qemu-system-aarch64": "qemu-system-arm",
-    "qemu-system-x86_64": "qemu-system-x86",
+    **{machine.program: machine.package for machine in MACHINES},
     "qemu-img": "qemu-utils",
     "sfdisk": "fdisk",
     "blkid": "util-linux",

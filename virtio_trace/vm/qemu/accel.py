@@ -14,7 +14,7 @@ import re
 from pathlib import Path
 
 from virtio_trace.errors import CannotTraceError
-from virtio_trace.vm.arch import X86_64, Arch
+from virtio_trace.kernel.files.machine import X86_64, Machine
 from virtio_trace.vm.host import cache
 
 CHOICES = ("auto", "kvm", "tcg")
@@ -37,7 +37,7 @@ def usable(device: Path = DEVICE) -> str:
     return ""
 
 
-def candidates(choice: str, guest: Arch = X86_64) -> tuple[str, ...]:
+def candidates(choice: str, guest: Machine = X86_64) -> tuple[str, ...]:
     """The accelerators to try in order, for one of CHOICES and a kernel of machine GUEST.
 
     Raises CannotTraceError when KVM was asked for and cannot be had.

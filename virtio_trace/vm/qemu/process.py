@@ -21,7 +21,9 @@ from pathlib import Path
 from types import TracebackType
 
 from virtio_trace.errors import CannotTraceError, UsageError
-from virtio_trace.vm.arch import X86_64, Arch
+from virtio_trace.kernel.files import machine as machines
+from virtio_trace.kernel.files.machine import X86_64
+from virtio_trace.vm.arch import channel_options
 from virtio_trace.vm.host.programs import find
 from virtio_trace.vm.qemu.qmp import Monitor
 
@@ -76,16 +78,16 @@ def memory_for(initrd: int) -> int:
     return max(MEMORY, 3 * (initrd >> 20) + 320)
 
 
-def room(arch: Arch = X86_64) -> int:
+def room(arch: machines.Machine = X86_64) -> int:
     """Bytes that are left on the kernel's command line behind what is always on it."""
     return CMDLINE_MAX - len(_always(arch)) - 1
 
 
-def _always(arch: Arch) -> str:
+def _always(arch: machines.Machine) -> str:
     return f"{_APPEND.format(console=arch.console)} {arch.parameters}".rstrip()
 
 
-def cmdline(append: str, arch: Arch = X86_64, first: str | None = None) -> str:
+def cmdline(append: str, arch: machines.Machine = X86_64, first: str | None = None) -> str:
     """The kernel's command line. Raises UsageError where it is too long or holds a line's end."""
     always = _always(arch) if first is None else first
     text = f"{always} {append}".strip()
@@ -109,7 +111,7 @@ class Machine:
     accel: str
     options: tuple[str, ...] = ()
     memory: int = MEMORY
-    arch: Arch = X86_64
+    arch: machines.Machine = X86_64
     first: str | None = None
 
     @property
@@ -127,7 +129,11 @@ class Machine:
             *("-m", str(self.memory), "-smp", "1"),
             *("-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"),
             *("-chardev", f"socket,id=console,fd={console}", "-serial", "chardev:console"),
-            *("-chardev", f"socket,id=events,fd={events}", *self.arch.options(self.options)),
+            *(
+                "-chardev",
+                f"socket,id=events,fd={events}",
+                *channel_options(self.arch, self.options),
+            ),
             *("-chardev", f"socket,id=vt-monitor,fd={monitor}"),
             *("-mon", "chardev=vt-monitor,mode=control"),
             *("-kernel", str(self.vmlinuz), "-initrd", initrd, "-append", self.cmdline),

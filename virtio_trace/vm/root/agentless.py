@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from virtio_trace.errors import BadInputError, CannotTraceError
-from virtio_trace.vm.arch import Arch
+from virtio_trace.kernel.files.machine import Machine
 from virtio_trace.vm.host import apt, cache
 from virtio_trace.vm.host.programs import Progress, quiet, run
 from virtio_trace.vm.root import payload
@@ -46,7 +46,7 @@ class Plain:
     unpack: Callable[[Path], bytes] = Path.read_bytes
 
 
-def busybox(machine: Arch, progress: Progress = quiet) -> Path:
+def busybox(machine: Machine, progress: Progress = quiet) -> Path:
     """A static busybox for MACHINE, fetched when it is not in the cache.
 
     Raises CannotTraceError where the mirror is not to be had.
@@ -73,7 +73,7 @@ def busybox(machine: Arch, progress: Progress = quiet) -> Path:
 
 
 def write(
-    out: BinaryIO, program: Path, modules: Path, plain: Plain, *, machine: Arch, task: str | None
+    out: BinaryIO, program: Path, modules: Path, plain: Plain, *, machine: Machine, task: str | None
 ) -> None:
     """Writes the root of a MACHINE to OUT: PROGRAM is busybox, TASK the shell text of --run.
 

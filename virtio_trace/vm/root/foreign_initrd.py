@@ -16,6 +16,7 @@ from typing import BinaryIO
 
 from virtio_trace.bpf_source import bpf_folder
 from virtio_trace.errors import BadInputError, UsageError
+from virtio_trace.kernel.files.machine import X86_64
 from virtio_trace.vm.disk.attach import Disk
 from virtio_trace.vm.host import cache
 from virtio_trace.vm.root import appliance, payload, until
@@ -28,11 +29,11 @@ _BUSYBOX = "usr/bin/busybox"
 FIRST = f"rdinit=/{FOLDER}/early"
 """Before everything else: the kernel forgets what it had for its first process when it reads it
 (init/main.c, rdinit_setup)."""
-_LAST = "ignore_loglevel no_timer_check console=ttyS0"
+_LAST = f"ignore_loglevel {X86_64.parameters} console={X86_64.console}"
 """The last console= is /dev/console. No panic=: initramfs-tools would switch the machine off in
 place of its emergency shell, and the recording would have no end."""
 
-_OUR_PORT = re.compile(r"console=ttyS1(,.*)?")
+_OUR_PORT = re.compile(rf"console={X86_64.port}(,.*)?")
 
 TEXT = "text:"
 

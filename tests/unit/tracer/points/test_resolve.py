@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from virtio_trace.kernel.drivers.evidence import Symbols, functions_of
-from virtio_trace.kernel.files.elf import Function
+from virtio_trace.kernel.files.elf_tables import Function
 from virtio_trace.kernel.files.module_tree import ModuleTree
 from virtio_trace.recording.evidence import DriverFacts, Evidence
 from virtio_trace.recording.probe_state import ABSENT, NOT_ARMED, WAITING
