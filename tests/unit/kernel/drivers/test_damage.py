@@ -84,10 +84,10 @@ MUTATE: tuple[Mutation, ...] = (truncated, flipped, swapped, overwritten, damage
 
 
 @pytest.fixture(scope="module")
-def originals() -> dict[str, tuple[bytes, inspect.Kernel]]:
+def originals(fetch: Callable[..., debian.Kernel]) -> dict[str, tuple[bytes, inspect.Kernel]]:
     out = {}
     for package, names in FILES.items():
-        kernel = debian.fetch(package)
+        kernel = fetch(package)
         opened = inspect.open_kernel(kernel.vmlinuz, whole=False)
         tree = ModuleTree(kernel.modules)
         for name in names:
