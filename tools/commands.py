@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Prints docs/commands.md: the commands as --help tells them. A test holds the file to it."""
+"""Prints docs/commands.md: the commands as --help prints them. A test compares the file with it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from virtio_trace.cli.main import cli
 
 HEAD = """# The commands
 
-As `virtio-trace COMMAND --help` prints them; `tools/commands.py` makes this file.
+As `virtio-trace COMMAND --help` prints them. `tools/commands.py` generates this file.
 
 ## Exit status
 
@@ -21,12 +21,12 @@ As `virtio-trace COMMAND --help` prints them; `tools/commands.py` makes this fil
 | 2 | usage |
 | 3 | this machine, or this kernel, cannot do it |
 | 4 | incomplete: something was lost, could not be armed, ran out of time |
-| 5 | bad input: a file is not what it should be |
+| 5 | bad input: a file is damaged or of another kind |
 
-`check` and `boot` end with 0, 1 or 4 by their verdict; `report`, `graph` and `script` with 0
-whenever the file could be read. A command that a signal ends before it is done ends with 128 and
-the signal's number (Ctrl-C: 130); one whose reader went away (`| head`) ends by SIGPIPE, as other
-filters do.
+`check` and `boot` end with 0, 1 or 4 according to the verdict; `report`, `graph` and `script` with
+0 if the file could be read. A command that is ended by a signal before it is done returns 128 plus
+the signal's number (Ctrl-C: 130). A command whose reader closed the pipe (`| head`) is ended by
+SIGPIPE, like other filters.
 """
 
 
