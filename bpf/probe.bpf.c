@@ -10,7 +10,7 @@
  *
  * An event is short: it has the addresses of its device and of its driver. Who they are is a record
  * of its own, put into the ring before the first event that has the address, and again where
- * that may have become another's; docs/architecture.md, 14 and 15, says why.
+ * that may have become another's; docs/decisions/0014 and 0015 say why.
  */
 #include "events.h"
 

@@ -45,6 +45,8 @@ _STARTED = pytest.StashKey[Started]()
 def _boots(session: pytest.Session) -> dict[tuple[str, str], tuple[int, Callable[[Path], Any]]]:
     """By module and name: how long it takes, and what boots it."""
     found: dict[tuple[str, str], tuple[int, Callable[[Path], Any]]] = {}
+    if session.config.option.collectonly:
+        return found
     for item in session.items:
         if isinstance(item, pytest.Function) and item.get_closest_marker("skip") is None:
             module = item.module.__name__

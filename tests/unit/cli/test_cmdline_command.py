@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,8 +19,8 @@ from virtio_trace.vm.host import debian
 
 
 @pytest.fixture(scope="module")
-def kernel() -> debian.Kernel:
-    return debian.fetch("linux-image-6.12-cloud-amd64/bookworm")
+def kernel(fetch: Callable[..., debian.Kernel]) -> debian.Kernel:
+    return fetch("linux-image-6.12-cloud-amd64/bookworm")
 
 
 _read = functools.cache(offline.read)
@@ -31,8 +32,8 @@ def each_kernel_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def modular() -> debian.Kernel:
-    return debian.fetch("linux-image-cloud-amd64/bookworm")
+def modular(fetch: Callable[..., debian.Kernel]) -> debian.Kernel:
+    return fetch("linux-image-cloud-amd64/bookworm")
 
 
 def lines(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:

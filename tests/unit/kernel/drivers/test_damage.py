@@ -85,10 +85,10 @@ MUTATE: tuple[Mutation, ...] = (truncated, flipped, swapped, overwritten, damage
 
 
 @pytest.fixture(scope="module")
-def originals() -> dict[str, tuple[bytes, OpenedImage]]:
+def originals(fetch: Callable[..., debian.Kernel]) -> dict[str, tuple[bytes, OpenedImage]]:
     out = {}
     for package, names in FILES.items():
-        kernel = debian.fetch(package)
+        kernel = fetch(package)
         opened = open_image(kernel.vmlinuz, whole=False)
         tree = ModuleTree(kernel.modules)
         for name in names:

@@ -7,6 +7,7 @@ import os
 import random
 import re
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,8 +48,12 @@ class Case:
 
 
 @pytest.fixture(scope="module", params=KERNELS)
-def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Case:
-    kernel = debian.fetch(KERNELS[request.param])
+def case(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    fetch: Callable[..., debian.Kernel],
+) -> Case:
+    kernel = fetch(KERNELS[request.param])
     data = vmlinuz.payload(kernel.vmlinuz.read_bytes(), "vmlinuz")
     path = tmp_path_factory.mktemp("image") / "vmlinux"
     path.write_bytes(data)

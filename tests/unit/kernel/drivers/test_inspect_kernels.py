@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,9 +47,13 @@ class Case:
 
 
 @pytest.fixture(scope="module", params=KERNELS)
-def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Case:
+def case(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    fetch: Callable[..., debian.Kernel],
+) -> Case:
     name, architecture = KERNELS[request.param]
-    kernel = debian.fetch(name, architecture=architecture)
+    kernel = fetch(name, architecture=architecture)
     found = inspect.inspect_tree(ModuleTree(kernel.modules), kernel.vmlinuz)
     folder = tmp_path_factory.mktemp("ko")
     files = {}

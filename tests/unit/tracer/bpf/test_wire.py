@@ -58,7 +58,7 @@ def test_no_member_is_missing_from_the_mirror() -> None:
 
 def number(name: str) -> int:
     """The mirror of an enumerator, wherever it lives."""
-    found: int = getattr(shape, name, None) or getattr(wire, name, 0)
+    found: int = getattr(shape, name, 0) or getattr(wire, name, 0)
     return found
 
 

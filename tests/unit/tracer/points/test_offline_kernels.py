@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +33,9 @@ Case = tuple[str, debian.Kernel, Kernel]
 
 
 @pytest.fixture(scope="module", params=KERNELS)
-def case(request: pytest.FixtureRequest) -> Case:
+def case(request: pytest.FixtureRequest, fetch: Callable[..., debian.Kernel]) -> Case:
     name, architecture, _machine = KERNELS[request.param]
-    found = debian.fetch(name, architecture=architecture)
+    found = fetch(name, architecture=architecture)
     return request.param, found, offline.read(found.vmlinuz, found.modules)
 
 
