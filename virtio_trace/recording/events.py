@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The facts that a recording holds: one Event a line, between its header and its trailer.
+"""Events: the lines of a recording between its header and its trailer.
 
-An event names kernel things by their names and ids, never by kernel addresses: those are reused
-within a boot and would leak the layout that KASLR hides.
+An event refers to kernel objects by name and id, never by address: addresses are reused within a
+boot and would leak the layout that KASLR hides.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ KINDS = (ENTRY, RETURN, HIT, MODULE)
 
 @dataclass(frozen=True, slots=True)
 class DeviceRef:
-    """Which device an event is about, as far as the kernel knew at that moment.
+    """The device that an event is about, as far as the kernel knew it at that moment.
 
-    ``address`` is the name of the parent device on ``bus`` (0000:00:02.0 on pci,
-    a003e00.virtio_mmio on platform) and what a device is known by here. ``index`` is the N of
-    virtioN, given by register_virtio_device. ``id`` and ``vendor`` are struct virtio_device_id;
-    the PCI numbers are the struct pci_dev's.
+    ``address`` identifies it: the name of its parent device on ``bus`` (0000:00:02.0 on pci,
+    a003e00.virtio_mmio on platform). ``index`` is the N of virtioN, assigned by
+    register_virtio_device. ``id`` and ``vendor`` are those of struct virtio_device_id, the PCI
+    numbers those of struct pci_dev.
     """
 
     address: str
@@ -43,13 +43,14 @@ class DeviceRef:
 
 @dataclass(frozen=True, slots=True)
 class Detail:
-    """What an event shows of a negotiation, as far as its probe point shows it.
+    """What an event shows of the negotiation.
 
-    ``status`` is the device status written (VirtIO 2.1). ``features`` are bits in hexadecimal: of
-    get_features those that the device offers, of driver_features those in the driver's table, else
-    those agreed on so far; ``legacy`` are those in the driver's table for legacy devices. ``count``
-    is a number of virtqueues; ``queue`` a virtqueue's index, ``size`` its descriptors, ``vector``
-    its MSI-X vector (65535: none). ``name`` is a virtqueue's, or a module's.
+    ``status`` is the device status that was written (VirtIO 2.1). ``features`` are bits in
+    hexadecimal: for get_features those offered by the device, for driver_features those in the
+    driver's table, otherwise those negotiated so far. ``legacy`` are the bits in the driver's table
+    for legacy devices. ``count`` is a number of virtqueues. ``queue`` is a virtqueue's index,
+    ``size`` its number of descriptors, ``vector`` its MSI-X vector (65535: none). ``name`` is the
+    name of a virtqueue or a module.
     """
 
     status: int | None = None
@@ -64,14 +65,14 @@ class Detail:
 
 @dataclass(slots=True)
 class Event:
-    """One fact, in the order in which the kernel's ring buffer took them.
+    """One event, in the order of the kernel's ring buffer.
 
-    ``seq`` counts from 1 and skips a number for each event that was lost before; ``ns`` is
-    CLOCK_MONOTONIC in nanoseconds. ``probe`` is the probe point's own name, the same on every
-    kernel, ``function`` the symbol that was armed for it here and ``module`` whose code that is
-    (None: built into the kernel). A ``hit`` is a function of which only one of entry and return
-    makes an event; of a ``module`` event, ``module`` is the module that was
-    loaded. ``result`` and ``duration_ns`` are a return's; None is unknown or has none.
+    ``seq`` counts from 1 and skips a number for each lost event. ``ns`` is CLOCK_MONOTONIC in
+    nanoseconds. ``kind`` is one of KINDS; a ``hit`` stands for a call of a function of which only
+    the entry or only the return is traced. ``probe`` is the name of the probe point, the same on
+    every kernel; ``function`` is the symbol it is armed on and ``module`` the module of that symbol
+    (None: built into the kernel). For a ``module`` event, ``module`` is the module that was loaded.
+    ``result`` and ``duration_ns`` belong to returns; None is unknown, or there is none.
     """
 
     seq: int
@@ -91,12 +92,12 @@ class Event:
 
     @property
     def symbol(self) -> str:
-        """The function and whose code it is, as the kernel prints: virtnet_probe [virtio_net]."""
+        """The function and its module, as the kernel prints them: virtnet_probe [virtio_net]."""
         name = self.function or "?"
         return f"{name} [{self.module}]" if self.module else name
 
     def to_json(self) -> dict[str, Any]:
-        """A flat object without the members that are unknown."""
+        """A flat object without unknown members."""
         line = {name: getattr(self, name) for name in _SCALARS}
         line = {name: value for name, value in line.items() if value is not None}
         for name in _OBJECTS:
@@ -116,17 +117,17 @@ _BITS = re.compile(r"0x[0-9a-f]{1,32}")
 
 
 class _Absent:
-    """A key of the table of known names that no JSON value is equal to."""
+    """Stands for a missing member: no JSON value is equal to it."""
 
 
 _ABSENT: Any = _Absent()
 
 
 class EventReader:
-    """Turns parsed JSON lines into Events; keeps one object for all that say the same.
+    """Turns parsed JSON lines into Events. Equal names, devices and details share one object.
 
-    A recording has few names and many events: a name that is known was checked when it came
-    first, so that checking all of them costs one look-up each.
+    A recording has few names and many events. A name is checked when it first appears; after that,
+    checking it costs one look-up.
     """
 
     def __init__(self) -> None:
@@ -135,7 +136,7 @@ class EventReader:
         self._names: dict[Any, Any] = {_ABSENT: None} | {kind: kind for kind in KINDS}
 
     def event(self, raw: dict[str, Any]) -> Event:
-        """Raises BadInputError where a member is missing, of another type, or the kind unknown."""
+        """Raises BadInputError if a member is missing or of a wrong type, or the kind is unknown."""
         try:
             event = self._event(raw)
         except (KeyError, TypeError):  # a new name, or damage

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What a kernel's own files say should happen: drivers, transports and their functions.
 
-Plain data, read by ``kernel/`` from .ko files, kept in a recording's header, and used by the
-check wherever the recording is read. The numbers are those of ``include/linux/virtio.h`` and
-``include/linux/mod_devicetable.h`` of the kernel the files belong to.
+kernel/ reads this from .ko files and images; the recording's header keeps it, and the check uses
+it wherever the recording is read. Numbers are those of ``include/linux/virtio.h`` and
+``include/linux/mod_devicetable.h`` of that kernel.
 """
 
 from __future__ import annotations
@@ -25,23 +25,20 @@ from virtio_trace.recording.json_types import (
 
 _HINT = "record again; this recording does not say what the kernel's files held"
 
-_HINT = "record again; this recording does not say what the kernel's files held"
-
 VIRTIO_DEV_ANY_ID = 0xFFFFFFFF
 """The wildcard in ``struct virtio_device_id`` (include/linux/mod_devicetable.h)."""
 
 
 @dataclass(frozen=True, slots=True)
 class DriverFacts:
-    """One ``struct virtio_driver`` as it stands in a .ko file, or in the running kernel.
+    """One ``struct virtio_driver``, from a .ko file, a kernel image or the running kernel.
 
-    ``ids`` are (device, vendor) pairs of its id_table, without the terminating zero entry;
-    ``functions`` has every member that is a function, by member name, None where it is not set;
-    ``features`` are the bits of feature_table, ``features_legacy`` those of feature_table_legacy,
-    None where they are not known.
-    ``file`` is relative to the module tree, or as the user named it; /proc/kcore where it was read
-    from the running kernel's memory. ``builtin``: its ``module`` is the one that it would be, empty
-    where that is not known.
+    ``ids`` are the (device, vendor) pairs of its id_table, without the terminating zero entry.
+    ``functions`` has every member that is a function, by member name; None is not set.
+    ``features`` are the bits of feature_table, ``features_legacy`` those of feature_table_legacy;
+    None is unknown. ``file`` is relative to the module tree, or as the user named it; /proc/kcore
+    if it was read from the running kernel's memory. ``module``: for a built-in driver
+    (``builtin``), the module it would be if built as one; empty if that is unknown.
     """
 
     name: str
@@ -88,9 +85,12 @@ class TransportFacts:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """All that was read of one kernel's files. ``unread``: file to the reason it was refused;
-    ``builtin_aliases``: those for VirtIO devices of what is built in, by module, where the kernel
-    has them (modules.builtin.modinfo, since 6.18)."""
+    """Everything that was read from one kernel's files.
+
+    ``builtin`` names the built-in modules. ``unread`` has the files that could not be read, with
+    the reason. ``builtin_aliases`` are the aliases of built-in modules for VirtIO devices, by
+    module; kernels have them since 6.18 (modules.builtin.modinfo).
+    """
 
     release: str
     drivers: tuple[DriverFacts, ...] = ()
@@ -114,8 +114,8 @@ class Evidence:
         return tuple(d for d in self.drivers if d.accepts(device, vendor))
 
     def builtin_for(self, device: int, vendor: int) -> str | None:
-        """The module that is built in and has an alias for the device, whether its driver has
-        registered or not."""
+        """The built-in module with an alias for the device, whether or not its driver has
+        registered."""
         modalias = f"virtio:d{device:08X}v{vendor:08X}"
         return next(
             (
