@@ -136,7 +136,7 @@ class EventReader:
         self._names: dict[Any, Any] = {_ABSENT: None} | {kind: kind for kind in KINDS}
 
     def event(self, raw: dict[str, Any]) -> Event:
-        """Raises BadInputError if a member is missing or of a wrong type, or the kind is unknown."""
+        """Raises BadInputError for a missing or wrong member, or an unknown kind."""
         try:
             event = self._event(raw)
         except (KeyError, TypeError):  # a new name, or damage
