@@ -16,21 +16,15 @@ from virtio_trace.kernel.drivers import id_tables
 from virtio_trace.kernel.drivers.layout import Layout, StructLayout
 from virtio_trace.kernel.files.elf import R_ADDRESS, SHF_ALLOC, SHF_EXECINSTR, Call, Module, Place
 from virtio_trace.recording.evidence import DriverFacts, TransportFacts
+from virtio_trace.virtio.transports import BUS_DRIVERS, PCI
 
 REGISTER_DRIVER = frozenset({"register_virtio_driver", "__register_virtio_driver"})
 """A function in 6.1, a macro around the second one in 6.12 (include/linux/virtio.h)."""
 REGISTER_DEVICE = frozenset({"register_virtio_device"})
 
-_TRANSPORTS = {  # struct: its bus, and the function that registers it
-    "pci_driver": ("pci", "__pci_register_driver"),
-    "platform_driver": ("platform", "__platform_driver_register"),
-    "vdpa_driver": ("vdpa", "__vdpa_register_driver"),
-}
-TRANSPORT_BUS = {struct: bus for struct, (bus, _register) in _TRANSPORTS.items()}
-"""Driver struct of a bus whose drivers may put devices on the VirtIO bus, to the bus."""
 REGISTERED_BY = {
     "virtio_driver": REGISTER_DRIVER,
-    **{struct: frozenset({register}) for struct, (_bus, register) in _TRANSPORTS.items()},
+    **{driver.struct: frozenset({driver.registrar}) for driver in BUS_DRIVERS},
 }
 """Driver struct to the functions that take one."""
 
@@ -107,11 +101,11 @@ def transports(module: Module, layout: Layout, file: str) -> list[TransportFacts
         return []
     name, aliases = names(module, file)
     out = []
-    for kind, (bus, register) in _TRANSPORTS.items():
-        shape = layout.structs.get(kind)
-        if shape is None or register not in module.undefined:
+    for driver in BUS_DRIVERS:
+        shape = layout.structs.get(driver.struct)
+        if shape is None or driver.registrar not in module.undefined:
             continue
-        for found in _registered(module, frozenset({register}), shape, need_ids=False):
+        for found in _registered(module, frozenset({driver.registrar}), shape, need_ids=False):
             matches = _pci_matches(module, found.place, shape, layout.pci_id_size)
             out.append(
                 TransportFacts(
@@ -119,8 +113,8 @@ def transports(module: Module, layout: Layout, file: str) -> list[TransportFacts
                     module=name,
                     file=file,
                     struct=found.struct,
-                    bus=bus,
-                    matches=matches if bus == "pci" else aliases,
+                    bus=driver.bus,
+                    matches=matches if driver is PCI.driver else aliases,
                     functions=_functions(module, found.place, shape),
                     init=module.init or (found.call.caller if found.call else None),
                     build_id=module.build_id,
