@@ -14,8 +14,9 @@ from virtio_trace.cli.support.say import say, warn
 from virtio_trace.errors import UsageError
 from virtio_trace.kernel.files import vmlinuz
 from virtio_trace.kernel.running.host import Running, snapshot
-from virtio_trace.tracer.ftrace.cmdline import CMDLINE_MAX, COMMON, MMIO, PARAMETERS
+from virtio_trace.tracer.ftrace.cmdline import CMDLINE_MAX, COMMON, PARAMETERS
 from virtio_trace.tracer.points import offline
+from virtio_trace.virtio.transports import TRANSPORTS
 
 _ROOM = 256
 """Characters that are left to the rest of another kernel's command line."""
@@ -121,12 +122,12 @@ def _in_use() -> tuple[str, ...]:
     bus = snapshot()
     bound = {device["driver"] for device in bus["devices"]}
     found = [d["module"] for d in bus["drivers"] if d["name"] in bound and d["module"]]
-    mmio = any(device["bus"] == "platform" for device in bus["devices"])
-    return (*found, *([MMIO] if mmio else []))
+    buses = {device["bus"] for device in bus["devices"]}
+    return (*found, *(each.module for each in TRANSPORTS if each.bus in buses))
 
 
 def _common(machine: str) -> tuple[str, ...]:
-    return COMMON if machine == "x86_64" else (*COMMON, MMIO)
+    return COMMON if machine == "x86_64" else (*COMMON, *(each.module for each in TRANSPORTS))
 
 
 def grub(text: str) -> str:
