@@ -14,8 +14,8 @@ FILE = Path(__file__).resolve().parents[1] / "docs" / "kernels.md"
 
 POINTS = tuple(
     dict.fromkeys(
-        [*(p.name for p in table.TABLE), table.DRIVER_PROBE, table.DRIVER_VALIDATE]
-        + [p.name for p in table.DETAILS]
+        [*(p.name for p in table.CORE_POINTS), table.DRIVER_PROBE, table.DRIVER_VALIDATE]
+        + [p.name for p in table.NEGOTIATION_POINTS]
     )
 )
 """Every probe point by its name, each once."""

@@ -22,11 +22,11 @@ from virtio_trace.kernel.files.module_tree import ModuleTree
 from virtio_trace.kernel.running.host import HostKernel
 from virtio_trace.tracer.bpf.offsets import read_offsets
 from virtio_trace.tracer.points import shape, table
-from virtio_trace.tracer.points.table import ProbePoint
+from virtio_trace.tracer.points.point import ProbePoint
 
-POINTS = {point.name: point for point in (*table.TABLE, *table.DETAILS)}
+POINTS = {point.name: point for point in (*table.CORE_POINTS, *table.NEGOTIATION_POINTS)}
 for _name in (table.DRIVER_PROBE, table.DRIVER_VALIDATE):
-    POINTS[_name] = ProbePoint(_name, (), None, shape.VIRTIO_DEVICE, "")
+    POINTS[_name] = table.of_driver(_name, _name, "any driver", None)
 
 TRACING = Path("/sys/kernel/tracing")
 RUNS = 3
@@ -138,7 +138,7 @@ class Same:
         if not point.entry:
             return ""
         words = self._subject(point.subject)
-        if point.driver_second:
+        if point.arg2_driver:
             words += f" second=+0(+{o.driver_name}(%si)):string"
         if detail in (shape.STATUS, shape.RESET):
             words += f" status=%si:x8 features=+{o.virtio_device_features}(%di):x64"

@@ -12,9 +12,10 @@ from virtio_trace.check.findings import NOTE, CheckContext
 from virtio_trace.check.linux_transport import legacy_fallback_ok, note_legacy_fallback
 from virtio_trace.graph import empty_slots
 from virtio_trace.graph.calls import Call, failure
-from virtio_trace.graph.model import TRANSPORT_PROBES, Binding, Device, Driver
+from virtio_trace.graph.model import Binding, Device, Driver
 from virtio_trace.graph.negotiation import INTX
 from virtio_trace.recording.events import MODULE
+from virtio_trace.virtio import transports
 from virtio_trace.virtio.numbers import EPROBE_DEFER
 
 BUS = "virtio"
@@ -111,7 +112,8 @@ def note_empty_slots(context: CheckContext) -> None:
     if empty:
         slot = "slot has" if len(empty) == 1 else "slots have"
         message = f"{len(empty)} {slot} no device (device ID 0)"
-        context.finding(NOTE, "transport-probed", "virtio-mmio", message, empty[0].transport)
+        name = transports.MMIO.driver_name
+        context.finding(NOTE, "transport-probed", name, message, empty[0].transport)
 
 
 def device(context: CheckContext, subject: Device) -> None:
@@ -144,11 +146,11 @@ def _transport(context: CheckContext, subject: Device) -> bool:
     if subject.snapshot is not None:
         message = "the device was on the bus before the recording began"
         context.unknown(step, subject.address, message)
-    elif subject.bus not in TRANSPORT_PROBES:
+    elif subject.bus not in transports.BY_BUS:
         message = f"no probe point for the transport of devices on bus {subject.bus}"
         context.unknown(step, subject.address, message, subject.register)
     else:
-        message = f"no {TRANSPORT_PROBES[subject.bus]} ran for the device"
+        message = f"no {transports.BY_BUS[subject.bus].probe} ran for the device"
         context.missing(step, subject.address, message, subject.register)
     return True
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from virtio_trace.virtio import transports
+
 BUS = "bus"
 DRIVER = "driver"
 DEVICE = "device"
@@ -59,8 +61,8 @@ STEPS = (
         DEVICE,
         "the transport's probe takes the device",
         (),
-        ("virtio_pci_probe", "virtio_mmio_probe"),
-        "drivers/virtio/virtio_pci_common.c, virtio_pci_probe; virtio_mmio.c, virtio_mmio_probe",
+        transports.PROBES,
+        "drivers/virtio/" + "; ".join(f"{t.source}, {t.probe}" for t in transports.TRANSPORTS),
     ),
     Step(
         "device-registered",

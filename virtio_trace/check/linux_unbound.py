@@ -16,10 +16,11 @@ from virtio_trace.recording.evidence import DriverFacts, Evidence
 from virtio_trace.recording.machine_state import INITCALL_BLACKLIST, BlacklistRule
 from virtio_trace.virtio import numbers
 from virtio_trace.virtio.numbers import EPROBE_DEFER
+from virtio_trace.virtio.transports import PCI
 
 _STEP = "pair-matched"
 
-VIRTIO_PCI = "virtio-pci"
+VIRTIO_PCI = PCI.driver_name
 """The name of struct pci_driver virtio_pci_driver (drivers/virtio/virtio_pci_common.c)."""
 
 
@@ -155,7 +156,7 @@ def _no_transport(context: CheckContext, subject: Device) -> None:
     elif facts is not None:
         said += f"{VIRTIO_PCI}, which is for it, was never registered: "
         said += diagnosis.module(graph, facts.module, facts.init, facts.matches)
-    elif "virtio_pci" in evidence.builtin:
+    elif PCI.module in evidence.builtin:
         said += f"{VIRTIO_PCI}, which is for it, is built in, but is not registered"
         said += diagnosis.forbidden_init(graph, "virtio_pci_driver_init")
     else:

@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
-from virtio_trace.check import coverage, spec_steps
+from virtio_trace.check import coverage
 from virtio_trace.check.findings import NOTE, CheckContext
 from virtio_trace.graph.calls import Call
 from virtio_trace.graph.model import Device
 from virtio_trace.recording.probe_state import ARMED
+from virtio_trace.virtio import transports
 
 
 class DeviceContext:
@@ -50,10 +51,10 @@ class DeviceContext:
 
     def _sees(self, probe: str) -> bool:
         prefix = ""
-        if probe in spec_steps.OF_A_TRANSPORT:
-            if self.device.bus not in spec_steps.PREFIXES:
+        if probe in transports.CONFIG_OPS:
+            if self.device.bus not in transports.BY_BUS:
                 return False
-            prefix = spec_steps.PREFIXES[self.device.bus]
+            prefix = transports.BY_BUS[self.device.bus].prefix
         states = [
             state
             for state in self.check.graph.recording.probes

@@ -113,9 +113,3 @@ NEEDED = {probe for step in STEPS for probe in step.probes} | {
     "virtio_dev_remove",
 }
 """The probe points without which this profile's verdict is incomplete."""
-
-PREFIXES = {"pci": "vp_", "platform": "vm_"}
-"""What the functions of struct virtio_config_ops are called, by the bus of the device's parent."""
-
-OF_A_TRANSPORT = frozenset({"set_status", "reset", "get_features", "setup_vq", "find_vqs"})
-"""The probe points that each transport has functions of its own for."""

@@ -14,8 +14,9 @@ from virtio_trace.cli.support.say import say, warn
 from virtio_trace.errors import UsageError
 from virtio_trace.kernel.files import machine, vmlinuz
 from virtio_trace.kernel.running.host import HostKernel, snapshot
-from virtio_trace.tracer.ftrace.cmdline import CMDLINE_MAX, COMMON, MMIO, PARAMETERS
+from virtio_trace.tracer.ftrace.cmdline import CMDLINE_MAX, COMMON, PARAMETERS
 from virtio_trace.tracer.points import offline
+from virtio_trace.virtio.transports import TRANSPORTS
 
 _ROOM = 256
 """Characters that are left for the rest of another kernel's command line."""
@@ -120,13 +121,13 @@ def _in_use() -> tuple[str, ...]:
     bus = snapshot()
     bound = {device.driver for device in bus.devices}
     found = [d.module for d in bus.drivers if d.name in bound and d.module]
-    mmio = any(device.bus == "platform" for device in bus.devices)
-    return (*found, *([MMIO] if mmio else []))
+    buses = {device.bus for device in bus.devices}
+    return (*found, *(each.module for each in TRANSPORTS if each.bus in buses))
 
 
 def _common(name: str) -> tuple[str, ...]:
     found = machine.by_name(name)
-    return COMMON if found and not found.mmio else (*COMMON, MMIO)
+    return COMMON if found and not found.mmio else (*COMMON, *(each.module for each in TRANSPORTS))
 
 
 def _final_pointers(name: str) -> bool:

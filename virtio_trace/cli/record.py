@@ -28,7 +28,8 @@ from virtio_trace.recording.trailer import Trailer
 from virtio_trace.recording.writer import Writer
 from virtio_trace.tracer.ftrace.boot_events import BootTime
 from virtio_trace.tracer.ftrace.tracefs import KprobeEvents, group_name, sweep
-from virtio_trace.tracer.session.live import Aftermath, Session
+from virtio_trace.tracer.session.armed import Aftermath, ArmedTracer
+from virtio_trace.tracer.session.live import LiveTracer
 from virtio_trace.tracer.session.watcher import watched
 
 _POLL_MS = 100
@@ -117,17 +118,17 @@ def command(
     with (
         Interrupts() as interrupts,
         watched(control),
-        Session(kernel, mounts, control) as session,
+        LiveTracer(kernel, mounts, control) as tracer,
     ):
-        header = session.arm()
+        session = tracer.arm()
         if verbose:
-            _say_phases(session)
+            _say_phases(tracer)
         interrupts.collect()
         writer = Writer(target.open())
         live = LiveLines(quiet)
         follower = _Follower(session, writer, live, interrupts, rebinds)
         try:
-            writer.header(replace(header, command=arguments))
+            writer.header(replace(session.header, command=arguments))
             end = follower.follow(duration, arguments, target.is_stdout)
             writer.trailer(end.trailer)
         finally:
@@ -142,7 +143,7 @@ class _Follower:
 
     def __init__(
         self,
-        session: Session,
+        session: ArmedTracer,
         writer: Writer,
         live: LiveLines,
         interrupts: Interrupts,
@@ -214,8 +215,8 @@ class _Follower:
         return 128 - status if status is not None and status < 0 else status
 
 
-def _say_phases(session: Session) -> None:
-    for name, seconds in session.clock.seconds.items():
+def _say_phases(tracer: LiveTracer) -> None:
+    for name, seconds in tracer.clock.seconds.items():
         say(f"{seconds:8.3f} s  {name}")
 
 
@@ -240,8 +241,8 @@ def _blind_at_boot(boot: BootTime) -> bool:
     if boot.reason:
         warn(f"not seen {boot.reason}")
         return True
-    if boot.strange:
-        warn(f"{boot.strange} definitions on the kernel's command line do not fit this kernel")
+    if boot.foreign:
+        warn(f"{boot.foreign} definitions on the kernel's command line do not fit this kernel")
     unseen = [state for state in boot.states if state.state == NOT_ARMED]
     if unseen:
         names = "; ".join(dict.fromkeys(state.without for state in unseen))

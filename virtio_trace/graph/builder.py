@@ -16,6 +16,7 @@ from virtio_trace.recording.bus_state import SysfsDevice
 from virtio_trace.recording.events import Event
 from virtio_trace.recording.machine_state import EndState
 from virtio_trace.recording.reader import Recording
+from virtio_trace.virtio.transports import PROBES
 
 _WORD = re.compile(r"[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]|[0-9a-f]+\.\w+|\w+")
 """A PCI address, a platform device's, or any other word."""
@@ -84,8 +85,7 @@ class _Builder:
             "bus_register": self._bus_register,
             "register_virtio_driver": self._register_driver,
             "unregister_virtio_driver": self._unregister_driver,
-            "virtio_pci_probe": self._transport,
-            "virtio_mmio_probe": self._transport,
+            **dict.fromkeys(PROBES, self._transport),
             "virtio_pci_modern_probe": self._modern,
             "virtio_pci_legacy_probe": self._legacy,
             "register_virtio_device": self._register_device,

@@ -11,8 +11,8 @@ from __future__ import annotations
 from errno import ENODEV
 
 from virtio_trace.graph.model import Device, Graph
+from virtio_trace.virtio.transports import MMIO
 
-PROBE = "virtio_mmio_probe"
 UNKNOWN = "an empty slot, or a wrong magic value: the recording has no kernel log to tell"
 
 
@@ -21,7 +21,7 @@ def maybe_empty(device: Device) -> bool:
     call = device.transport
     return (
         call is not None
-        and call.event.probe == PROBE
+        and call.event.probe == MMIO.probe
         and call.result == -ENODEV
         and device.register is None
     )

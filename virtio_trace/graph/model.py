@@ -16,10 +16,7 @@ from virtio_trace.recording.events import DeviceRef, Event
 from virtio_trace.recording.evidence import DriverFacts
 from virtio_trace.recording.machine_state import LogLine, PciFunction
 from virtio_trace.recording.reader import Recording
-from virtio_trace.virtio import numbers
-
-TRANSPORT_PROBES = {"pci": "virtio_pci_probe", "platform": "virtio_mmio_probe"}
-"""The probe point of the transport's own probe function, by the bus of the device's parent."""
+from virtio_trace.virtio import numbers, transports
 
 
 @dataclass(slots=True, eq=False)
@@ -150,12 +147,11 @@ class Graph:
 
 def transport(device: Device) -> str:
     """pci-modern, pci-legacy, mmio, ccw, vdpa or unknown."""
-    if device.bus == "platform":
-        return "mmio"
-    if device.bus in ("ccw", "vdpa"):
-        return device.bus
-    if device.bus != "pci":
-        return "unknown"
+    known = transports.BY_BUS.get(device.bus)
+    if known is None:
+        return device.bus if device.bus in ("ccw", "vdpa") else "unknown"
+    if known.name is not None:
+        return known.name
     if device.modern is not None and device.modern.result == 0:
         return "pci-modern"
     if device.legacy is not None and device.legacy.result == 0:

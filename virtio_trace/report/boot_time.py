@@ -19,13 +19,13 @@ from virtio_trace.graph.model import Device, Graph
 from virtio_trace.graph.timeline import Span
 from virtio_trace.recording.probe_state import ARMED
 from virtio_trace.virtio.numbers import EPROBE_DEFER
+from virtio_trace.virtio.transports import PROBES
 
 PHASES = ("transport_probe", "register", "negotiation", "driver_probe", "find_vqs")
 """Each is inside the one before it; its time is not part of that one's."""
 
 _PHASE_OF = {
-    "virtio_pci_probe": 0,
-    "virtio_mmio_probe": 0,
+    **dict.fromkeys(PROBES, 0),
     "register_virtio_device": 1,
     "virtio_dev_probe": 2,
     "driver_probe": 3,

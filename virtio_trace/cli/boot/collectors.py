@@ -13,7 +13,7 @@ from virtio_trace.cli.support.boot_parameters import is_taken, say_left, with_bo
 from virtio_trace.errors import BadInputError
 from virtio_trace.kernel.files import compression, vmlinuz
 from virtio_trace.tracer.points import offline, table
-from virtio_trace.tracer.session import agentless
+from virtio_trace.tracer.session import agentless, agentless_arming
 from virtio_trace.vm import arch, boot
 from virtio_trace.vm.host import cache
 from virtio_trace.vm.qemu import process
@@ -32,16 +32,16 @@ def collecting(plan: boot.Plan, *, boot_events: bool) -> Iterator[boot.Plan]:
         yield with_boot_events(plan) if boot_events else plan
         return
     assert plan.modules is not None  # boot.check: only a foreign system may have none
-    kernel = offline.read(plan.vmlinuz, plan.modules, [table.RING])
+    kernel = offline.read(plan.vmlinuz, plan.modules, [table.VRING_POINT])
     room = process.room(kind) - len(plan.settings.append.encode()) - 1
     if not boot_events or is_taken(plan.settings.append):
         room = 0
-    arms = agentless.arming(kernel, room)
+    arms = agentless_arming.arming(kernel, room)
     if room:
         say_left(arms.line)
 
     def assemble(take: Take) -> Take:
-        return agentless.Guest(arms, take, lambda: cache.scratch("guest")).take
+        return agentless.Guest(arms, take, lambda: cache.scratch("guest")).consume
 
     plain = Plain(arms.parameters, assemble, arms.commands, arms.enable, _unpack)
     with _unpacked(plan.vmlinuz) as image:

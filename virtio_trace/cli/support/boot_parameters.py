@@ -10,8 +10,9 @@ from dataclasses import replace
 from virtio_trace.cli.support.say import warn
 from virtio_trace.errors import VirtioTraceError
 from virtio_trace.kernel.files.module_tree import ModuleTree
-from virtio_trace.tracer.ftrace import cmdline, fetchargs
+from virtio_trace.tracer.ftrace import cmdline
 from virtio_trace.tracer.ftrace.cmdline import BootLine
+from virtio_trace.tracer.ftrace.definitions import definitions
 from virtio_trace.tracer.points import offline
 from virtio_trace.vm.boot import Plan
 from virtio_trace.vm.qemu import process
@@ -52,13 +53,15 @@ def is_taken(line: str) -> bool:
 
 
 def for_kernel(
-    kernel: offline.Kernel, room: int, *, modules: bool, prefer: Collection[str] = cmdline.COMMON
+    kernel: offline.OfflineKernel,
+    room: int,
+    *,
+    modules: bool,
+    prefer: Collection[str] = cmdline.COMMON,
 ) -> BootLine:
-    """The parameters for KERNEL in ROOM characters, with those for its modules if MODULES.
-
-    Drivers in PREFER come first.
-    """
-    every = fetchargs.definitions(kernel.settled, kernel.offsets, kernel.machine, whole=False)
+    """The parameters for KERNEL in ROOM characters; MODULES: for its modules, too; of those that
+    are drivers the ones that are named in PREFER first."""
+    every = definitions(kernel.probes, kernel.offsets, kernel.machine, whole=False)
     worth = cmdline.worth_arming(every, kernel.builtin, modules=modules)
     return cmdline.boot_line(worth, room, prefer)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from virtio_trace.errors import CannotTraceError
 from virtio_trace.kernel.running.host import Answer, HostKernel
 from virtio_trace.tracer.bpf import loader
-from virtio_trace.tracer.session.live import Mounts
+from virtio_trace.tracer.session.machine import Mounts
 
 DEBUGFS = Path("/sys/kernel/debug")
 

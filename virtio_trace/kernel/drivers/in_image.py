@@ -18,11 +18,11 @@ from virtio_trace.kernel.drivers.struct_reader import StructReader
 from virtio_trace.kernel.drivers.struct_search import (
     REGISTER_DEVICE,
     REGISTERED_BY,
-    TRANSPORT_BUS,
 )
 from virtio_trace.kernel.files.kallsyms import Kallsyms
 from virtio_trace.kernel.files.vmlinux_memory import Image, Site
 from virtio_trace.recording.evidence import DriverFacts, TransportFacts
+from virtio_trace.virtio.transports import BUS_OF, PCI
 
 _BEFORE_CALL = 96
 """Bytes before a call in which its first argument is set up."""
@@ -148,14 +148,14 @@ class _Reader:
         init = self.symbols.function_around(site.address)[0]
         module = self.modules.get(init or "", "")
         matches = self.aliases.get(module, ())
-        if kind == "pci_driver" and shape.id_table is not None:
+        if kind == PCI.driver.struct and shape.id_table is not None:
             matches = self._pci_matches(self.image.number_at(at + shape.id_table))
         facts = TransportFacts(
             name=self._reader(shape).name(at) or "",
             module=module,
             file=self.image.where,
             struct=self._struct(at),
-            bus=TRANSPORT_BUS[kind],
+            bus=BUS_OF[kind],
             matches=matches,
             functions=self._reader(shape).functions(at),
             init=init,

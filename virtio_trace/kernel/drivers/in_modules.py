@@ -13,7 +13,6 @@ from virtio_trace.kernel.drivers.struct_search import (
     REGISTER_DEVICE,
     REGISTER_DRIVER,
     REGISTERED_BY,
-    TRANSPORTS,
     DriverStruct,
     argument_of,
     registered_structs,
@@ -24,6 +23,7 @@ from virtio_trace.kernel.drivers.struct_search import (
 from virtio_trace.kernel.files.elf import Module
 from virtio_trace.kernel.files.elf_tables import Call, Place
 from virtio_trace.recording.evidence import DriverFacts, TransportFacts
+from virtio_trace.virtio.transports import BUS_DRIVERS, PCI
 
 _MAX_FEATURES = 4096
 
@@ -69,11 +69,13 @@ def transports(module: Module, layout: Layout, file: str) -> list[TransportFacts
         return []
     name, aliases = names(module, file)
     out = []
-    for kind, (bus, register) in TRANSPORTS.items():
-        shape = layout.structs.get(kind)
-        if shape is None or register not in module.undefined:
+    for driver in BUS_DRIVERS:
+        shape = layout.structs.get(driver.struct)
+        if shape is None or driver.registrar not in module.undefined:
             continue
-        for found in registered_structs(module, frozenset({register}), shape, need_ids=False):
+        for found in registered_structs(
+            module, frozenset({driver.registrar}), shape, need_ids=False
+        ):
             matches = _pci_matches(module, found.place, shape, layout.pci_id_size)
             out.append(
                 TransportFacts(
@@ -81,8 +83,8 @@ def transports(module: Module, layout: Layout, file: str) -> list[TransportFacts
                     module=name,
                     file=file,
                     struct=found.struct,
-                    bus=bus,
-                    matches=matches if bus == "pci" else aliases,
+                    bus=driver.bus,
+                    matches=matches if driver is PCI.driver else aliases,
                     functions=_functions(module, found.place, shape),
                     init=module.init or (found.call.caller if found.call else None),
                     build_id=module.build_id,

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from virtio_trace.errors import CannotTraceError
+from virtio_trace.virtio.transports import BUS_DRIVERS
 
 if TYPE_CHECKING:
     from virtio_trace.kernel.files.btf import Btf
@@ -18,9 +19,7 @@ if TYPE_CHECKING:
 _POINTER = 8
 DRIVERS = {  # struct: the member that holds the name
     "virtio_driver": "driver.name",
-    "pci_driver": "name",
-    "platform_driver": "driver.name",
-    "vdpa_driver": "driver.name",
+    **{driver.struct: driver.name_member for driver in BUS_DRIVERS},
 }
 """The structs that are looked up."""
 

@@ -14,6 +14,7 @@ from virtio_trace.kernel.running import sysfs, viot
 from virtio_trace.kernel.running.host import snapshot
 from virtio_trace.recording.machine_state import EndState, PciFunction
 from virtio_trace.virtio import numbers
+from virtio_trace.virtio.transports import PCI
 
 _SUPPLIER = "supplier:"
 
@@ -29,7 +30,7 @@ def read_end_state(
     return EndState(
         autoprobe={name: _autoprobe(sys / "bus" / name) for name in ("virtio", "pci")},
         pci=tuple(function for function in found if function is not None),
-        registered=sysfs.is_dir(pci / "drivers/virtio-pci") if sysfs.is_dir(pci) else None,
+        registered=sysfs.is_dir(pci / "drivers" / PCI.driver_name) if sysfs.is_dir(pci) else None,
         deferred=_deferred(debugfs or sys / "kernel/debug"),
         modules=tuple(sorted(name for name in modules if _is_loaded(sys / "module" / name))),
         devices=bus.devices,
