@@ -27,7 +27,7 @@ from virtio_trace.vm import boot
 from virtio_trace.vm.disk import extract
 from virtio_trace.vm.host.programs import quiet
 from virtio_trace.vm.root import foreign_initrd
-from virtio_trace.vm.root.foreign_initrd import Foreign
+from virtio_trace.vm.root.foreign_initrd import ThirdPartySystem
 
 NS_PER_INSTRUCTION = 2  # -icount shift=1
 RUNS = 3
@@ -55,9 +55,9 @@ def measure(names: Sequence[str], folder: Path) -> Iterator[Booting]:
         disk = images.image(name)
         append = "" if images.RECIPES[name].grub else f"root=UUID={images.UUID}"
         (folder / name).mkdir()
-        system = extract.take(disk, append, folder / name, quiet)
-        foreign = Foreign(system.initrds, system.options, system.tree, disk=system.image)
-        plan = boot.Plan(system.vmlinuz, system.modules, boot.Settings(append), foreign=foreign)
+        system = extract.extract_system(disk, append, folder / name, quiet)
+        foreign = ThirdPartySystem(system.initrds, system.options, system.tree, disk=system.image)
+        plan = boot.Plan(system.vmlinuz, system.modules, boot.Settings(append), third_party=foreign)
         with_events = with_boot_events(plan)
         runs = [_traced(disk, append, folder) for _ in range(RUNS)]
         yield Booting(
@@ -71,9 +71,9 @@ def measure(names: Sequence[str], folder: Path) -> Iterator[Booting]:
 
 def _untraced(plan: boot.Plan, folder: Path) -> float:
     """The same machine with the image's own initrd alone."""
-    assert plan.foreign is not None
-    (initrd,) = plan.foreign.initrds
-    machine = plan.machine("tcg", 0)
+    assert plan.third_party is not None
+    (initrd,) = plan.third_party.initrds
+    machine = plan.qemu_config("tcg", 0)
     console = folder / "console"
     argv = machine.argv(str(initrd), 0, 0, 0)
     line = argv.index("-append") + 1

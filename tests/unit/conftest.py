@@ -16,18 +16,18 @@ KERNELS = {  # what differs: virtio modular, .ko, lz4; virtio built in, .ko.xz, 
 
 
 @pytest.fixture(scope="session", params=KERNELS)
-def kernel(request: pytest.FixtureRequest) -> debian.Kernel:
+def kernel(request: pytest.FixtureRequest) -> debian.KernelPackage:
     """Each of the kernels in turn. A test that cannot have them fails."""
     return debian.fetch(KERNELS[request.param])
 
 
 @pytest.fixture(scope="session")
-def kernel_6_1() -> debian.Kernel:
+def kernel_6_1() -> debian.KernelPackage:
     """The kernel in which all of virtio is a module."""
     return debian.fetch(KERNELS["6.1"])
 
 
 @pytest.fixture(scope="session")
-def kernel_btf(kernel: debian.Kernel) -> Btf:
+def kernel_btf(kernel: debian.KernelPackage) -> Btf:
     """The types of ``kernel``."""
     return vmlinuz.btf(kernel.vmlinuz)

@@ -18,7 +18,7 @@ class Host:
     """A place to boot from, and the kernel that is booted there."""
 
     folder: Path
-    kernel: debian.Kernel
+    kernel: debian.KernelPackage
     environment: dict[str, str] = field(default_factory=dict)
 
     @property

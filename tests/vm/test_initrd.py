@@ -37,7 +37,7 @@ class Ended:
 def _boot(folder: Path) -> Ended:
     """Debian 12's own kernel and initrd, but for one file of the latter."""
     folder.mkdir(parents=True)
-    system = extract.take(images.image("bookworm"), "", folder, quiet)
+    system = extract.extract_system(images.image("bookworm"), "", folder, quiet)
     root = folder / "root"
     root.mkdir()
     script = (

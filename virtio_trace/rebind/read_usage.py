@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from virtio_trace.kernel.running.host import snapshot
-from virtio_trace.rebind.usage import Block, Link, Machine, Mount, Target
+from virtio_trace.rebind.usage import Block, Link, MachineUsage, Mount, VirtioDevice
 
 _IFF_UP, _IFF_LOOPBACK = 0x1, 0x8
 _RTF_REJECT = 0x200
@@ -25,19 +25,19 @@ _NOT_PASSING = ("down", "lowerlayerdown", "notpresent", "dormant", "testing")
 """IF_OPER_ states in which no packet passes (RFC 2863; net/core/net-sysfs.c, operstates)."""
 
 
-def targets(sys: Path = Path("/sys"), debugfs: Path | None = None) -> list[Target]:
+def virtio_devices(sys: Path = Path("/sys"), debugfs: Path | None = None) -> list[VirtioDevice]:
     """Every device of the VirtIO bus."""
     return [
         _target(device, sys, debugfs or sys / "kernel/debug") for device in snapshot(sys)["devices"]
     ]
 
 
-def machine(
+def machine_usage(
     sys: Path = Path("/sys"), proc: Path = Path("/proc"), dev: Path = Path("/dev")
-) -> Machine:
+) -> MachineUsage:
     """What is in use now. Never raises: what cannot be read is not there."""
     blocks, numbers = _blocks(sys, dev)
-    return Machine(
+    return MachineUsage(
         blocks=blocks,
         mounts=tuple(_mounts(sys, proc, numbers)),
         swaps=tuple(_swaps(proc, numbers)),
@@ -49,11 +49,11 @@ def machine(
     )
 
 
-def _target(device: dict[str, object], sys: Path, debugfs: Path) -> Target:
+def _target(device: dict[str, object], sys: Path, debugfs: Path) -> VirtioDevice:
     name, number = str(device["name"]), device.get("id")
     path = _real(sys / "bus/virtio/devices" / name)
     driver = device.get("driver")
-    return Target(
+    return VirtioDevice(
         name=name,
         address=str(device["address"]),
         id=number if isinstance(number, int) else None,

@@ -19,7 +19,7 @@ _VIRTUAL_TERMINAL = re.compile(r"tty\d+")
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class VirtioDevice:
     """A device of the VirtIO bus. ``path`` is its folder in sysfs, ``driver`` the one that has it.
 
     ``tag``: by which its file system is mounted (9p, virtiofs). ``console``: whether one of its
@@ -74,7 +74,7 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True)
-class Machine:
+class MachineUsage:
     """What is in use. ``swaps`` are block devices; ``routes``, the interfaces of the default routes
     of each family (IPv4, IPv6); ``consoles``, the kernel's own; ``terminals``, those that are a
     process's; ``frames``, frame buffers that show virtual terminals, with their folders."""
@@ -89,7 +89,7 @@ class Machine:
     frames: tuple[tuple[str, str], ...] = ()
 
 
-def reasons(target: Target, machine: Machine) -> list[str]:
+def reasons(target: VirtioDevice, machine: MachineUsage) -> list[str]:
     """Why TARGET should keep its driver; none where nothing is known to need it."""
     if target.driver is None:
         return []
@@ -101,7 +101,7 @@ def reasons(target: Target, machine: Machine) -> list[str]:
     ]
 
 
-def _disks(target: Target, machine: Machine) -> list[str]:
+def _disks(target: VirtioDevice, machine: MachineUsage) -> list[str]:
     said: list[str] = []
     blocks = {block.name: block for block in machine.blocks}
     mine = [block for block in machine.blocks if _inside(block.path, target.path)]
@@ -140,7 +140,7 @@ def _above(blocks: Iterable[Block], by_name: dict[str, Block]) -> list[Block]:
     return list(found.values())
 
 
-def _shares(target: Target, machine: Machine) -> list[str]:
+def _shares(target: VirtioDevice, machine: MachineUsage) -> list[str]:
     kind = {_NINE_P: "9p", _FS: "virtiofs"}.get(target.id or 0)
     said = []
     for mount in machine.mounts:
@@ -152,7 +152,7 @@ def _shares(target: Target, machine: Machine) -> list[str]:
     return said
 
 
-def _network(target: Target, machine: Machine) -> list[str]:
+def _network(target: VirtioDevice, machine: MachineUsage) -> list[str]:
     mine = {link.name for link in machine.links if link.up and _inside(link.path, target.path)}
     if not mine:
         return []
@@ -184,7 +184,7 @@ def _leaves(name: str, links: dict[str, Link]) -> set[str]:
     return found
 
 
-def _consoles(target: Target, machine: Machine) -> list[str]:
+def _consoles(target: VirtioDevice, machine: MachineUsage) -> list[str]:
     said = []
     if target.id == _CONSOLE and target.console is not False:
         for words, names in (

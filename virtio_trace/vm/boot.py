@@ -19,13 +19,13 @@ from virtio_trace.vm.arch import X86_64, Arch
 from virtio_trace.vm.host import cache
 from virtio_trace.vm.host.programs import Progress, need, quiet, said
 from virtio_trace.vm.qemu import accel, host_view, process
-from virtio_trace.vm.qemu.channel import Channel, Finish, Tail
-from virtio_trace.vm.root import agentless as plain_root
+from virtio_trace.vm.qemu.channel import Channel, GuestShutdown, Tail
+from virtio_trace.vm.root import agentless as agentless_root
 from virtio_trace.vm.root import appliance, foreign_initrd, payload
-from virtio_trace.vm.root.agentless import Plain, Take
+from virtio_trace.vm.root.agentless import AgentlessSetup, LineSink
 from virtio_trace.vm.root.cpio import append_file
-from virtio_trace.vm.root.foreign_initrd import Foreign
-from virtio_trace.vm.root.until import Enough
+from virtio_trace.vm.root.foreign_initrd import ThirdPartySystem
+from virtio_trace.vm.root.until import StopReason
 
 COLLECTORS = ("auto", "bpf", "ftrace")
 
@@ -58,20 +58,20 @@ class Plan:
     vmlinuz: Path
     modules: Path | None
     settings: Settings = Settings()
-    plain: Plain | None = None
-    foreign: Foreign | None = None
+    agentless: AgentlessSetup | None = None
+    third_party: ThirdPartySystem | None = None
 
-    def machine(self, accelerator: str, initrd: int) -> process.Machine:
+    def qemu_config(self, accelerator: str, initrd: int) -> process.QemuConfig:
         """QEMU's for an initrd of INITRD bytes. Raises UsageError: the command line is too long."""
-        settings, foreign = self.settings, self.foreign
+        settings, foreign = self.settings, self.third_party
         memory, kernel = process.memory_for(initrd), arch.of_kernel(self.vmlinuz)
         if foreign is None:
-            parameters = self.plain.parameters if self.plain else ""
+            parameters = self.agentless.parameters if self.agentless else ""
             append = f"{parameters} {settings.append}".strip()
-            return process.Machine(
+            return process.QemuConfig(
                 self.vmlinuz, append, accelerator, settings.options, memory, kernel
             )
-        return process.Machine(
+        return process.QemuConfig(
             self.vmlinuz,
             foreign_initrd.options(foreign, settings.append),
             accelerator,
@@ -90,7 +90,7 @@ class Outcome:
     ``died``, the guest ended before its recorder did. ``said``: what the recorder said last, on its
     standard error. ``tail``: the console's last lines. ``seconds`` from QEMU's start to its end.
     ``cramped``: the kernel had no room for its root; it was ended, as modules would be missing.
-    ``enough``: why the recording of a foreign system came to its end, and whether that was what it
+    ``stop``: why the recording of a foreign system came to its end, and whether that was what it
     was to wait for.
     """
 
@@ -105,7 +105,7 @@ class Outcome:
     seconds: float = 0.0
     spoke: bool = False
     cramped: bool = False
-    enough: Enough | None = None
+    stop: StopReason | None = None
 
 
 def uses_agent(settings: Settings, machine: Arch) -> bool:
@@ -151,7 +151,7 @@ def check(plan: Plan) -> Plan:
     """
     kernel = arch.of_kernel(plan.vmlinuz)
     check_settings(plan.settings, kernel)
-    if plan.foreign is not None and not uses_agent(plan.settings, kernel):
+    if plan.third_party is not None and not uses_agent(plan.settings, kernel):
         raise UsageError(
             "--image and --initrd take the eBPF recorder along: not --collector ftrace, nor a "
             f"kernel of {kernel.name} yet",
@@ -159,9 +159,9 @@ def check(plan: Plan) -> Plan:
         )
     modules = payload.check_modules(plan.modules) if plan.modules is not None else None
     plan = replace(plan, vmlinuz=plan.vmlinuz.absolute(), modules=modules)
-    for initrd in plan.foreign.initrds if plan.foreign else ():
+    for initrd in plan.third_party.initrds if plan.third_party else ():
         foreign_initrd.check_initrd(initrd)
-    plan.machine("tcg", 0).cmdline  # noqa: B018 it may be too long
+    plan.qemu_config("tcg", 0).cmdline  # noqa: B018 it may be too long
     return plan
 
 
@@ -184,24 +184,24 @@ def boot(
     """
     plan = check(plan)
     kernel = arch.of_kernel(plan.vmlinuz)
-    if plan.plain is None:
+    if plan.agentless is None:
         root = appliance.appliance(progress)
     else:
-        root = plain_root.busybox(kernel, progress)
+        root = agentless_root.busybox(kernel, progress)
     with contextlib.ExitStack() as stack:
         keep = stack.enter_context(_console(plan.settings.console))
         initrd = stack.enter_context(_initrd(root, plan))
         size = os.fstat(initrd.fileno()).st_size
         tries = accel.candidates(plan.settings.accel, kernel)
         for name in tries:
-            machine = plan.machine(name, size)
+            machine = plan.qemu_config(name, size)
             silence = accel.SILENCE if len(tries) > 1 and name == "kvm" else None
             outcome = _attempt(
                 machine,
                 initrd.fileno(),
                 plan,
                 on_line=on_line,
-                assemble=plan.plain.assemble if plan.plain else lambda take: take,
+                assemble=plan.agentless.assemble if plan.agentless else lambda sink: sink,
                 on_pause=on_pause,
                 keep=keep,
                 silence=silence,
@@ -221,12 +221,12 @@ def boot(
 
 
 def _attempt(
-    machine: process.Machine,
+    machine: process.QemuConfig,
     initrd: int,
     plan: Plan,
     *,
-    on_line: Take,
-    assemble: Callable[[Take], Take],
+    on_line: LineSink,
+    assemble: Callable[[LineSink], LineSink],
     on_pause: Callable[[], None],
     keep: BinaryIO | None,
     silence: float | None,
@@ -235,8 +235,8 @@ def _attempt(
     """One QEMU from start to end. SILENCE: seconds of no output at all after which it is ended."""
     began = time.monotonic()
     timeout = plan.settings.timeout
-    console = Tail(plan.foreign.until.text if plan.foreign else "")
-    end = Finish(plan.foreign is not None, began + timeout)
+    console = Tail(plan.third_party.until.text if plan.third_party else "")
+    end = GuestShutdown(plan.third_party is not None, began + timeout)
     stderr = b""
     with process.Run(machine, initrd) as run:
         channel = Channel(
@@ -273,7 +273,7 @@ def _attempt(
         outcome.end = "timeout"
     elif channel.status is not None:
         outcome.end = "done"
-    outcome.recorder, outcome.said, outcome.enough = channel.status, channel.said, channel.enough
+    outcome.recorder, outcome.said, outcome.stop = channel.status, channel.said, channel.stop
     outcome.tail, outcome.cramped = console.lines(), console.cramped
     outcome.stderr = stderr.decode(errors="replace")
     outcome.seconds = time.monotonic() - began
@@ -310,12 +310,16 @@ def _initrd(root: Path, plan: Plan) -> Iterator[BinaryIO]:
     with contextlib.ExitStack() as stack:
         try:
             whole = stack.enter_context(tempfile.TemporaryFile(dir=cache.root()))
-            if plan.foreign is not None:
-                foreign_initrd.write(whole, root, plan.foreign, plan.modules, plan.settings.append)
-            elif plan.plain is not None:
+            if plan.third_party is not None:
+                foreign_initrd.write(
+                    whole, root, plan.third_party, plan.modules, plan.settings.append
+                )
+            elif plan.agentless is not None:
                 assert plan.modules is not None
                 kernel, run = arch.of_kernel(plan.vmlinuz), plan.settings.run
-                plain_root.write(whole, root, plan.modules, plan.plain, machine=kernel, task=run)
+                agentless_root.write(
+                    whole, root, plan.modules, plan.agentless, machine=kernel, task=run
+                )
             else:
                 assert plan.modules is not None
                 append_file(whole, root)

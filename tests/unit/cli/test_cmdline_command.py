@@ -18,7 +18,7 @@ from virtio_trace.vm.host import debian
 
 
 @pytest.fixture(scope="module")
-def kernel() -> debian.Kernel:
+def kernel() -> debian.KernelPackage:
     return debian.fetch("linux-image-6.12-cloud-amd64/bookworm")
 
 
@@ -31,7 +31,7 @@ def each_kernel_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def modular() -> debian.Kernel:
+def modular() -> debian.KernelPackage:
     return debian.fetch("linux-image-cloud-amd64/bookworm")
 
 
@@ -42,7 +42,7 @@ def lines(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str
 
 
 def test_one_line_and_what_is_left_out(
-    kernel: debian.Kernel, capsys: pytest.CaptureFixture[str]
+    kernel: debian.KernelPackage, capsys: pytest.CaptureFixture[str]
 ) -> None:
     status, out, err = lines(capsys, "--kernel", str(kernel.vmlinuz), "--room", "300")
     assert status == 0
@@ -55,27 +55,29 @@ def test_one_line_and_what_is_left_out(
     assert (status, same) == (0, out)
 
 
-def test_a_driver_that_matters(kernel: debian.Kernel, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_driver_that_matters(
+    kernel: debian.KernelPackage, capsys: pytest.CaptureFixture[str]
+) -> None:
     arguments = ("--kernel", str(kernel.vmlinuz), "--driver", "virtio_input", "--room", "900")
     _status, out, _err = lines(capsys, *arguments)
     assert "virtinput_probe" in out and "virtnet_probe" not in out
 
 
-def test_for_grub(kernel: debian.Kernel, capsys: pytest.CaptureFixture[str]) -> None:
+def test_for_grub(kernel: debian.KernelPackage, capsys: pytest.CaptureFixture[str]) -> None:
     _status, out, _err = lines(capsys, "--kernel", str(kernel.vmlinuz), "--format", "grub")
     assert out.startswith("GRUB_CMDLINE_LINUX=\"$GRUB_CMDLINE_LINUX 'trace_clock=mono' ")
     assert not re.search(r"[^\\]\$retval", out)
 
 
-def test_no_room(kernel: debian.Kernel, capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_room(kernel: debian.KernelPackage, capsys: pytest.CaptureFixture[str]) -> None:
     status, out, err = lines(capsys, "--kernel", str(kernel.vmlinuz), "--room", "2040")
     assert (status, out) == (2, "")
     assert "--room" in err.splitlines()[-1]
 
 
 def test_what_is_no_kernel(
-    kernel: debian.Kernel,
-    modular: debian.Kernel,
+    kernel: debian.KernelPackage,
+    modular: debian.KernelPackage,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -94,17 +96,17 @@ def test_what_is_no_kernel(
 
 
 @pytest.mark.parametrize("size", [0, 40, 1000, 1700, 1950, 1975])
-def test_boot_never_makes_a_line_too_long(kernel: debian.Kernel, size: int) -> None:
+def test_boot_never_makes_a_line_too_long(kernel: debian.KernelPackage, size: int) -> None:
     plan = Plan(kernel.vmlinuz, kernel.modules, Settings(append="a" * size))
     found = with_boot_events(plan)
     assert found.settings.append.startswith(plan.settings.append)
-    line = found.machine("tcg", 0).cmdline
+    line = found.qemu_config("tcg", 0).cmdline
     assert len(line) <= CMDLINE_MAX
     assert ("kprobe_event=" in line) == (size < 1900)
 
 
 def test_boot_leaves_what_the_user_gave(
-    kernel: debian.Kernel, capsys: pytest.CaptureFixture[str]
+    kernel: debian.KernelPackage, capsys: pytest.CaptureFixture[str]
 ) -> None:
     settings = Settings(append="quiet kprobe_event=p:a/b,vfs_read")
     plan = Plan(kernel.vmlinuz, kernel.modules, settings)
@@ -112,6 +114,6 @@ def test_boot_leaves_what_the_user_gave(
     assert "what is built in is not seen" in capsys.readouterr().err
 
 
-def test_a_kernel_with_virtio_in_modules_needs_nothing(modular: debian.Kernel) -> None:
+def test_a_kernel_with_virtio_in_modules_needs_nothing(modular: debian.KernelPackage) -> None:
     plan = Plan(modular.vmlinuz, modular.modules, Settings(append="quiet"))
     assert with_boot_events(plan) == plan

@@ -24,7 +24,7 @@ from virtio_trace.kernel.files import vmlinuz
 from virtio_trace.kernel.files.module_tree import ModuleTree
 from virtio_trace.kernel.running.host import Running
 from virtio_trace.render.inspection import inspection
-from virtio_trace.vm.host.debian import Kernel
+from virtio_trace.vm.host.debian import KernelPackage
 
 BAD_INPUT, USAGE = 5, 2
 
@@ -47,13 +47,13 @@ def run(capsys: pytest.CaptureFixture[str]) -> Iterator[Run]:
 
 
 @pytest.fixture(scope="session")
-def whole(kernel: Kernel) -> dict[str, Any]:
+def whole(kernel: KernelPackage) -> dict[str, Any]:
     """All of a kernel, as JSON has it."""
     return inspect.inspect_tree(ModuleTree(kernel.modules), kernel.vmlinuz).to_json()
 
 
 @pytest.fixture
-def tree(kernel_6_1: Kernel, tmp_path: Path) -> Path:
+def tree(kernel_6_1: KernelPackage, tmp_path: Path) -> Path:
     """A small tree with its image in it, that may be damaged."""
     copy = tmp_path / "lib/modules" / kernel_6_1.release
     copy.mkdir(parents=True)
@@ -75,7 +75,7 @@ def _file(tree: Path, name: str) -> Path:
     return found
 
 
-def test_the_document_is_the_contracts(kernel: Kernel, run: Run) -> None:
+def test_the_document_is_the_contracts(kernel: KernelPackage, run: Run) -> None:
     status, out, err = run(kernel.modules, "--kernel", kernel.vmlinuz, "--format", "json")
     assert (status, err) == (0, "")
     found = json.loads(out)
@@ -193,7 +193,9 @@ def test_without_a_name_it_is_this_kernels(
     assert (status, str(tree) in err) == (BAD_INPUT, True)
 
 
-def test_another_kernels_image_is_refused(kernel: Kernel, kernel_6_1: Kernel, run: Run) -> None:
+def test_another_kernels_image_is_refused(
+    kernel: KernelPackage, kernel_6_1: KernelPackage, run: Run
+) -> None:
     net = next(kernel.modules.rglob("virtio_net.ko*"))
     status, _out, err = run(net, "--kernel", kernel_6_1.vmlinuz)
     assert status == (0 if kernel.release == kernel_6_1.release else USAGE)
@@ -201,7 +203,7 @@ def test_another_kernels_image_is_refused(kernel: Kernel, kernel_6_1: Kernel, ru
 
 
 def test_modules_of_two_kernels_are_each_read_by_their_own(
-    kernel: Kernel, kernel_6_1: Kernel
+    kernel: KernelPackage, kernel_6_1: KernelPackage
 ) -> None:
     """One has its image beside it, the other is known by its data alone."""
     files = [next(k.modules.rglob("virtio_net.ko*")) for k in (kernel, kernel_6_1)]
@@ -212,7 +214,7 @@ def test_modules_of_two_kernels_are_each_read_by_their_own(
 
 
 def test_without_an_image_drivers_are_the_same(
-    kernel: Kernel, whole: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    kernel: KernelPackage, whole: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The layout follows from the structs themselves; what does not is said to be unknown."""
     monkeypatch.setattr(vmlinuz, "find", lambda *_: None)
@@ -236,7 +238,7 @@ def test_a_driver_that_nobody_has_heard_of(tree: Path, run: Run) -> None:
     assert driver["file"] == str(path)
 
 
-def test_tree_and_image_find_each_other(kernel: Kernel, run: Run) -> None:
+def test_tree_and_image_find_each_other(kernel: KernelPackage, run: Run) -> None:
     status, out, _err = run("--kernel", kernel.vmlinuz, "--format", "json")
     assert status == 0
     alone = json.loads(out)

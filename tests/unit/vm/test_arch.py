@@ -63,8 +63,8 @@ def test_packages_say_their_machine_as_apt_does() -> None:
 
 
 def test_the_recording_has_a_port_of_its_own_on_either_machine(image: Path) -> None:
-    x86 = process.Machine(image, "", "tcg").argv("i", 5, 6, 7)
-    arm = process.Machine(image, "", "tcg", arch=AARCH64).argv("i", 5, 6, 7)
+    x86 = process.QemuConfig(image, "", "tcg").argv("i", 5, 6, 7)
+    arm = process.QemuConfig(image, "", "tcg", arch=AARCH64).argv("i", 5, 6, 7)
     assert [word for word in x86 if "chardev:events" in word] == ["chardev:events"]
     assert "pci-serial,chardev=events,addr=1f.0" in arm
     assert "virt" in arm
@@ -129,7 +129,9 @@ def test_the_root_of_a_guest_without_an_agent(
     (tmp_path / "busybox").write_bytes(b"busybox")
     monkeypatch.setattr(payload, "index", lambda *_: [])
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    made = agentless.Plain("", lambda take: take, ("p:vtl/a b",), ("vtl:*",), lambda _: b"unpacked")
+    made = agentless.AgentlessSetup(
+        "", lambda sink: sink, ("p:vtl/a b",), ("vtl:*",), lambda _: b"unpacked"
+    )
     with (tmp_path / "out").open("wb") as out:
         agentless.write(out, tmp_path / "busybox", modules, made, machine=AARCH64, task="true")
     archive = (tmp_path / "out").read_bytes()

@@ -89,7 +89,7 @@ def test_memory_goes_by_what_is_unpacked(tmp_path: Path) -> None:
     generic = process.memory_for(664 << 20)  # Debian 12's linux-image-amd64
     # A tmpfs may fill half of what the kernel has besides the archive, and its own 100 MB.
     assert (generic - 664 - 100) // 2 > 664 + 100
-    argv = process.Machine(tmp_path / "k", "", "tcg", memory=generic).argv("i", 5, 6, 7)
+    argv = process.QemuConfig(tmp_path / "k", "", "tcg", memory=generic).argv("i", 5, 6, 7)
     assert argv[argv.index("-m") + 1] == str(generic)
 
 
@@ -128,8 +128,8 @@ def test_options_that_are_ours(option: str) -> None:
 
 
 def test_options_replace_the_default_devices(tmp_path: Path) -> None:
-    ours = process.Machine(tmp_path / "k", "quiet", "tcg").argv("i", 5, 6, 7)
-    theirs = process.Machine(tmp_path / "k", "", "tcg", ("-device", "x")).argv("i", 5, 6, 7)
+    ours = process.QemuConfig(tmp_path / "k", "quiet", "tcg").argv("i", 5, 6, 7)
+    theirs = process.QemuConfig(tmp_path / "k", "", "tcg", ("-device", "x")).argv("i", 5, 6, 7)
     assert [word for word in ours if word.startswith("virtio-")] == [
         "virtio-net-pci,netdev=net0,romfile=,addr=02.0",
         "virtio-blk-pci,drive=disk0,addr=03.0",
@@ -159,7 +159,7 @@ PARENT = """
 import sys, time
 from pathlib import Path
 from virtio_trace.vm.qemu import process
-with process.Run(process.Machine(Path("k"), "", "tcg"), 0) as run:
+with process.Run(process.QemuConfig(Path("k"), "", "tcg"), 0) as run:
     print(run._child.pid, flush=True)
     time.sleep(60)
 """

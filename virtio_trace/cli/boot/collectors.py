@@ -17,7 +17,7 @@ from virtio_trace.tracer.session import agentless
 from virtio_trace.vm import arch, boot
 from virtio_trace.vm.host import cache
 from virtio_trace.vm.qemu import process
-from virtio_trace.vm.root.agentless import Plain, Take
+from virtio_trace.vm.root.agentless import AgentlessSetup, LineSink
 
 
 @contextlib.contextmanager
@@ -40,12 +40,12 @@ def collecting(plan: boot.Plan, *, boot_events: bool) -> Iterator[boot.Plan]:
     if room:
         say_left(arms.line)
 
-    def assemble(take: Take) -> Take:
-        return agentless.Guest(arms, take, lambda: cache.scratch("guest")).take
+    def assemble(sink: LineSink) -> LineSink:
+        return agentless.Guest(arms, sink, lambda: cache.scratch("guest")).take
 
-    plain = Plain(arms.parameters, assemble, arms.commands, arms.enable, _unpack)
+    plain = AgentlessSetup(arms.parameters, assemble, arms.commands, arms.enable, _unpack)
     with _unpacked(plan.vmlinuz) as image:
-        yield replace(plan, vmlinuz=image, plain=plain)
+        yield replace(plan, vmlinuz=image, agentless=plain)
 
 
 @contextlib.contextmanager

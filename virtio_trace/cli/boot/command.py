@@ -124,7 +124,7 @@ def command(
         try:
             with collecting(plan, boot_events=not no_boot_events) as plan:
                 outcome = boot.boot(
-                    plan, lines.take, progress, lambda line: _tell(line, verbose), pause
+                    plan, lines.consume, progress, lambda line: _tell(line, verbose), pause
                 )
         finally:
             lines.close()
@@ -136,7 +136,7 @@ def command(
             raise
     if trouble is not None:
         raise trouble
-    if outcome.enough is not None and not outcome.enough.reached:
+    if outcome.stop is not None and not outcome.stop.reached:
         return status or _STATUS_INCOMPLETE
     return status
 
@@ -165,11 +165,11 @@ def conclude(outcome: boot.Outcome, plan: boot.Plan) -> VirtioTraceError | None:
     """Says how the guest ended; None where its recorder came to its end, else what is wrong."""
     if outcome.end == "done" and outcome.recorder in (0, _STATUS_INCOMPLETE):
         said = f"after {outcome.seconds:.1f} s ({outcome.accel})"
-        enough = outcome.enough
+        enough = outcome.stop
         if enough is None:
             say(f"the guest ended {said}")
         elif enough.reached:
-            text = plan.foreign.until.text if plan.foreign else ""
+            text = plan.third_party.until.text if plan.third_party else ""
             say(f"enough {said}: {escape(f'the console said {text}' if text else enough.why)}")
         else:
             warn(f"the system did not come up {said}: {escape(enough.why)}")
@@ -181,7 +181,7 @@ def conclude(outcome: boot.Outcome, plan: boot.Plan) -> VirtioTraceError | None:
     silent = f"its console said nothing: is {plan.vmlinuz} a whole kernel for this machine?"
     if outcome.end == "timeout":
         above = "its console's last lines are above; --timeout S gives it longer"
-        end = "ended" if plan.foreign is None else "come so far as --until says"
+        end = "ended" if plan.third_party is None else "come so far as --until says"
         return IncompleteError(
             f"the guest had not {end} after {plan.settings.timeout:g} s",
             above if outcome.tail else silent,

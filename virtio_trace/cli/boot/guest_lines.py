@@ -30,7 +30,7 @@ class GuestLines:
         self._last = 0.0
         self.lines: list[bytes] = []
 
-    def take(self, line: bytes) -> None:
+    def consume(self, line: bytes) -> None:
         """One line, its end included. Raises IncompleteError where it cannot be written."""
         self.lines.append(line)
         if self._file is None:

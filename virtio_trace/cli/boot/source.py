@@ -18,7 +18,7 @@ from virtio_trace.vm.disk import extract, partitions
 from virtio_trace.vm.host import cache, debian
 from virtio_trace.vm.host.programs import need
 from virtio_trace.vm.root import foreign_initrd
-from virtio_trace.vm.root.foreign_initrd import Foreign
+from virtio_trace.vm.root.foreign_initrd import ThirdPartySystem
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +84,10 @@ class Source:
             with cache.scratch("image") as scratch, cache.reaped(scratch):
                 yield self._image(settings, until, scratch, progress)
         elif self.initrd is not None:
-            foreign = Foreign(
+            foreign = ThirdPartySystem(
                 (Path(self.initrd),), until=foreign_initrd.parse_until(until or "running")
             )
-            yield boot.Plan(Path(self.vmlinuz or ""), modules, settings, foreign=foreign)
+            yield boot.Plan(Path(self.vmlinuz or ""), modules, settings, third_party=foreign)
         else:
             yield boot.Plan(Path(self.vmlinuz or ""), modules, settings)
 
@@ -95,17 +95,17 @@ class Source:
         self, settings: boot.Settings, until: str | None, scratch: Path, progress: ProgressBar
     ) -> boot.Plan:
         cache.sweep()
-        system = extract.take(Path(self.image or ""), settings.append, scratch, progress)
+        system = extract.extract_system(Path(self.image or ""), settings.append, scratch, progress)
         for note in system.notes:
             say(escape(note))
-        foreign = Foreign(
+        foreign = ThirdPartySystem(
             system.initrds,
             system.options,
             system.tree,
             foreign_initrd.parse_until(until or "running"),
             system.image,
         )
-        return boot.Plan(system.vmlinuz, system.modules, settings, foreign=foreign)
+        return boot.Plan(system.vmlinuz, system.modules, settings, third_party=foreign)
 
     def _one(self) -> None:
         kernel = self.vmlinuz is not None or self.modules is not None

@@ -22,7 +22,7 @@ _TAKEN = re.compile(r"(?:^|\s)kprobe_event=")
 def with_boot_events(plan: Plan) -> Plan:
     """PLAN with the parameters for its kernel, where some of VirtIO is built into it. Where that
     cannot be done it is said, and the boot is recorded from its first module on."""
-    line = plan.machine("tcg", 0).cmdline
+    line = plan.qemu_config("tcg", 0).cmdline
     if is_taken(line):
         return plan
     if plan.modules is None:

@@ -12,7 +12,7 @@ from typing import Any
 from virtio_trace.cli.support.say import say, warn
 from virtio_trace.errors import UsageError
 from virtio_trace.rebind import read_usage, rebinder
-from virtio_trace.rebind.usage import Machine, Target, reasons
+from virtio_trace.rebind.usage import MachineUsage, VirtioDevice, reasons
 from virtio_trace.virtio import numbers
 
 QUIET_SECONDS = 1.0
@@ -33,10 +33,10 @@ class Rebinds:
     def __init__(self, names: Sequence[str], force: bool) -> None:
         if force and not names:
             raise UsageError("--force has nothing to force", "it belongs to --rebind ADDRESS")
-        self._targets = _chosen(names, read_usage.targets()) if names else []
+        self._targets = _chosen(names, read_usage.virtio_devices()) if names else []
         self.outcomes: list[dict[str, Any]] = []
         if self._targets:
-            _permit(self._targets, read_usage.machine(), force)
+            _permit(self._targets, read_usage.machine_usage(), force)
 
     def __bool__(self) -> bool:
         return bool(self._targets)
@@ -70,9 +70,9 @@ class Rebinds:
                 return
 
 
-def _chosen(names: Sequence[str], there: Sequence[Target]) -> list[Target]:
+def _chosen(names: Sequence[str], there: Sequence[VirtioDevice]) -> list[VirtioDevice]:
     """Each once, in the order in which they were named."""
-    found: dict[str, Target] = {}
+    found: dict[str, VirtioDevice] = {}
     for name in names:
         target = next((t for t in there if name in (t.address, t.name)), None)
         if target is None:
@@ -85,7 +85,7 @@ def _chosen(names: Sequence[str], there: Sequence[Target]) -> list[Target]:
     return list(found.values())
 
 
-def _permit(targets: Sequence[Target], machine: Machine, force: bool) -> None:
+def _permit(targets: Sequence[VirtioDevice], machine: MachineUsage, force: bool) -> None:
     for target in targets:
         said = reasons(target, machine)
         if force:
@@ -112,7 +112,9 @@ def _wait(
     return False
 
 
-def _outcome(target: Target, process: subprocess.Popen[bytes], gave_up: bool) -> dict[str, Any]:
+def _outcome(
+    target: VirtioDevice, process: subprocess.Popen[bytes], gave_up: bool
+) -> dict[str, Any]:
     """For the trailer. ``unbind`` and ``bind`` are what the writes returned: 0 or an errno; None is
     unknown."""
     assert process.stdout is not None
@@ -130,7 +132,7 @@ def _outcome(target: Target, process: subprocess.Popen[bytes], gave_up: bool) ->
     return outcome | {"unbind": unbound, "bind": bound, "bound": found["driver"], "ok": ok}
 
 
-def _tell(target: Target, outcome: dict[str, Any]) -> None:
+def _tell(target: VirtioDevice, outcome: dict[str, Any]) -> None:
     who = f"{target.address} ({target.name})"
     if outcome["ok"]:
         return

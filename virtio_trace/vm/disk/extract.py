@@ -62,7 +62,7 @@ class _Found:
     by: str
 
 
-def take(path: Path, append: str, scratch: Path, progress: Progress) -> System:
+def extract_system(path: Path, append: str, scratch: Path, progress: Progress) -> System:
     """Takes the system of the image PATH out into folder SCRATCH.
 
     APPEND is what the user adds to its kernel's options. Raises BadInputError where nothing that

@@ -28,7 +28,7 @@ _PART = re.compile(r"linux-(image|binary|base|modules)-.+")
 
 
 @dataclass(frozen=True, slots=True)
-class Kernel:
+class KernelPackage:
     """A kernel's files. ``modules`` is its …/lib/modules/RELEASE folder.
 
     ``note`` is a sentence for the user (the mirror could not be asked), or empty.
@@ -73,7 +73,9 @@ def foreign(wanted: str) -> str | None:
     return None if known is None or known.native else known.debian
 
 
-def fetch(wanted: str, progress: Progress = quiet, architecture: str | None = None) -> Kernel:
+def fetch(
+    wanted: str, progress: Progress = quiet, architecture: str | None = None
+) -> KernelPackage:
     """The kernel of package WANTED (see :func:`parse`), from the cache where it is there.
 
     ARCHITECTURE is dpkg's word for another machine's than WANTED says.
@@ -121,7 +123,7 @@ def closure(suite: Suite, first: Package) -> list[Package]:
     return list(found.values())
 
 
-def locate(tree: Path, package: str, version: str) -> Kernel:
+def locate(tree: Path, package: str, version: str) -> KernelPackage:
     """Finds the kernel in an unpacked tree. Raises BadInputError where it holds none."""
     folders = [
         folder
@@ -138,14 +140,14 @@ def locate(tree: Path, package: str, version: str) -> Kernel:
             tree / "usr/lib/modules" / release / "vmlinuz",
         ):
             if image.is_file():
-                return Kernel(package, version, release, image, modules)
+                return KernelPackage(package, version, release, image, modules)
     raise BadInputError(
         f"package {package} {version} holds no bootable kernel with modules",
         "name an image package: linux-image-amd64, linux-image-cloud-amd64",
     )
 
 
-def _recall(known: object) -> Kernel | None:
+def _recall(known: object) -> KernelPackage | None:
     """The kernel that a record names, if it is still unpacked."""
     if not isinstance(known, dict):
         return None
@@ -160,7 +162,7 @@ def _recall(known: object) -> Kernel | None:
 
 def _resolve(
     name: str, suite: str | None, architecture: str | None, progress: Progress
-) -> tuple[str, Kernel]:
+) -> tuple[str, KernelPackage]:
     for suite_name in _suites(suite):
         state = Suite(suite_name, architecture)
         try:
@@ -178,7 +180,7 @@ def _resolve(
     )
 
 
-def _newest(state: Suite, name: str, progress: Progress) -> tuple[str, Kernel]:
+def _newest(state: Suite, name: str, progress: Progress) -> tuple[str, KernelPackage]:
     """The newest version that can be had: a mirror may list one that it has not, or no more."""
     gone: GoneError | None = None
     for package in state.versions(name):
@@ -202,7 +204,7 @@ def _suites(suite: str | None) -> list[str]:
     return list(dict.fromkeys([first, *SUITES] if first else SUITES))
 
 
-def _unpack(suite: Suite, first: Package, progress: Progress) -> tuple[str, Kernel]:
+def _unpack(suite: Suite, first: Package, progress: Progress) -> tuple[str, KernelPackage]:
     """Fetches and unpacks what is not there yet; gives the folder's name and the kernel."""
     parts = closure(suite, first)
     # The same kernel by its metapackage and by its own name is unpacked once.

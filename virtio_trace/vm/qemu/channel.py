@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from virtio_trace.vm.qemu import process
 from virtio_trace.vm.root import until
-from virtio_trace.vm.root.until import Enough
+from virtio_trace.vm.root.until import StopReason
 
 _FINISH_SECONDS = 15.0
 """A foreign system's recorder gets so long to end its recording once --timeout has run out."""
@@ -23,7 +23,7 @@ TAIL = 25
 """Lines of the console that an Outcome keeps."""
 
 
-class Finish:
+class GuestShutdown:
     """How a boot is brought to its end. A guest of ours switches itself off, or runs out of time;
     a FOREIGN one goes on for ever: it is asked to finish its recording, and ended then."""
 
@@ -63,13 +63,13 @@ class Channel:
         self.began = False
         self.status: int | None = None
         self.said: list[str] = []
-        self.enough: Enough | None = None
+        self.stop: StopReason | None = None
 
     def feed(self, data: bytes) -> None:
         """Bytes as they come, cut anywhere."""
         *lines, self._rest = (self._rest + data).split(b"\n")
         for line in lines:
-            self._take(line + b"\n")
+            self._consume(line + b"\n")
 
     def close(self) -> None:
         """The end: a line that was cut short is handed over as it is."""
@@ -77,7 +77,7 @@ class Channel:
             self._on_line(self._rest)
             self._rest = b""
 
-    def _take(self, line: bytes) -> None:
+    def _consume(self, line: bytes) -> None:
         if not line.startswith(self._PREFIX):
             self.began = True
             self._on_line(line)
@@ -86,7 +86,7 @@ class Channel:
         elif line.startswith(self._SAID):
             self.said.append(line.removeprefix(self._SAID).decode(errors="replace").strip())
         elif found := self._ENOUGH.fullmatch(line):
-            self.enough = Enough(found[1] == b"yes", found[2].decode(errors="replace").strip())
+            self.stop = StopReason(found[1] == b"yes", found[2].decode(errors="replace").strip())
 
 
 class Tail:

@@ -100,7 +100,7 @@ def cmdline(append: str, arch: Arch = X86_64, first: str | None = None) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Machine:
+class QemuConfig:
     """What QEMU is to run. ``options`` empty: the default devices; ``memory`` is in MiB. ``first``
     is what stands before ``append`` on the kernel's command line."""
 
@@ -141,7 +141,7 @@ class Run:
     Raises CannotTraceError when it cannot be started.
     """
 
-    def __init__(self, machine: Machine, initrd: int) -> None:
+    def __init__(self, machine: QemuConfig, initrd: int) -> None:
         ours, theirs = zip(*(socket.socketpair() for _ in range(3)), strict=True)
         self._sockets: dict[str, socket.socket] = dict(
             zip(("console", "events"), ours[:2], strict=True)

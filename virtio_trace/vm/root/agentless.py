@@ -22,7 +22,7 @@ from virtio_trace.vm.host.programs import Progress, quiet, run
 from virtio_trace.vm.root import payload
 from virtio_trace.vm.root.cpio import Writer
 
-Take = Callable[[bytes], None]
+LineSink = Callable[[bytes], None]
 """Takes a line, its end included."""
 
 SUITE = "bookworm"
@@ -33,14 +33,14 @@ _LINKS = {"sbin": "bin", "usr/bin": "../bin", "usr/sbin": "../bin", "lib": "usr/
 
 
 @dataclass(frozen=True, slots=True)
-class Plain:
+class AgentlessSetup:
     """What such a guest is to trace. ``parameters`` are for the kernel's command line;
     ``definitions`` are lines for kprobe_events, ``enable`` lines for set_event, both written before
     the first module is loaded. ``assemble`` gives who takes the guest's lines and hands on those of
     a recording; ``unpack`` the unpacked content of a module's file."""
 
     parameters: str
-    assemble: Callable[[Take], Take]
+    assemble: Callable[[LineSink], LineSink]
     definitions: tuple[str, ...] = ()
     enable: tuple[str, ...] = ()
     unpack: Callable[[Path], bytes] = Path.read_bytes
@@ -73,7 +73,13 @@ def busybox(machine: Arch, progress: Progress = quiet) -> Path:
 
 
 def write(
-    out: BinaryIO, program: Path, modules: Path, plain: Plain, *, machine: Arch, task: str | None
+    out: BinaryIO,
+    program: Path,
+    modules: Path,
+    plain: AgentlessSetup,
+    *,
+    machine: Arch,
+    task: str | None,
 ) -> None:
     """Writes the root of a MACHINE to OUT: PROGRAM is busybox, TASK the shell text of --run.
 

@@ -73,7 +73,7 @@ def parse_until(words: str) -> Until:
 
 
 @dataclass(frozen=True, slots=True)
-class Foreign:
+class ThirdPartySystem:
     """A system that somebody else made: its initrd's files in their order, the kernel options that
     it is to be booted with, and ``tree``, a folder with modprobe's configuration out of its root;
     None where that is unknown. ``disk`` is its image."""
@@ -89,7 +89,7 @@ class Foreign:
         return options if self.disk is None else self.disk.devices(options)
 
 
-def options(foreign: Foreign, append: str) -> str:
+def options(foreign: ThirdPartySystem, append: str) -> str:
     """The kernel's command line for FOREIGN; APPEND is the user's own."""
     theirs, ours = (
         [word for word in _words(line) if not _OUR_PORT.fullmatch(word) and not _is_init(word)]
@@ -98,7 +98,7 @@ def options(foreign: Foreign, append: str) -> str:
     return " ".join([FIRST, *theirs, _LAST, *ours])
 
 
-def first_process(foreign: Foreign, append: str) -> str:
+def first_process(foreign: ThirdPartySystem, append: str) -> str:
     """What is to be the first process in the initrd's root: /init, or what rdinit= says."""
     said = [w for w in [*_words(foreign.options), *_words(append)] if _is_init(w)]
     return said[-1].partition("=")[2] if said else "/init"
@@ -125,7 +125,9 @@ def check_initrd(path: Path) -> Path:
     return path.resolve()
 
 
-def write(out: BinaryIO, root: Path, foreign: Foreign, modules: Path | None, append: str) -> None:
+def write(
+    out: BinaryIO, root: Path, foreign: ThirdPartySystem, modules: Path | None, append: str
+) -> None:
     """Writes the guest's whole initrd to OUT. ROOT is the appliance's cpio; MODULES is the folder
     lib/modules/RELEASE of FOREIGN where that is at hand, all of which goes in.
 
@@ -155,7 +157,7 @@ def _whole(ours: Writer, name: str, path: Path) -> None:
         ours.stream(f"{FOLDER}/{name}.cpio", file, os.fstat(file.fileno()).st_size)
 
 
-def _payload(out: BinaryIO, foreign: Foreign, modules: Path | None) -> None:
+def _payload(out: BinaryIO, foreign: ThirdPartySystem, modules: Path | None) -> None:
     """What goes into the recorder's root behind the appliance."""
     guest = payload.PACKAGE / "vm" / "guest"
     with Writer(out) as root:

@@ -63,7 +63,7 @@ class Look:
 
 
 @dataclass(frozen=True, slots=True)
-class Enough:
+class StopReason:
     """Why a recording ends, in words; ``reached``: whether that is what it was to wait for."""
 
     reached: bool
@@ -71,7 +71,7 @@ class Enough:
 
 
 @dataclass(slots=True)
-class Criterion:
+class StopCondition:
     """When it is enough. ``kind`` is RUNNING, QUIET (for ``seconds``) or ASKED."""
 
     kind: str
@@ -79,31 +79,33 @@ class Criterion:
     _activity: str = field(default="", init=False)
     _since: float = field(default=0.0, init=False)
 
-    def met(self, look: Look) -> Enough | None:
+    def met(self, look: Look) -> StopReason | None:
         """Why it is enough; None where it is not. To be given every look, in order."""
         if look.activity != self._activity:
             self._activity, self._since = look.activity, look.idle
         quiet = look.idle - self._since
         if look.asked:
-            return Enough(True, "asked by the host")
+            return StopReason(True, "asked by the host")
         if self.kind == QUIET and quiet >= self.seconds:
-            return Enough(True, f"nothing happened for {self.seconds:g} s")
+            return StopReason(True, f"nothing happened for {self.seconds:g} s")
         if self.kind != RUNNING:
             return None
         if look.in_initrd:
             if quiet < STUCK_SECONDS:
                 return None
-            return Enough(False, f"still in the initrd, nothing happened for {STUCK_SECONDS:g} s")
+            return StopReason(
+                False, f"still in the initrd, nothing happened for {STUCK_SECONDS:g} s"
+            )
         if look.system in _UP:
-            return Enough(True, f"systemctl says {look.system}")
+            return StopReason(True, f"systemctl says {look.system}")
         if look.system in _DOWN:
-            return Enough(False, f"systemctl says {look.system}")
+            return StopReason(False, f"systemctl says {look.system}")
         if look.system and quiet >= WAITING_SECONDS:
             why = f"systemctl says {look.system}, nothing happened for {WAITING_SECONDS:g} s"
-            return Enough(False, why)
+            return StopReason(False, why)
         if not look.system and quiet >= QUIET_SECONDS:
             why = f"the initrd is left, and nothing happened for {QUIET_SECONDS:g} s"
-            return Enough(True, why)
+            return StopReason(True, why)
         return None
 
 
@@ -201,12 +203,12 @@ def _asked() -> Iterator[bool]:
         yield HOST_SAYS in said
 
 
-def parse(words: list[str]) -> Criterion:
+def parse(words: list[str]) -> StopCondition:
     """The command line's words. Raises ValueError."""
     kind, *rest = words
     if kind not in (RUNNING, QUIET, ASKED):
         raise ValueError(kind)
-    return Criterion(kind, *(float(word) for word in rest))
+    return StopCondition(kind, *(float(word) for word in rest))
 
 
 def main(words: list[str]) -> int:

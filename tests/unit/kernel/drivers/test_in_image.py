@@ -34,7 +34,7 @@ MUTATIONS = int(os.environ.get("VIRTIO_TRACE_FUZZ", "800")) // 100
 class Case:
     """A kernel unpacked, as a file too for other tools."""
 
-    kernel: debian.Kernel
+    kernel: debian.KernelPackage
     path: Path
     image: Image
     symbols: Kallsyms

@@ -36,7 +36,7 @@ STRUCTS = ("virtio_driver", "pci_driver", "platform_driver", "vdpa_driver")
 class Case:
     """A kernel, what we say of it, and its modules by readelf."""
 
-    kernel: debian.Kernel
+    kernel: debian.KernelPackage
     found: Inspection
     files: dict[str, Readelf]
 

@@ -19,11 +19,11 @@ from virtio_trace.kernel.files import vmlinuz
 from virtio_trace.kernel.files.btf import Btf
 from virtio_trace.kernel.files.elf import Module
 from virtio_trace.kernel.files.module_tree import ModuleTree
-from virtio_trace.vm.host.debian import Kernel
+from virtio_trace.vm.host.debian import KernelPackage
 
 
 @pytest.fixture(scope="session")
-def raw(kernel: Kernel) -> bytes:
+def raw(kernel: KernelPackage) -> bytes:
     return vmlinuz.btf_bytes(kernel.vmlinuz.read_bytes(), "vmlinuz")
 
 
@@ -68,7 +68,7 @@ def test_offsets_are_those_that_bpftool_sees(kernel_btf: Btf, raw_file: Path) ->
 
 
 def test_a_modules_types_stand_on_its_kernels(
-    kernel: Kernel, kernel_btf: Btf, raw_file: Path, tmp_path: Path
+    kernel: KernelPackage, kernel_btf: Btf, raw_file: Path, tmp_path: Path
 ) -> None:
     tree = ModuleTree(kernel.modules)
     path = tmp_path / "virtio_blk.ko"
@@ -106,7 +106,7 @@ def test_what_is_not_there_is_said(kernel_btf: Btf) -> None:
         kernel_btf.size("no_such_struct")
 
 
-def test_the_order_of_members_is_that_of_btf(kernel_6_1: Kernel) -> None:
+def test_the_order_of_members_is_that_of_btf(kernel_6_1: KernelPackage) -> None:
     """What 5.10 is read by, held to a kernel that can be asked."""
     base = vmlinuz.btf(kernel_6_1.vmlinuz)
     tree = ModuleTree(kernel_6_1.modules)
@@ -119,7 +119,7 @@ def test_the_order_of_members_is_that_of_btf(kernel_6_1: Kernel) -> None:
 
 
 def test_the_image_holds_the_section_that_readelf_sees(
-    kernel: Kernel, raw: bytes, tmp_path: Path
+    kernel: KernelPackage, raw: bytes, tmp_path: Path
 ) -> None:
     image = kernel.vmlinuz.read_bytes()
     packed = {"zstd": b"\x28\xb5\x2f\xfd", "lz4": b"\x02\x21\x4c\x18", "xz": b"\xfd7zXZ\0"}
@@ -140,7 +140,7 @@ def test_the_image_holds_the_section_that_readelf_sees(
     assert vmlinux[start : start + size] == raw
 
 
-def test_no_image_and_no_btf_are_refused(kernel_6_1: Kernel, tmp_path: Path) -> None:
+def test_no_image_and_no_btf_are_refused(kernel_6_1: KernelPackage, tmp_path: Path) -> None:
     image = kernel_6_1.vmlinuz.read_bytes()
     for data in (b"", b"\x7fELF", b"x" * 5000, image[:600], image[: len(image) // 2]):
         with pytest.raises(BadInputError):

@@ -28,7 +28,7 @@ KERNELS = {
     "7.2": ("linux-image-cloud-amd64/sid", None, "x86_64"),
     "arm64": ("linux-image-cloud-arm64/trixie", "arm64", "aarch64"),
 }
-Case = tuple[str, debian.Kernel, Kernel]
+Case = tuple[str, debian.KernelPackage, Kernel]
 
 
 @pytest.fixture(scope="module", params=KERNELS)
@@ -38,7 +38,7 @@ def case(request: pytest.FixtureRequest) -> Case:
     return request.param, found, offline.read(found.vmlinuz, found.modules)
 
 
-def _structs(kernel: debian.Kernel, folder: Path) -> dict[str, dict[str, Any]]:
+def _structs(kernel: debian.KernelPackage, folder: Path) -> dict[str, dict[str, Any]]:
     """The kernel's structs by bpftool."""
     file = folder / "btf"
     data = vmlinuz.payload(compression.read_file(kernel.vmlinuz), "")

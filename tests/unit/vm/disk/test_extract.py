@@ -85,7 +85,7 @@ def take(path: Path, tmp_path: Path, append: str = "") -> extract.System:
     scratch = tmp_path / "scratch"
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir()
-    return extract.take(path, append, scratch, quiet)
+    return extract.extract_system(path, append, scratch, quiet)
 
 
 @pytest.mark.parametrize("form", ["raw", "qcow2"])

@@ -153,9 +153,9 @@ class Mirror(apt.Suite):
 
 
 def test_what_the_mirror_lists_and_has_not_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    def unpack(suite: apt.Suite, first: apt.Package, _: object) -> tuple[str, debian.Kernel]:
+    def unpack(suite: apt.Suite, first: apt.Package, _: object) -> tuple[str, debian.KernelPackage]:
         deb = suite.download(first, Path(), quiet)
-        return "key", debian.Kernel(first.name, first.version, "r", deb, deb)
+        return "key", debian.KernelPackage(first.name, first.version, "r", deb, deb)
 
     monkeypatch.setattr(debian, "_unpack", unpack)
     mirror = Mirror()

@@ -14,7 +14,7 @@ from virtio_trace.vm.disk.attach import Disk
 from virtio_trace.vm.qemu import channel, process
 from virtio_trace.vm.root import foreign_initrd
 from virtio_trace.vm.root.cpio import Writer
-from virtio_trace.vm.root.foreign_initrd import Foreign
+from virtio_trace.vm.root.foreign_initrd import ThirdPartySystem
 
 
 @pytest.fixture(autouse=True)
@@ -47,7 +47,7 @@ def test_theirs_is_whole_behind_ours(tmp_path: Path, appliance: Path) -> None:
     whole = tmp_path / "whole"
     with whole.open("w+b") as out:
         foreign_initrd.write(
-            out, appliance, Foreign(tuple(parts), tree=tree), modules, "rdinit=/mine"
+            out, appliance, ThirdPartySystem(tuple(parts), tree=tree), modules, "rdinit=/mine"
         )
     data = whole.read_bytes()
     at = data.rindex(b"A" * 13)
@@ -86,7 +86,7 @@ def unpack(archive: bytes, into: Path) -> None:
     ],
 )
 def test_the_kernels_options(theirs: str, append: str, expected: str, first: str) -> None:
-    foreign = Foreign((), theirs)
+    foreign = ThirdPartySystem((), theirs)
     line = foreign_initrd.options(foreign, append)
     assert line.startswith("rdinit=/virtio-trace/early ")
     ours = "ignore_loglevel no_timer_check console=ttyS0"
@@ -98,9 +98,11 @@ def test_the_kernels_options(theirs: str, append: str, expected: str, first: str
 def test_a_command_line_that_is_too_long_is_refused_before_anything_starts(tmp_path: Path) -> None:
     kernel = tmp_path / "vmlinuz"
     kernel.write_bytes(bytes(0x1FE) + b"\x55\xaa\0\0HdrS")
-    plan = boot.Plan(kernel, None, boot.Settings("x" * 100), foreign=Foreign((), "y" * 1900))
+    plan = boot.Plan(
+        kernel, None, boot.Settings("x" * 100), third_party=ThirdPartySystem((), "y" * 1900)
+    )
     with pytest.raises(UsageError, match="it takes 2047"):
-        plan.machine("tcg", 0).argv("i", 1, 2, 3)
+        plan.qemu_config("tcg", 0).argv("i", 1, 2, 3)
 
 
 DISK = Disk(Path("/a,b/disk.img"), "qcow2")
@@ -148,8 +150,8 @@ def test_the_default_devices_are_at_the_addresses_of_every_boot() -> None:
 def test_what_the_guest_says_of_its_end() -> None:
     guest = channel.Channel(lambda _line: None)
     guest.feed(b"virtio-trace: until no: still in the initrd\n")
-    assert guest.enough is not None
-    assert (guest.enough.reached, guest.enough.why) == (False, "still in the initrd")
+    assert guest.stop is not None
+    assert (guest.stop.reached, guest.stop.why) == (False, "still in the initrd")
     assert not guest.began
     guest.feed(b"{}\n")
     assert guest.began
