@@ -20,7 +20,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tests.vm import oracle
-from virtio_trace.vm.host import apt, cache
+from virtio_trace.vm.host import cache
+from virtio_trace.vm.host.mirror import mirror
 
 UUID = "5f6d1f0e-8b7c-4c39-9d51-0a5b1c3e7a11"
 """Of every root file system here."""
@@ -122,7 +123,7 @@ def _debootstrap(recipe: Recipe, scratch: Path) -> Path:
     """The system as its packages make it, nothing else."""
     tar, sources, settings = (scratch / n for n in ("root.tar.zst", "debian.sources", "apt.conf"))
     settings.write_text(_output("apt-config", "dump", "Acquire"))
-    sources.write_text(apt.mirror().sources(recipe.suite))
+    sources.write_text(mirror().sources(recipe.suite))
     _run(
         *("mmdebstrap", "--quiet", "--variant=apt", "--format=tar", *_THIN),
         f"--aptopt={settings}",

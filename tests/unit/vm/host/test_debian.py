@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from virtio_trace.errors import BadInputError, CannotTraceError, UsageError
-from virtio_trace.vm.host import apt, cache, debian
+from virtio_trace.vm.host import apt, cache, debian, mirror
 from virtio_trace.vm.host.programs import quiet
 
 NONE = "$(SIGNED_BY)|$(TRUSTED)"
@@ -24,7 +24,7 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_mirror_is_the_machines_own() -> None:
-    found = apt.parse_mirror(
+    found = mirror.parse_mirror(
         "http://other.example/apt|nodistro|$(SIGNED_BY)|yes\n"
         "http://m.example/debian/|bookworm|/usr/share/keyrings/d.gpg|$(TRUSTED)\n"
         f"http://m.example/debian/|bookworm-updates|{NONE}\n"
@@ -40,7 +40,7 @@ def test_the_mirror_is_the_machines_own() -> None:
 
 
 def test_without_a_security_entry_security_is_left_out() -> None:
-    found = apt.parse_mirror(f"http://m.example/debian/|stable|{NONE}\n")
+    found = mirror.parse_mirror(f"http://m.example/debian/|stable|{NONE}\n")
     assert found.security is None
     assert "security" not in found.sources("bookworm")
     assert "Suites: bookworm-updates" in found.sources("bookworm")
@@ -48,7 +48,7 @@ def test_without_a_security_entry_security_is_left_out() -> None:
 
 def test_a_machine_with_no_debian_archive_is_told_so() -> None:
     with pytest.raises(CannotTraceError, match="no entry for a Debian archive") as caught:
-        apt.parse_mirror(f"http://u.example/ubuntu/|jammy|{NONE}\n")
+        mirror.parse_mirror(f"http://u.example/ubuntu/|jammy|{NONE}\n")
     assert "--kernel" in caught.value.hint
 
 
@@ -62,7 +62,7 @@ def test_a_machine_with_no_debian_archive_is_told_so() -> None:
     ],
 )
 def test_a_release_comes_with_its_updates(suite: str, expected: tuple[str, ...]) -> None:
-    assert apt.family(suite) == expected
+    assert mirror.family(suite) == expected
 
 
 def test_a_stanza_gives_the_first_alternative_of_each_dependency() -> None:
@@ -161,7 +161,7 @@ def test_what_the_mirror_lists_and_has_not_is_passed_over(monkeypatch: pytest.Mo
     mirror = Mirror()
     _, kernel = debian._newest(mirror, "linux-image-x", quiet)
     assert kernel.version == "1"
-    assert kernel.note == "no 3; taking linux-image-x 1"
+    assert kernel.note == "no 3; using linux-image-x 1"
     assert mirror.updates == 1  # an old index was fetched again first, and once
 
 
