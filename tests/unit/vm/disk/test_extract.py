@@ -80,7 +80,7 @@ def partitioned(fs: Path, target: Path, label: str = "gpt") -> Path:
     return target
 
 
-def take(path: Path, tmp_path: Path, append: str = "") -> extract.System:
+def take(path: Path, tmp_path: Path, append: str = "") -> extract.ImageSystem:
     """The image's system, taken out into a fresh folder."""
     scratch = tmp_path / "scratch"
     shutil.rmtree(scratch, ignore_errors=True)
