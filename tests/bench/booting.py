@@ -23,9 +23,9 @@ from pathlib import Path
 
 from tests.vm import images
 from virtio_trace.cli.support.boot_parameters import with_boot_events
-from virtio_trace.vm import boot
 from virtio_trace.vm.disk import extract
 from virtio_trace.vm.host.programs import quiet
+from virtio_trace.vm.plan import Plan, Settings
 from virtio_trace.vm.root import foreign_initrd
 from virtio_trace.vm.root.foreign_initrd import ThirdPartySystem
 
@@ -57,7 +57,7 @@ def measure(names: Sequence[str], folder: Path) -> Iterator[Booting]:
         (folder / name).mkdir()
         system = extract.extract_system(disk, append, folder / name, quiet)
         foreign = ThirdPartySystem(system.initrds, system.options, system.tree, disk=system.image)
-        plan = boot.Plan(system.vmlinuz, system.modules, boot.Settings(append), third_party=foreign)
+        plan = Plan.of(system.vmlinuz, system.modules, Settings(append), third_party=foreign)
         with_events = with_boot_events(plan)
         runs = [_traced(disk, append, folder) for _ in range(RUNS)]
         yield Booting(
@@ -69,7 +69,7 @@ def measure(names: Sequence[str], folder: Path) -> Iterator[Booting]:
         )
 
 
-def _untraced(plan: boot.Plan, folder: Path) -> float:
+def _untraced(plan: Plan, folder: Path) -> float:
     """The same machine with the image's own initrd alone."""
     assert plan.third_party is not None
     (initrd,) = plan.third_party.initrds

@@ -66,6 +66,7 @@ def test_addresses_on_pci(start: Start) -> None:
     for device in view.devices or ():
         assert (device.id, device.status_value, device.sizes) == (4, 0, {})
         assert [(queue.index, queue.ready) for queue in device.queues] == [(0, False)]
+        assert device.host_features is not None
         assert "VIRTIO_F_VERSION_1" in device.host_features.names
 
 

@@ -57,20 +57,23 @@ class HostQueue:
 class HostDevice:
     """A virtio device of the device model. ``path`` is its place in QEMU's object tree, ``id`` the
     virtio device type's number. ``address`` is the bus address by which the guest knows it, on
-    ``bus`` (pci, or platform for MMIO); None where that cannot be told."""
+    ``bus`` (pci, or platform for MMIO); None where that cannot be told. ``status`` and features
+    are None where the device model did not say."""
 
     path: str
     id: int
     bus: str | None
     address: str | None
-    status: Bits
-    guest_features: Bits
-    host_features: Bits
+    status: Bits | None
+    guest_features: Bits | None
+    host_features: Bits | None
     queues: tuple[HostQueue, ...] = ()
 
     @property
     def status_value(self) -> int | None:
         """The device status (VirtIO 2.1); None where a name is not known here."""
+        if self.status is None:
+            return None
         names = [name.removeprefix(_STATUS_PREFIX) for name in self.status.names]
         if any(name not in _STATUS for name in names):
             return None
@@ -81,6 +84,8 @@ class HostDevice:
         own = {name: bit for bit, name in features.DEVICES.get(self.id, {}).items()}
         common = {name: bit for bit, name in features.COMMON.items()}
         known = {**features.ALIASES, **_OWN_NAMES, **common, **own}
+        if self.guest_features is None:
+            return 0, ()
         bits = int(self.guest_features.unknown, 16)
         for name in self.guest_features.names:
             bits |= 1 << known[name] if name in known else 0
@@ -133,9 +138,9 @@ def _device(raw: dict[str, Any]) -> HostDevice:
         id=_count(raw["id"]),
         bus=_perhaps_text(raw["bus"]),
         address=_perhaps_text(raw["address"]),
-        status=_bits(raw["status"]),
-        guest_features=_bits(raw["guest_features"]),
-        host_features=_bits(raw["host_features"]),
+        status=_perhaps_bits(raw["status"]),
+        guest_features=_perhaps_bits(raw["guest_features"]),
+        host_features=_perhaps_bits(raw["host_features"]),
         queues=tuple(_queue(queue) for queue in _list(raw["queues"])),
     )
 
@@ -151,6 +156,10 @@ def _bits(raw: dict[str, Any]) -> Bits:
     if not unknown.startswith("0x") or not 0 <= int(unknown, 16) < _END:
         raise ValueError(f"no bits: {unknown}")
     return Bits(tuple(_text(name) for name in _list(raw["names"])), unknown)
+
+
+def _perhaps_bits(raw: Any) -> Bits | None:
+    return None if raw is None else _bits(raw)
 
 
 def _list(raw: Any) -> list[Any]:

@@ -13,8 +13,8 @@ from virtio_trace.cli.main import run
 from virtio_trace.cli.support.boot_parameters import with_boot_events
 from virtio_trace.tracer.ftrace.cmdline import CMDLINE_MAX
 from virtio_trace.tracer.points import offline
-from virtio_trace.vm.boot import Plan, Settings
 from virtio_trace.vm.host import debian
+from virtio_trace.vm.plan import Plan, Settings
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +97,7 @@ def test_what_is_no_kernel(
 
 @pytest.mark.parametrize("size", [0, 40, 1000, 1700, 1950, 1975])
 def test_boot_never_makes_a_line_too_long(kernel: debian.KernelPackage, size: int) -> None:
-    plan = Plan(kernel.vmlinuz, kernel.modules, Settings(append="a" * size))
+    plan = Plan.of(kernel.vmlinuz, kernel.modules, Settings(append="a" * size))
     found = with_boot_events(plan)
     assert found.settings.append.startswith(plan.settings.append)
     line = found.qemu_config("tcg", 0).cmdline
@@ -109,11 +109,11 @@ def test_boot_leaves_what_the_user_gave(
     kernel: debian.KernelPackage, capsys: pytest.CaptureFixture[str]
 ) -> None:
     settings = Settings(append="quiet kprobe_event=p:a/b,vfs_read")
-    plan = Plan(kernel.vmlinuz, kernel.modules, settings)
+    plan = Plan.of(kernel.vmlinuz, kernel.modules, settings)
     assert with_boot_events(plan) == plan
     assert "what is built in is not seen" in capsys.readouterr().err
 
 
 def test_a_kernel_with_virtio_in_modules_needs_nothing(modular: debian.KernelPackage) -> None:
-    plan = Plan(modular.vmlinuz, modular.modules, Settings(append="quiet"))
+    plan = Plan.of(modular.vmlinuz, modular.modules, Settings(append="quiet"))
     assert with_boot_events(plan) == plan

@@ -12,7 +12,7 @@ import pytest
 from virtio_trace.cli import main
 from virtio_trace.cli.boot.collectors import _unpacked
 from virtio_trace.errors import BadInputError, CannotTraceError, UsageError
-from virtio_trace.vm import arch, boot
+from virtio_trace.vm import arch, plan
 from virtio_trace.vm.arch import AARCH64, X86_64
 from virtio_trace.vm.host import debian
 from virtio_trace.vm.qemu import accel, process
@@ -92,18 +92,18 @@ def test_it_takes_no_slot_that_a_user_names(options: tuple[str, ...], slot: str)
 def test_kvm_is_for_ones_own_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(accel, "usable", lambda: "")
     assert accel.candidates("auto", AARCH64) == ("tcg",)
-    with pytest.raises(CannotTraceError, match="this machine is no aarch64"):
+    with pytest.raises(CannotTraceError, match="this machine is not aarch64"):
         accel.candidates("kvm", AARCH64)
 
 
 def test_which_collector() -> None:
-    auto, bpf, ring = (boot.Settings(collector=name) for name in ("auto", "bpf", "ftrace"))
-    assert boot.uses_agent(auto, X86_64)
-    assert boot.uses_agent(bpf, X86_64)
-    assert not boot.uses_agent(ring, X86_64)
-    assert not boot.uses_agent(auto, AARCH64)
-    with pytest.raises(UsageError, match="does not know machine aarch64"):
-        boot.uses_agent(bpf, AARCH64)
+    auto, bpf, ring = (plan.Settings(collector=name) for name in ("auto", "bpf", "ftrace"))
+    assert plan.uses_agent(auto, X86_64)
+    assert plan.uses_agent(bpf, X86_64)
+    assert not plan.uses_agent(ring, X86_64)
+    assert not plan.uses_agent(auto, AARCH64)
+    with pytest.raises(UsageError, match="does not support aarch64"):
+        plan.uses_agent(bpf, AARCH64)
 
 
 def test_bpf_on_arm64_is_refused_before_anything_is_fetched(

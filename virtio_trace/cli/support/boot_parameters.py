@@ -13,7 +13,7 @@ from virtio_trace.kernel.files.module_tree import ModuleTree
 from virtio_trace.tracer.ftrace import cmdline, fetchargs
 from virtio_trace.tracer.ftrace.cmdline import BootLine
 from virtio_trace.tracer.points import offline
-from virtio_trace.vm.boot import Plan
+from virtio_trace.vm.plan import Plan
 from virtio_trace.vm.qemu import process
 
 _TAKEN = re.compile(r"(?:^|\s)kprobe_event=")

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from virtio_trace.errors import UsageError
-from virtio_trace.vm import boot
 from virtio_trace.vm.disk.attach import Disk
+from virtio_trace.vm.plan import Plan, Settings
 from virtio_trace.vm.qemu import channel, process
 from virtio_trace.vm.root import foreign_initrd
 from virtio_trace.vm.root.cpio import Writer
@@ -98,9 +98,7 @@ def test_the_kernels_options(theirs: str, append: str, expected: str, first: str
 def test_a_command_line_that_is_too_long_is_refused_before_anything_starts(tmp_path: Path) -> None:
     kernel = tmp_path / "vmlinuz"
     kernel.write_bytes(bytes(0x1FE) + b"\x55\xaa\0\0HdrS")
-    plan = boot.Plan(
-        kernel, None, boot.Settings("x" * 100), third_party=ThirdPartySystem((), "y" * 1900)
-    )
+    plan = Plan.of(kernel, None, Settings("x" * 100), third_party=ThirdPartySystem((), "y" * 1900))
     with pytest.raises(UsageError, match="it takes 2047"):
         plan.qemu_config("tcg", 0).argv("i", 1, 2, 3)
 
@@ -159,7 +157,7 @@ def test_what_the_guest_says_of_its_end() -> None:
 
 @pytest.mark.parametrize("size", [1, 3, 1000])
 def test_a_text_on_the_console_is_heard_however_it_is_cut(size: int) -> None:
-    tail = channel.Tail("login: ")
+    tail = channel.ConsoleTail("login: ")
     said = b"Debian 12 vm ttyS0\r\n\nvm login: "
     for at in range(0, len(said) - 1, size):
         tail.feed(said[at : min(at + size, len(said) - 1)])
