@@ -102,14 +102,14 @@ refused claim {SWAP}
 
 GUESTS = {"6.1": Guest("6.1", _SCRIPT, OPTIONS, seconds=120)}
 
-HINT = "it would be gone for a moment, or for good: --force does it all the same"
+HINT = "it would be gone for a moment, or for good: --force rebinds it anyway"
 REASONS = {
     "link": "eth0 is the only network link",
     "partition": "vda1 is mounted at /mnt/partition",
     "swap": "vdb is swap space",
     "loop": "loop0, which is built on vdc, is mounted at /mnt/loop",
     "scsi": "sda is mounted at /mnt/scsi",
-    "claim": "something has vdb claimed for itself",
+    "claim": "vdb is opened exclusively",
     "console": "hvc0 is the terminal of a process",
     "bridge": "eth0 (with br0 on it) is the only network link",
 }
@@ -212,7 +212,7 @@ def test_force_says_what_it_overrides_and_command_comes_after(booted: Boot) -> N
 
 def test_a_device_that_fails_again(booted: Boot) -> None:
     """It had no driver: the bus is asked to find one, and the driver refuses it as before."""
-    warned = f"virtio-trace: warning: {REFUSED} (virtio5): no driver has it now"
+    warned = f"virtio-trace: warning: {REFUSED} (virtio5): no driver is bound to it now"
     assert warned in booted.sections["forced"]
     found, trailer = inner(booted, "forced")
     (device,) = [d for d in found["devices"] if d["address"] == REFUSED]

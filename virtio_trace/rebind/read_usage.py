@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Reads what of this machine is in use: disks, mounts, swap, network, consoles; see uses.py above.
+"""Reads what this machine uses: disks, mounts, swap, network, consoles (see usage.py).
 
-From sysfs and /proc alone, but for one question that they do not answer: whether anything has a
-disk claimed for itself. open(2) with O_EXCL fails with EBUSY then, and touches nothing.
+It reads sysfs and /proc. They do not show whether a disk is opened exclusively: open(2) with O_EXCL
+then fails with EBUSY, and changes nothing.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def virtio_devices(sys: Path = Path("/sys"), debugfs: Path | None = None) -> lis
 def machine_usage(
     sys: Path = Path("/sys"), proc: Path = Path("/proc"), dev: Path = Path("/dev")
 ) -> MachineUsage:
-    """What is in use now. Never raises: what cannot be read is not there."""
+    """What is in use now. Never raises: what cannot be read is left out."""
     blocks, numbers = _blocks(sys, dev)
     return MachineUsage(
         blocks=blocks,
@@ -65,7 +65,7 @@ def _target(device: dict[str, object], sys: Path, debugfs: Path) -> VirtioDevice
 
 
 def _tag(path: Path, sys: Path) -> str | None:
-    """Of 9p (net/9p/trans_virtio.c) and, from 6.9 on, virtiofs (fs/fuse/virtio_fs.c)."""
+    """The tag: of 9p (net/9p/trans_virtio.c), from 6.9 on of virtiofs (fs/fuse/virtio_fs.c)."""
     found = _text(path / "mount_tag").strip("\0\n ")
     for share in _entries(sys / "fs/virtiofs"):
         if _real(share / "device") == str(path):
@@ -74,7 +74,7 @@ def _tag(path: Path, sys: Path) -> str | None:
 
 
 def _has_console(path: str, sys: Path, debugfs: Path) -> bool | None:
-    """Of a console device, by its ports (drivers/char/virtio_console.c, port_debugfs_show)."""
+    """Whether a port is a console (drivers/char/virtio_console.c, port_debugfs_show)."""
     ports = [p for p in _entries(sys / "class/virtio-ports") if _real(p).startswith(f"{path}/")]
     texts = [_text(debugfs / "virtio-ports" / port.name) for port in ports]
     if not ports or any("is_console:" not in text for text in texts):
@@ -86,7 +86,7 @@ def _has_console(path: str, sys: Path, debugfs: Path) -> bool | None:
 
 
 def _blocks(sys: Path, dev: Path) -> tuple[tuple[Block, ...], dict[str, str]]:
-    """All block devices, and their names by number (``254:1``)."""
+    """All block devices, and their names by device number (``254:1``)."""
     found: dict[str, Block] = {}
     numbers: dict[str, str] = {}
     loops = [
@@ -113,7 +113,7 @@ def _is_held(node: Path) -> bool:
 
 
 def _mounts(sys: Path, proc: Path, numbers: dict[str, str]) -> Iterator[Mount]:
-    """Of every mount namespace that a process is in (proc_pid_mountinfo(5))."""
+    """The mounts of every mount namespace of a process (proc_pid_mountinfo(5))."""
     pools = [{p.name for p in _entries(f / "devices")} for f in _entries(sys / "fs/btrfs")]
     seen: set[object] = set()
     for process in (proc / "self", *proc.glob("[0-9]*")):
@@ -140,7 +140,7 @@ def _mount(line: str, numbers: dict[str, str], pools: list[set[str]]) -> Mount |
 
 
 def _swaps(proc: Path, numbers: dict[str, str]) -> Iterator[str]:
-    """A swap file is on a file system, which is mounted."""
+    """Swap on block devices. A swap file is on a mounted file system."""
     known = set(numbers.values())
     for line in _text(proc / "swaps").splitlines()[1:]:
         name = _name(_plain(line.split()[0]))
@@ -149,12 +149,12 @@ def _swaps(proc: Path, numbers: dict[str, str]) -> Iterator[str]:
 
 
 def _name(source: str) -> str:
-    """/dev/mapper/debian-root is dm-0."""
+    """The device's name: /dev/mapper/debian-root is dm-0."""
     return Path(source).resolve().name if source.startswith("/dev/") else ""
 
 
 def _plain(text: str) -> str:
-    """Without the octal escapes of mountinfo and swaps."""
+    """TEXT without the octal escapes of mountinfo and swaps."""
     return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), text)
 
 
@@ -166,7 +166,7 @@ def _links(sys: Path) -> Iterator[Link]:
         try:
             flags = int(_text(path / "flags"), 16)
         except ValueError:
-            continue  # bonding_masters is a file among them
+            continue  # bonding_masters is a file there
         if flags & _IFF_LOOPBACK:
             continue
         state = _text(path / "operstate").strip()
@@ -202,7 +202,7 @@ def _routes6(path: Path) -> tuple[str, ...]:
 
 
 def _terminals(proc: Path) -> list[str]:
-    """hvc terminals that some process has as its own (proc_pid_stat(5), tty_nr)."""
+    """hvc terminals that control a process (proc_pid_stat(5), tty_nr)."""
     found = set()
     for path in proc.glob("[0-9]*/stat"):
         fields = _text(path).rpartition(")")[2].split()
@@ -213,7 +213,7 @@ def _terminals(proc: Path) -> list[str]:
 
 
 def _frames(sys: Path) -> Iterator[tuple[str, str]]:
-    """Frame buffers, where one has the virtual terminals (drivers/video/fbdev/core/fbcon.c)."""
+    """Frame buffers, if one shows virtual terminals (drivers/video/fbdev/core/fbcon.c)."""
     shown = any(
         "frame buffer" in _text(path / "name") and _text(path / "bind").strip() == "1"
         for path in _entries(sys / "class/vtconsole")

@@ -100,7 +100,7 @@ def test_what_is_built_on_a_disk_and_not_mounted() -> None:
 
 def test_a_claim_that_nothing_explains() -> None:
     held = replace(VDA1, held=True)
-    assert reasons(DISK, MachineUsage((VDA, held))) == ["something has vda1 claimed for itself"]
+    assert reasons(DISK, MachineUsage((VDA, held))) == ["vda1 is opened exclusively"]
     assert reasons(DISK, MachineUsage((VDA, held), (mount("/", "vda1"),))) == [
         "the root file system is on vda1"
     ]
@@ -117,7 +117,7 @@ def test_shares(number: int, kind: str) -> None:
     assert reasons(share, machine) == [f"the {kind} share home is mounted at /home"]
     assert reasons(replace(share, tag="other"), machine) == []
     (said,) = reasons(replace(share, tag=None), machine)
-    assert said.endswith("mounted at /home, and which device has it is not known")
+    assert said.endswith("mounted at /home, and its device is not known")
     root = MachineUsage(mounts=(mount("/", kind=kind, source="home"),))
     assert reasons(share, root) == [f"the {kind} share home is the root file system"]
 

@@ -62,7 +62,7 @@ def with_host(line: bytes, monitor: Monitor, say: Callable[[str], None], dropped
         return line
     view = look(monitor)
     if view.reason is not None:
-        say(f"the host's own view is {_part(view)} in the recording: {view.reason}")
+        say(f"the recording has {_part(view)} of the host's own view: {view.reason}")
     added = {**trailer, "host": view.to_json()}
     if dropped and type(added.get("lost")) is int:
         added["lost"] += dropped
@@ -70,7 +70,7 @@ def with_host(line: bytes, monitor: Monitor, say: Callable[[str], None], dropped
 
 
 def _part(view: HostView) -> str:
-    return "only in part" if view.devices else "not"
+    return "only part" if view.devices else "nothing"
 
 
 def look(monitor: Monitor) -> HostView:
