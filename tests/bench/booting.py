@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What tracing adds to a boot before its root file system is mounted, in guest instructions.
 
-An image that somebody else made is booted as it is, with the kernel's own boot-time events on its
-command line, and with the recorder in front of its initrd. QEMU's -icount gives the guest a
-clock that counts instructions (shift=1: one each 2 ns), and the kernel's log says when it mounted
-the root; what an idle guest waits for (its disk) passes on that clock too, so runs differ.
+A third party's image is booted unchanged, with the kernel's own boot-time events on its command
+line, and with the recorder in front of its initrd. QEMU's -icount gives the guest a clock that
+counts instructions (shift=1: 2 ns each), and the kernel's log has the time at which it mounted the
+root. While an idle guest waits for its disk, that clock goes on, so runs differ.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ _PATIENCE_SECONDS = 900.0
 
 @dataclass(frozen=True, slots=True)
 class Booting:
-    """Instructions until NAME's root is mounted, by run: without us, with the kernel's boot-time
-    events alone (None where it has nothing built in), with the recorder and them. ``arming`` is
-    how many of the last ones are the recorder's own arming, by its header."""
+    """Instructions until NAME's root is mounted, by run: without tracing, with the kernel's
+    boot-time events alone (None if it has nothing built in), and with the recorder too. ``arming``:
+    how many of the latter the recorder needed to arm, by its header."""
 
     name: str
     nothing: list[float]
@@ -50,7 +50,7 @@ class Booting:
 
 
 def measure(names: Sequence[str], folder: Path) -> Iterator[Booting]:
-    """One after the other."""
+    """Measures one image after the other."""
     for name in names:
         disk = images.image(name)
         append = "" if images.RECIPES[name].grub else f"root=UUID={images.UUID}"
@@ -134,7 +134,7 @@ def _mounted(console: Path) -> float:
 
 
 def show(found: Booting) -> None:
-    """Medians, each with its lowest and highest run, in millions of instructions."""
+    """Prints medians, each with its lowest and highest run, in millions of instructions."""
     print(f"until the root of {found.name} is mounted, in millions of guest instructions")
     base = statistics.median(found.nothing)
     rows = [("without tracing", found.nothing), ("boot-time events", found.events)]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The program that rebinds a device: it runs as root, so it imports only what is ours."""
+"""The program that rebinds a device: it runs as root, so it imports only our own files."""
 
 from __future__ import annotations
 

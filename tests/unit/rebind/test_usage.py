@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What keeps a device from being rebound, from plain data; and the reading of such data.
+"""Why a device must not be rebound, from plain data; and the reading of that data.
 
-What a real kernel shows is in tests/vm/test_rebind.py; here is what no guest of ours has.
+tests/vm/test_rebind.py has what a real kernel shows; this has what none of our guests has.
 """
 
 from __future__ import annotations
@@ -164,7 +164,7 @@ def test_consoles() -> None:
     )
     machine = MachineUsage(consoles=("ttyS0", "hvc0"), terminals=("hvc1",))
     said = ["hvc0 is a console of the kernel", "hvc1 is the terminal of a process"]
-    assert reasons(port, machine) == said  # whose they are is not known
+    assert reasons(port, machine) == said  # the owner is not known
     assert reasons(replace(port, console=True), machine) == said
     assert reasons(replace(port, console=False), machine) == []
     assert reasons(DISK, machine) == []
@@ -193,7 +193,7 @@ INFO = "36 35 {number} / {point} rw,relatime shared:1 - {kind} {source} rw\n"
 
 
 def test_mounts_of_every_namespace(tmp_path: Path) -> None:
-    """A pool of btrfs has a number of its own, and all its disks are needed."""
+    """A btrfs pool has a device number of its own, and needs all its disks."""
     pool = INFO.format(number="0:40", point="/a\\040b", kind="btrfs", source="/dev/vda1")
     plain = INFO.format(number="254:16", point="/srv", kind="ext4", source="/dev/root")
     write(tmp_path, {
@@ -245,7 +245,7 @@ def test_nothing_there(tmp_path: Path) -> None:
 
 
 def test_this_machine_can_be_read() -> None:
-    """Whatever it has; its root is mounted."""
+    """At least its root is mounted."""
     assert any(mount.point == "/" for mount in reading.machine_usage().mounts)
 
 
@@ -259,7 +259,7 @@ def test_a_write_that_is_refused_is_an_errno(tmp_path: Path) -> None:
     (tmp_path / "devices/virtio0").mkdir(parents=True)
     (tmp_path / "drivers/virtio_net").mkdir(parents=True)
     none = rebinder.rebind("virtio0", "virtio_net", tmp_path)
-    assert none == {"unbind": 2, "bind": None, "driver": None}  # and is not bound then
+    assert none == {"unbind": 2, "bind": None, "driver": None}  # and it is not bound
     (tmp_path / "drivers/virtio_net/unbind").touch()
     (tmp_path / "devices/virtio0/driver").symlink_to("../../drivers/virtio_net")
     kept = rebinder.rebind("virtio0", "virtio_net", tmp_path)

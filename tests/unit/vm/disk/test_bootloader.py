@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a boot loader would boot, by a grub.cfg that grub-mkconfig wrote and by entries' files."""
+"""What a boot loader would boot: from a grub.cfg by grub-mkconfig, and from BLS entries."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ _TWO = BootEntry("two", "(hd0,gpt1)/vmlinuz-2")
         ("2", "", _TWO),
         ("more>two", "", _TWO),
         ("7", "", _ONE),
-        ("1", "", _ONE),  # it boots nothing that we could
+        ("1", "", _ONE),  # it has no kernel
         ("${saved_entry}", "# GRUB Environment Block\nsaved_entry=2\n####", _TWO),
         ("${saved_entry}", "", _ONE),
     ],

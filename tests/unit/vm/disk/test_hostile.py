@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Images that are made to do harm: nothing leaves the scratch folder, nothing grows without end."""
+"""Hostile images: nothing leaves the scratch folder, and nothing grows without end."""
 
 from __future__ import annotations
 

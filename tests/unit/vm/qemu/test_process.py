@@ -94,7 +94,7 @@ def test_qemu_dies_with_us(tmp_path: Path, number: signal.Signals) -> None:
 
 
 def _name(pid: int) -> str:
-    """The process's name; empty where it is gone or only waits to be reaped."""
+    """The process's name; "" if it is gone or a zombie."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text()
     except OSError:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A QEMU that aborts: after the recording was complete, or before. It is a program of ours here."""
+"""A QEMU, played by a script, that aborts after or before the recording is complete."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""QEMU's monitor when its answers are damaged, huge, endless, or of another shape."""
+"""QEMU's monitor when its answers are damaged, huge, endless, or have an unexpected form."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Serve = Callable[[Answer], Monitor]
 
 @pytest.fixture
 def serve() -> Iterator[Serve]:
-    """A monitor whose other end sends what a function makes of each command."""
+    """A monitor whose other end sends what a function returns for each command."""
     monitors, threads = [], []
 
     def begin(answer: Answer) -> Monitor:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What stands in front of somebody else's initrd, read back by GNU cpio; the kernel's options."""
+"""What comes before a third party's initrd, read back by GNU cpio; and the kernel's options."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def appliance(tmp_path: Path) -> Path:
 
 
 def test_theirs_is_whole_behind_ours(tmp_path: Path, appliance: Path) -> None:
-    """However long their parts are, each begins at a multiple of four, and the last is the end."""
+    """Parts of any length each begin at a multiple of four, and the last one is the end."""
     parts = []
     for number, length in enumerate((13, 4098, 7)):
         parts.append(tmp_path / f"initrd-{number}")
@@ -71,7 +71,7 @@ def test_theirs_is_whole_behind_ours(tmp_path: Path, appliance: Path) -> None:
 
 
 def unpack(archive: bytes, into: Path) -> None:
-    """By the cpio program."""
+    """Unpacks with the cpio program."""
     subprocess.run(["cpio", "-idm", "--quiet"], input=archive, check=True, cwd=into)
 
 

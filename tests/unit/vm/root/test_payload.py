@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a guest boots: our package, the kernel's modules, scripts, all in one file."""
+"""What a guest boots: our package, the kernel's modules and scripts, in one file."""
 
 from __future__ import annotations
 
@@ -81,6 +81,6 @@ def test_the_guests_scripts_are_in_the_package() -> None:
 
 
 def test_the_guest_can_read_compressed_modules() -> None:
-    """Its Python knows xz and gzip; .ko.zst takes the program."""
+    """Its Python can read xz and gzip; .ko.zst needs the program zstd."""
     assert "zstd" in appliance.PACKAGES
     assert appliance.wanted("usr/bin/zstd")

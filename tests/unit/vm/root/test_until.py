@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""When a foreign system's recording is enough: pure, look by look; and what is read for a look."""
+"""When a third-party system's recording ends, look by look; and what a look reads."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from virtio_trace.vm.root.until import Look, StopCondition, StopReason
 def looks(
     criterion: StopCondition, *given: tuple[float, bool, str, str]
 ) -> list[tuple[float, StopReason]]:
-    """The times at which it was met, with why."""
+    """The times at which it was met, with the reasons."""
     found = []
     for now, in_initrd, activity, system in given:
         enough = criterion.met(Look(now, in_initrd, activity, system))
@@ -115,7 +115,7 @@ def test_what_happens_changes_the_look(tmp_path: Path) -> None:
     assert (first.in_initrd, first.idle) == (True, 50)
     assert guest.look(False).activity == first.activity
     modules.write_text("virtio 16384 2 virtio_net,virtio_blk, Live 0x0000000000000000\n")
-    assert guest.look(False).activity == first.activity  # a use count is no event
+    assert guest.look(False).activity == first.activity  # a use count is not activity
     profile.write_text("  virtio_dev_probe_3   2   0\n")
     second = guest.look(True)
     assert (second.activity != first.activity, second.asked) == (True, True)
