@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Runs in the guest of cost.py: cycles of unbind and bind, by what is armed.
 
-Prints ``BENCH`` and one JSON object: by driver, nanoseconds of CPU time, a number a cycle.
+Prints ``BENCH`` and one JSON object: by driver, nanoseconds of CPU time, one number per cycle.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def cycles(driver: str) -> list[float]:
     folder = Path("/sys/bus/virtio/drivers") / driver
     name = next(folder.glob("virtio*")).name.encode()
     unbind, bind = (os.open(folder / file, os.O_WRONLY) for file in ("unbind", "bind"))
-    # What arming left to be freed is freed in interrupts, which count for whoever runs then.
+    # Memory that arming left is freed in interrupts, which count for the thread that runs then.
     time.sleep(SETTLE_SECONDS)
     took: list[float] = []
     for _ in range(CYCLES):
@@ -54,7 +54,7 @@ def cycles(driver: str) -> list[float]:
 
 
 def recorded(driver: str) -> int:
-    """How many events of DRIVER's device are in the recording, of which nothing was lost."""
+    """How many events of DRIVER's device are in the recording, which must have lost none."""
     address = next((Path("/sys/bus/virtio/drivers") / driver).glob("virtio*")).resolve().parent.name
     *events, trailer = [json.loads(line) for line in OUT.read_bytes().splitlines()]
     assert trailer["lost"] == 0
@@ -69,7 +69,7 @@ def append(file: str, text: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Definition:
-    """A kprobe event as our recorder has defined it: ``p`` or ``r64``."""
+    """A kprobe event as our recorder defined it: ``p`` or ``r64``."""
 
     kind: str
     name: str
@@ -102,7 +102,7 @@ class Ours:
 
 
 class Events:
-    """The same functions as events of ftrace's own, armed while the body runs."""
+    """ftrace's own events on the same functions, armed while the body runs."""
 
     def __init__(self, functions: list[Definition], fetch: Callable[[Definition], str]) -> None:
         self.functions = functions
@@ -121,8 +121,8 @@ class Events:
 
 
 class Same:
-    """The arguments that an ftrace event has to fetch to show what ours shows, as far as it can:
-    an entry's address, bus, ids and driver, a status, features, a virtqueue; not its duration."""
+    """The arguments that an ftrace event must fetch to show what ours shows, as far as it can: an
+    entry's address, bus, ids and driver, a status, features, a virtqueue; but not its duration."""
 
     def __init__(self) -> None:
         tree = ModuleTree(HostKernel().module_tree)

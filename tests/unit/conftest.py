@@ -29,24 +29,26 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def fetch() -> Callable[..., debian.Kernel]:
+def fetch() -> Callable[..., debian.KernelPackage]:
     """debian.fetch; the only way in which a unit test gets at a real kernel."""
     return debian.fetch
 
 
 @pytest.fixture(scope="session", params=KERNELS)
-def kernel(request: pytest.FixtureRequest, fetch: Callable[..., debian.Kernel]) -> debian.Kernel:
+def kernel(
+    request: pytest.FixtureRequest, fetch: Callable[..., debian.KernelPackage]
+) -> debian.KernelPackage:
     """Each of the kernels in turn. A test that cannot have them fails."""
     return fetch(KERNELS[request.param])
 
 
 @pytest.fixture(scope="session")
-def kernel_6_1(fetch: Callable[..., debian.Kernel]) -> debian.Kernel:
+def kernel_6_1(fetch: Callable[..., debian.KernelPackage]) -> debian.KernelPackage:
     """The kernel in which all of virtio is a module."""
     return fetch(KERNELS["6.1"])
 
 
 @pytest.fixture(scope="session")
-def kernel_btf(kernel: debian.Kernel) -> Btf:
+def kernel_btf(kernel: debian.KernelPackage) -> Btf:
     """The types of ``kernel``."""
     return vmlinuz.btf(kernel.vmlinuz)

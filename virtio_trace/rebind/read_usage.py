@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Reads what of this machine is in use: disks, mounts, swap, network, consoles; see uses.py above.
+"""Reads what this machine uses: disks, mounts, swap, network, consoles (see usage.py).
 
-From sysfs and /proc alone, but for one question that they do not answer: whether anything has a
-disk claimed for itself. open(2) with O_EXCL fails with EBUSY then, and touches nothing.
+It reads sysfs and /proc. They do not show whether a disk is opened exclusively: open(2) with O_EXCL
+then fails with EBUSY, and changes nothing.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from virtio_trace.kernel.running.host import snapshot
 from virtio_trace.kernel.running.sysfs import content, entries, lines, target
-from virtio_trace.rebind.usage import Block, Link, Machine, Mount, Target
+from virtio_trace.rebind.usage import Block, Link, MachineUsage, Mount, VirtioDevice
 from virtio_trace.recording.bus_state import SysfsDevice
 
 _IFF_UP, _IFF_LOOPBACK = 0x1, 0x8
@@ -27,19 +27,19 @@ _NOT_PASSING = ("down", "lowerlayerdown", "notpresent", "dormant", "testing")
 """IF_OPER_ states in which no packet passes (RFC 2863; net/core/net-sysfs.c, operstates)."""
 
 
-def targets(sys: Path = Path("/sys"), debugfs: Path | None = None) -> list[Target]:
+def virtio_devices(sys: Path = Path("/sys"), debugfs: Path | None = None) -> list[VirtioDevice]:
     """Every device of the VirtIO bus."""
     return [
         _target(device, sys, debugfs or sys / "kernel/debug") for device in snapshot(sys).devices
     ]
 
 
-def machine(
+def machine_usage(
     sys: Path = Path("/sys"), proc: Path = Path("/proc"), dev: Path = Path("/dev")
-) -> Machine:
-    """What is in use now. Never raises: what cannot be read is not there."""
+) -> MachineUsage:
+    """What is in use now. Never raises: what cannot be read is left out."""
     blocks, numbers = _blocks(sys, dev)
-    return Machine(
+    return MachineUsage(
         blocks=blocks,
         mounts=tuple(_mounts(sys, proc, numbers)),
         swaps=tuple(_swaps(proc, numbers)),
@@ -51,9 +51,9 @@ def machine(
     )
 
 
-def _target(device: SysfsDevice, sys: Path, debugfs: Path) -> Target:
+def _target(device: SysfsDevice, sys: Path, debugfs: Path) -> VirtioDevice:
     path = _real(sys / "bus/virtio/devices" / device.name)
-    return Target(
+    return VirtioDevice(
         name=device.name,
         address=device.address,
         id=device.id,
@@ -65,7 +65,7 @@ def _target(device: SysfsDevice, sys: Path, debugfs: Path) -> Target:
 
 
 def _tag(path: Path, sys: Path) -> str | None:
-    """Of 9p (net/9p/trans_virtio.c) and, from 6.9 on, virtiofs (fs/fuse/virtio_fs.c)."""
+    """The tag: of 9p (net/9p/trans_virtio.c), from 6.9 on of virtiofs (fs/fuse/virtio_fs.c)."""
     found = content(path / "mount_tag").strip("\0\n ")
     for share in entries(sys / "fs/virtiofs"):
         if _real(share / "device") == str(path):
@@ -74,7 +74,7 @@ def _tag(path: Path, sys: Path) -> str | None:
 
 
 def _has_console(path: str, sys: Path, debugfs: Path) -> bool | None:
-    """Of a console device, by its ports (drivers/char/virtio_console.c, port_debugfs_show)."""
+    """Whether a port is a console (drivers/char/virtio_console.c, port_debugfs_show)."""
     ports = [p for p in entries(sys / "class/virtio-ports") if _real(p).startswith(f"{path}/")]
     texts = [content(debugfs / "virtio-ports" / port.name) for port in ports]
     if not ports or any("is_console:" not in text for text in texts):
@@ -86,7 +86,7 @@ def _has_console(path: str, sys: Path, debugfs: Path) -> bool | None:
 
 
 def _blocks(sys: Path, dev: Path) -> tuple[tuple[Block, ...], dict[str, str]]:
-    """All block devices, and their names by number (``254:1``)."""
+    """All block devices, and their names by device number (``254:1``)."""
     found: dict[str, Block] = {}
     numbers: dict[str, str] = {}
     loops = [
@@ -113,7 +113,7 @@ def _is_held(node: Path) -> bool:
 
 
 def _mounts(sys: Path, proc: Path, numbers: dict[str, str]) -> Iterator[Mount]:
-    """Of every mount namespace that a process is in (proc_pid_mountinfo(5))."""
+    """The mounts of every mount namespace of a process (proc_pid_mountinfo(5))."""
     pools = [{p.name for p in entries(f / "devices")} for f in entries(sys / "fs/btrfs")]
     seen: set[object] = set()
     for process in (proc / "self", *proc.glob("[0-9]*")):
@@ -140,7 +140,7 @@ def _mount(line: str, numbers: dict[str, str], pools: list[set[str]]) -> Mount |
 
 
 def _swaps(proc: Path, numbers: dict[str, str]) -> Iterator[str]:
-    """A swap file is on a file system, which is mounted."""
+    """Swap on block devices. A swap file is on a mounted file system."""
     known = set(numbers.values())
     for line in lines(proc / "swaps")[1:]:
         name = _name(_plain(line.split()[0]))
@@ -149,12 +149,12 @@ def _swaps(proc: Path, numbers: dict[str, str]) -> Iterator[str]:
 
 
 def _name(source: str) -> str:
-    """/dev/mapper/debian-root is dm-0."""
+    """The device's name: /dev/mapper/debian-root is dm-0."""
     return Path(source).resolve().name if source.startswith("/dev/") else ""
 
 
 def _plain(text: str) -> str:
-    """Without the octal escapes of mountinfo and swaps."""
+    """TEXT without the octal escapes of mountinfo and swaps."""
     return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), text)
 
 
@@ -166,7 +166,7 @@ def _links(sys: Path) -> Iterator[Link]:
         try:
             flags = int(content(path / "flags"), 16)
         except ValueError:
-            continue  # bonding_masters is a file among them
+            continue  # bonding_masters is a file there
         if flags & _IFF_LOOPBACK:
             continue
         state = content(path / "operstate").strip()
@@ -202,7 +202,7 @@ def _routes6(path: Path) -> tuple[str, ...]:
 
 
 def _terminals(proc: Path) -> list[str]:
-    """hvc terminals that some process has as its own (proc_pid_stat(5), tty_nr)."""
+    """hvc terminals that control a process (proc_pid_stat(5), tty_nr)."""
     found = set()
     for path in proc.glob("[0-9]*/stat"):
         fields = content(path).rpartition(")")[2].split()
@@ -213,7 +213,7 @@ def _terminals(proc: Path) -> list[str]:
 
 
 def _frames(sys: Path) -> Iterator[tuple[str, str]]:
-    """Frame buffers, where one has the virtual terminals (drivers/video/fbdev/core/fbcon.c)."""
+    """Frame buffers, if one shows virtual terminals (drivers/video/fbdev/core/fbcon.c)."""
     shown = any(
         "frame buffer" in content(path / "name") and content(path / "bind").strip() == "1"
         for path in entries(sys / "class/vtconsole")

@@ -70,15 +70,16 @@ class HostQueue:
 class HostDevice:
     """A virtio device of the device model. ``path`` is its place in QEMU's object tree, ``id`` the
     virtio device type's number. ``address`` is the bus address by which the guest knows it, on
-    ``bus`` (pci, or platform for MMIO); None where that cannot be told."""
+    ``bus`` (pci, or platform for MMIO); None where that cannot be told. ``status`` and features
+    are None where the device model did not say."""
 
     path: str
     id: int
     bus: str | None
     address: str | None
-    status: Bits
-    guest_features: Bits
-    host_features: Bits
+    status: Bits | None
+    guest_features: Bits | None
+    host_features: Bits | None
     queues: tuple[HostQueue, ...] = ()
 
     @classmethod
@@ -89,15 +90,17 @@ class HostDevice:
             id=u32(raw["id"]),
             bus=optional(string, raw["bus"]),
             address=optional(string, raw["address"]),
-            status=Bits.from_json(raw["status"]),
-            guest_features=Bits.from_json(raw["guest_features"]),
-            host_features=Bits.from_json(raw["host_features"]),
+            status=optional(Bits.from_json, raw["status"]),
+            guest_features=optional(Bits.from_json, raw["guest_features"]),
+            host_features=optional(Bits.from_json, raw["host_features"]),
             queues=tuple(map(HostQueue.from_json, objects(raw["queues"]))),
         )
 
     @property
     def status_value(self) -> int | None:
         """The device status (VirtIO 2.1); None where a name is not known here."""
+        if self.status is None:
+            return None
         names = [name.removeprefix(_STATUS_PREFIX) for name in self.status.names]
         if any(name not in Status.__members__ for name in names):
             return None
@@ -108,6 +111,8 @@ class HostDevice:
         own = {name: bit for bit, name in features.DEVICES.get(self.id, {}).items()}
         common = {name: bit for bit, name in features.COMMON.items()}
         known = {**features.ALIASES, **_OWN_NAMES, **common, **own}
+        if self.guest_features is None:
+            return 0, ()
         bits = int(self.guest_features.unknown, 16)
         for name in self.guest_features.names:
             bits |= 1 << known[name] if name in known else 0

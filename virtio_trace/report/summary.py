@@ -128,7 +128,7 @@ def _host(context: CheckContext, device: Device, host: HostDevice) -> dict[str, 
     return {
         "path": host.path,
         "status": None if value is None else {"value": value, "names": numbers.status_names(value)},
-        "features": [*(_names(host.id, bits) or ()), *strange],
+        "features": [*(_names(host.id, bits) or ()), *strange] if host.guest_features else None,
         "queues": [{"index": index, "size": size} for index, size in host.sizes.items()],
         "differs": [
             {"step": compared.step, "message": compared.message}

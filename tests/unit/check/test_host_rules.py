@@ -225,7 +225,7 @@ def test_a_recording_in_which_qemu_could_not_be_asked(lines: list[Line]) -> None
 @pytest.mark.parametrize(
     ("member", "value"),
     [
-        ("status", None), ("status", {"names": "x", "unknown": "0x0"}),
+        ("status", "0x0f"), ("status", {"names": "x", "unknown": "0x0"}),
         ("status", {"names": [], "unknown": "-0x1"}), ("guest_features", {"names": []}),
         ("queues", [{"index": 0, "size": 1, "ready": 1}]), ("queues", [{"index": -1}]),
         ("id", "1"), ("path", None), ("address", 5), ("queues", {}), ("id", True),

@@ -14,12 +14,12 @@ from virtio_trace.cli.main import run
 from virtio_trace.cli.support.boot_parameters import with_boot_events
 from virtio_trace.tracer.ftrace.cmdline import CMDLINE_MAX
 from virtio_trace.tracer.points import offline
-from virtio_trace.vm.boot import Plan, Settings
 from virtio_trace.vm.host import debian
+from virtio_trace.vm.plan import Plan, Settings
 
 
 @pytest.fixture(scope="module")
-def kernel(fetch: Callable[..., debian.Kernel]) -> debian.Kernel:
+def kernel(fetch: Callable[..., debian.KernelPackage]) -> debian.KernelPackage:
     return fetch("linux-image-6.12-cloud-amd64/bookworm")
 
 
@@ -32,7 +32,7 @@ def each_kernel_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def modular(fetch: Callable[..., debian.Kernel]) -> debian.Kernel:
+def modular(fetch: Callable[..., debian.KernelPackage]) -> debian.KernelPackage:
     return fetch("linux-image-cloud-amd64/bookworm")
 
 
@@ -43,7 +43,7 @@ def lines(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str
 
 
 def test_one_line_and_a_warning_of_what_does_not_fit(
-    kernel: debian.Kernel, capsys: pytest.CaptureFixture[str]
+    kernel: debian.KernelPackage, capsys: pytest.CaptureFixture[str]
 ) -> None:
     status, out, err = lines(capsys, "--kernel", str(kernel.vmlinuz), "--room", "300")
     assert status == 0
@@ -57,28 +57,28 @@ def test_one_line_and_a_warning_of_what_does_not_fit(
 
 
 def test_a_driver_that_is_preferred(
-    kernel: debian.Kernel, capsys: pytest.CaptureFixture[str]
+    kernel: debian.KernelPackage, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ("--kernel", str(kernel.vmlinuz), "--driver", "virtio_input", "--room", "900")
     _status, out, _err = lines(capsys, *arguments)
     assert "virtinput_probe" in out and "virtnet_probe" not in out
 
 
-def test_for_grub(kernel: debian.Kernel, capsys: pytest.CaptureFixture[str]) -> None:
+def test_for_grub(kernel: debian.KernelPackage, capsys: pytest.CaptureFixture[str]) -> None:
     _status, out, _err = lines(capsys, "--kernel", str(kernel.vmlinuz), "--format", "grub")
     assert out.startswith("GRUB_CMDLINE_LINUX=\"$GRUB_CMDLINE_LINUX 'trace_clock=mono' ")
     assert not re.search(r"[^\\]\$retval", out)
 
 
-def test_no_room(kernel: debian.Kernel, capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_room(kernel: debian.KernelPackage, capsys: pytest.CaptureFixture[str]) -> None:
     status, out, err = lines(capsys, "--kernel", str(kernel.vmlinuz), "--room", "2040")
     assert (status, out) == (2, "")
     assert "--room" in err.splitlines()[-1]
 
 
 def test_files_that_are_not_a_kernel(
-    kernel: debian.Kernel,
-    modular: debian.Kernel,
+    kernel: debian.KernelPackage,
+    modular: debian.KernelPackage,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -97,24 +97,24 @@ def test_files_that_are_not_a_kernel(
 
 
 @pytest.mark.parametrize("size", [0, 40, 1000, 1700, 1950, 1975])
-def test_boot_never_makes_a_line_too_long(kernel: debian.Kernel, size: int) -> None:
-    plan = Plan(kernel.vmlinuz, kernel.modules, Settings(append="a" * size))
+def test_boot_never_makes_a_line_too_long(kernel: debian.KernelPackage, size: int) -> None:
+    plan = Plan.of(kernel.vmlinuz, kernel.modules, Settings(append="a" * size))
     found = with_boot_events(plan)
     assert found.settings.append.startswith(plan.settings.append)
-    line = found.machine("tcg", 0).cmdline
+    line = found.qemu_config("tcg", 0).cmdline
     assert len(line) <= CMDLINE_MAX
     assert ("kprobe_event=" in line) == (size < 1900)
 
 
 def test_boot_leaves_the_users_own_events_alone(
-    kernel: debian.Kernel, capsys: pytest.CaptureFixture[str]
+    kernel: debian.KernelPackage, capsys: pytest.CaptureFixture[str]
 ) -> None:
     settings = Settings(append="quiet kprobe_event=p:a/b,vfs_read")
-    plan = Plan(kernel.vmlinuz, kernel.modules, settings)
+    plan = Plan.of(kernel.vmlinuz, kernel.modules, settings)
     assert with_boot_events(plan) == plan
     assert "built-in code is not recorded" in capsys.readouterr().err
 
 
-def test_a_kernel_with_virtio_in_modules_needs_nothing(modular: debian.Kernel) -> None:
-    plan = Plan(modular.vmlinuz, modular.modules, Settings(append="quiet"))
+def test_a_kernel_with_virtio_in_modules_needs_nothing(modular: debian.KernelPackage) -> None:
+    plan = Plan.of(modular.vmlinuz, modular.modules, Settings(append="quiet"))
     assert with_boot_events(plan) == plan

@@ -24,7 +24,7 @@ from virtio_trace.kernel.files import vmlinuz
 from virtio_trace.kernel.files.module_tree import ModuleTree
 from virtio_trace.kernel.running.host import HostKernel
 from virtio_trace.render.inspection import inspection
-from virtio_trace.vm.host.debian import Kernel
+from virtio_trace.vm.host.debian import KernelPackage
 
 BAD_INPUT, USAGE = 5, 2
 
@@ -47,13 +47,13 @@ def run(capsys: pytest.CaptureFixture[str]) -> Iterator[Run]:
 
 
 @pytest.fixture(scope="session")
-def whole(kernel: Kernel) -> dict[str, Any]:
+def whole(kernel: KernelPackage) -> dict[str, Any]:
     """The inspection of a whole kernel as JSON."""
     return inspect.inspect_tree(ModuleTree(kernel.modules), kernel.vmlinuz).to_json()
 
 
 @pytest.fixture
-def tree(kernel_6_1: Kernel, tmp_path: Path) -> Path:
+def tree(kernel_6_1: KernelPackage, tmp_path: Path) -> Path:
     """A small module tree with its image, which a test may damage."""
     copy = tmp_path / "lib/modules" / kernel_6_1.release
     copy.mkdir(parents=True)
@@ -75,7 +75,7 @@ def _file(tree: Path, name: str) -> Path:
     return found
 
 
-def test_the_json_document(kernel: Kernel, run: Run) -> None:
+def test_the_json_document(kernel: KernelPackage, run: Run) -> None:
     status, out, err = run(kernel.modules, "--kernel", kernel.vmlinuz, "--format", "json")
     assert (status, err) == (0, "")
     found = json.loads(out)
@@ -193,14 +193,16 @@ def test_the_default_is_the_running_kernel(
     assert (status, str(tree) in err) == (BAD_INPUT, True)
 
 
-def test_another_kernels_image_is_refused(kernel: Kernel, kernel_6_1: Kernel, run: Run) -> None:
+def test_another_kernels_image_is_refused(
+    kernel: KernelPackage, kernel_6_1: KernelPackage, run: Run
+) -> None:
     net = next(kernel.modules.rglob("virtio_net.ko*"))
     status, _out, err = run(net, "--kernel", kernel_6_1.vmlinuz)
     assert status == (0 if kernel.release == kernel_6_1.release else USAGE)
     assert status == 0 or f"the modules are of {kernel.release}" in err
 
 
-def test_modules_of_two_kernels_at_once(kernel: Kernel, kernel_6_1: Kernel) -> None:
+def test_modules_of_two_kernels_at_once(kernel: KernelPackage, kernel_6_1: KernelPackage) -> None:
     """One has its image in its tree, the other is read without an image."""
     files = [next(k.modules.rglob("virtio_net.ko*")) for k in (kernel, kernel_6_1)]
     found = inspect.inspect_files(list(dict.fromkeys(files)))
@@ -210,7 +212,7 @@ def test_modules_of_two_kernels_at_once(kernel: Kernel, kernel_6_1: Kernel) -> N
 
 
 def test_without_an_image_drivers_are_the_same(
-    kernel: Kernel, whole: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    kernel: KernelPackage, whole: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The layout is derived from the structs in the modules; the rest is reported as unknown."""
     monkeypatch.setattr(vmlinuz, "find", lambda *_: None)
@@ -234,7 +236,7 @@ def test_an_unknown_driver(tree: Path, run: Run) -> None:
     assert driver["file"] == str(path)
 
 
-def test_tree_and_image_find_each_other(kernel: Kernel, run: Run) -> None:
+def test_tree_and_image_find_each_other(kernel: KernelPackage, run: Run) -> None:
     status, out, _err = run("--kernel", kernel.vmlinuz, "--format", "json")
     assert status == 0
     alone = json.loads(out)

@@ -13,7 +13,7 @@ from virtio_trace.cli import main
 from virtio_trace.cli.boot.collectors import _unpacked
 from virtio_trace.errors import BadInputError, CannotTraceError, UsageError
 from virtio_trace.kernel.files.machine import AARCH64, X86_64
-from virtio_trace.vm import arch, boot
+from virtio_trace.vm import arch, plan
 from virtio_trace.vm.host import debian
 from virtio_trace.vm.qemu import accel, process
 from virtio_trace.vm.root import agentless, payload
@@ -63,8 +63,8 @@ def test_packages_name_their_machine_as_in_apt() -> None:
 
 
 def test_the_recording_has_its_own_port_on_each_machine(image: Path) -> None:
-    x86 = process.Machine(image, "", "tcg").argv("i", 5, 6, 7)
-    arm = process.Machine(image, "", "tcg", arch=AARCH64).argv("i", 5, 6, 7)
+    x86 = process.QemuConfig(image, "", "tcg").argv("i", 5, 6, 7)
+    arm = process.QemuConfig(image, "", "tcg", arch=AARCH64).argv("i", 5, 6, 7)
     assert [word for word in x86 if "chardev:events" in word] == ["chardev:events"]
     assert "pci-serial,chardev=events,addr=1f.0" in arm
     assert "virt" in arm
@@ -92,18 +92,18 @@ def test_it_avoids_slots_that_the_user_names(options: tuple[str, ...], slot: str
 def test_kvm_is_for_the_hosts_machine_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(accel, "usable", lambda: "")
     assert accel.candidates("auto", AARCH64) == ("tcg",)
-    with pytest.raises(CannotTraceError, match="this machine is no aarch64"):
+    with pytest.raises(CannotTraceError, match="this machine is not aarch64"):
         accel.candidates("kvm", AARCH64)
 
 
 def test_which_collector() -> None:
-    auto, bpf, ring = (boot.Settings(collector=name) for name in ("auto", "bpf", "ftrace"))
-    assert boot.uses_agent(auto, X86_64)
-    assert boot.uses_agent(bpf, X86_64)
-    assert not boot.uses_agent(ring, X86_64)
-    assert not boot.uses_agent(auto, AARCH64)
-    with pytest.raises(UsageError, match="does not know machine aarch64"):
-        boot.uses_agent(bpf, AARCH64)
+    auto, bpf, ring = (plan.Settings(collector=name) for name in ("auto", "bpf", "ftrace"))
+    assert plan.uses_agent(auto, X86_64)
+    assert plan.uses_agent(bpf, X86_64)
+    assert not plan.uses_agent(ring, X86_64)
+    assert not plan.uses_agent(auto, AARCH64)
+    with pytest.raises(UsageError, match="does not support aarch64"):
+        plan.uses_agent(bpf, AARCH64)
 
 
 def test_bpf_on_arm64_is_refused_before_anything_is_fetched(
@@ -129,7 +129,9 @@ def test_the_root_of_a_guest_without_an_agent(
     (tmp_path / "busybox").write_bytes(b"busybox")
     monkeypatch.setattr(payload, "index", lambda *_: [])
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    made = agentless.Plain("", lambda take: take, ("p:vtl/a b",), ("vtl:*",), lambda _: b"unpacked")
+    made = agentless.AgentlessSetup(
+        "", lambda sink: sink, ("p:vtl/a b",), ("vtl:*",), lambda _: b"unpacked"
+    )
     with (tmp_path / "out").open("wb") as out:
         agentless.write(out, tmp_path / "busybox", modules, made, machine=AARCH64, task="true")
     archive = (tmp_path / "out").read_bytes()

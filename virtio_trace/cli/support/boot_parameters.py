@@ -14,18 +14,16 @@ from virtio_trace.tracer.ftrace import cmdline
 from virtio_trace.tracer.ftrace.cmdline import BootLine
 from virtio_trace.tracer.ftrace.definitions import definitions
 from virtio_trace.tracer.points import offline
-from virtio_trace.vm.boot import Plan
+from virtio_trace.vm.plan import Plan
 from virtio_trace.vm.qemu import process
 
 _TAKEN = re.compile(r"(?:^|\s)kprobe_event=")
 
 
 def with_boot_events(plan: Plan) -> Plan:
-    """PLAN with these parameters if its kernel has VirtIO code built in.
-
-    If they cannot be made, this is a warning, and the recording starts with the first module.
-    """
-    line = plan.machine("tcg", 0).cmdline
+    """PLAN with the parameters for its kernel, where some of VirtIO is built into it. Where that
+    cannot be done it is said, and the boot is recorded from its first module on."""
+    line = plan.qemu_config("tcg", 0).cmdline
     if is_taken(line):
         return plan
     if plan.modules is None:

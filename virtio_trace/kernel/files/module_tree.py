@@ -11,6 +11,7 @@ import os
 import re
 import threading
 from collections import deque
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 
@@ -36,6 +37,11 @@ _HINT = "give a folder such as /lib/modules/$(uname -r), or lib/modules/RELEASE 
 def module_name(file: str) -> str:
     """The module's name as in lsmod: ``kernel/x/virtio-rng.ko.xz`` is virtio_rng."""
     return _SUFFIX.sub("", file.rpartition("/")[2]).replace("-", "_")
+
+
+def is_inside(name: str) -> bool:
+    """Whether the relative path NAME stays below its folder, as text."""
+    return not name.startswith("/") and ".." not in name.split("/") and "\0" not in name
 
 
 class ModuleTree:
@@ -65,12 +71,23 @@ class ModuleTree:
 
         Names that lead out of the tree are left out: the tree may be anybody's.
         """
-        out = {}
+        return {
+            file: tuple(name for name in needs if is_inside(name))
+            for file, needs in self._listed()
+            if is_inside(file)
+        }
+
+    @cached_property
+    def outside(self) -> tuple[str, ...]:
+        """Names in modules.dep that lead out of the tree: somebody made them so."""
+        names = (name for file, needs in self._listed() for name in (file, *needs))
+        return tuple(name for name in names if not is_inside(name))
+
+    def _listed(self) -> Iterator[tuple[str, list[str]]]:
         for line in self._lines("modules.dep"):
             file, colon, needs = line.partition(":")
-            if colon and not file.startswith("/") and ".." not in file.split("/"):
-                out[file] = tuple(needs.split())
-        return out
+            if colon:
+                yield file, needs.split()
 
     @cached_property
     def files(self) -> dict[str, str]:

@@ -85,7 +85,7 @@ MUTATE: tuple[Mutation, ...] = (truncated, flipped, swapped, overwritten, damage
 
 
 @pytest.fixture(scope="module")
-def originals(fetch: Callable[..., debian.Kernel]) -> dict[str, tuple[bytes, OpenedImage]]:
+def originals(fetch: Callable[..., debian.KernelPackage]) -> dict[str, tuple[bytes, OpenedImage]]:
     out = {}
     for package, names in FILES.items():
         kernel = fetch(package)

@@ -19,16 +19,16 @@ from virtio_trace.kernel.files import compression
 from virtio_trace.kernel.files.btf import Btf
 from virtio_trace.kernel.files.module_tree import ModuleTree, module_name
 from virtio_trace.recording.evidence import Evidence
-from virtio_trace.vm.host.debian import Kernel
+from virtio_trace.vm.host.debian import KernelPackage
 
 
 @pytest.fixture(scope="session")
-def evidence(kernel: Kernel, kernel_btf: Btf) -> Evidence:
+def evidence(kernel: KernelPackage, kernel_btf: Btf) -> Evidence:
     return read_evidence(ModuleTree(kernel.modules), kernel_btf)
 
 
 @pytest.fixture
-def small(kernel: Kernel, tmp_path: Path) -> ModuleTree:
+def small(kernel: KernelPackage, tmp_path: Path) -> ModuleTree:
     """A copy of the tree's virtio modules, for tests that change it."""
     tree = ModuleTree(kernel.modules)
     copy = tmp_path / "lib/modules" / tree.release
@@ -62,7 +62,7 @@ def _aliases(tree: ModuleTree) -> dict[str, set[str]]:
 
 
 def test_every_module_with_a_virtio_alias_has_its_driver(
-    kernel: Kernel, evidence: Evidence
+    kernel: KernelPackage, evidence: Evidence
 ) -> None:
     aliases = _aliases(ModuleTree(kernel.modules))
     assert len(aliases) > 8
@@ -75,7 +75,7 @@ def test_every_module_with_a_virtio_alias_has_its_driver(
     assert evidence.unread == {}
 
 
-def test_virtio_net_agrees_with_its_source(kernel: Kernel, evidence: Evidence) -> None:
+def test_virtio_net_agrees_with_its_source(kernel: KernelPackage, evidence: Evidence) -> None:
     net = evidence.driver("virtio_net")
     assert net
     assert net.ids == ((1, 0xFFFFFFFF),)

@@ -35,7 +35,7 @@ MUTATIONS = int(os.environ.get("VIRTIO_TRACE_FUZZ", "800")) // 100
 class Case:
     """An unpacked kernel, and its file for other tools."""
 
-    kernel: debian.Kernel
+    kernel: debian.KernelPackage
     path: Path
     image: Image
     symbols: Kallsyms
@@ -51,7 +51,7 @@ class Case:
 def case(
     request: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,
-    fetch: Callable[..., debian.Kernel],
+    fetch: Callable[..., debian.KernelPackage],
 ) -> Case:
     kernel = fetch(KERNELS[request.param])
     data = vmlinuz.payload(kernel.vmlinuz.read_bytes(), "vmlinuz")

@@ -37,7 +37,7 @@ STRUCTS = ("virtio_driver", "pci_driver", "platform_driver", "vdpa_driver")
 class Case:
     """A kernel, our result for it, and readelf's for its modules."""
 
-    kernel: debian.Kernel
+    kernel: debian.KernelPackage
     found: Inspection
     files: dict[str, Readelf]
 
@@ -50,7 +50,7 @@ class Case:
 def case(
     request: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,
-    fetch: Callable[..., debian.Kernel],
+    fetch: Callable[..., debian.KernelPackage],
 ) -> Case:
     name, architecture = KERNELS[request.param]
     kernel = fetch(name, architecture=architecture)

@@ -18,7 +18,7 @@ from virtio_trace.cli import main
 from virtio_trace.errors import BadInputError
 from virtio_trace.kernel.files import compression, module_tree, vmlinuz
 from virtio_trace.kernel.files.module_tree import ModuleTree
-from virtio_trace.vm.host.debian import Kernel
+from virtio_trace.vm.host.debian import KernelPackage
 
 ZEROS = 128 << 20
 MEMORY = 1200 << 20
@@ -66,7 +66,7 @@ def test_a_tree_of_bombs_fills_no_memory_and_gives_5(bomb: Path) -> None:
 
 
 def test_one_file_that_can_be_read_is_enough(
-    kernel_6_1: Kernel, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    kernel_6_1: KernelPackage, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tree = tmp_path / kernel_6_1.release
     (tree / "kernel").mkdir(parents=True)
@@ -87,7 +87,7 @@ def test_a_tree_without_virtio_is_no_error(tmp_path: Path) -> None:
 
 
 def test_all_files_together_are_bounded(
-    kernel_6_1: Kernel, monkeypatch: pytest.MonkeyPatch
+    kernel_6_1: KernelPackage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole, unread = ModuleTree(kernel_6_1.modules).virtio_files()
     assert not unread

@@ -19,11 +19,11 @@ from virtio_trace.kernel.files import vmlinuz
 from virtio_trace.kernel.files.btf import Btf
 from virtio_trace.kernel.files.elf import Module
 from virtio_trace.kernel.files.module_tree import ModuleTree
-from virtio_trace.vm.host.debian import Kernel
+from virtio_trace.vm.host.debian import KernelPackage
 
 
 @pytest.fixture(scope="session")
-def raw(kernel: Kernel) -> bytes:
+def raw(kernel: KernelPackage) -> bytes:
     return vmlinuz.btf_bytes(kernel.vmlinuz.read_bytes(), "vmlinuz")
 
 
@@ -68,7 +68,7 @@ def test_offsets_equal_those_of_bpftool(kernel_btf: Btf, raw_file: Path) -> None
 
 
 def test_a_modules_types_are_based_on_its_kernels(
-    kernel: Kernel, kernel_btf: Btf, raw_file: Path, tmp_path: Path
+    kernel: KernelPackage, kernel_btf: Btf, raw_file: Path, tmp_path: Path
 ) -> None:
     tree = ModuleTree(kernel.modules)
     path = tmp_path / "virtio_blk.ko"
@@ -106,7 +106,7 @@ def test_missing_structs_and_members(kernel_btf: Btf) -> None:
         kernel_btf.size("no_such_struct")
 
 
-def test_the_order_of_members_agrees_with_btf(kernel_6_1: Kernel) -> None:
+def test_the_order_of_members_agrees_with_btf(kernel_6_1: KernelPackage) -> None:
     """5.10 is read by this order; 6.1 has BTF to check it."""
     base = vmlinuz.btf(kernel_6_1.vmlinuz)
     tree = ModuleTree(kernel_6_1.modules)
@@ -118,7 +118,9 @@ def test_the_order_of_members_agrees_with_btf(kernel_6_1: Kernel) -> None:
     assert layout.struct_from_btf(split, "virtio_driver") == ordered
 
 
-def test_the_section_equals_that_of_readelf(kernel: Kernel, raw: bytes, tmp_path: Path) -> None:
+def test_the_section_equals_that_of_readelf(
+    kernel: KernelPackage, raw: bytes, tmp_path: Path
+) -> None:
     image = kernel.vmlinuz.read_bytes()
     packed = {"zstd": b"\x28\xb5\x2f\xfd", "lz4": b"\x02\x21\x4c\x18", "xz": b"\xfd7zXZ\0"}
     vmlinux = b""
@@ -138,7 +140,7 @@ def test_the_section_equals_that_of_readelf(kernel: Kernel, raw: bytes, tmp_path
     assert vmlinux[start : start + size] == raw
 
 
-def test_no_image_and_no_btf_are_refused(kernel_6_1: Kernel, tmp_path: Path) -> None:
+def test_no_image_and_no_btf_are_refused(kernel_6_1: KernelPackage, tmp_path: Path) -> None:
     image = kernel_6_1.vmlinuz.read_bytes()
     for data in (b"", b"\x7fELF", b"x" * 5000, image[:600], image[: len(image) // 2]):
         with pytest.raises(BadInputError):

@@ -15,7 +15,7 @@ from virtio_trace.kernel.drivers import in_modules, layout, struct_search
 from virtio_trace.kernel.files.elf import Module
 from virtio_trace.kernel.files.elf_tables import Function
 from virtio_trace.kernel.files.module_tree import ModuleTree
-from virtio_trace.vm.host.debian import Kernel
+from virtio_trace.vm.host.debian import KernelPackage
 
 _LAYOUT = layout.Layout(  # of 6.1
     {
@@ -26,7 +26,7 @@ _LAYOUT = layout.Layout(  # of 6.1
 )
 
 
-def _virtio_modules(kernel: Kernel) -> dict[str, bytes]:
+def _virtio_modules(kernel: KernelPackage) -> dict[str, bytes]:
     tree = ModuleTree(kernel.modules)
     return {file: tree.read(file) for name, file in tree.files.items() if "virtio" in name}
 
@@ -45,13 +45,13 @@ def _readelf_functions(path: Path) -> dict[str, set[tuple[int, int]]]:
 
 
 @pytest.fixture
-def blk(kernel_6_1: Kernel) -> bytes:
+def blk(kernel_6_1: KernelPackage) -> bytes:
     tree = ModuleTree(kernel_6_1.modules)
     return tree.read(tree.files["virtio_blk"])
 
 
 def test_symbols_modinfo_and_build_id_equal_those_of_the_tools(
-    kernel: Kernel, tmp_path: Path
+    kernel: KernelPackage, tmp_path: Path
 ) -> None:
     modules = _virtio_modules(kernel)
     assert len(modules) >= 12
@@ -67,7 +67,7 @@ def test_symbols_modinfo_and_build_id_equal_those_of_the_tools(
         assert note and module.build_id == note[1]
 
 
-def test_two_functions_of_one_name(kernel_6_1: Kernel) -> None:
+def test_two_functions_of_one_name(kernel_6_1: KernelPackage) -> None:
     tree = ModuleTree(kernel_6_1.modules)
     module = Module(tree.read(tree.files["virtio_pci"]), "virtio_pci.ko")
     twice = module.functions["vp_set_status"]
@@ -157,7 +157,7 @@ def test_every_truncation_is_refused(blk: bytes) -> None:
 
 
 @pytest.mark.parametrize("name", ["virtio_blk", "virtio_pci"])
-def test_damage_raises_nothing_else(kernel_6_1: Kernel, name: str) -> None:
+def test_damage_raises_nothing_else(kernel_6_1: KernelPackage, name: str) -> None:
     tree = ModuleTree(kernel_6_1.modules)
     blk = tree.read(tree.files[name])
     chance = random.Random(4)

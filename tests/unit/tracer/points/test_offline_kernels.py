@@ -29,17 +29,17 @@ KERNELS = {
     "7.2": ("linux-image-cloud-amd64/sid", None, "x86_64"),
     "arm64": ("linux-image-cloud-arm64/trixie", "arm64", "aarch64"),
 }
-Case = tuple[str, debian.Kernel, OfflineKernel]
+Case = tuple[str, debian.KernelPackage, OfflineKernel]
 
 
 @pytest.fixture(scope="module", params=KERNELS)
-def case(request: pytest.FixtureRequest, fetch: Callable[..., debian.Kernel]) -> Case:
+def case(request: pytest.FixtureRequest, fetch: Callable[..., debian.KernelPackage]) -> Case:
     name, architecture, _machine = KERNELS[request.param]
     found = fetch(name, architecture=architecture)
     return request.param, found, offline.read(found.vmlinuz, found.modules)
 
 
-def _structs(kernel: debian.Kernel, folder: Path) -> dict[str, dict[str, Any]]:
+def _structs(kernel: debian.KernelPackage, folder: Path) -> dict[str, dict[str, Any]]:
     """The kernel's structs, by bpftool."""
     file = folder / "btf"
     data = vmlinuz.payload(compression.read_file(kernel.vmlinuz), "")
