@@ -99,7 +99,7 @@ def test_a_kernel_that_was_cut(host: Host) -> None:
         *("--timeout", "10", "--accel", "tcg"),
     )
     assert (status, out, len(err)) == (4, "", 2), err
-    assert err[1].strip().startswith("its console said nothing")
+    assert err[1].strip().startswith("its console is empty")
     assert host.left() == []
 
 
@@ -210,7 +210,7 @@ def test_an_image_that_takes_too_long(host: Host, disk: Path) -> None:
     arguments = ("--append", "root=/dev/vda", "--timeout", "3", "--accel", "tcg")
     status, out, err = host.run("boot", "--image", str(disk), *arguments)
     assert (status, out) == (4, ""), err
-    too_long = "the guest had not come so far as --until says after 3 s"
+    too_long = "the guest had not reached what --until waits for after 3 s"
     assert too_long in err[-2] or "the guest died after" in err[-2]
     assert set(host.left()) <= {"virtio-trace.vtr"}
 
