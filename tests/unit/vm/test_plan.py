@@ -46,7 +46,7 @@ def test_what_is_no_kernel_image(tmp_path: Path) -> None:
         (["--debian", "a-b", "--keep-console", "/none/x"], 2, "cannot be written"),
         (["--debian", "a-b", "-o", "/none/x"], 2, "cannot be written"),
         (["--debian", "a-b", "--", "-kernel", "x"], 2, "is set by virtio-trace"),
-        (["--kernel", "/etc/passwd", "--modules", "/tmp"], 5, "is no kernel image"),
+        (["--kernel", "/etc/passwd", "--modules", "/tmp"], 5, "is not a kernel image"),
         (["--initrd", "x"], 2, "which kernel?"),
         (["--image", "x", "--kernel", "x"], 2, "--image and --kernel exclude each other"),
         (["--image", "x", "--initrd", "x"], 2, "--image and --kernel exclude each other"),
