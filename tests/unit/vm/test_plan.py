@@ -26,7 +26,7 @@ def test_what_is_no_kernel_image(tmp_path: Path) -> None:
     arch.of_kernel(image)
     for content in (b"", b"\x7fELF", bytes(head[:0x204]), b"x" * 0x300):
         image.write_bytes(content)
-        with pytest.raises(BadInputError, match="no kernel image that QEMU starts"):
+        with pytest.raises(BadInputError, match="not a kernel image that QEMU starts"):
             arch.of_kernel(image)
     with pytest.raises(BadInputError, match="No such file"):
         arch.of_kernel(tmp_path / "nothing")
