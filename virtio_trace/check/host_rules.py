@@ -154,7 +154,9 @@ def _queues(
 ) -> Iterator[HostComparison]:
     """Sizes by index. A virtqueue may be reset and resized later, by functions without a probe
     point, where VIRTIO_F_RING_RESET was agreed on: then a difference is no proof."""
-    ours = {queue.index: queue.size for queue in binding.negotiation.queues() or ()}
+    found = binding.negotiation
+    ours = {queue.index: queue.size for queue in found.queues() or ()}
+    unshown = None in ours.values() or not all(map(_has_index, found.setups))
     ours = {index: size for index, size in ours.items() if size is not None}
     if not ours:  # no probe point on this transport
         return
@@ -172,7 +174,14 @@ def _queues(
     may = _RING_RESET in features.names(device.id, numbers.bits(guest))
     if may:
         message += f"; it may have been resized since ({_RING_RESET}), which is not seen"
-    yield HostComparison(QUEUES, None if may else False, message, tuple(binding.negotiation.setups))
+    if unshown:
+        message += "; what was set up could not all be read"
+    yield HostComparison(QUEUES, None if may or unshown else False, message, tuple(found.setups))
+
+
+def _has_index(call: Call) -> bool:
+    details = (event.detail for event in (call.entry, call.ret) if event is not None)
+    return any(detail is not None and detail.queue is not None for detail in details)
 
 
 def _negotiated(context: CheckContext, device: Device, binding: Binding | None) -> int | None:

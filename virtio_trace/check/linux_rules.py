@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from virtio_trace.check import diagnosis, linux_unbound
 from virtio_trace.check.findings import NOTE, CheckContext
-from virtio_trace.check.linux_transport import legacy_fallback_ok, note_legacy_fallback
+from virtio_trace.check.linux_transport import legacy_fallback_ok, note_legacy_fallback, unmade
 from virtio_trace.graph import empty_slots
 from virtio_trace.graph.calls import Call, failure
 from virtio_trace.graph.model import Binding, Device, Driver
 from virtio_trace.graph.negotiation import INTX
 from virtio_trace.recording.events import MODULE
+from virtio_trace.recording.evidence import DriverFacts
 from virtio_trace.virtio import transports
 from virtio_trace.virtio.numbers import EPROBE_DEFER
 
@@ -136,9 +137,14 @@ def _transport(context: CheckContext, subject: Device) -> bool:
     if call is not None and call.result not in (0, None):
         context.bad(step, subject.address, diagnosis.failed(context.graph, subject, call), call)
         return False
-    if call is not None and call.result == 0 and not legacy_fallback_ok(subject):
-        assert subject.modern is not None
-        message = f"{call.event.symbol} returned 0, although {failure(subject.modern)}"
+    of_pci = call is not None and call.event.probe == transports.BY_BUS["pci"].probe
+    if (
+        call is not None
+        and of_pci
+        and call.result == 0
+        and not legacy_fallback_ok(context, subject)
+    ):
+        message = f"{call.event.symbol} returned 0, although {unmade(subject)}"
         context.bad(step, subject.address, message, call, subject.modern, subject.legacy)
         return True
     if call is not None:
@@ -208,7 +214,7 @@ def _binding(context: CheckContext, binding: Binding) -> None:
             _interrupts(context, binding)
     else:
         context.good("bus-probed", address)  # it ran; what failed is inside, and is said there
-    _probed(context, binding, facts.functions.get("probe") if facts else None)
+    _probed(context, binding, facts)
 
 
 def _matched(context: CheckContext, binding: Binding) -> bool:
@@ -252,13 +258,14 @@ def _scanned(context: CheckContext, subject: Device) -> None:
     for call in subject.matches:
         facts = context.graph.recording.header.evidence.driver(call.event.driver or "")
         known = facts is not None and subject.id is not None and subject.vendor is not None
+        if call.result is not None and call.result < 0 and call not in followed:
+            context.bad(step, address, failure(call), call)
+            continue
         if call.result is None or not known or call in followed:
             continue
         assert facts is not None and subject.id is not None and subject.vendor is not None
         accepts = facts.accepts(subject.id, subject.vendor)
-        if call.result < 0:
-            context.bad(step, address, failure(call), call)
-        elif call.result and not accepts:
+        if call.result and not accepts:
             message = f"the bus matched {facts.name}, but its id_table does not have the device"
             context.bad(step, address, message, call)
         elif accepts and not call.result and subject.bindings:  # without one, unbound.py says it
@@ -266,12 +273,12 @@ def _scanned(context: CheckContext, subject: Device) -> None:
             context.bad(step, address, message, call)
 
 
-def _probed(context: CheckContext, binding: Binding, expected: str | None) -> None:
+def _probed(context: CheckContext, binding: Binding, facts: DriverFacts | None) -> None:
     step, address, probe = "driver-probed", binding.device.address, binding.probe
+    expected = facts.functions.get("probe") if facts else None
     if probe is None:
         if expected is None:
-            message = f"no file of this kernel has {binding.driver}: its probe function is unknown"
-            context.unknown(step, address, message, binding.call)
+            context.unknown(step, address, _unnamed(binding, facts), binding.call)
         elif context.sees(step, expected):
             message = f"{binding.driver}'s own probe function {expected} was not called"
             context.bad(step, address, message, binding.call)
@@ -280,11 +287,28 @@ def _probed(context: CheckContext, binding: Binding, expected: str | None) -> No
             context.unknown(step, address, message, binding.call)
     elif not probe.inside(binding.call):
         message = f"{probe.event.symbol} ran outside virtio_dev_probe"
-        context.missing(step, address, message, binding.call, probe)
-    elif expected is not None and probe.event.function != expected:
+        context.missing(step, address, message, binding.call, probe, also=("virtio_dev_probe",))
+    elif facts is None or expected is None:
+        context.unknown(step, address, _unnamed(binding, facts), binding.call, probe)
+    elif not _is_the_structs(probe, facts):
         message = f"{probe.event.symbol} ran, but struct virtio_driver names {expected}"
+        message += f" [{facts.module}]" if probe.event.function == expected else ""
         context.bad(step, address, message, probe)
     elif probe.result not in (0, None) and binding.call.result == probe.result:
         context.bad(step, address, diagnosis.binding(context.graph, binding, False), probe)
     else:
         context.returned(step, address, probe)
+
+
+def _unnamed(binding: Binding, facts: DriverFacts | None) -> str:
+    if facts is None:
+        return f"no file of this kernel has {binding.driver}: its probe function is unknown"
+    return f"the evidence names no probe function of {binding.driver}"
+
+
+def _is_the_structs(probe: Call, facts: DriverFacts) -> bool:
+    """Whether PROBE is the function that the driver's struct names: by its name, and by the module
+    whose code it is. What is built in has none, whatever module it would be."""
+    if probe.event.function != facts.functions.get("probe"):
+        return False
+    return probe.event.module in ((None,) if facts.builtin else (facts.module,))

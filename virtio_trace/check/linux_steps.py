@@ -15,6 +15,7 @@ BUS = "bus"
 DRIVER = "driver"
 DEVICE = "device"
 BINDING = "binding"
+LATER = "later"
 HOST = "host"
 
 
@@ -97,6 +98,33 @@ STEPS = (
         "struct virtio_driver.probe (include/linux/virtio.h); VirtIO 3.1.1, steps 7 and 8",
     ),
 )
+
+LATER_STEPS = (
+    Step(
+        "device-restored",
+        LATER,
+        "the device is restored after a suspend, with its driver",
+        ("driver-probed",),
+        ("virtio_device_freeze", "virtio_device_restore"),
+        "drivers/virtio/virtio.c, virtio_device_restore",
+    ),
+    Step(
+        "end-state",
+        LATER,
+        "sysfs at the end shows what the events show",
+        (),
+        (
+            "register_virtio_driver",
+            "unregister_virtio_driver",
+            "register_virtio_device",
+            "unregister_virtio_device",
+            "virtio_dev_probe",
+            "virtio_dev_remove",
+        ),
+        "Documentation/ABI/testing: sysfs-bus-virtio, sysfs-bus-pci; drivers/virtio/virtio.c",
+    ),
+)
+"""What comes after the procedure: see consistency_rules.py and end_state_rules.py."""
 
 HOST_STEPS = (
     Step(

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from virtio_trace.check import diagnosis
 from virtio_trace.check.findings import WARNING, CheckContext
 from virtio_trace.graph.calls import failure
-from virtio_trace.graph.model import Device
+from virtio_trace.graph.model import Device, Driver
 from virtio_trace.recording.evidence import DriverFacts, Evidence
 from virtio_trace.recording.machine_state import INITCALL_BLACKLIST, BlacklistRule
 from virtio_trace.virtio import numbers
@@ -19,6 +19,8 @@ from virtio_trace.virtio.numbers import EPROBE_DEFER
 from virtio_trace.virtio.transports import PCI
 
 _STEP = "pair-matched"
+_ENDS = ("virtio_dev_probe", "unregister_virtio_device")
+"""What makes another end of an unbinding: a binding that follows it, and the device's own end."""
 
 VIRTIO_PCI = PCI.driver_name
 """The name of struct pci_driver virtio_pci_driver (drivers/virtio/virtio_pci_common.c)."""
@@ -28,8 +30,15 @@ def device(context: CheckContext, subject: Device) -> None:
     """Judge SUBJECT's end; a binding that failed was judged already."""
     if subject.untouched:
         _no_transport(context, subject)
+    elif subject.unregister is not None and subject.snapshot is not None:
+        return  # there before and gone since: which driver had it until then was its own affair
     elif subject.bindings:
         _released(context, subject)
+    elif subject.removals:
+        call = subject.removals[-1]
+        message = f"unbound at the end: {call.event.symbol} took {call.event.driver} from it"
+        message += diagnosis.autoprobe(context.graph)
+        context.missing(_STEP, subject.address, message, call, also=_ENDS)
     elif subject.snapshot is not None and subject.snapshot.driver:
         message = f"bound to {subject.snapshot.driver} before the recording began"
         context.unknown(_STEP, subject.address, message)
@@ -45,7 +54,7 @@ def _released(context: CheckContext, subject: Device) -> None:
     if last.unbound is not None:
         message = f"unbound at the end: {last.unbound.event.symbol} took {last.driver} from it"
         message += diagnosis.autoprobe(context.graph)
-        context.missing(_STEP, subject.address, message, last.call, last.unbound)
+        context.missing(_STEP, subject.address, message, last.call, last.unbound, also=_ENDS)
     elif last.call.result == -EPROBE_DEFER:
         message = f"unbound at the end: the probe of {last.driver} is still deferred"
         message += diagnosis.deferral(context.graph, subject)
@@ -107,6 +116,8 @@ def _passed_over(context: CheckContext, subject: Device, facts: DriverFacts) -> 
     address = subject.address
     known = context.graph.drivers.get(facts.name)
     scans = [call for call in subject.matches if call.event.driver == facts.name]
+    if known is not None and _came_too_late(known, subject):
+        return
     if known is None:
         if subject.unregister is None:  # one that is gone again may not have waited for its driver
             why = diagnosis.module(context.graph, facts.module, facts.init, facts.matches)
@@ -130,6 +141,13 @@ def _passed_over(context: CheckContext, subject: Device, facts: DriverFacts) -> 
     elif any((call.result or 0) > 0 for call in scans):  # an error was said where it was returned
         message = f"the bus matched {facts.name}, but did not call virtio_dev_probe"
         context.missing("bus-probed", address, message, *scans)
+
+
+def _came_too_late(driver: Driver, subject: Device) -> bool:
+    """Whether DRIVER registered when SUBJECT was gone."""
+    if subject.unregister is None or driver.register is None:
+        return False
+    return driver.register.event.seq > subject.unregister.event.seq
 
 
 def _no_transport(context: CheckContext, subject: Device) -> None:

@@ -35,6 +35,8 @@ def features_read(context: DeviceContext, attempt: Attempt) -> None:
             "before (known deviation from 3.1.1, step 4)"
         )
         context.note(step, message, beyond)
+    elif bind is None and attempt.restore is not None:
+        context.unknown(step, "which features the device offers was not shown", beyond)
     elif bind is None and context.device.snapshot is not None:
         context.unknown(step, "what was read of it was before the recording began", beyond)
     else:
@@ -101,7 +103,10 @@ def features_ok(context: DeviceContext, attempt: Attempt) -> None:
 
 
 def _accepts_no_more(context: DeviceContext, attempt: Attempt, first: Write) -> None:
-    agreed = first.features or 0
+    agreed = first.features
+    if agreed is None:
+        context.unknown("features-ok", "which features were accepted is unknown", first.call)
+        return
     for write in attempt.writes:
         more = (write.features or 0) & ~agreed
         if write.seq > first.seq and more:

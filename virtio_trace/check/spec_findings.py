@@ -12,11 +12,13 @@ from virtio_trace.virtio import transports
 
 
 class DeviceContext:
-    """One device's part of the context."""
+    """One device's part of the context. ``unsure``: a write of the status that may make right what
+    seems wrong, as what was written is unknown."""
 
     def __init__(self, check: CheckContext, device: Device) -> None:
         self.check = check
         self.device = device
+        self.unsure: Call | None = None
 
     @property
     def steps(self) -> tuple[str, ...]:
@@ -47,7 +49,11 @@ class DeviceContext:
         """Whether the recording has every event of the step's probe points for this device: each
         of its transport's functions, and of the core's, is armed, and no hit was missed. A call
         that had not returned is no doubt: what is wrong is what an event shows, and not to come."""
-        return self.check.kept and all(map(self._sees, self.check.probes[step]))
+        return (
+            self.check.kept
+            and self.unsure is None
+            and all(map(self._sees, self.check.probes[step]))
+        )
 
     def _sees(self, probe: str) -> bool:
         prefix = ""

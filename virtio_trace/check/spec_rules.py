@@ -14,7 +14,8 @@ from virtio_trace.check.findings import WARNING, CheckContext
 from virtio_trace.check.spec_findings import DeviceContext
 from virtio_trace.graph.attempts import STEP_BITS, Attempt, Write, around, split
 from virtio_trace.graph.calls import Call, failure
-from virtio_trace.graph.model import Binding, Device
+from virtio_trace.graph.model import Device
+from virtio_trace.recording.events import Event
 from virtio_trace.virtio.numbers import Status, status_names
 
 
@@ -23,8 +24,13 @@ def device(check: CheckContext, subject: Device) -> None:
     context, attempts = DeviceContext(check, subject), split(subject)
     if not attempts:
         _nothing(context)
+    elif subject.snapshot is not None and subject.snapshot.driver and attempts[0].reset:
+        _nothing(context)  # what comes first is the end of what was there before
     for attempt in attempts:
+        context.unsure = attempt.unsure
         if not attempt.initialises:
+            if attempt.unsure is not None:
+                status_kept(context, attempt)
             continue
         if attempt.partial:
             for step in context.steps:
@@ -33,7 +39,7 @@ def device(check: CheckContext, subject: Device) -> None:
         for rule in (reset, status_kept) if attempt.ambiguous else RULES:
             rule(context, attempt)
     for binding in subject.bindings:
-        _gave_up(context, binding)
+        gave_up(context, binding.call, binding.negotiation.status)
 
 
 def _nothing(context: DeviceContext) -> None:
@@ -152,7 +158,9 @@ def device_setup(context: DeviceContext, attempt: Attempt) -> None:
 
 
 def driver_ok(context: DeviceContext, attempt: Attempt) -> None:
-    """driver-ok: 3.1.1, step 8."""
+    """driver-ok: 3.1.1, step 8. To read the features again is no step: what the specification
+    forbids is to accept new ones after FEATURES_OK (step 5), and "the only way to renegotiate is to
+    reset the device" (2.2)."""
     step = "driver-ok"
     last, outer = attempt.setting(Status.DRIVER_OK), attempt.outer
     if last is None:
@@ -165,7 +173,6 @@ def driver_ok(context: DeviceContext, attempt: Attempt) -> None:
             context.wrong(step, f"{outer.event.symbol} succeeded without DRIVER_OK", outer)
         return
     after = [w.call for w in attempt.writes if w.seq > last.seq and w.new & (STEP_BITS | 1)]
-    after += [call for call in attempt.reads if call.event.seq > last.seq]
     if after:
         context.wrong(step, "DRIVER_OK was not the last step", last.call, *after)
     else:
@@ -176,6 +183,9 @@ def status_kept(context: DeviceContext, attempt: Attempt) -> None:
     """status-kept: 2.1.1. FEATURES_OK that the device refused was not cleared by the driver, and
     DEVICE_NEEDS_RESET is the device's to set."""
     step = "status-kept"
+    if attempt.unsure is not None:
+        context.unknown(step, "which status was written is unknown", attempt.unsure)
+        return
     if not attempt.writes:
         return
     for write in attempt.writes:
@@ -210,13 +220,15 @@ def failed(context: DeviceContext, attempt: Attempt) -> None:
         context.wrong("failed", "initialisation went on after FAILED", given_up.call, *after)
 
 
-def _gave_up(context: DeviceContext, binding: Binding) -> None:
-    """failed: 3.1.1, below the steps: a driver that gives up SHOULD say so."""
-    call, step = binding.call, "failed"
+def gave_up(context: DeviceContext, call: Call, writes: list[Event]) -> None:
+    """failed: 3.1.1, below the steps: a driver that gives up SHOULD say so. WRITES of the status
+    were made in CALL."""
+    step = "failed"
     if (call.result or 0) >= 0:
         return
-    writes = [event for event in binding.negotiation.status if event.detail is not None]
-    if any((event.detail.status or 0) & Status.FAILED for event in writes if event.detail):
+    values = [event.detail.status if event.detail is not None else None for event in writes]
+    context.unsure = call if None in values else None
+    if any((value or 0) & Status.FAILED for value in values):
         context.good(step)
     elif call.entry is not None and context.proves(step):
         message = f"{failure(call)}, and FAILED was not set (3.1.1: SHOULD)"

@@ -9,7 +9,16 @@ Linux is known to do otherwise turns nothing.
 
 from __future__ import annotations
 
-from virtio_trace.check import host_rules, linux_rules, spec_rules, spec_steps
+from virtio_trace.check import (
+    consistency_rules,
+    end_state_rules,
+    host_rules,
+    linux_rules,
+    recording_rules,
+    spec_end_rules,
+    spec_rules,
+    spec_steps,
+)
 from virtio_trace.check.coverage import is_complete, lacks, unseen
 from virtio_trace.check.findings import (
     CONFORMS,
@@ -43,13 +52,20 @@ def _linux(context: CheckContext) -> None:
     said = lacks(graph.recording)
     if not graph.devices and not graph.drivers:
         said.append("no device and no driver was seen")
-    _recording(context, said, is_complete(graph.recording))
+    complete = is_complete(graph.recording)
+    said += recording_rules.doubts(graph, LINUX)
+    other = recording_rules.of_another_kernel(graph)
+    if other is not None:
+        said.append(other)
+    _recording(context, said, complete)
     linux_rules.bus(context)
     for driver in graph.registrations:
         linux_rules.driver(context, driver)
     linux_rules.note_empty_slots(context)
     for device in graph.devices:
         linux_rules.device(context, device)
+    consistency_rules.check(context)
+    end_state_rules.check(context)
     host_rules.check(context)
 
 
@@ -58,11 +74,13 @@ def _spec(context: CheckContext) -> None:
     graph = context.graph
     said = unseen(graph.recording, spec_steps.NEEDED)
     complete = not said
+    said += recording_rules.doubts(graph, SPEC)
     if not graph.devices:
         said.append("no device was seen")
     _recording(context, said, complete)
     for device in graph.devices:
         spec_rules.device(context, device)
+    spec_end_rules.check(context)
 
 
 def _verdict(result: Result) -> str:

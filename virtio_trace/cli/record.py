@@ -58,6 +58,7 @@ class _End:
             probes=tuple(self.states),
             command_status=self.command_status,
             end_state=self.aftermath.end_state,
+            end_state_ns=self.aftermath.end_state_ns,
             log=self.aftermath.log,
             blacklist=self.aftermath.blacklist,
             ended_ns=time.monotonic_ns(),

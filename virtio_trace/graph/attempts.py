@@ -49,13 +49,15 @@ class Attempt:
     """One attempt: ``before`` is the status from which it began without a reset (0 with one, None
     unseen); ``bind`` the call of virtio_dev_probe, ``restore`` that of virtio_device_restore that
     it is of; ``ends`` that no other one of that call follows. ``known`` are the features that the
-    device offered in an earlier attempt."""
+    device offered in an earlier attempt. ``unsure``: a write since the last reset of which what was
+    written is unknown."""
 
     device: Device
     reset: Call | None
     before: int | None
     first: bool
     known: int | None = None
+    unsure: Call | None = None
     bind: Call | None = None
     restore: Call | None = None
     ends: bool = True
@@ -150,8 +152,8 @@ class Attempt:
         return next((write for write in self.writes if write.value & bit), None)
 
     def refused(self) -> bool:
-        """Whether FEATURES_OK was gone when it was read again."""
-        return any((call.result or 0) < 0 for call in self.taken)
+        """Whether FEATURES_OK may have been gone when it was read again."""
+        return any(call.result is None or call.result < 0 for call in self.taken)
 
 
 def split(device: Device) -> list[Attempt]:
@@ -169,6 +171,7 @@ class _Cutter:
         self.device = device
         self.attempts: list[Attempt] = []
         self.status: int | None = None
+        self.unsure: Call | None = None
         self.bind: Call | None = None
 
     def take(self, call: Call) -> None:
@@ -193,17 +196,18 @@ class _Cutter:
             self._write(call)
 
     def _write(self, call: Call) -> None:
-        detail = call.event.detail
-        if detail is None or detail.status is None:
-            return
-        if detail.status == 0:
+        value = status_of(call)
+        if value is None:
+            self.unsure = self._now().unsure = call
+        elif value == 0:
+            self.unsure = None
             now = self._new(call)
             now.restore = around(call, _RESTORE)
             if self.bind is not None and call.inside(self.bind):
                 now.bind = self.bind
         else:
-            self._now().writes.append(Write(call, detail.status, self.status))
-        self.status = detail.status
+            self._now().writes.append(Write(call, value, self.status))
+        self.status = value
 
     def _now(self) -> Attempt:
         return self.attempts[-1] if self.attempts else self._new(None)
@@ -212,7 +216,7 @@ class _Cutter:
         last = self.attempts[-1] if self.attempts else None
         known = last.offered if last is not None else None
         before = 0 if reset is not None else self.status
-        attempt = Attempt(self.device, reset, before, last is None, known)
+        attempt = Attempt(self.device, reset, before, last is None, known, self.unsure)
         self.attempts.append(attempt)
         if reset is not None:
             self.status = 0
@@ -222,6 +226,13 @@ class _Cutter:
         return (self.bind is not None and call.inside(self.bind)) or around(
             call, _RESTORE
         ) is not None
+
+
+def status_of(call: Call) -> int | None:
+    """The status that CALL wrote; a reset writes 0, whatever was fetched of it."""
+    if call.event.probe == "reset":
+        return 0
+    return call.event.detail.status if call.event.detail is not None else None
 
 
 def around(call: Call, probe: str) -> Call | None:

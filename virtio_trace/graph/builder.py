@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import replace
 
 from virtio_trace.graph import empty_slots
 from virtio_trace.graph.calls import Call, nest
+from virtio_trace.graph.integrity import examine
 from virtio_trace.graph.model import Binding, Device, Driver, Graph
 from virtio_trace.graph.negotiation import Negotiation
 from virtio_trace.recording import events as ev
@@ -23,6 +23,11 @@ _WORD = re.compile(r"[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]|[0-9a-f]+\.\w+|\
 
 _INIT_CALLS = {"virtio_dev_probe", "virtio_features_ok", "find_vqs", "setup_vq"}
 """The calls in a device's trail; status and get_features are hits."""
+
+
+_WRITES = {"set_status", "reset"}
+_SHOWING = _WRITES | {"get_features"}
+"""The hits that are steps, whether or not what they show could be fetched."""
 
 
 def build(recording: Recording) -> Graph:
@@ -199,10 +204,9 @@ class _Builder:
         device = self._at(call)
         if device is None:
             return
+        device.removals.append(call)
         if device.bindings:
             device.bindings[-1].unbound = call
-        elif device.snapshot is not None:
-            device.snapshot = replace(device.snapshot, driver=None)
 
     # -- the negotiation
 
@@ -212,14 +216,14 @@ class _Builder:
             self._created(call)
             return
         device = self._at(call)
-        if device is None or event.detail is None:
+        if device is None or (event.detail is None and event.probe not in _SHOWING):
             return
         if event.probe == "driver_features":
             self._tables(event, call, device)
             return
         device.init_calls.append(call)
         found = self._negotiation(call)
-        if event.detail.status is not None:
+        if event.probe in _WRITES or (event.detail and event.detail.status is not None):
             device.status.append(event)
             if found is not None:
                 found.status.append(event)
@@ -312,6 +316,7 @@ class _Builder:
                 for word in set(_WORD.findall(f"{line.text} {line.device or ''}")):
                     self.graph.log.setdefault(word, []).append(line)
         empty_slots.take_out(self.graph)
+        self.graph.integrity = examine(self.graph.recording, self.graph.calls)
 
     def _final(self, final: EndState) -> None:
         """PCI devices without a driver that no event is about are devices too."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from virtio_trace.graph.calls import Call
+from virtio_trace.graph.integrity import Integrity
 from virtio_trace.graph.negotiation import Negotiation
 from virtio_trace.recording.bus_state import SysfsDevice
 from virtio_trace.recording.events import DeviceRef, Event
@@ -51,8 +52,8 @@ class Binding:
 @dataclass(slots=True, eq=False)
 class Device:
     """A device at an address. ``snapshot`` is what sysfs said of it before the recording began,
-    ``function`` what PCI's sysfs said at its end, ``trail`` every call that shows a step of its
-    initialisation (see attempts.py)."""
+    ``function`` what PCI's sysfs said at its end, ``removals`` every virtio_dev_remove, ``trail``
+    every call that shows a step of its initialisation (see attempts.py)."""
 
     address: str
     bus: str
@@ -66,6 +67,7 @@ class Device:
     unregister: Call | None = None
     matches: list[Call] = field(default_factory=list)
     bindings: list[Binding] = field(default_factory=list)
+    removals: list[Call] = field(default_factory=list)
     status: list[Event] = field(default_factory=list)
     init_calls: list[Call] = field(default_factory=list)
     function: PciFunction | None = None
@@ -109,7 +111,7 @@ class Device:
                 return None
             if binding.call.result == 0:
                 return binding.driver
-        if self.unregister is not None or self.snapshot is None:
+        if self.unregister is not None or self.removals or self.snapshot is None:
             return None
         return self.snapshot.driver
 
@@ -131,6 +133,7 @@ class Graph:
     inits: dict[str, Call] = field(default_factory=dict)
     log: dict[str, list[LogLine]] = field(default_factory=dict)
     empty_slots: list[Device] = field(default_factory=list)
+    integrity: Integrity = field(default_factory=Integrity)
 
     @property
     def bindings(self) -> list[Binding]:

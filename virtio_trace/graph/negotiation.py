@@ -76,11 +76,9 @@ class Negotiation:
     def negotiated(self) -> int | None:
         """What was agreed on: at DRIVER_OK, or where the device took FEATURES_OK before that."""
         for event in reversed(self.status):
-            assert event.detail is not None and event.detail.status is not None
+            status = event.detail.status or 0 if event.detail is not None else 0
             taken = self.features_ok is not None and self.features_ok.result == 0
-            if event.detail.status & Status.DRIVER_OK or (
-                taken and event.detail.status & Status.FEATURES_OK
-            ):
+            if status & Status.DRIVER_OK or (taken and status & Status.FEATURES_OK):
                 return _features(event)
         return None
 
@@ -110,7 +108,8 @@ class Negotiation:
         for call in self.setups:
             entry = call.entry.detail if call.entry else None
             ret = call.ret.detail if call.ret else None
-            index = entry.queue if entry else ret.queue if ret else None
+            known = (detail.queue for detail in (entry, ret) if detail is not None)
+            index = next((number for number in known if number is not None), None)
             if index is None:
                 continue
             vector = entry.vector if entry else None

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 
 from virtio_trace.recording.bus_state import BusState
@@ -142,6 +143,7 @@ class Header:
                 snapshot_ns=member("snapshot_ns", count, get("snapshot_ns")),
                 boot=member("boot", BootEvents.from_json, get("boot") or None),
                 user_space_ns=member("user_space_ns", count, get("user_space_ns")),
+                arming_seconds=_seconds(get("arming_seconds")),
                 tool=tool if type(tool) is str else None,
                 collector=get("collector") if type(get("collector")) is str else None,
                 command=tuple(map(str, command)) if type(command) is list else (),
@@ -152,3 +154,9 @@ def blacklist_of(raw: Any) -> tuple[BlacklistRule, ...]:
     """The list ``forbidden`` of header and trailer. Raises BadInputError."""
     with damaged("list of forbidden modules"):
         return tuple(BlacklistRule.from_json(item) for item in objects(raw))
+
+
+def _seconds(raw: Any) -> dict[str, float] | None:
+    if type(raw) is not dict or any(type(value) not in (int, float) for value in raw.values()):
+        return None
+    return raw if all(map(isfinite, raw.values())) else None

@@ -31,8 +31,9 @@ class Trailer:
 
     ``ended``: command, duration, interrupt or rebind. ``command_status`` is COMMAND's exit status.
     ``end_state`` (``final`` in the file), ``log`` and ``blacklist`` (``forbidden`` in the file, as
-    in the header, now at the end): see machine_state.py. ``host``: see host_view.py. ``rebinds``:
-    what came of each ``--rebind``. None is unknown.
+    in the header, now at the end): see machine_state.py. ``end_state_ns`` (``final_ns`` in the
+    file): when the end state began to be read, CLOCK_MONOTONIC; None if no event came after it.
+    ``host``: see host_view.py. ``rebinds``: what came of each ``--rebind``. None is unknown.
     """
 
     events: int
@@ -46,6 +47,7 @@ class Trailer:
     blacklist: tuple[BlacklistRule, ...] | None = None
     ended_ns: int | None = None
     rebinds: tuple[JsonObject, ...] | None = None
+    end_state_ns: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The whole line; members that are unknown are left out, but for ``command_status``."""
@@ -59,6 +61,7 @@ class Trailer:
             "probes": [state.to_json() for state in self.probes],
             "rebinds": None if self.rebinds is None else list(self.rebinds),
             "final": self.end_state.to_json() if self.end_state is not None else None,
+            "final_ns": self.end_state_ns,
             "log": self.log.to_json() if self.log is not None else None,
             "forbidden": None
             if self.blacklist is None
@@ -80,6 +83,7 @@ class Trailer:
                 probes=probes_of(raw["probes"]),
                 command_status=optional(integer, get("command_status")),
                 end_state=member("final", EndState.from_json, get("final")),
+                end_state_ns=member("final_ns", count, get("final_ns")),
                 log=member("log", Log.from_json, get("log")),
                 host=member("host", HostView.from_json, get("host")),
                 blacklist=None if rules is None else blacklist_of(rules),

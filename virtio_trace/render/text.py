@@ -28,6 +28,7 @@ _SEVERITIES = {ERROR: "bad", WARNING: "unsure", NOTE: "faint"}
 _MATRICES = (
     ("PROCEDURE: BUS AND DRIVERS", (linux_steps.BUS, linux_steps.DRIVER)),
     ("PROCEDURE: DEVICES", (linux_steps.DEVICE, linux_steps.BINDING)),
+    ("AFTERWARDS", (linux_steps.LATER,)),
     ("HOST'S VIEW", (linux_steps.HOST,)),
     ("SPECIFICATION: DEVICE STATUS", (spec_steps.STATUS,)),
     ("SPECIFICATION: FEATURES AND VIRTQUEUES", (spec_steps.FEATURES,)),

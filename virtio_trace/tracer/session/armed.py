@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, replace
 
 from virtio_trace.kernel.running.blacklist import forbidden
@@ -27,6 +28,7 @@ class Aftermath:
     """What the trailer says of the machine at the end."""
 
     end_state: EndState
+    end_state_ns: int
     log: Log | None
     blacklist: tuple[BlacklistRule, ...]
 
@@ -74,9 +76,10 @@ class ArmedTracer:
     def aftermath(self) -> Aftermath:
         """The state of the machine now, and what its log said."""
         machine, modules = self._machine, self._evidence.modules
+        began = time.monotonic_ns()
         end = read_end_state(modules, debugfs=machine.mounts.debugfs)
         end = replace(end, initrd_left=machine.initrd.is_left())
-        return Aftermath(end, machine.log.end(end.addresses), forbidden(self._evidence))
+        return Aftermath(end, began, machine.log.end(end.addresses), forbidden(self._evidence))
 
     def lost(self) -> int:
         """Events that had no room in the ring, or in the kernel's own during boot."""
