@@ -20,7 +20,8 @@ from dataclasses import dataclass
 
 from tests.mutate.base import Base, Mutant
 from virtio_trace.check import verdict
-from virtio_trace.check.findings import CONFORMS, ERROR, LINUX, NOTE, SPEC, Result
+from virtio_trace.check.findings import CONFORMS, ERROR, NOTE, Result
+from virtio_trace.check.profiles import LINUX, SPEC
 from virtio_trace.errors import BadInputError
 from virtio_trace.graph import builder
 

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from virtio_trace.check import verdict
-from virtio_trace.check.findings import LINUX, Result
+from virtio_trace.check.findings import Result
+from virtio_trace.check.profiles import LINUX
 from virtio_trace.graph import builder
 from virtio_trace.recording import reader
 

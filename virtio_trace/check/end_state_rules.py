@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from virtio_trace.check.findings import CheckContext
 from virtio_trace.check.host_rules import NEEDS_RESET, status_words
-from virtio_trace.check.linux_unbound import VIRTIO_PCI
+from virtio_trace.check.unbound import VIRTIO_PCI
 from virtio_trace.graph.calls import Call
 from virtio_trace.graph.model import Device, Driver
 from virtio_trace.recording.bus_state import SysfsDevice

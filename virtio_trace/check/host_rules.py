@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from virtio_trace.check.findings import NOTE, WARNING, CheckContext
+from virtio_trace.check.proof import Proof
 from virtio_trace.graph.calls import Call
 from virtio_trace.graph.model import Binding, Device
 from virtio_trace.recording.bus_state import SysfsDevice
@@ -60,33 +61,33 @@ def check(context: CheckContext) -> None:
             context.finding(WARNING, STATUS, host.address, message)
 
 
-def pairs(context: CheckContext) -> Iterator[tuple[Device, HostDevice]]:
+def pairs(proof: Proof) -> Iterator[tuple[Device, HostDevice]]:
     """Each device that is there at the end, with the host's own view of it."""
-    trailer = context.graph.recording.trailer
+    trailer = proof.graph.recording.trailer
     view = trailer.host if trailer else None
-    latest = {device.address: device for device in context.graph.devices}
+    latest = {device.address: device for device in proof.graph.devices}
     for device in latest.values():
         host = view.at(device.address) if view else None
         if host is not None and device.unregister is None:
             yield device, host
 
 
-def compare(context: CheckContext, device: Device, host: HostDevice) -> Iterator[HostComparison]:
+def compare(proof: Proof, device: Device, host: HostDevice) -> Iterator[HostComparison]:
     """Each aspect that is known on both sides."""
-    status = _status(context, device, host)
+    status = _status(proof, device, host)
     if status is None:
         return
     yield status
     running = (host.status_value or 0) & Status.DRIVER_OK
-    driver = _driver(context, device)
+    driver = _driver(proof, device)
     if not (running and driver) or status.ok is False:
         return
     last = device.bindings[-1] if device.bindings else None
     binding = last if last and last.call.result == 0 and not last.unbound else None
-    guest = _negotiated(context, device, binding)
+    guest = _negotiated(proof, device, binding)
     if guest is not None:
         yield _features(device, host, guest, binding)
-    if binding is not None and context.sees(QUEUES):
+    if binding is not None and proof.sees(QUEUES):
         yield from _queues(device, host, guest or 0, binding)
 
 
@@ -99,27 +100,27 @@ def _write(context: CheckContext, address: str, compared: HostComparison) -> Non
         context.bad(compared.step, address, compared.message, *compared.events)
 
 
-def _status(context: CheckContext, device: Device, host: HostDevice) -> HostComparison | None:
+def _status(proof: Proof, device: Device, host: HostDevice) -> HostComparison | None:
     """What is bound runs, what is not does not, and the last write is what the device has."""
     value = host.status_value
-    if value is None or context.running:  # between two writes the two may differ
+    if value is None or proof.running:  # between two writes the two may differ
         return None
     words = status_words(value)
-    final = _final(context, device)
+    final = _final(proof, device)
     last = device.status[-1] if device.status else None
     shown = (last.seq,) if last else ()
     if value & NEEDS_RESET:
         message = f"QEMU's device wants to be reset: its status is {words}"
         return HostComparison(STATUS, False, message, shown)
-    if final is not None or context.sees("bus-probed"):
-        driver = _driver(context, device)
+    if final is not None or proof.sees("bus-probed"):
+        driver = _driver(proof, device)
         if driver is not None and not value & Status.DRIVER_OK:
             message = f"{driver} has the device, but in QEMU it does not run: its status is {words}"
             return HostComparison(STATUS, False, message, shown)
         if driver is None and value & Status.DRIVER_OK:
             message = f"no driver has the device, but in QEMU it runs: its status is {words}"
             return HostComparison(STATUS, False, message, shown)
-    written = _value(last) if context.sees(STATUS) else None
+    written = _value(last) if proof.sees(STATUS) else None
     if written is not None and written != value:
         message = f"the guest's last status was {status_words(written)}, QEMU has {words}"
         return HostComparison(STATUS, False, message, shown)
@@ -184,29 +185,25 @@ def _has_index(call: Call) -> bool:
     return any(detail is not None and detail.queue is not None for detail in details)
 
 
-def _negotiated(context: CheckContext, device: Device, binding: Binding | None) -> int | None:
+def _negotiated(proof: Proof, device: Device, binding: Binding | None) -> int | None:
     """By the last binding where it was seen whole, else by sysfs at the end."""
-    if (
-        binding is not None
-        and context.sees(FEATURES)
-        and binding.negotiation.negotiated is not None
-    ):
+    if binding is not None and proof.sees(FEATURES) and binding.negotiation.negotiated is not None:
         return binding.negotiation.negotiated
-    end = _final(context, device)
+    end = _final(proof, device)
     text = end.features if end is not None else None
     if text is None or set(text) - {"0", "1"}:
         return None
     return int(text[::-1] or "0", 2)
 
 
-def _driver(context: CheckContext, device: Device) -> str | None:
-    final = _final(context, device)
+def _driver(proof: Proof, device: Device) -> str | None:
+    final = _final(proof, device)
     return device.bound_to if final is None else final.driver
 
 
-def _final(context: CheckContext, device: Device) -> SysfsDevice | None:
+def _final(proof: Proof, device: Device) -> SysfsDevice | None:
     """The device as the guest's own sysfs showed it at the recording's end."""
-    trailer = context.graph.recording.trailer
+    trailer = proof.graph.recording.trailer
     devices = trailer.end_state.devices if trailer and trailer.end_state else ()
     return next((one for one in devices if one.address == device.address), None)
 

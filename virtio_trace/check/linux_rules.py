@@ -7,9 +7,10 @@ judged: the finding names where it ended.
 
 from __future__ import annotations
 
-from virtio_trace.check import diagnosis, linux_unbound
+from virtio_trace.check import diagnosis
 from virtio_trace.check.findings import NOTE, CheckContext
 from virtio_trace.check.linux_transport import legacy_fallback_ok, note_legacy_fallback, unmade
+from virtio_trace.check.unbound import why_unbound
 from virtio_trace.graph import empty_slots
 from virtio_trace.graph.calls import Call, failure
 from virtio_trace.graph.model import Binding, Device, Driver
@@ -120,13 +121,18 @@ def note_empty_slots(context: CheckContext) -> None:
 def device(context: CheckContext, subject: Device) -> None:
     """transport-probed and device-registered, then each binding, or why there is none."""
     if subject.untouched:
-        linux_unbound.device(context, subject)
+        _unbound(context, subject)
     elif _transport(context, subject) and _registered(context, subject):
         note_legacy_fallback(context, subject)
         for binding in subject.bindings:
             _binding(context, binding)
         _scanned(context, subject)
-        linux_unbound.device(context, subject)
+        _unbound(context, subject)
+
+
+def _unbound(context: CheckContext, subject: Device) -> None:
+    for judgement in why_unbound(context, subject):
+        context.record(subject.address, judgement)
 
 
 def _transport(context: CheckContext, subject: Device) -> bool:

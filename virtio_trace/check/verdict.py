@@ -25,13 +25,12 @@ from virtio_trace.check.findings import (
     DEVIATES,
     ERROR,
     INCOMPLETE,
-    LINUX,
     RECORDING,
-    SPEC,
     WARNING,
     CheckContext,
     Result,
 )
+from virtio_trace.check.profiles import LINUX, SPEC
 from virtio_trace.graph.model import Graph
 
 

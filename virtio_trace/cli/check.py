@@ -6,7 +6,8 @@ from __future__ import annotations
 import click
 
 from virtio_trace.check import verdict
-from virtio_trace.check.findings import CONFORMS, DEVIATES, INCOMPLETE, LINUX, PROFILES
+from virtio_trace.check.findings import CONFORMS, DEVIATES, INCOMPLETE
+from virtio_trace.check.profiles import LINUX, PROFILES
 from virtio_trace.cli.support import formats, options, reading, results
 from virtio_trace.graph import builder
 

@@ -13,12 +13,12 @@ from virtio_trace.check.findings import (
     DEVIATES,
     ERROR,
     NOTE,
-    PROFILES,
     RECORDING,
     WARNING,
     Finding,
     Result,
 )
+from virtio_trace.check.profiles import PROFILES
 from virtio_trace.render.escape import escape
 from virtio_trace.render.grid import WIDTH, Cell, grid, wrap
 from virtio_trace.render.words import Paint, count, plain

@@ -9,7 +9,8 @@ import pytest
 
 from tests.unit.check.spec_cuts import copied, nth
 from tests.unit.surgery import Line, at, change, golden, judge, mend, move, remove
-from virtio_trace.check.findings import CONFORMS, DEVIATES, ERROR, INCOMPLETE, SPEC
+from virtio_trace.check.findings import CONFORMS, DEVIATES, ERROR, INCOMPLETE
+from virtio_trace.check.profiles import SPEC
 
 NET, BLK, RNG = "0000:00:02.0", "0000:00:03.0", "0000:00:04.0"
 

@@ -6,7 +6,8 @@ from __future__ import annotations
 import pytest
 
 from tests.unit.surgery import Line, at, golden, judge, remove
-from virtio_trace.check.findings import INCOMPLETE, LINUX, SPEC
+from virtio_trace.check.findings import INCOMPLETE
+from virtio_trace.check.profiles import LINUX, SPEC
 
 
 def late(lines: list[Line], probe: str, armed_ns: int) -> list[Line]:

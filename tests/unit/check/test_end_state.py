@@ -10,7 +10,8 @@ import pytest
 
 from tests.unit.surgery import GOLDEN, Line, at, golden, judge
 from virtio_trace.check import linux_steps
-from virtio_trace.check.findings import CONFORMS, DEVIATES, ERROR, INCOMPLETE, SPEC
+from virtio_trace.check.findings import CONFORMS, DEVIATES, ERROR, INCOMPLETE
+from virtio_trace.check.profiles import SPEC
 
 NET, BLK = "0000:00:02.0", "0000:00:03.0"
 

@@ -10,7 +10,8 @@ import pytest
 
 from tests.unit.surgery import Line, at, change, dump, golden, judge, remove
 from virtio_trace.check import linux_steps
-from virtio_trace.check.findings import CONFORMS, DEVIATES, ERROR, INCOMPLETE, SPEC, Result
+from virtio_trace.check.findings import CONFORMS, DEVIATES, ERROR, INCOMPLETE, Result
+from virtio_trace.check.profiles import SPEC
 from virtio_trace.errors import BadInputError
 from virtio_trace.graph import builder
 from virtio_trace.recording import host_view, reader

@@ -20,7 +20,8 @@ from tests.unit.check.spec_cuts import (
     written,
 )
 from tests.unit.surgery import Line, at, change, golden, judge, remove
-from virtio_trace.check.findings import CONFORMS, DEVIATES, INCOMPLETE, SPEC, WARNING
+from virtio_trace.check.findings import CONFORMS, DEVIATES, INCOMPLETE, WARNING
+from virtio_trace.check.profiles import SPEC
 
 LEGACY = "0000:00:04.0"
 

@@ -11,7 +11,7 @@ import pytest
 
 from tests.unit.surgery import GOLDEN, Line, dump, golden
 from virtio_trace.check import verdict
-from virtio_trace.check.findings import PROFILES
+from virtio_trace.check.profiles import PROFILES
 from virtio_trace.errors import BadInputError
 from virtio_trace.graph import builder
 from virtio_trace.recording import reader
