@@ -7,11 +7,10 @@ judged: the finding names where it ended.
 
 from __future__ import annotations
 
-from virtio_trace.check import diagnosis
+from virtio_trace.check import diagnosis, empty_slots
 from virtio_trace.check.findings import NOTE, CheckContext
 from virtio_trace.check.linux_transport import legacy_fallback_ok, note_legacy_fallback, unmade
 from virtio_trace.check.unbound import why_unbound
-from virtio_trace.graph import empty_slots
 from virtio_trace.graph.calls import Call, failure
 from virtio_trace.graph.model import Binding, Device, Driver
 from virtio_trace.graph.negotiation import INTX
@@ -108,9 +107,8 @@ def _before_user_space(context: CheckContext, call: Call) -> bool:
     return first is None or call.event.seq < first.seq
 
 
-def note_empty_slots(context: CheckContext) -> None:
+def note_empty_slots(context: CheckContext, empty: list[Device]) -> None:
     """What is no device, and looks like one that failed."""
-    empty = context.graph.empty_slots
     if empty:
         slot = "slot has" if len(empty) == 1 else "slots have"
         message = f"{len(empty)} {slot} no device (device ID 0)"

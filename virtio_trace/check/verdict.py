@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from virtio_trace.check import (
     consistency_rules,
+    empty_slots,
     end_state_rules,
     host_rules,
     linux_rules,
@@ -31,22 +32,23 @@ from virtio_trace.check.findings import (
     Result,
 )
 from virtio_trace.check.profiles import LINUX, SPEC
-from virtio_trace.graph.model import Graph
+from virtio_trace.graph.model import Device, Graph
 
 
 def check(graph: Graph, profile: str = LINUX) -> Result:
     """Check GRAPH against the procedure of PROFILE, one of findings.PROFILES."""
+    graph, empty = empty_slots.set_aside(graph)
     context = CheckContext(graph, profile)
     if profile == SPEC:
         _spec(context)
     else:
-        _linux(context)
+        _linux(context, empty)
     result = context.result
     result.verdict = _verdict(result)
     return result
 
 
-def _linux(context: CheckContext) -> None:
+def _linux(context: CheckContext, empty: list[Device]) -> None:
     graph = context.graph
     said = lacks(graph.recording)
     if not graph.devices and not graph.drivers:
@@ -60,7 +62,7 @@ def _linux(context: CheckContext) -> None:
     linux_rules.bus(context)
     for driver in graph.registrations:
         linux_rules.driver(context, driver)
-    linux_rules.note_empty_slots(context)
+    linux_rules.note_empty_slots(context, empty)
     for device in graph.devices:
         linux_rules.device(context, device)
     consistency_rules.check(context)

@@ -6,7 +6,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from virtio_trace.graph import empty_slots
 from virtio_trace.graph.calls import Call, nest
 from virtio_trace.graph.integrity import examine
 from virtio_trace.graph.model import Binding, Device, Driver, Graph
@@ -315,7 +314,6 @@ class _Builder:
             for line in trailer.log.lines:
                 for word in set(_WORD.findall(f"{line.text} {line.device or ''}")):
                     self.graph.log.setdefault(word, []).append(line)
-        empty_slots.take_out(self.graph)
         self.graph.integrity = examine(self.graph.recording, self.graph.calls)
 
     def _final(self, final: EndState) -> None:

@@ -120,8 +120,9 @@ class Device:
 class Graph:
     """All of a recording's. ``calls`` are in order of entry, ``modules`` has the last load of each;
     ``registrations`` has every registration of a driver, ``drivers`` the last one by name;
-    ``inits`` the last do_init_module of each module, ``log`` the messages that have a word;
-    ``empty_slots`` are no devices (slots.py)."""
+    ``inits`` the last do_init_module of each module, ``log`` the messages that have a word.
+    A slot of virtio-mmio whose probe ran is among the devices; whether it is empty is for
+    check/empty_slots.py."""
 
     recording: Recording
     bus_register: Call | None = None
@@ -132,7 +133,6 @@ class Graph:
     calls: list[Call] = field(default_factory=list)
     inits: dict[str, Call] = field(default_factory=dict)
     log: dict[str, list[LogLine]] = field(default_factory=dict)
-    empty_slots: list[Device] = field(default_factory=list)
     integrity: Integrity = field(default_factory=Integrity)
 
     @property

@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 from typing import Any, TextIO
 
+from virtio_trace.check import empty_slots
 from virtio_trace.graph import timeline
 from virtio_trace.graph.model import Device, Graph
 from virtio_trace.graph.timeline import Span
@@ -40,6 +41,7 @@ def perfetto(graph: Graph, out: TextIO) -> None:
     calls, and one for the recording. ``ts`` is in microseconds since boot, with three decimals.
     """
     report = summarize(graph)
+    graph, _ = empty_slots.set_aside(graph)
     trace = _Trace(graph)
     for device, summary in zip(graph.devices, report["devices"], strict=True):
         trace.device(device, summary)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from virtio_trace.check import diagnosis, host_rules
+from virtio_trace.check import diagnosis, empty_slots, host_rules
 from virtio_trace.check.coverage import blind, is_complete
 from virtio_trace.check.proof import Proof
 from virtio_trace.check.unbound import why_unbound
@@ -32,6 +32,7 @@ REMOVED = "removed"
 
 def summarize(graph: Graph) -> dict[str, Any]:
     """GRAPH as the JSON of ``report``; docs/formats.md has its members."""
+    graph, empty = empty_slots.set_aside(graph)
     recording = graph.recording
     header = recording.header
     latest = {device.address: device for device in graph.devices}
@@ -48,7 +49,7 @@ def summarize(graph: Graph) -> dict[str, Any]:
             for device in graph.devices
         ],
         "bindings": [_binding(graph, binding) for binding in graph.bindings],
-        "empty_slots": [device.address for device in graph.empty_slots],
+        "empty_slots": [device.address for device in empty],
         "boot": boot_time.boot(graph),
     }
 
