@@ -229,7 +229,8 @@ def _suspends(context: CheckContext, calls: list[Call]) -> None:
             else:
                 frozen[ref.address] = call
             continue
-        context.returned(step, ref.address, call)
+        if call.result != 0:
+            context.returned(step, ref.address, call)
         if before is None:
             context.missing(step, ref.address, "restored, and not frozen before", call)
     for address, call in frozen.items():

@@ -3,12 +3,12 @@
 
 sysfs shares nothing with the probe points, so each is the other's oracle. Where the events are
 whole, a contradiction is an error, shown by the last of them that says otherwise. What sysfs has
-and no event shows is unknown.
+and no event shows is unknown. Where the two agree, nothing is written.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from virtio_trace.check.findings import CheckContext
@@ -64,10 +64,7 @@ def _devices(context: CheckContext, final: EndState) -> None:
             message = "it is on the VirtIO bus at the end, and no event shows it"
             context.unknown(STEP, address, message)
         elif _is_known(context, latest[address]):
-            found = list(_device(latest[address], raw, other))
-            _write(context, address, found)
-            if not found:
-                context.good(STEP, address)
+            _write(context, address, _device(latest[address], raw, other))
     for address, device in latest.items():
         if (
             address not in shown
@@ -94,7 +91,7 @@ def _is_known(context: CheckContext, device: Device) -> bool:
     return seen and not _is_open(device.register) and _is_settled(context, device.address)
 
 
-def _write(context: CheckContext, subject: str, found: list[Contradiction]) -> None:
+def _write(context: CheckContext, subject: str, found: Iterable[Contradiction]) -> None:
     for one in found:
         if context.sees_all(*one.probes):
             context.bad(STEP, subject, one.message, *one.events)
