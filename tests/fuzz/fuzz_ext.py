@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What debugfs says of an ext file system: the answers, parted by lines of =====, are given in turn
+for whatever is asked."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from pathlib import Path
+
+from tests.fuzz import mutations
+from virtio_trace.errors import VirtioTraceError
+from virtio_trace.vm.disk.ext import Ext
+from virtio_trace.vm.disk.partitions import FileSystem
+
+MUTATE = mutations.lines
+WORDS = (
+    b"=====\n", b"/2/040755/0/0/..//\n", b"/12/120777/0/0/link/5/\n", b"/13/100644/0/0/file/5/\n",
+    b'Fast link dest: "', b"Filesystem features: needs_recovery\n", b"../", b"/14/040755/0/0/x//\n",
+)  # fmt: skip
+
+
+class _Answers(Ext):
+    def __init__(self, answers: list[str], scratch: Path) -> None:
+        super().__init__("disk.raw", FileSystem(1, 0, 1 << 20, "ext4"), scratch)
+        self._answers = answers
+        self._asked = 0
+
+    def _ask(self, request: str) -> str:
+        self._asked += 1
+        return self._answers[self._asked % len(self._answers)]
+
+
+def one(data: bytes) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        scratch = Path(folder)
+        ext = _Answers(data.decode("utf-8", "replace").split("=====\n"), scratch)
+        _ = ext.unclean, ext.names("/boot"), ext.is_folder("/etc"), list(ext.files("/"))
+        for path in ("/", "/boot/grub/grub.cfg", "/link", "/..", *ext.names("/")):
+            with contextlib.suppress(VirtioTraceError):
+                ext.dump(path, scratch / "dumped")
+        with contextlib.suppress(VirtioTraceError):
+            ext.read("/file")

@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""sysfs as text, made into a folder and read as sysfs is."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from tests.fuzz import mutations
+from tests.fuzz.accepted import accepted, through_json
+from virtio_trace.kernel.running import sysfs_text
+from virtio_trace.kernel.running.blacklist import forbidden
+from virtio_trace.kernel.running.end_state import final
+from virtio_trace.kernel.running.host import snapshot
+from virtio_trace.recording.evidence import Evidence
+from virtio_trace.recording.machine_state import final_from_json
+
+MUTATE = mutations.lines
+WORDS = (
+    b"==> /sys/", b" <==\n", b"' -> '", b"'/sys/bus/virtio/devices/virtio0' -> '",
+    b"/sys/bus/virtio",
+    b"/sys/bus/pci/devices/0000:00:02.0", b"config /sys/", b"deferred ", b"../", b"/../", b"//",
+    b"/sys/firmware/acpi/tables/VIOT", b"/driver_override", b"supplier:pci:", b"/proc/cmdline",
+    b"/sys/module/virtio_net/initstate", b"x" * 300,
+)  # fmt: skip
+
+
+def one(data: bytes) -> None:
+    lines = data.decode("utf-8", "backslashreplace").split("\n")
+    evidence = Evidence("6.1", builtin=("virtio", "virtio_net"))
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder) / "inner"
+        root.mkdir()
+        sysfs_text.rebuild(lines, root)
+        snapshot(root / "sys")
+        forbidden(evidence, root)
+        end = final({"virtio_net"}, root / "sys", root / sysfs_text.DEBUGFS)
+        assert [path.name for path in Path(folder).iterdir()] == ["inner"]
+    # What was found is in a recording's trailer: who reads that must take it.
+    with accepted():
+        final_from_json(through_json(end.to_json()))

@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""One kernel for all harnesses: its structs (Linux 6.1's), every probe point settled in it."""
+
+from __future__ import annotations
+
+from tests.unit.tracer.ftrace.test_fetchargs import LINUX_6_1
+from virtio_trace.kernel.drivers.layout import Layout, StructLayout, by_order
+from virtio_trace.recording.evidence import Evidence
+from virtio_trace.tracer.ftrace.fetchargs import definitions
+from virtio_trace.tracer.points import table
+from virtio_trace.tracer.points.offline import Kernel
+from virtio_trace.tracer.points.resolve import Settled
+from virtio_trace.tracer.points.target import Target
+
+_MODULES = {"virtio_pci_probe": "virtio_pci", "virtio_mmio_probe": "virtio_mmio"}
+SETTLED = [
+    Settled(point, Target(point.symbols[0], _MODULES.get(point.name)))
+    for point in (*table.TABLE, *table.DETAILS, table.RING)
+]
+KERNEL = Kernel(
+    "6.1", "x86_64", ("virtio",), Evidence("6.1", builtin=("virtio",)), LINUX_6_1, SETTLED
+)
+DEFINITIONS = definitions(SETTLED, LINUX_6_1, "x86_64")
+
+LAYOUT = Layout(
+    {
+        "virtio_driver": by_order(144),
+        "pci_driver": StructLayout(296, 16, 24, {"probe": 32, "remove": 40}),
+        "platform_driver": StructLayout(208, 48, 192, {"probe": 0, "remove": 8}),
+    },
+    40,
+)
+"""As from_btf gives it of Debian's 6.1, without the functions that no harness looks at."""
