@@ -20,8 +20,8 @@ from virtio_trace.recording.machine_state import Log, LogLine
 _MAX_LINES = 1000
 _MAX_RECORD = 8192
 _DEBUG = 7
-_RECORD = re.compile(r"(\d+),\d+,(\d+),[^;]*;(.*)", re.DOTALL)
-_NUMBER = re.compile(rb"\d+,(\d+),")
+_RECORD = re.compile(r"([0-9]{1,9}),[0-9]+,([0-9]{1,15}),[^;]*;(.*)", re.DOTALL)
+_NUMBER = re.compile(rb"[0-9]+,([0-9]{1,19}),")
 _MAY_BE_OURS = re.compile(r"virtio|[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]|blacklist", re.I)
 """virtio0 and virtio_net, and any PCI address: which of those are ours is known at the end."""
 

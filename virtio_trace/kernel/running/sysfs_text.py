@@ -45,7 +45,8 @@ def rebuild(lines: Iterable[str], root: Path) -> None:
         elif line.startswith("/"):
             place = _place(root, line)
             if place is not None:
-                place.mkdir(exist_ok=True)
+                with contextlib.suppress(OSError):
+                    place.mkdir(exist_ok=True)
     _file(root, f"/{DEBUGFS}/devices_deferred", "".join(f"{x}\n" for x in deferred).encode())
     for name, target in links:
         _link(root, name, target)
@@ -73,6 +74,8 @@ def _file(root: Path, name: str, data: bytes) -> None:
 
 def _link(root: Path, name: str, target: str) -> None:
     """A link that stays inside: targets in sysfs are relative."""
+    if "\0" in target:
+        return
     place = _place(root, os.path.normpath(name))
     inside = os.path.normpath(f"{os.path.dirname(os.path.normpath(name))}/{target}")  # noqa: PTH120
     if place is not None and not target.startswith("/") and inside.startswith("/sys/"):
