@@ -141,7 +141,7 @@ class Listed:
 
 
 _LISTED = re.compile(r"^([pr])\d*:(\S+?)/(\S+) (\S+)(.*)$", re.MULTILINE)
-_PLUS = re.compile(r"\+(\d+|0x[0-9a-f]+)$")
+_PLUS = re.compile(r"\+(?:0x([0-9a-f]{1,16})|([0-9]{1,19}))$")
 
 
 def listed(kprobe_events: str, group: str = GROUP) -> list[Listed]:
@@ -177,4 +177,4 @@ def recognized(
 
 def _target(text: str) -> str:
     """As the kernel prints it: the offset in decimal digits (trace_kprobe.c)."""
-    return _PLUS.sub(lambda match: f"+{int(match[1], 0)}", text)
+    return _PLUS.sub(lambda m: f"+{int(m[1], 16) if m[1] else int(m[2])}", text)

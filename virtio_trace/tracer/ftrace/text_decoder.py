@@ -24,7 +24,7 @@ MODULE_LOAD = "module_load"
 UNKNOWN_COMM = "<...>"
 """How the kernel itself prints the name of a thread that it has forgotten."""
 
-_LOST = re.compile(r"CPU:\d+ \[LOST (\d+) EVENTS\]")
+_LOST = re.compile(r"CPU:[0-9]+ \[LOST ([0-9]{1,15}) EVENTS\]")
 _INIT = 1
 
 

@@ -76,7 +76,7 @@ def event_counts(profile: str) -> dict[str, tuple[int, int]]:
     counts = {}
     for line in profile.splitlines():
         fields = line.split()
-        if len(fields) >= 3 and fields[-1].isdigit() and fields[-2].isdigit():
+        if len(fields) >= 3 and all(map(_COUNT.fullmatch, fields[-2:])):
             counts[fields[-3]] = (int(fields[-2]), int(fields[-1]))
     return counts
 
@@ -128,6 +128,7 @@ _LIST_LINE = re.compile(
     r"^[0-9a-f]+ +([kr]) +([^\s+]+)\+0x[04](?![0-9a-f])[ \t]*([\w-]*)(?!.*\[(?:GONE|DISABLED)\])",
     re.MULTILINE,
 )
+_COUNT = re.compile(r"[0-9]{1,19}")
 _EVENT_LINE = re.compile(r"^[pr]\d*:(\w+)/(\S+) ", re.MULTILINE)
 
 

@@ -47,6 +47,8 @@ alone makes more than the usual 128 KB."""
 END = "virtio-trace: end"
 BEGIN = "tracing_mark_write: virtio-trace: begin"
 _SECTION = "@@ "
+_LATEST = 1e9
+"""Seconds since boot: the kernel's clock counts in 63 bits of nanoseconds."""
 _LOSSES = ("overrun", "commit overrun", "dropped events")
 
 
@@ -124,12 +126,15 @@ class Guest:
         self._addresses: set[str] = set()
         self._started: int | None = None
         self._lost = 0
+        self._ended = False
         evidence = arms.kernel.evidence
         names = {d.name for d in evidence.drivers} | {t.name for t in evidence.transports}
         self._log.look_for(evidence.modules | names)
 
     def take(self, line: bytes) -> None:
         """One line of what the guest hands out, its end included."""
+        if self._ended:
+            return  # nothing follows a trailer
         text = line.decode("utf-8", "backslashreplace")
         if text.startswith(_SECTION):
             self._end_section()
@@ -145,7 +150,8 @@ class Guest:
     def _trace(self, text: str) -> None:
         """A line of the ring. Events from before the guest's first look wait for that."""
         if text.rstrip().endswith(BEGIN):
-            self._header(text)
+            if self._early is not None:
+                self._header(text)
             return
         event = self._ring.event(text)
         if event is None:
@@ -195,13 +201,16 @@ class Guest:
         self._addresses = {f.address for f in end.pci} | {d["address"] for d in end.devices}
 
     def _section_uptime(self, lines: list[str]) -> None:
-        self._started = round(float(lines[0].split()[0]) * 1e9)
+        seconds = float(lines[0].split()[0])
+        if not 0 <= seconds < _LATEST:
+            raise ValueError(f"{seconds} seconds since boot")
+        self._started = round(seconds * 1e9)
 
     def _section_profile(self, lines: list[str]) -> None:
         self._states.profile(lines)
 
     def _section_stats(self, lines: list[str]) -> None:
-        found = (re.match(r"cpu\d+ ([^:]+): (\d+)$", line) for line in lines)
+        found = (re.match(r"cpu[0-9]+ ([^:]+): ([0-9]{1,15})$", line) for line in lines)
         self._lost = sum(int(m[2]) for m in found if m and m[1] in _LOSSES)
 
     def _section_kmsg(self, lines: list[str]) -> None:
@@ -215,6 +224,9 @@ class Guest:
         self._trailer["log"] = replace(log, lost=log.lost or not whole).to_json()
 
     def _section_ended(self, lines: list[str]) -> None:
+        if self._early is not None:
+            raise ValueError("it never said that user space had begun")
+        self._ended = True
         self._writer.trailer(
             {
                 "lost": max(self._ring.lost, self._lost),

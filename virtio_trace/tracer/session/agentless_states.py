@@ -7,6 +7,7 @@ is believed, and what was hit was armed.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -18,6 +19,7 @@ from virtio_trace.tracer.points.resolve import Settled
 
 LATE = "armed when user space began: it is not on the kernel's command line"
 _REASON = "# "
+_COUNT = re.compile(r"[0-9]{1,15}")
 
 
 class States:
@@ -63,7 +65,7 @@ class States:
         """LINES of kprobe_profile: an event's name, its hits, and those that were missed."""
         for line in lines:
             name, *counts = line.split() or [""]
-            if len(counts) == 2 and counts[1].isdigit():
+            if len(counts) == 2 and _COUNT.fullmatch(counts[1]):
                 self._missed[name] = int(counts[1])
 
     def states(self, hits: Mapping[str, int]) -> list[ProbeState]:
