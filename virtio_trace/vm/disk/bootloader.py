@@ -38,12 +38,17 @@ class _Menu:
     @property
     def entry(self) -> BootEntry | None:
         """What it boots: a submenu, its own first entry; None where nothing can be booted."""
-        if self.linux:
-            return BootEntry(self.title, self.linux, self.initrds, self.options)
-        return next((found for menu in self.inner if (found := menu.entry)), None)
+        menus = [self]
+        while menus:  # no recursion: a file may nest them as deep as it likes
+            menu = menus.pop()
+            if menu.linux:
+                return BootEntry(menu.title, menu.linux, menu.initrds, menu.options)
+            menus += reversed(menu.inner)
+        return None
 
 
 _SET = re.compile(r"(?:^|[\s;])set\s+(\w+)=(\"[^\"]*\"|'[^']*'|[^\s;]*)")
+_NUMBER = re.compile(r"[0-9]{1,9}")
 _VARIABLE = re.compile(r"\$\{?(\w+)\}?")
 
 
@@ -102,13 +107,16 @@ def _ident(words: list[str]) -> str:
 
 def _choose(menus: list[_Menu], default: str) -> _Menu | None:
     """The menu that DEFAULT names: by number, title or id, ``>`` before what is in a submenu."""
-    first, _, rest = default.partition(">")
-    if first.isdigit():
-        found = menus[int(first)] if int(first) < len(menus) else None
-    else:
-        found = next((menu for menu in menus if first in (menu.ident, menu.title)), None)
-    if found is not None and rest:
-        return _choose(found.inner, rest) or found
+    found = None
+    while default:
+        first, _, default = default.partition(">")
+        if _NUMBER.fullmatch(first):
+            inner = menus[int(first)] if int(first) < len(menus) else None
+        else:
+            inner = next((menu for menu in menus if first in (menu.ident, menu.title)), None)
+        if inner is None:
+            return found
+        found, menus = inner, inner.inner
     return found
 
 
@@ -163,5 +171,8 @@ def bls(files: Mapping[str, str], loader: str = "") -> BootEntry | None:
 
 def version_key(text: str) -> list[tuple[int, int, str]]:
     """Sorts as versions do: numbers by their value, before words; 6.1.0-9 is before 6.1.0-10."""
-    parts = re.findall(r"\d+|[^\d]+", text)
-    return [(1, int(part), "") if part.isdigit() else (0, 0, part) for part in parts]
+    parts = re.findall(r"([0-9]+)|([^0-9]+)", text)
+    # More digits are a larger number: int() refuses to read thousands of them.
+    return [
+        (1, len(n := digits.lstrip("0")), n) if digits else (0, 0, word) for digits, word in parts
+    ]
