@@ -12,9 +12,9 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from virtio_trace.errors import CannotTraceError
+from virtio_trace.errors import BadInputError, CannotTraceError
 from virtio_trace.recording.header import TRAILER
-from virtio_trace.recording.host_view import Bits, HostDevice, HostQueue, HostView
+from virtio_trace.recording.host_view import Bits, HostDevice, HostQueue, HostView, host_from_json
 from virtio_trace.vm.qemu.qmp import Monitor
 
 _PATIENCE_SECONDS = 20.0
@@ -30,7 +30,7 @@ def with_host(line: bytes, monitor: Monitor, say: Callable[[str], None]) -> byte
         return line
     try:
         trailer = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return line  # who reads the recording says what is wrong with it
     if not isinstance(trailer, dict) or trailer.get("kind") != TRAILER or "host" in trailer:
         return line
@@ -54,9 +54,14 @@ def look(monitor: Monitor) -> HostView:
         ]
     except CannotTraceError as error:
         return HostView(model, None, str(error))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         return HostView(model, None, f"QEMU's answer is another than expected: {error!r}")
-    return HostView(model, tuple(sorted(found, key=lambda device: device.address or "~")))
+    view = HostView(model, tuple(sorted(found, key=lambda device: device.address or "~")))
+    try:
+        host_from_json(view.to_json())  # one that cannot be read would condemn the recording
+    except BadInputError as error:
+        return HostView(model, None, f"QEMU's answer is another than expected: {error}")
+    return view
 
 
 def _device(monitor: Monitor, places: _Places, path: str) -> HostDevice:

@@ -49,7 +49,9 @@ class Monitor:
         while True:
             answer = self._object()
             if "error" in answer:
-                raise CannotTraceError(f"QEMU: {name}: {answer['error'].get('desc')}")
+                failed = answer["error"]
+                said = failed.get("desc") if isinstance(failed, dict) else failed
+                raise CannotTraceError(f"QEMU: {name}: {said}")
             if "return" in answer:
                 return answer["return"]
 
@@ -67,7 +69,7 @@ class Monitor:
         line, _, self._rest = self._rest.partition(b"\n")
         try:
             found = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise CannotTraceError("QEMU's monitor said what is no JSON") from error
         return found if isinstance(found, dict) else {}
 
