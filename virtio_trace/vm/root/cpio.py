@@ -9,33 +9,38 @@ Documentation/driver-api/early-userspace/buffer-format.rst; archives may stand o
 from __future__ import annotations
 
 import os
+import re
 import stat
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
 
+from virtio_trace.errors import BadInputError
+
 _MAGIC = b"070701"
 _CHUNK = 1 << 20
 _HEAD = 6 + 13 * 8
 _TRAILER = "TRAILER!!!"
+_HEADER = re.compile(_MAGIC + b"[0-9A-Fa-f]{%d}" % (_HEAD - len(_MAGIC)))
+_HINT = "remove the appliance from the cache (XDG_CACHE_HOME): it is built again"
 
 
 def find(source: BinaryIO, name: str) -> bytes | None:
     """The content of the file NAME in an archive that Writer wrote, read from SOURCE's present
-    place on; None where it is not in it. Raises EOFError where the archive ends too early."""
+    place on; None where it is not in it. Raises BadInputError where the archive is damaged."""
     while True:
         head = source.read(_HEAD)
-        if len(head) < _HEAD or not head.startswith(_MAGIC):
-            raise EOFError(f"no cpio archive, or one that is cut: {name} was looked for")
+        if not _HEADER.fullmatch(head):
+            raise BadInputError(f"{name} was looked for in a damaged cpio archive", _HINT)
         numbers = [int(head[at : at + 8], 16) for at in range(len(_MAGIC), _HEAD, 8)]
         size, length = numbers[6], numbers[11]
-        found = source.read(length + -(_HEAD + length) % 4)[: length - 1].decode()
-        if found == name:
+        found = source.read(length + -(_HEAD + length) % 4)[: max(0, length - 1)]
+        if found == name.encode():
             data = source.read(size)
             if len(data) < size:
-                raise EOFError(f"{name}: {size - len(data)} bytes short")
+                raise BadInputError(f"{name}: {size - len(data)} bytes short", _HINT)
             return data
-        if found == _TRAILER:
+        if found == _TRAILER.encode():
             return None
         source.seek(size + -size % 4, 1)
 
