@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Makes the corpora of texts again, from golden recordings, what tests have, and what QEMU, sfdisk
+"""Makes the corpora of texts, from golden recordings, from the tests, and from what QEMU, sfdisk
 and debugfs say: see corpus/README.md.
 
 ``python -m tests.fuzz.cut``; ``tests.fuzz.cut_kernel`` makes those of kernels' files.
@@ -39,7 +39,7 @@ def keep(harness: str, name: str, data: bytes) -> None:
 
 
 def recordings() -> None:
-    """Of each golden recording the header, with two drivers, one device's events, the trailer."""
+    """From each recording: the header with two drivers, one device's events, the trailer."""
     for name in _RECORDINGS:
         path = GOLDEN / f"debian-{name}.vtr"
         header, *events, trailer = map(json.loads, path.read_bytes().splitlines())
@@ -63,7 +63,7 @@ def recordings() -> None:
 
 
 def _one_device(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Those of the device that has most of them below 45, and of no device, in their order."""
+    """In order: events without a device, and those of the device with the most, below 45."""
     addresses = [event.get("device", {}).get("address") for event in events]
     counts = {address: addresses.count(address) for address in addresses if address}
     few = [address for address, count in counts.items() if count < 45] or list(counts)
@@ -73,14 +73,14 @@ def _one_device(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def rings() -> None:
-    """The beginning of each ring's text, and a part of the middle."""
+    """The beginning of each ring's text, and a part from the middle."""
     for path in sorted(GOLDEN.glob("ring-*.txt")):
         lines = path.read_bytes().splitlines(keepends=True)
         keep("ring", path.stem, b"".join((*lines[:15], *lines[len(lines) // 2 :][:15])))
 
 
 def guests() -> None:
-    """What the tests have an agentless guest say, and of it the parts."""
+    """What an agentless guest says in the tests, and parts of it."""
     keep("agentless", "guest", test_agentless.text().encode())
     keep("sysfs", "small", test_agentless.SYSFS.encode())
     keep("kmsg", "guest", test_agentless.KMSG.encode())
@@ -88,7 +88,7 @@ def guests() -> None:
 
 
 def loaders() -> None:
-    """A grub.cfg that grub-mkconfig wrote, its entries alone; one with every kind of word."""
+    """The entries of a grub.cfg that grub-mkconfig wrote; a menu with every kind of word."""
     entries = GRUB.index("menuentry")
     keep("bootloader", "mkconfig", GRUB[entries : entries + 4000].encode())
     saved = MENU.format(default="${saved_entry}")
@@ -129,7 +129,7 @@ deferred 0000:00:03.0\tvirtio_pci: wait for supplier
 
 
 def parts() -> None:
-    """Texts that the harnesses take in a form of their own."""
+    """Small inputs, written by hand or taken from the tests."""
     config = bytes((0xF4, 0x1A, 0x41, 0x10, 0, 0, 0x10, 0)) + bytes(0x2C) + b"\x40" + bytes(11)
     config += b"\x09\0\x10\x01" + bytes(256 - 68)
     place = "/sys/devices/pci0000:00/0000:00:02.0"
@@ -153,7 +153,7 @@ def parts() -> None:
 
 
 def qemu() -> None:
-    """What a QEMU that was started but not run says of two devices, all lines as they came."""
+    """What a QEMU that never ran its guest says of two devices: its lines, in order."""
     ours, theirs = socket.socketpair()
     machine = ("-S", "-machine", "q35", "-display", "none", "-nodefaults", "-m", "64")
     bridge = ("-device", "pcie-root-port,id=port0", "-device", "virtio-balloon-pci,bus=port0")
@@ -169,7 +169,7 @@ def qemu() -> None:
 
 
 class _Tapped(Monitor):
-    """Remembers what it was told, without the greeting's and the tree's length."""
+    """Remembers what QEMU said."""
 
     def __init__(self, end: socket.socket) -> None:
         super().__init__(end)

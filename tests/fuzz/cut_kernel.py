@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Makes the corpora of kernels' files again, out of Debian's: see corpus/README.md.
+"""Makes the corpora of kernel files, from Debian's kernels: see corpus/README.md.
 
 ``python -m tests.fuzz.cut_kernel``; needs objcopy, xz, zstd.
 """
@@ -41,7 +41,7 @@ _NAMES = 2060
 
 
 def modules(kernel: debian.Kernel, name: str, *files: str) -> None:
-    """Modules without what no harness reads."""
+    """Modules, without the sections that no harness reads."""
     for file in files:
         (path,) = kernel.modules.rglob(file)
         with tempfile.TemporaryDirectory() as folder:
@@ -49,13 +49,13 @@ def modules(kernel: debian.Kernel, name: str, *files: str) -> None:
             cut.write_bytes(compression.unpack(path.read_bytes(), file))
             options = [f"--remove-section={one}" for one in _DROPPED]
             options += [f"--remove-section=.rela{one}" for one in _DROPPED]
-            if name != "arm64":  # objcopy knows one machine, and this file is small
+            if name != "arm64":  # objcopy may not know arm64; that file is small
                 subprocess.run(("objcopy", "--strip-debug", *options, str(cut)), check=True)
             keep("elf", f"{file.partition('.')[0]}-{name}", cut.read_bytes())
 
 
 def types(data: bytes) -> bytes:
-    """BTF with _STRUCTS and what their members are, pointers to others leading to nothing."""
+    """BTF with only _STRUCTS and the types of their members; other pointers become void."""
     _magic, length, types_at, types_size, strings_at, strings_size = struct.unpack_from(
         "<IIIIII", data
     )
@@ -137,8 +137,8 @@ def _packed(found: list[bytes], strings: bytes, kept: dict[int, int]) -> bytes:
 
 
 def symbols(found: kallsyms.Kallsyms, more: list[str]) -> tuple[bytes, bytes]:
-    """The _NAMES shortest names of a kernel, then MORE, as it has them: (what is before the table
-    of tokens, that and its index)."""
+    """kallsyms of a kernel's _NAMES shortest names and MORE: (all before the token table; the token
+    table and its index)."""
     tokens = found._tokens
     short = sorted(set(found._names), key=lambda name: (len(name), name))[: _NAMES - 1]
     packed = [b"T_text", *short, *(one.encode() for one in more)]
@@ -157,7 +157,7 @@ def symbols(found: kallsyms.Kallsyms, more: list[str]) -> tuple[bytes, bytes]:
 
 
 def flat(found: kallsyms.Kallsyms) -> bytes:
-    """An arm64 Image that has nothing but its symbols."""
+    """An arm64 Image of symbols alone."""
     before, behind = symbols(found, [])
     offsets = struct.pack(f"<{_NAMES}i", *range(_NAMES))
     return bytes(64) + before + behind + bytes(-len(before + behind) % 8) + offsets + bytes(32)
@@ -167,7 +167,7 @@ _BASE, _TEXT, _DATA = 0xFFFFFFFF81000000, 0x100, 0x1200
 
 
 def vmlinux(found: kallsyms.Kallsyms) -> bytes:
-    """An x86-64 vmlinux: one segment, a section of code, in which one driver is registered."""
+    """An x86-64 vmlinux: one segment, one section of code, which registers one driver."""
     more = ["T__register_virtio_driver", "Tregister_virtio_device", "tthe_probe", "tthe_init"]
     before, behind = symbols(found, more)
     where = [_NAMES + 256 * i for i in range(len(more))]
@@ -198,7 +198,7 @@ def vmlinux(found: kallsyms.Kallsyms) -> bytes:
 
 
 def packed(kernel: bytes) -> None:
-    """The same kernel in each way of packing it, in each kind of image."""
+    """One kernel in each compression and each kind of image."""
     ways = {
         "gzip": gzip.compress(kernel, mtime=0),
         "xz": lzma.compress(kernel, check=lzma.CHECK_CRC32),
@@ -218,7 +218,7 @@ def packed(kernel: bytes) -> None:
 
 
 def _bzimage(data: bytes) -> bytes:
-    """Documentation/arch/x86/boot.rst: one sector of setup code, then what is packed."""
+    """One sector of setup code, then DATA (Documentation/arch/x86/boot.rst)."""
     head = bytearray(1024)
     head[0x1F1] = 1
     head[0x202:0x206] = b"HdrS"

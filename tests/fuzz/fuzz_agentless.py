@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""All that a guest without an agent hands out, and the recording that is assembled of it."""
+"""The output of a guest without an agent, and the recording assembled from it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def one(data: bytes) -> None:
     try:
         _assemble(data, lines)
     finally:
-        # Refused or not, what was written until then is a recording.
+        # Whatever was written before an error must be a readable recording.
         if lines:
             with accepted():
                 verdict.check(builder.build(reader.read(lines, "assembled")))

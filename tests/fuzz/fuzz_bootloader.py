@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A grub.cfg and its grubenv, or a loader's entries; parted by lines of =====."""
+"""A grub.cfg and its grubenv, or a loader's entries; separated by a line of =====."""
 
 from __future__ import annotations
 

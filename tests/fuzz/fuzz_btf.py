@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A kernel's types: parsed by libbpf, asked for what virtio-trace asks."""
+"""A kernel's types: parsed by libbpf, queried as virtio-trace does."""
 
 from __future__ import annotations
 

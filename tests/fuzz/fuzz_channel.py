@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a guest says on its events channel and its console, in pieces that are cut anywhere."""
+"""What a guest says on its events channel and its console, cut into pieces anywhere."""
 
 from __future__ import annotations
 

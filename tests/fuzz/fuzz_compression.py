@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Compressed files. What comes out is bounded, whatever goes in."""
+"""Compressed files. The output is bounded, whatever the input."""
 
 from __future__ import annotations
 
@@ -16,6 +16,6 @@ _LIMIT = 1 << 20
 
 def one(data: bytes) -> None:
     if data.startswith(_LZ4):
-        return  # the program lz4 is somebody else's, and slow to start
+        return  # runs the program lz4, which is slow to start
     out = compression.unpack(data, "fuzzed", _LIMIT)
     assert out == data or len(out) <= _LIMIT

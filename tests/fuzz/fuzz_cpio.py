@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""An appliance's archive out of the cache, which anything may have damaged."""
+"""An appliance's archive in the cache, which may be damaged."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A small ext2 image that was changed, read by debugfs."""
+"""A small damaged ext2 image, read by debugfs."""
 
 from __future__ import annotations
 

@@ -19,6 +19,6 @@ def one(data: bytes) -> None:
         line = kmsg.parse(record)
         if line is not None:
             log.take(line)
-    # What was kept is in a recording's trailer: who reads that must take it.
+    # It goes into a recording, which must be readable.
     with accepted():
         log_from_json(through_json(log.about(["0000:00:02.0"]).to_json()))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""All that QEMU's monitor says, a line each, and the host's view that is made of it."""
+"""The lines of QEMU's monitor, and the host's view made from them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def one(data: bytes) -> None:
         theirs.send(data)
         theirs.shutdown(socket.SHUT_WR)
         line = host_view.with_host(_TRAILER, Monitor(ours), lambda reason: None)
-    # It stands in a recording: who reads that must take it.
+    # It goes into a recording, which must be readable.
     with accepted():
         host_from_json(json.loads(line)["host"])
     host_view.with_host(b'{"kind":"trailer"' + data, Monitor(ours), lambda reason: None)

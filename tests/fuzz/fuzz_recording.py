@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A recording, through everything that a command would show of it."""
+"""A recording, through all that the commands show of it."""
 
 from __future__ import annotations
 

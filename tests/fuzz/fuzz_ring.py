@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The trace ring's text, and the recording that is made of it."""
+"""The trace ring's text, and the recording made from it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def one(data: bytes) -> None:
     events = ring.events(text)
     assert [event.seq for event in events] == sorted({event.seq for event in events})
     Writer(io.BytesIO()).write(events)
-    # What a guest's text becomes is a recording: who reads that must take it.
+    # It goes into a recording, which must be readable.
     reader = EventReader()
     with accepted():
         for event in events:

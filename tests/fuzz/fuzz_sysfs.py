@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""sysfs as text, made into a folder and read as sysfs is."""
+"""sysfs as text, rebuilt as a folder and read like sysfs."""
 
 from __future__ import annotations
 
@@ -36,6 +36,6 @@ def one(data: bytes) -> None:
         forbidden(evidence, root)
         end = final({"virtio_net"}, root / "sys", root / sysfs_text.DEBUGFS)
         assert [path.name for path in Path(folder).iterdir()] == ["inner"]
-    # What was found is in a recording's trailer: who reads that must take it.
+    # It goes into a recording, which must be readable.
     with accepted():
         final_from_json(through_json(end.to_json()))

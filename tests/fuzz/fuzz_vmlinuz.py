@@ -11,7 +11,7 @@ from virtio_trace.errors import VirtioTraceError
 from virtio_trace.kernel.files import vmlinuz
 
 MEGABYTES = 3072
-"""An unpacked kernel may have a gigabyte, and is there twice while it is looked at."""
+"""An unpacked kernel may have 1 GB, and is in memory twice while it is searched."""
 WORDS = (
     b"HdrS", b"zimg", b"ARM\x64", b"\x7fELF", b"\x1f\x8b\x08", b"\xfd7zXZ\0", b"BZh9", b"\x5d\0\0",
     b"\x28\xb5\x2f\xfd", b"Linux version 6.1.0 (", b"\x9f\xeb\x01\0\x18\0\0\0",
@@ -21,7 +21,7 @@ _LZ4 = b"\x02\x21\x4c\x18"
 
 def one(data: bytes) -> None:
     if _LZ4 in data:
-        return  # the program lz4 is somebody else's, and slow to start
+        return  # runs the program lz4, which is slow to start
     with tempfile.NamedTemporaryFile() as file:
         file.write(data)
         file.flush()

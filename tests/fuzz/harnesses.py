@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Finds the harnesses. Each is a file fuzz_NAME.py beside this one, with
+"""Finds the harnesses: the files fuzz_NAME.py in this folder.
 
-``one(data)``: hands DATA to a reader. Only VirtioTraceError is an answer; whatever else leaves is
-a fault. And where it needs them: ``WORDS``, what the format is made of; ``MUTATE``, a change that
-keeps its structure; ``LONGEST``, most bytes of an input; ``MEGABYTES`` of memory that it may take.
+Each has ``one(data)``, which passes DATA to a reader. The reader may raise VirtioTraceError; any
+other exception is a fault. A harness may also have ``WORDS``, the words of its format; ``MUTATE``,
+a mutation that keeps the structure; ``LONGEST``, the largest input in bytes; ``MEGABYTES``, the
+most memory that it may take.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ _MEGABYTES = 1024
 
 @dataclass(frozen=True, slots=True)
 class Harness:
-    """One of the files. ``megabytes`` bound its address space, beyond what it has at its start."""
+    """One of the files. ``megabytes`` bounds the growth of its address space."""
 
     name: str
     one: Callable[[bytes], None]
@@ -38,11 +39,11 @@ class Harness:
 
     @property
     def seeds(self) -> list[Path]:
-        """Its inputs in git."""
+        """Its seeds in git."""
         return sorted(path for path in (CORPUS / self.name).iterdir() if path.is_file())
 
     def answers(self, data: bytes) -> bool:
-        """Hands DATA over: whether it was taken, not refused. Raises what the reader may not."""
+        """Whether the reader takes DATA. False: it raised VirtioTraceError. Raises all else."""
         try:
             self.one(data)
         except VirtioTraceError:
@@ -50,7 +51,7 @@ class Harness:
         return True
 
     def mutated(self, data: bytes, random: Random) -> bytes:
-        """DATA with one change or a few."""
+        """DATA with one to five mutations."""
         for _ in range(random.choice((1, 1, 1, 2, 5))):
             if self.mutate is not None and random.random() < 0.7:
                 data = self.mutate(data, random)
@@ -60,12 +61,12 @@ class Harness:
 
 
 def names() -> list[str]:
-    """Of all harnesses, sorted."""
+    """The names of all harnesses, sorted."""
     return sorted(path.stem.removeprefix(_PREFIX) for path in FOLDER.glob(f"{_PREFIX}*.py"))
 
 
 def load(name: str) -> Harness:
-    """The harness NAME, its readers imported."""
+    """Import the harness NAME, and so its readers."""
     module: ModuleType = importlib.import_module(f"tests.fuzz.{_PREFIX}{name}")
     return Harness(
         name=name,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Disk images for the harnesses that have other people's programs read them."""
+"""Disk images for the harnesses that run debugfs, sfdisk and blkid."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from functools import cache
 from pathlib import Path
 
 _PATCH = struct.Struct("<IB")
-"""Where, and how many bytes follow that are put there."""
+"""The place in the image, and how many bytes follow for it."""
 
 
 def patched(base: bytes, patches: bytes) -> bytes:
-    """BASE with PATCHES written over it: an image is large, and an input shall be small."""
+    """BASE with PATCHES applied. An image is large; an input should be small."""
     out = bytearray(base)
     at = 0
     while at + _PATCH.size <= len(patches):
@@ -31,7 +31,7 @@ def patched(base: bytes, patches: bytes) -> bytes:
 
 
 def patches(base: bytes, image: bytes) -> bytes:
-    """What makes IMAGE of BASE, which is as long."""
+    """The patches that turn BASE into IMAGE, which is as long."""
     out = bytearray()
     at = 0
     while at < len(image):
@@ -70,5 +70,5 @@ def ext2() -> bytes:
 
 
 def disk() -> bytes:
-    """256 KB with nothing on it, for a partition table."""
+    """An empty disk of 256 KB, for a partition table."""
     return bytes(256 << 10)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""One kernel for all harnesses: its structs (Linux 6.1's), every probe point settled in it."""
+"""One kernel for all harnesses: the structs of Linux 6.1, and a target for every probe point."""
 
 from __future__ import annotations
 
@@ -30,4 +30,4 @@ LAYOUT = Layout(
     },
     40,
 )
-"""As from_btf gives it of Debian's 6.1, without the functions that no harness looks at."""
+"""As from_btf reads it from Debian's 6.1, without functions that no harness needs."""

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Changes one input into another: bytes, words of a format, and JSON by its nodes.
+"""Mutations of an input: of its bytes, its lines, or the nodes of its JSON.
 
-Pure and deterministic for a given generator: the unit test uses these without atheris, and the
-fuzzer uses them beside libFuzzer's own, which rarely leave JSON whole.
+Pure, and deterministic for a given generator. The unit test uses them without atheris. The fuzzer
+mixes them with libFuzzer's own, which rarely leave valid JSON.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _JSON_VALUES: tuple[Any, ...] = (
 
 
 def binary(data: bytes, random: Random, words: Sequence[bytes] = ()) -> bytes:
-    """One change of bytes: a bit, a number, a part repeated, moved or cut, or one of WORDS."""
+    """Change one bit or number; repeat, move or cut a part; or put in one of WORDS."""
     at = random.randrange(len(data) + 1)
     size = min(1 << random.randrange(8), len(data) - at)
     kind = random.randrange(8)
@@ -47,7 +47,7 @@ def binary(data: bytes, random: Random, words: Sequence[bytes] = ()) -> bytes:
 
 
 def lines(data: bytes, random: Random) -> bytes:
-    """One change of lines: one left out, repeated, or moved."""
+    """Remove, repeat or replace one line."""
     found = data.splitlines(keepends=True) or [b""]
     line = found[random.randrange(len(found))]
     place = random.randrange(len(found))
@@ -62,14 +62,14 @@ def lines(data: bytes, random: Random) -> bytes:
 
 
 def json_lines(data: bytes, random: Random) -> bytes:
-    """One node changed in one of the lines that are JSON."""
+    """Change one node of one JSON line."""
     found = data.splitlines(keepends=True)
     if not found:
         return data
     place = random.choice((0, len(found) - 1, random.randrange(len(found))))
     try:
         whole = json.loads(found[place])
-        # A line can be deeper than the writer may go, and a number longer than it may print.
+        # A mutated line may nest too deep to be written, a number be too long.
         text = json.dumps(_changed(whole, random), separators=(",", ":"))
     except (ValueError, RecursionError):
         return binary(data, random)
@@ -78,7 +78,7 @@ def json_lines(data: bytes, random: Random) -> bytes:
 
 
 def _changed(node: Any, random: Random) -> Any:
-    """NODE with one of those below it replaced, left out, or taken from another place."""
+    """NODE, with one node below it replaced, removed or repeated."""
     if isinstance(node, dict) and node and random.random() < 0.9:
         key = random.choice(list(node))
         if random.random() < 0.1:

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Fuzzes every reader with atheris: ``python -m tests.fuzz.run [--seconds N] [NAME...]``.
 
-Each harness runs in a process of its own, bounded in time, memory, recursion and the processor time
-of one input. What it finds is in build/fuzz/NAME/found, an input and its traceback a fault; the
-corpus that grew is in build/fuzz/NAME/corpus, and is read again the next time. ``--input FILE``
-runs one input, without atheris.
+Each harness runs in its own process, with limits on time, memory, recursion, and the processor time
+of each input. Each fault is kept in build/fuzz/NAME/found: the input, and its traceback beside it.
+The grown corpus stays in build/fuzz/NAME/corpus for the next run. ``--input FILE NAME`` runs one
+input, without atheris.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from tests.fuzz.harnesses import Harness
 TOP = Path(__file__).resolve().parents[2]
 PLACE = TOP / "build" / "fuzz"
 _SLOW_SECONDS = 5.0
-"""More processor time than this for one input, of at most some KB, is a fault."""
+"""An input of some KB that takes more processor time than this is a fault."""
 _HANGS_SECONDS = 60
-"""After this libFuzzer ends the process: it is on the clock, as the machine may be busy."""
+"""libFuzzer ends the process after this. Wall-clock time: long, as the machine may be busy."""
 _DEPTH = 1000
-"""Python's own limit: a reader that goes deeper than that on an input is at fault."""
+"""Python's default. A reader that recurses deeper is at fault."""
 _RESTARTS = 5
 _RUNS = re.compile(r"^Done (\d+) runs", re.M)
 _COVERAGE = re.compile(r"\bcov: (\d+)")
@@ -43,8 +43,8 @@ _OWN = ("virtio_trace", "tests/fuzz")
 
 @dataclass(slots=True)
 class Tally:
-    """What came of one harness. ``runs`` and ``coverage`` (of libFuzzer's counters) are
-    numbers; ``busy`` are seconds of processor time, which on a busy machine are fewer."""
+    """The result of one harness. ``coverage`` counts libFuzzer's counters that were hit; ``busy``
+    is processor time in seconds."""
 
     name: str
     runs: int = 0
@@ -98,7 +98,7 @@ def _found(name: str) -> Path:
 
 
 def _supervise(name: str, seconds: int) -> Tally:
-    """Run the harness NAME, again where an input ended its process, until the time is over."""
+    """Run the harness NAME for SECONDS. Restart it when an input ends its process."""
     found = _found(name)
     shutil.rmtree(found, ignore_errors=True)
     found.mkdir(parents=True)
@@ -116,7 +116,7 @@ def _supervise(name: str, seconds: int) -> Tally:
         tally.coverage = max([tally.coverage, *map(int, _COVERAGE.findall(done.stderr))])
         if done.returncode == 0:
             break
-        # Killed by a signal, out of memory, or hanging: libFuzzer wrote the input there.
+        # A signal, a hang or no memory: libFuzzer has written the input to FOUND.
         (found / f"ended-{len(list(found.iterdir()))}.txt").write_text(done.stderr[-8000:], "utf-8")
     tally.crashes = len(list(found.glob("*.txt")))
     tally.seconds, tally.busy = time.monotonic() - start, _busy() - before
@@ -131,7 +131,7 @@ def _busy() -> float:
 
 def _fuzz(name: str, seconds: int) -> None:
     """Fuzz in this process; libFuzzer ends it."""
-    import atheris  # noqa: PLC0415  (who runs one input need not have it)
+    import atheris  # noqa: PLC0415  (not needed to run one input)
 
     with atheris.instrument_imports(include=["virtio_trace"]):
         harness = harnesses.load(name)
@@ -172,7 +172,8 @@ def _escaped(word: bytes) -> str:
 
 
 class _Catcher:
-    """Hands inputs over and keeps the first of each fault, so that one fault hides no other."""
+    """Passes inputs to the harness. Keeps the first input of each fault and goes on, so that one
+    fault does not hide the others."""
 
     def __init__(self, harness: Harness) -> None:
         self._harness = harness
@@ -182,7 +183,7 @@ class _Catcher:
         began = time.process_time()
         try:
             self._harness.answers(data)
-        except Exception as error:  # whatever it is, it is what is looked for
+        except Exception as error:  # any exception at all is a fault
             self._keep(data, _where(error), "".join(traceback.format_exception(error)))
         took = time.process_time() - began
         if took > _SLOW_SECONDS:
@@ -198,7 +199,7 @@ class _Catcher:
 
 
 def _where(error: Exception) -> str:
-    """The kind of fault: its type, and the innermost line of ours."""
+    """What tells faults apart: the type, and the innermost line of our own code."""
     why = error.__cause__ if isinstance(error, AssertionError) else None
     frames = traceback.extract_tb((why or error).__traceback__)
     ours = [frame for frame in frames if any(part in frame.filename for part in _OWN)]
