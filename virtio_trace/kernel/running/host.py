@@ -193,7 +193,7 @@ def _device(path: Path) -> dict[str, Any] | None:
         parent = path.resolve(strict=True).parent
     except OSError:
         return None
-    digits = re.search(r"(\d+)$", path.name)
+    digits = re.search(r"([0-9]{1,9})$", path.name)
     bus = sysfs.link(parent / "subsystem")
     return {
         "name": path.name,

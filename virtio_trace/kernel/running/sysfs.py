@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+_END = 1 << 63
+"""A recording has no larger number (recording/machine_state.py)."""
+
 
 def entries(folder: Path) -> list[Path]:
     """What is in FOLDER, by name."""
@@ -52,6 +55,7 @@ def text(path: Path) -> str | None:
 def number(path: Path) -> int | None:
     """A file's number, in hexadecimal."""
     try:
-        return int(text(path) or "", 16)
+        found = int(text(path) or "", 16)
     except ValueError:
         return None
+    return found if 0 <= found < _END else None

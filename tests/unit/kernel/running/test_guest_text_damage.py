@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from virtio_trace.kernel.running import kmsg, sysfs_text
+from virtio_trace.kernel.running import kmsg, sysfs, sysfs_text
+from virtio_trace.kernel.running.host import snapshot
 
 LONG = "9" * 5000
 
@@ -41,3 +42,23 @@ def test_a_record_whose_numbers_are_none(record: str) -> None:
 @pytest.mark.parametrize("number", [LONG, "²"])
 def test_records_whose_numbers_are_none_are_not_whole(number: str) -> None:
     assert not kmsg.is_whole([f"6,{number},1,-;x".encode()])
+
+
+@pytest.mark.parametrize("number", ["0x" + "f" * 5000, "-1", "0x8000000000000000", "²", ""])
+def test_a_file_whose_number_is_none(number: str, tmp_path: Path) -> None:
+    """It could not be written to the recording, or the recording not be read."""
+    (tmp_path / "device").write_text(number, "utf-8")
+    assert sysfs.number(tmp_path / "device") is None
+
+
+def test_a_device_whose_index_is_none(tmp_path: Path) -> None:
+    name = f"virtio{'9' * 200}"
+    sysfs_text.rebuild(
+        [
+            f"/sys/devices/x/{name}",
+            f"'/sys/bus/virtio/devices/{name}' -> '../../../devices/x/{name}'",
+        ],
+        tmp_path,
+    )
+    (device,) = snapshot(tmp_path / "sys")["devices"]
+    assert device["index"] is None or device["index"] < 1 << 32
