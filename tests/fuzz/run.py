@@ -16,7 +16,6 @@ import resource
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 import traceback
 from dataclasses import dataclass
@@ -137,12 +136,13 @@ def _fuzz(name: str, seconds: int) -> None:
         harness = harnesses.load(name)
     corpus = PLACE / name / "corpus"
     corpus.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", suffix=".dict", delete=False) as words:
-        words.writelines(f'"{_escaped(word)}"\n' for word in harness.words if len(word) < 100)
+    words = PLACE / name / "words"  # libFuzzer refuses an empty dictionary
+    lines = [f'"{_escaped(word)}"\n' for word in (*harness.words, b"\0") if len(word) < 100]
+    words.write_text("".join(lines), "ascii")
     arguments = [
         sys.argv[0], f"-max_total_time={seconds}", f"-timeout={_HANGS_SECONDS}",
         f"-rss_limit_mb={harness.megabytes}", f"-max_len={harness.longest}",
-        f"-dict={words.name}", f"-artifact_prefix={_found(name)}/", "-use_value_profile=0",
+        f"-dict={words}", f"-artifact_prefix={_found(name)}/", "-use_value_profile=0",
         "-print_final_stats=1", str(corpus), str(harnesses.CORPUS / name),
     ]  # fmt: skip
     atheris.Setup(arguments, _Catcher(harness), custom_mutator=_mutator(atheris, harness))

@@ -23,6 +23,8 @@ KINDS = ("ext2", "ext3", "ext4")
 _LINKS = 40
 """Symbolic links on the way to one file, as the kernel has it (MAXSYMLINKS)."""
 
+_PATH_MAX = 4096
+
 _ENTRY = re.compile(r"/(\d+)/([0-7]+)/(\d+)/(\d+)/([^/\n]+)/(\d*)/")
 _TARGET = re.compile(r'^Fast link dest: "(.*)"$', re.M)
 _NO_NAME = re.compile(r'["\n\0]')
@@ -108,13 +110,19 @@ class Ext:
         folder = self.find(path)
         if folder is None or not stat.S_ISDIR(folder.mode):
             return
-        for name, entry in sorted(self._list(folder.inode).items()):
-            if name in (".", ".."):
-                continue
-            if stat.S_ISDIR(entry.mode):
-                yield from self.files(posixpath.join(path, name))
-            elif stat.S_ISREG(entry.mode):
-                yield posixpath.join(path, name)
+        folders, seen = [(path, folder.inode)], {folder.inode}
+        while folders:
+            here, inode = folders.pop()
+            inner = []
+            for name, entry in sorted(self._list(inode).items()):
+                if name in (".", ".."):
+                    continue
+                if stat.S_ISREG(entry.mode):
+                    yield posixpath.join(here, name)
+                elif stat.S_ISDIR(entry.mode) and entry.inode not in seen:
+                    seen.add(entry.inode)  # a damaged folder may be in itself
+                    inner.append((posixpath.join(here, name), entry.inode))
+            folders += reversed(inner)
 
     def _walk(self, parts: list[str], links: int) -> Entry | None:
         here = [Entry("/", 2, stat.S_IFDIR, 0)]
@@ -152,7 +160,10 @@ class Ext:
         return self._folders[inode]
 
     def _target(self, link: Entry) -> str | None:
-        """Where a symbolic link points: in its inode, or in a block if it is long."""
+        """Where a symbolic link points: in its inode, or in a block if it is long; None where that
+        is longer than any path."""
+        if link.size >= _PATH_MAX:
+            return None
         fast = _TARGET.search(self._ask(f"stat <{link.inode}>"))
         target = fast[1] if fast else self._ask(f"cat <{link.inode}>")
         return target or None
