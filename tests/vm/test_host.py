@@ -74,7 +74,7 @@ def test_a_full_disk_ends_the_guest(host: Host) -> None:
     qemu = qemu_of(child)
     out, err = child.communicate(timeout=120)
     assert (child.returncode, out, len(err.splitlines())) == (4, "", 2), err
-    assert "/dev/full: the recording ends here: No space left on device" in err
+    assert "/dev/full: cannot write: No space left on device" in err
     assert gone(qemu, 0)
     assert host.left() == []
 

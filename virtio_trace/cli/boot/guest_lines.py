@@ -48,16 +48,8 @@ class GuestLines:
         self.lines.append(line)
         if self._file is None:
             self._file = self._target.open()
-        try:
-            self._file.write(line)
-            self._file.flush()
-        except BrokenPipeError:
-            raise
-        except OSError as error:
-            raise IncompleteError(
-                f"{self._target.name}: the recording ends here: {error.strerror}",
-                "name a file on a disk with space: -o FILE",
-            ) from error
+        self._file.write(line)
+        self._file.flush()
         self._last = time.monotonic()
         self._show(line)
 

@@ -56,7 +56,7 @@ class Image(Memory):
         try:
             self.segments = self._segments()
             self.text = self._text()
-        except (struct.error, ValueError) as error:
+        except (struct.error, ValueError, OverflowError) as error:
             raise BadInputError(f"{where}: damaged ELF file: {error}", _HINT) from error
         self._starts = [segment.address for segment in self.segments]
 

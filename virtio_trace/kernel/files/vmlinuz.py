@@ -161,7 +161,7 @@ def _packed(image: bytes, where: str) -> tuple[int, int]:
         sectors = image[0x1F1] or 4
         offset, length = struct.unpack_from("<II", image, 0x248)
         start = (sectors + 1) * 512 + offset
-    elif image[4:8] == b"zimg":
+    elif image[4:8] == b"zimg" and len(image) >= 16:
         start, length = struct.unpack_from("<II", image, 8)
     elif image[:2] == b"\x1f\x8b":
         start, length = 0, len(image)

@@ -106,7 +106,7 @@ class Listed:
 
 
 _LISTED = re.compile(r"^([pr])\d*:(\S+?)/(\S+) (\S+)(.*)$", re.MULTILINE)
-_PLUS = re.compile(r"\+(\d+|0x[0-9a-f]+)$")
+_PLUS = re.compile(r"\+(?:0x([0-9a-f]{1,16})|([0-9]{1,19}))$")
 
 
 def listed(kprobe_events: str, group: str = GROUP) -> list[Listed]:
@@ -139,4 +139,4 @@ def match(
 
 def _target(text: str) -> str:
     """As the kernel prints a target: its offset is decimal (trace_kprobe.c, trace_kprobe_show)."""
-    return _PLUS.sub(lambda match: f"+{int(match[1], 0)}", text)
+    return _PLUS.sub(lambda match: f"+{int(match[1], 16) if match[1] else int(match[2])}", text)

@@ -26,7 +26,9 @@ _LIST_LINE = re.compile(
 )
 """``ffffffffc0123450  k  virtnet_probe+0x0  virtio_net [FTRACE]``; with IBT, +0x4 is the entry."""
 
-_LOSS = re.compile(r"(?:cpu\d+ )?(?:overrun|commit overrun|dropped events): *(\d+)\s*")
+_LOSS = re.compile(
+    r"(?:cpu[0-9]{1,9} )?(?:overrun|commit overrun|dropped events): *([0-9]{1,15})\s*"
+)
 """Lines of per_cpu/cpuN/stats that count events which the ring overwrote or never had."""
 
 

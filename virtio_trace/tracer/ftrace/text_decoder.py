@@ -27,7 +27,7 @@ MODULE_LOAD = "module_load"
 UNKNOWN_COMM = "<...>"
 """How the kernel prints the name of a thread that it no longer knows."""
 
-_LOST = re.compile(r"CPU:\d+ \[LOST (\d+) EVENTS\]")
+_LOST = re.compile(r"CPU:[0-9]+ \[LOST ([0-9]{1,15}) EVENTS\]")
 _INIT = 1
 
 _BUS_OF = {SUBJECTS[transport.argument]: transport.bus for transport in TRANSPORTS}

@@ -13,8 +13,8 @@ from virtio_trace.tracer.ftrace.fetchargs import TABLE_LENGTH
 from virtio_trace.tracer.points import shape
 
 LINE = re.compile(
-    r"(?P<comm>.{0,20}?)-(?P<tid>\d+)\s+(?:\([ \d-]+\)\s+)?\[(?P<cpu>\d{3,})\]\s+"
-    r"(?:[^\s:]+\s+)?(?P<s>\d+)\.(?P<us>\d{6}): (?P<name>\w+): (?P<rest>.*)"
+    r"(?P<comm>.{0,20}?)-(?P<tid>[0-9]{1,10})\s+(?:\([ \d-]+\)\s+)?\[(?P<cpu>[0-9]{3,9})\]\s+"
+    r"(?:[^\s:]+\s+)?(?P<s>[0-9]{1,9})\.(?P<us>[0-9]{6}): (?P<name>\w+): (?P<rest>.*)"
 )
 """Thread, processor, time, and the event with its arguments (kernel/trace/trace_output.c)."""
 
@@ -74,12 +74,20 @@ def fetched(text: str, definition: Definition) -> Fetched | None:
             if string is not None:
                 found[name] = string
             elif array is not None:
-                found[name] = tuple(int(one, 0) for one in array.split(",") if one)
+                found[name] = tuple(_number(one) for one in array.split(",") if one)
             elif fault is None:
-                found[name] = int(number, 0)
+                found[name] = _number(number)
         except ValueError:
             return None
     return found if end == len(text) and names == len(definition.arguments) else None
+
+
+def _number(text: str) -> int:
+    """A register or a word of memory. Raises ValueError where it is none."""
+    number = int(text, 0)
+    if not 0 <= number < 1 << 64:
+        raise ValueError(text)
+    return number
 
 
 def entry_detail(hit: Hit) -> Detail | None:

@@ -22,6 +22,7 @@ GROUP_PREFIX = "virtio_trace_"
 MAXACTIVE = 64
 """Open calls of one function that a kretprobe follows: many devices may be probed at once."""
 
+_COUNT = re.compile(r"[0-9]{1,19}")
 _REMOVE_SECONDS = 5.0
 
 
@@ -77,7 +78,7 @@ def event_counts(profile: str) -> dict[str, tuple[int, int]]:
     counts = {}
     for line in profile.splitlines():
         fields = line.split()
-        if len(fields) >= 3 and fields[-1].isdigit() and fields[-2].isdigit():
+        if len(fields) >= 3 and all(map(_COUNT.fullmatch, fields[-2:])):
             counts[fields[-3]] = (int(fields[-2]), int(fields[-1]))
     return counts
 

@@ -44,6 +44,9 @@ BEGIN = "tracing_mark_write: virtio-trace: begin"
 _SECTION = "@@ "
 """A line that begins a section: then comes its name and, for some, the only line of it."""
 
+_LATEST = 1e9
+"""Seconds since boot: the kernel counts nanoseconds in 63 bits."""
+
 _ONE_LINE = ("uptime", "ended")
 """The sections that have only that line."""
 
@@ -86,6 +89,7 @@ class Guest:
         self._addresses: set[str] = set()
         self._started: int | None = None
         self._lost = 0
+        self._is_over = False
         evidence = arms.kernel.evidence
         names = {d.name for d in evidence.drivers} | {t.name for t in evidence.transports}
         self._log.look_for(evidence.modules | names)
@@ -106,6 +110,8 @@ class Guest:
 
         Raises IncompleteError if a section cannot be understood.
         """
+        if self._is_over:
+            return  # nothing follows a trailer
         text = line.decode("utf-8", "backslashreplace")
         if text.startswith(_SECTION):
             self._end_section()
@@ -121,7 +127,8 @@ class Guest:
     def _trace(self, text: str) -> None:
         """A line of the ring. Events wait until user space begins: the header comes first."""
         if text.rstrip().endswith(BEGIN):
-            self._header(text)
+            if self._early is not None:
+                self._header(text)
             return
         event = self._decoder.event(text)
         if event is None:
@@ -167,7 +174,10 @@ class Guest:
         self._addresses = end.addresses
 
     def _uptime(self, lines: list[str]) -> None:
-        self._started = round(float(lines[0].split()[0]) * 1e9)
+        seconds = float(lines[0].split()[0])
+        if not 0 <= seconds < _LATEST:
+            raise ValueError(f"{seconds} seconds since boot")
+        self._started = round(seconds * 1e9)
 
     def _stats(self, lines: list[str]) -> None:
         self._lost = ring_losses(lines)
@@ -183,6 +193,9 @@ class Guest:
         self._kernel_log = replace(log, lost=log.lost or not whole)
 
     def _ended(self, lines: list[str]) -> None:
+        if self._early is not None:
+            raise ValueError("it never said that user space had begun")
+        self._is_over = True
         self._writer.trailer(
             Trailer(
                 events=self._writer.events,

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -14,6 +15,7 @@ from virtio_trace.tracer.points.resolve import ResolvedProbe
 
 LATE = "armed when user space began: it is not on the kernel's command line"
 _REASON = "# "
+_COUNT = re.compile(r"[0-9]{1,15}")
 
 
 class GuestProbeStates:
@@ -55,7 +57,7 @@ class GuestProbeStates:
         """LINES of kprobe_profile: an event's name, its hits, and those that were missed."""
         for line in lines:
             name, *counts = line.split() or [""]
-            if len(counts) == 2 and counts[1].isdigit():
+            if len(counts) == 2 and _COUNT.fullmatch(counts[1]):
                 self._missed[name] = int(counts[1])
 
     def states(self, hits: Mapping[str, int]) -> list[ProbeState]:

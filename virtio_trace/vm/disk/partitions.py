@@ -110,15 +110,22 @@ def partitions(answer: str) -> list[tuple[int, int, int]]:
     """(number, offset, size in bytes) from ``sfdisk --json``. Raises BadInputError."""
     try:
         table: dict[str, Any] = json.loads(answer)["partitiontable"]
-        sector = int(table.get("sectorsize", 512))
+        sector = table.get("sectorsize", 512)
         found = []
         for entry in table.get("partitions", ()):
             number = re.search(r"([0-9]{1,9})$", entry["node"])
-            start, size = int(entry["start"]), int(entry["size"])
-            found.append((int(number[1]) if number else 0, start * sector, size * sector))
+            start, size = _bytes(entry["start"], sector), _bytes(entry["size"], sector)
+            found.append((int(number[1]) if number else 0, start, size))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise BadInputError("the partition table cannot be read: sfdisk prints no list") from error
     return found
+
+
+def _bytes(sectors: Any, size: Any) -> int:
+    """SECTORS of SIZE bytes. Raises ValueError for what is no number, and for no disk's size."""
+    if type(sectors) is not int or type(size) is not int or not 0 <= sectors * size < 1 << 63:
+        raise ValueError(sectors)
+    return sectors * size
 
 
 def _look(disk: str, scratch: Path, number: int, offset: int, size: int) -> FileSystem:

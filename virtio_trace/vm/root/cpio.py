@@ -21,26 +21,26 @@ _MAGIC = b"070701"
 _CHUNK = 1 << 20
 _HEAD = 6 + 13 * 8
 _TRAILER = "TRAILER!!!"
+_HEADER = re.compile(_MAGIC + b"[0-9A-Fa-f]{%d}" % (_HEAD - len(_MAGIC)))
+_HINT = "remove the appliance from the cache (XDG_CACHE_HOME): it is built again"
 
 
 def find(source: BinaryIO, name: str) -> bytes | None:
     """The content of the file NAME in an archive that Writer wrote, read from SOURCE's position on;
-    None if there is no such file. Raises EOFError if the archive is cut or damaged."""
+    None if there is no such file. Raises BadInputError if the archive is cut or damaged."""
     while True:
         head = source.read(_HEAD)
-        if len(head) < _HEAD or not head.startswith(_MAGIC):
-            raise EOFError(f"not a cpio archive, or a cut one: cannot find {name}")
-        if not re.fullmatch(rb"[0-9A-Fa-f]+", head[len(_MAGIC) :]):
-            raise EOFError(f"a damaged cpio archive: cannot find {name}")
+        if not _HEADER.fullmatch(head):
+            raise BadInputError(f"a damaged cpio archive: cannot find {name}", _HINT)
         numbers = [int(head[at : at + 8], 16) for at in range(len(_MAGIC), _HEAD, 8)]
         size, length = numbers[6], numbers[11]
-        found = source.read(length + -(_HEAD + length) % 4)[: length - 1].decode(errors="replace")
-        if found == name:
+        found = source.read(length + -(_HEAD + length) % 4)[: max(0, length - 1)]
+        if found == name.encode():
             data = source.read(size)
             if len(data) < size:
-                raise EOFError(f"{name}: {size - len(data)} bytes short")
+                raise BadInputError(f"{name}: {size - len(data)} bytes short", _HINT)
             return data
-        if found == _TRAILER:
+        if found == _TRAILER.encode():
             return None
         source.seek(size + -size % 4, 1)
 

@@ -1,0 +1,223 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Makes the corpora of texts, from golden recordings, from the tests, and from what QEMU, sfdisk
+and debugfs say: see corpus/README.md.
+
+``python -m tests.fuzz.cut``; ``tests.fuzz.cut_kernel`` makes those of kernels' files.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import socket
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tests.fuzz import images
+from tests.fuzz.harnesses import CORPUS
+from tests.unit.kernel.running.test_viot import QEMU as VIOT
+from tests.unit.tracer.session import test_agentless
+from tests.unit.vm.disk.test_bootloader import GRUB, MENU
+from virtio_trace.vm.disk.debugfs import Debugfs
+from virtio_trace.vm.disk.ext import Ext
+from virtio_trace.vm.disk.partitions import FileSystem
+from virtio_trace.vm.qemu import host_view
+from virtio_trace.vm.qemu.qmp import Monitor
+from virtio_trace.vm.root.cpio import Writer
+
+GOLDEN = Path(__file__).resolve().parents[1] / "golden"
+_RECORDINGS = ("6.1", "6.1-failures", "6.1-host", "6.1-reasons", "6.1-suspend", "6.12-deferred")
+_KEPT = {"virtio_net", "virtio_rng", "virtio-pci"}
+
+
+def keep(harness: str, name: str, data: bytes) -> None:
+    """Write a seed."""
+    folder = CORPUS / harness
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_bytes(data)
+
+
+def recordings() -> None:
+    """From each recording: the header with two drivers, one device's events, the trailer."""
+    for name in _RECORDINGS:
+        path = GOLDEN / f"debian-{name}.vtr"
+        header, *events, trailer = map(json.loads, path.read_bytes().splitlines())
+        evidence = header["evidence"]
+        for part in ("drivers", "transports"):
+            evidence[part] = [one for one in evidence[part] if one["name"] in _KEPT][:2]
+        evidence["builtin"] = evidence["builtin"][:5]
+        kept = _one_device(events)
+        probes = {event.get("probe") for event in kept}
+        for part in (header, trailer):
+            part["probes"] = [one for one in part["probes"] if one["probe"] in probes][:20]
+        boot = header.get("boot") or {}
+        boot["probes"] = [one for one in boot.get("probes", ()) if one["probe"] in probes][:20]
+        trailer["events"] = len(kept)
+        log = trailer.get("log")
+        if log:
+            log["lines"] = log["lines"][:5]
+        lines = [header, *({**one, "seq": n} for n, one in enumerate(kept, 1)), trailer]
+        text = "".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines)
+        keep("recording", path.stem, text.encode())
+
+
+def _one_device(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """In order: events without a device, and those of the device with the most, below 45."""
+    addresses = [event.get("device", {}).get("address") for event in events]
+    counts = {address: addresses.count(address) for address in addresses if address}
+    few = [address for address, count in counts.items() if count < 45] or list(counts)
+    most = max(few, key=counts.__getitem__, default=None)
+    mine = [one for one, address in zip(events, addresses, strict=True) if address in (most, None)]
+    return mine[:50]
+
+
+def rings() -> None:
+    """The beginning of each ring's text, and a part from the middle."""
+    for path in sorted(GOLDEN.glob("ring-*.txt")):
+        lines = path.read_bytes().splitlines(keepends=True)
+        keep("ring", path.stem, b"".join((*lines[:15], *lines[len(lines) // 2 :][:15])))
+
+
+def guests() -> None:
+    """What an agentless guest says in the tests, and parts of it."""
+    keep("agentless", "guest", test_agentless.text().encode())
+    keep("sysfs", "small", test_agentless.SYSFS.encode())
+    keep("kmsg", "guest", test_agentless.KMSG.encode())
+    keep("cmdline", "list", test_agentless.KPROBES.encode())
+
+
+def loaders() -> None:
+    """The entries of a grub.cfg that grub-mkconfig wrote; a menu with every kind of word."""
+    entries = GRUB.index("menuentry")
+    keep("bootloader", "mkconfig", GRUB[entries : entries + 4000].encode())
+    saved = MENU.format(default="${saved_entry}")
+    keep("bootloader", "menu", f"{saved}=====\nsaved_entry=2\n".encode())
+
+
+_SYSFS = """\
+==> /sys/devices/pci0000:00/0000:00:02.0/vendor <==
+0x1af4
+==> /sys/devices/pci0000:00/0000:00:02.0/device <==
+0x1041
+==> /sys/devices/pci0000:00/0000:00:02.0/subsystem_device <==
+0x0001
+==> /sys/devices/pci0000:00/0000:00:02.0/driver_override <==
+(null)
+==> /sys/devices/pci0000:00/0000:00:02.0/virtio0/features <==
+1100000000000000000000000000000000000000000000000000000000000000
+==> /sys/devices/pci0000:00/0000:00:02.0/virtio0/device <==
+0x0001
+==> /sys/bus/pci/drivers_autoprobe <==
+1
+==> /sys/module/virtio_net/initstate <==
+live
+==> /proc/cmdline <==
+quiet module_blacklist=virtio_net initcall_blacklist=virtio_blk_init
+==> /etc/modprobe.d/x.conf <==
+blacklist virtio_net
+'/sys/bus/virtio/devices/virtio0' -> '../../../devices/pci0000:00/0000:00:02.0/virtio0'
+'/sys/bus/pci/devices/0000:00:02.0' -> '../../../devices/pci0000:00/0000:00:02.0'
+'/sys/devices/pci0000:00/0000:00:02.0/subsystem' -> '../../../bus/pci'
+'/sys/devices/pci0000:00/0000:00:02.0/driver' -> '../../../bus/pci/drivers/virtio-pci'
+'/sys/devices/pci0000:00/0000:00:02.0/virtio0/driver' -> '../../../../bus/virtio/drivers/virtio_net'
+/sys/bus/pci/drivers/virtio-pci
+/sys/bus/virtio/drivers/virtio_net
+/sys/devices/pci0000:00/0000:00:02.0/supplier:pci:0000:00:01.0
+deferred 0000:00:03.0\tvirtio_pci: wait for supplier
+"""
+
+
+def parts() -> None:
+    """Small inputs, written by hand or taken from the tests."""
+    config = bytes((0xF4, 0x1A, 0x41, 0x10, 0, 0, 0x10, 0)) + bytes(0x2C) + b"\x40" + bytes(11)
+    config += b"\x09\0\x10\x01" + bytes(256 - 68)
+    place = "/sys/devices/pci0000:00/0000:00:02.0"
+    keep("sysfs", "pci", f"{_SYSFS}config {place} {config.hex()}\n".encode())
+    keep("sysfs", "viot", f"==> /sys/firmware/acpi/tables/VIOT <==\n{VIOT!r}\n{_SYSFS}".encode())
+    keep("viot", "qemu-7.2", VIOT)
+    said = "virtio-trace: recorder said: x\nvirtio-trace: until yes: running\n"
+    said += "virtio-trace: recorder ended with status 0\n"
+    console = "[ 1.0] Kernel panic - not syncing: x\nInitramfs unpacking failed: write error\n"
+    keep("channel", "all", f"\x07{{}}\n{said}{console}a login: rest".encode())
+    keep("initrd", "options", b'quiet:5 rdinit=/x console=ttyS1,9600 root="a b"')
+    keep("initrd", "text", b"text:login:")
+    lines = (GOLDEN.parent / "fuzz" / "corpus" / "cmdline" / "list").read_text("utf-8")
+    events = "p:vt/a _stext+16 n=+0(+0(%di)):string\nr64:vt/A register_virtio_device x=$retval\n"
+    profile = "  vt/a   1   0\n  vtl/o  12  3\n"
+    keep("cmdline", "list", f"{lines}{events}{profile}".encode())
+    archive = io.BytesIO()
+    with Writer(archive) as root:
+        root.file("usr/bin/busybox", b"busybox")
+    keep("cpio", "appliance", archive.getvalue())
+
+
+def qemu() -> None:
+    """What a QEMU that never ran its guest says of two devices: its lines, in order."""
+    ours, theirs = socket.socketpair()
+    machine = ("-S", "-machine", "q35", "-display", "none", "-nodefaults", "-m", "64")
+    bridge = ("-device", "pcie-root-port,id=port0", "-device", "virtio-balloon-pci,bus=port0")
+    monitor = ("-chardev", f"socket,id=m,fd={theirs.fileno()}", "-mon", "chardev=m,mode=control")
+    command = ("qemu-system-x86_64", *machine, "-device", "virtio-rng-pci", *bridge, *monitor)
+    with subprocess.Popen(command, pass_fds=(theirs.fileno(),)) as child:
+        theirs.close()
+        tapped = _Tapped(ours)
+        view = host_view.look(tapped)
+        assert view.devices and len(view.devices) == 2, view
+        child.terminate()
+    keep("qmp", "two-devices", b"".join(line + b"\n" for line in tapped.said))
+
+
+class _Tapped(Monitor):
+    """Remembers what QEMU said."""
+
+    def __init__(self, end: socket.socket) -> None:
+        super().__init__(end)
+        self.said: list[bytes] = []
+
+    def _object(self) -> dict[str, Any]:
+        found = super()._object()
+        self.said.append(json.dumps(found, separators=(",", ":")).encode())
+        return found
+
+
+def disks() -> None:
+    """Answers of sfdisk and debugfs, and the first sectors that sfdisk writes."""
+    with tempfile.TemporaryDirectory() as folder:
+        scratch = Path(folder)
+        for label in ("gpt", "dos"):
+            image = scratch / "disk.raw"
+            image.write_bytes(images.disk())
+            table = f"label: {label}\nstart=64,size=100\nstart=200,size=100\n"
+            subprocess.run(("/usr/sbin/sfdisk", "-q", image), input=table, text=True, check=True)
+            command = ("/usr/sbin/sfdisk", "--json", image)
+            keep(
+                "partitions", label, subprocess.run(command, check=True, capture_output=True).stdout
+            )
+            keep("disk", label, images.patches(images.disk(), image.read_bytes()))
+        (scratch / "disk.raw").write_bytes(images.ext2())
+        ext = Ext("disk.raw", FileSystem(0, 0, 64 << 10, "ext2"), scratch)
+        told = ext._debugfs = _Told("disk.raw", scratch)
+        _ = ext.unclean, ext.names("/boot"), ext.find("/short"), ext.find("/long")
+        keep("ext", "ext2", "=====\n".join(told.said).encode())
+        keep("ext_image", "size", b"\x04\x04\0\0\x01\x41")
+
+
+class _Told(Debugfs):
+    """Remembers what debugfs answered."""
+
+    def __init__(self, file: str, scratch: Path) -> None:
+        super().__init__(file, scratch, "disk")
+        self.said: list[str] = []
+
+    def ask(self, requests: Sequence[str]) -> list[str]:
+        answers = super().ask(requests)
+        self.said += answers
+        return answers
+
+
+if __name__ == "__main__":
+    for make in (recordings, rings, guests, loaders, parts, qemu, disks):
+        make()

@@ -1,0 +1,16 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What sfdisk --json says of a partition table."""
+
+from __future__ import annotations
+
+from tests.fuzz import mutations
+from virtio_trace.vm.disk import partitions
+
+MUTATE = mutations.json_lines
+WORDS = (b'{"partitiontable":', b'"node":"/dev/vda1"', b'"start":', b'"size":', b'"sectorsize":')
+
+
+def one(data: bytes) -> None:
+    for number, offset, size in partitions.partitions(data.decode("utf-8", "replace")):
+        assert number >= 0 and offset >= 0 and size >= 0
+        assert max(number, offset, size) < 1 << 63
