@@ -15,6 +15,7 @@ from typing import Any
 from virtio_trace.errors import BadInputError
 from virtio_trace.recording.events import Event, EventReader
 from virtio_trace.recording.header import SCHEMA, Header
+from virtio_trace.recording.line_forms import LineForms
 from virtio_trace.recording.probe_state import NOT_ARMED, ProbeState
 from virtio_trace.recording.trailer import TRAILER, Trailer
 
@@ -55,39 +56,51 @@ def read(lines: Iterable[bytes], name: str) -> Recording:
     """
     numbered = _whole_lines(lines, name)
     recording = Recording(_header(numbered, name))
-    reader = EventReader()
+    reader, forms = EventReader(), LineForms()
+    events = recording.events
     last = 0
-    for number, raw in numbered:
+    for number, line in numbered:
+        event = forms.event(line)
+        raw = _parse(line, number, name) if event is None else {}
         try:
             if recording.trailer is not None:
                 raise BadInputError("something follows the trailer")
-            if raw.get("kind") == TRAILER:
-                recording.trailer = Trailer.from_json(raw)
-                continue
-            event = reader.event(raw)
+            if event is None:
+                if raw.get("kind") == TRAILER:
+                    recording.trailer = Trailer.from_json(raw)
+                    continue
+                event = reader.event(raw)
+                forms.learn(line, event)
             if event.seq <= last:
                 raise BadInputError(f"sequence number {event.seq} after {last}")
         except BadInputError as error:
             raise BadInputError(f"{name}: line {number}: {error}", error.hint or DAMAGED) from error
         last = event.seq
-        recording.events.append(event)
+        events.append(event)
     return recording
 
 
-def _whole_lines(lines: Iterable[bytes], name: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    decode = json.JSONDecoder().decode
+def _whole_lines(lines: Iterable[bytes], name: str) -> Iterator[tuple[int, bytes]]:
     for number, line in enumerate(lines, 1):
         if not line.endswith(b"\n"):
             if number == 1 and line and not _BEGIN.startswith(line[: len(_BEGIN)]):
                 raise _not_json(number, name)
             return  # cut: the last line that was being written
-        try:
-            raw = decode(line.decode())
-        except (ValueError, RecursionError) as error:
-            raise _not_json(number, name) from error
-        if type(raw) is not dict:
-            raise _not_json(number, name)
-        yield number, raw
+        yield number, line
+
+
+_decode = json.JSONDecoder().decode
+
+
+def _parse(line: bytes, number: int, name: str) -> dict[str, Any]:
+    """Raises BadInputError."""
+    try:
+        raw = _decode(line.decode())
+    except (ValueError, RecursionError) as error:
+        raise _not_json(number, name) from error
+    if type(raw) is not dict:
+        raise _not_json(number, name)
+    return raw
 
 
 def _not_json(number: int, name: str) -> BadInputError:
@@ -98,13 +111,13 @@ def _not_json(number: int, name: str) -> BadInputError:
     return BadInputError(f"{name}: line {number} is not a JSON object", "the file was damaged")
 
 
-def _header(numbered: Iterator[tuple[int, dict[str, Any]]], name: str) -> Header:
+def _header(numbered: Iterator[tuple[int, bytes]], name: str) -> Header:
     first = next(numbered, None)
     if first is None:
         raise BadInputError(
             f"{name}: empty, or cut within its first line", "record again: nothing was kept"
         )
-    raw = first[1]
+    raw = _parse(first[1], 1, name)
     schema = raw.get("schema")
     if schema is None:
         raise _not_json(1, name)

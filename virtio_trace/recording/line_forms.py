@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Reads an event's line without parsing its JSON, if one of the same form was parsed before.
+
+A long recording says the same few hundred things again and again: the lines differ in ``seq``,
+``ns``, ``cpu``, ``tid`` and ``duration_ns``. The form of a line is its bytes without those
+numbers. What the JSON parser made of one line holds for every line of its form, so a line of a
+known form costs a match and a look-up. Every other line is parsed, always.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from virtio_trace.recording.events import Event
+
+_HEAD = re.compile(
+    rb'\{"seq":([1-9][0-9]{0,17}),"ns":(0|[1-9][0-9]{0,17}),'
+    rb'"cpu":(0|[1-9][0-9]{0,8}),"tid":(0|[1-9][0-9]{0,8}),'
+)
+_DURATION = b'"duration_ns":'
+_AGAIN = re.compile(rb'\\|"(?:seq|ns|cpu|tid)":')
+"""Members that would replace those of the head, or names that are written with escapes."""
+
+_MOST = 1 << 16
+"""Forms that are kept: a file whose lines all differ must not fill the memory."""
+
+
+class LineForms:
+    """The forms of one recording's lines."""
+
+    def __init__(self) -> None:
+        self._forms: dict[bytes, tuple[Any, ...]] = {}
+
+    def event(self, line: bytes) -> Event | None:
+        """The event of LINE; None if its form is not known."""
+        parts = _split(line)
+        if parts is None:
+            return None
+        head, form, duration = parts
+        known = self._forms.get(form)
+        if known is None:
+            return None
+        comm, kind, probe, function, module, device, driver, result, detail, fixed = known
+        seq, ns, cpu, tid = head
+        return Event(
+            int(seq),
+            int(ns),
+            int(cpu),
+            int(tid),
+            comm,
+            kind,
+            probe,
+            function,
+            module,
+            device,
+            driver,
+            result,
+            fixed if duration is None else int(duration),
+            detail,
+        )
+
+    def learn(self, line: bytes, event: Event) -> None:
+        """Remember the form of LINE, which was parsed to EVENT, unless it is ambiguous."""
+        parts = _split(line)
+        if parts is None or len(self._forms) >= _MOST:
+            return
+        head, form, duration = parts
+        if _AGAIN.search(form) or form.count(_DURATION) > 1:
+            return
+        if (event.seq, event.ns, event.cpu, event.tid) != tuple(map(int, head)):
+            return
+        if duration is not None and event.duration_ns != int(duration):
+            return
+        self._forms[form] = (
+            event.comm,
+            event.kind,
+            event.probe,
+            event.function,
+            event.module,
+            event.device,
+            event.driver,
+            event.result,
+            event.detail,
+            event.duration_ns,
+        )
+
+
+def _split(line: bytes) -> tuple[tuple[bytes, ...], bytes, bytes | None] | None:
+    """The numbers of the head, the form, and the duration if there is one."""
+    head = _HEAD.match(line)
+    if head is None:
+        return None
+    rest = line[head.end() :]
+    start = rest.find(_DURATION)
+    if start < 0:
+        return head.groups(), rest, None
+    start += len(_DURATION)
+    end = rest.find(b",", start)
+    if end < 0:
+        end = rest.find(b"}", start)
+    digits = rest[start:end]
+    if not digits.isdigit() or len(digits) > 18 or (digits[0] == 0x30 and len(digits) > 1):
+        return None
+    return head.groups(), rest[:start] + rest[end:], digits
