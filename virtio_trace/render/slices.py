@@ -58,7 +58,7 @@ def _detail(call: Call, device: int | None) -> dict[str, Any]:
         shown["status_names"] = _bits(shown["status"])
     bits = int(shown.get("features", "0"), 16)
     if bits:
-        names = features.names(device, [b for b in range(bits.bit_length()) if bits >> b & 1])
+        names = features.names(device, numbers.bits(bits))
         shown["feature_names"] = " ".join(names)
     if shown.get("vector") == NO_VECTOR:
         shown["vector"] = "none"

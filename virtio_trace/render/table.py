@@ -10,6 +10,7 @@ from typing import Any, TextIO
 from virtio_trace.render.escape import escape
 from virtio_trace.render.grid import WIDTH, Cell, grid, wrap
 from virtio_trace.render.words import Paint, count, duration, millis, plain, result, seconds
+from virtio_trace.report.boot_time import PHASES
 from virtio_trace.virtio import numbers
 
 _STATES = {"bound": "good", "failed": "bad", "unbound": "unsure", "removed": "faint"}
@@ -107,7 +108,6 @@ def _types(matches: list[str]) -> str:
 
 
 _BOOT = ["device", "transport", "register", "features", "probe", "find_vqs", "all", "of boot"]
-_PHASES = ("transport_probe", "register", "negotiation", "driver_probe", "find_vqs")
 
 
 def _boot(boot: dict[str, Any] | None, width: int, paint: Paint) -> str:
@@ -115,7 +115,7 @@ def _boot(boot: dict[str, Any] | None, width: int, paint: Paint) -> str:
     if boot is None:
         return ""
     rows: list[list[Cell]] = [_took(device) for device in boot["devices"]]
-    blank = [""] * len(_PHASES)
+    blank = [""] * len(PHASES)
     if boot["drivers_ns"]:
         rows.append(["drivers", *blank, millis(boot["drivers_ns"]), ""])
     rows.append(["all", *blank, millis(boot["virtio_ns"]), f"{boot['percent']:.2f} %"])
@@ -136,7 +136,7 @@ def _took(device: dict[str, Any]) -> list[Cell]:
     own = {phase["name"]: phase["own_ns"] for phase in device["phases"]}
     return [
         device["device"],
-        *(millis(own[name]) if name in own else _NONE for name in _PHASES),
+        *(millis(own[name]) if name in own else _NONE for name in PHASES),
         millis(device["virtio_ns"]),
         f"{device['percent']:.2f} %",
     ]
