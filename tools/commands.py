@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Prints docs/commands.md: the commands as --help tells them. A test holds the file to it."""
+"""Prints docs/commands.md from the output of --help. A test holds the file to it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from virtio_trace.cli.main import cli
 
 HEAD = """# The commands
 
-As `virtio-trace COMMAND --help` prints them; `tools/commands.py` makes this file.
+What `virtio-trace COMMAND --help` prints. `tools/commands.py` generates this file.
 
 ## Exit status
 
@@ -18,15 +18,15 @@ As `virtio-trace COMMAND --help` prints them; `tools/commands.py` makes this fil
 |---|---|
 | 0 | done; the recording conforms |
 | 1 | `check`, `boot`: the recording deviates |
-| 2 | usage |
-| 3 | this machine, or this kernel, cannot do it |
-| 4 | incomplete: something was lost, could not be armed, ran out of time |
-| 5 | bad input: a file is not what it should be |
+| 2 | invalid usage |
+| 3 | this machine or kernel cannot do it, or the output cannot be written |
+| 4 | incomplete: events were lost, probes not armed, time ran out, or the disk is full |
+| 5 | bad input: a file is damaged, or of another kind |
 
-`check` and `boot` end with 0, 1 or 4 by their verdict; `report`, `graph` and `script` with 0
-whenever the file could be read. A command that a signal ends before it is done ends with 128 and
-the signal's number (Ctrl-C: 130); one whose reader went away (`| head`) ends by SIGPIPE, as other
-filters do.
+The verdict of `check` and `boot` is 0, 1 or 4. `report`, `graph` and `script` end with 0 if the
+file can be read. In a shell, a command that is ended by a signal has status 128 plus the signal's
+number (Ctrl-C: 130). If nobody reads the output any more (`| head`), SIGPIPE ends the command, as
+it does other filters.
 """
 
 

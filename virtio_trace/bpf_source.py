@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Where the folder bpf/ is: beside the package in a source tree, inside it in a wheel."""
+"""Finds the folder bpf/: beside the package in a source tree, inside it in a wheel."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _NAME = "probe.bpf.c"
 
 
 def bpf_folder() -> Path:
-    """The folder with probe.bpf.c. Raises CannotTraceError where an installation lacks it."""
+    """The folder with probe.bpf.c. Raises CannotTraceError if the installation lacks it."""
     package = Path(virtio_trace.__file__).resolve().parent
     for folder in (package / "bpf", package.parent / "bpf"):
         if (folder / _NAME).is_file():

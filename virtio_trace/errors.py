@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""One tree of exceptions. Each class has the exit status that the command ends with.
+"""One tree of exceptions. Each class has the exit status of the command that it ends.
 
-Every message is one line that says what is wrong; ``hint`` is one line that says what to do.
-Third-party exceptions are turned into one of these at the one place that calls the third party.
+The message is one line that says what is wrong; ``hint`` is one line that says what to do. An
+exception of a library is turned into one of these where the library is called.
 """
 
 from __future__ import annotations
 
 
 class VirtioTraceError(Exception):
-    """The root. ``hint`` may be empty where there is nothing to advise."""
+    """The root of the tree. ``hint`` may be empty."""
 
     status = 1
 
@@ -19,24 +19,24 @@ class VirtioTraceError(Exception):
 
 
 class UsageError(VirtioTraceError):
-    """The command line asks for something that cannot be (a device address that is none, ...)."""
+    """Invalid arguments, e.g. a malformed device address."""
 
     status = 2
 
 
 class CannotTraceError(VirtioTraceError):
-    """This machine or kernel cannot do what was asked: no kprobes, no BTF, no root, no QEMU."""
+    """This machine or kernel cannot do what was asked: no kprobes, no BTF, not root, no QEMU."""
 
     status = 3
 
 
 class IncompleteError(VirtioTraceError):
-    """What was asked was begun and did not come to its end: a guest that died, a timeout."""
+    """The work was begun but could not be finished: the guest died, a timeout, a full disk."""
 
     status = 4
 
 
 class BadInputError(VirtioTraceError):
-    """A file is not what it should be: a recording, a .ko, a kernel image."""
+    """A file is not what it should be, or is damaged: a recording, a .ko, a kernel image."""
 
     status = 5

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Start to armed, in a guest: virtio-trace record against bpftrace with the same probes.
 
-Both are given a command that prints the guest's clock; each runs it when everything is armed. The
-modules are loaded first, as bpftrace cannot arm a function of one that is not; of two functions
-with one name it arms none, so it has a few probes less. bpftrace and the libraries it needs come
-into the guest on a disk made for it; everything else is the appliance.
+Each gets a command that prints the guest's clock, and runs it when everything is armed. Modules
+are loaded first, as bpftrace cannot arm a function of a module that is not loaded. It arms neither
+of two functions with one name, so it has a few probes less. bpftrace and its libraries are on a
+disk of their own; everything else is the appliance.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ done
 
 @dataclass(frozen=True, slots=True)
 class Arming:
-    """Seconds from start to armed, in the guest's clock, a number a run; where ours went."""
+    """Seconds from start to armed by the guest's clock, one number per run; and our phases."""
 
     ours: list[float]
     theirs: list[float]
@@ -59,7 +59,7 @@ class Arming:
 
 
 def measure(folder: Path) -> Arming:
-    """Two boots: one that says which probes there are, one that measures."""
+    """Two boots: one to list the probes, one to measure."""
     first = folder / "first.vtr"
     _boot(first, "true")
     probes = [
@@ -84,7 +84,7 @@ def measure(folder: Path) -> Arming:
         sys.exit(f"a run failed in the guest:\n{text[-4000:]}")
     times: dict[str, list[float]] = {"ours": [], "theirs": []}
     for who, number, begin, end in re.findall(r"BENCH (\w+) (\d+) ([\d.]+) ([\d.]+)", text):
-        if number != "0":  # the first of each fills the caches
+        if number != "0":  # the first run of each fills the caches
             times[who].append(float(end) - float(begin))
     assert all(len(found) == RUNS for found in times.values()), text[-4000:]
     where = [json.loads(found) for found in re.findall(r'"arming_seconds":(\{[^}]*\})', text)]
@@ -101,7 +101,7 @@ def _boot(recording: Path, task: str, *options: str) -> None:
 
 
 def _disk(folder: Path, functions: list[str]) -> Path:
-    """A file system with bpftrace, what it is linked with, and the program with FUNCTIONS."""
+    """A file system with bpftrace, its libraries, and its program for FUNCTIONS."""
     bpftrace = shutil.which("bpftrace")
     assert bpftrace is not None, "apt install bpftrace"
     tree = folder / "disk"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""make bench: how fast, as ratios, medians of five. Never part of a test: machines differ."""
+"""make bench: speeds as ratios, medians of five. Never part of a test: machines differ."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "debian-6.1-rebind.vtr
 
 
 def main() -> None:
-    """Measure and print; a line says what is allowed."""
+    """Measures and prints; each heading has the limit."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         _reading(folder)
@@ -85,8 +85,8 @@ def _arming(folder: Path) -> None:
 
 
 def _cost(folder: Path) -> list[str]:
-    """What is allowed is against ftrace's plain events, which show that a function was called; such
-    as fetch what ours show are there to tell what the showing costs. Returns what is over it."""
+    """The limit is relative to ftrace's plain events, which show that a function was called. Events
+    that fetch what ours show tell what fetching costs. Returns the drivers over the limit."""
     print(
         "added to a cycle of unbind and bind, in guest instructions"
         f" (at most {cost.ALLOWED} of plain events)"

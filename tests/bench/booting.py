@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What tracing adds to a boot before its root file system is mounted, in guest instructions.
 
-An image that somebody else made is booted as it is, with the kernel's own boot-time events on its
-command line, and with the recorder in front of its initrd. QEMU's -icount gives the guest a
-clock that counts instructions (shift=1: one each 2 ns), and the kernel's log says when it mounted
-the root; what an idle guest waits for (its disk) passes on that clock too, so runs differ.
+A third party's image is booted unchanged, with the kernel's own boot-time events on its command
+line, and with the recorder in front of its initrd. QEMU's -icount gives the guest a clock that
+counts instructions (shift=1: 2 ns each), and the kernel's log has the time at which it mounted the
+root. While an idle guest waits for its disk, that clock goes on, so runs differ.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from pathlib import Path
 
 from tests.vm import images
 from virtio_trace.cli.support.boot_parameters import with_boot_events
-from virtio_trace.vm import boot
 from virtio_trace.vm.disk import extract
 from virtio_trace.vm.host.programs import quiet
+from virtio_trace.vm.plan import Plan, Settings
 from virtio_trace.vm.root import foreign_initrd
-from virtio_trace.vm.root.foreign_initrd import Foreign
+from virtio_trace.vm.root.foreign_initrd import ThirdPartySystem
 
 NS_PER_INSTRUCTION = 2  # -icount shift=1
 RUNS = 3
@@ -38,9 +38,9 @@ _PATIENCE_SECONDS = 900.0
 
 @dataclass(frozen=True, slots=True)
 class Booting:
-    """Instructions until NAME's root is mounted, by run: without us, with the kernel's boot-time
-    events alone (None where it has nothing built in), with the recorder and them. ``arming`` is
-    how many of the last ones are the recorder's own arming, by its header."""
+    """Instructions until NAME's root is mounted, by run: without tracing, with the kernel's
+    boot-time events alone (None if it has nothing built in), and with the recorder too. ``arming``:
+    how many of the latter the recorder needed to arm, by its header."""
 
     name: str
     nothing: list[float]
@@ -50,14 +50,14 @@ class Booting:
 
 
 def measure(names: Sequence[str], folder: Path) -> Iterator[Booting]:
-    """One after the other."""
+    """Measures one image after the other."""
     for name in names:
         disk = images.image(name)
         append = "" if images.RECIPES[name].grub else f"root=UUID={images.UUID}"
         (folder / name).mkdir()
-        system = extract.take(disk, append, folder / name, quiet)
-        foreign = Foreign(system.initrds, system.options, system.tree, disk=system.image)
-        plan = boot.Plan(system.vmlinuz, system.modules, boot.Settings(append), foreign=foreign)
+        system = extract.extract_system(disk, append, folder / name, quiet)
+        foreign = ThirdPartySystem(system.initrds, system.options, system.tree, disk=system.image)
+        plan = Plan.of(system.vmlinuz, system.modules, Settings(append), third_party=foreign)
         with_events = with_boot_events(plan)
         runs = [_traced(disk, append, folder) for _ in range(RUNS)]
         yield Booting(
@@ -69,11 +69,11 @@ def measure(names: Sequence[str], folder: Path) -> Iterator[Booting]:
         )
 
 
-def _untraced(plan: boot.Plan, folder: Path) -> float:
+def _untraced(plan: Plan, folder: Path) -> float:
     """The same machine with the image's own initrd alone."""
-    assert plan.foreign is not None
-    (initrd,) = plan.foreign.initrds
-    machine = plan.machine("tcg", 0)
+    assert plan.third_party is not None
+    (initrd,) = plan.third_party.initrds
+    machine = plan.qemu_config("tcg", 0)
     console = folder / "console"
     argv = machine.argv(str(initrd), 0, 0, 0)
     line = argv.index("-append") + 1
@@ -134,7 +134,7 @@ def _mounted(console: Path) -> float:
 
 
 def show(found: Booting) -> None:
-    """Medians, each with its lowest and highest run, in millions of instructions."""
+    """Prints medians, each with its lowest and highest run, in millions of instructions."""
     print(f"until the root of {found.name} is mounted, in millions of guest instructions")
     base = statistics.median(found.nothing)
     rows = [("without tracing", found.nothing), ("boot-time events", found.events)]

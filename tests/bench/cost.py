@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What armed probes cost a cycle of unbind and bind, in guest instructions.
 
-QEMU's -icount gives the guest a clock that counts instructions (shift=1: one each 2 ns), and
-the CPU time of the thread that binds is all work that is done in it, by the kernel and by what is
-armed there; what sleeps or runs beside it is not counted. The guest has our boot's root and not its
-recorder: the script itself is process 1 (rdinit=), and arms nothing, us, or ftrace's own events on
-the same functions, as our recorder has defined them: plain ones, which record that a function was
-called, and such as fetch what ours show.
+QEMU's -icount gives the guest a clock that counts instructions (shift=1: 2 ns each). The CPU time
+of the thread that binds is all work in it, of the kernel and of what is armed; sleep and other
+threads are not counted. The guest has our boot's root without its recorder. The script is process 1
+(rdinit=), and arms nothing, our recorder, or ftrace's events on the same functions, as our recorder
+defined them: plain ones, which record that a function was called, and ones that fetch what ours
+show.
 
-A figure is the median of all cycles: now and then one has an interrupt in it that cost as much as
-all else. The kernel's messages are kept from the console, as each is thousands of instructions.
+A figure is the median of all cycles: an interrupt in a cycle can cost as much as the rest of it.
+The kernel's messages are kept off the console, as each takes thousands of instructions.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ poweroff -f
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Instructions of one cycle of DRIVER: with nothing armed, ftrace's plain events, ftrace's that
-    fetch the same arguments, and ours; and how many events ours are."""
+    """Instructions of one cycle of DRIVER: with nothing armed, with ftrace's plain events, with
+    ftrace's events that fetch the same arguments, and with ours; and how many events ours are."""
 
     driver: str
     nothing: float
@@ -69,12 +69,12 @@ class Cost:
 
     @property
     def added(self) -> tuple[float, float, float]:
-        """What plain events, those that fetch the same, and ours add to a cycle."""
+        """What plain events, events that fetch the same, and ours add to a cycle."""
         return self.plain - self.nothing, self.same - self.nothing, self.ours - self.nothing
 
 
 def measure(folder: Path) -> list[Cost]:
-    """One boot; a Cost for each driver that is cycled in it."""
+    """One boot, which measures a Cost for each driver."""
     inside = Path(__file__).with_name("inside.py").read_text("utf-8")
     console = folder / "console"
     done = subprocess.run(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Makes a long recording of a short, real one: its device's unbinding and binding, again and again.
+"""Makes a long recording from a short, real one, by repeating a device's unbinding and binding.
 
     python3 tests/bench/enlarge.py SHORT.vtr LONG.vtr EVENTS
 
@@ -38,7 +38,7 @@ def enlarge(lines: list[Line], events: int) -> Iterator[Line]:
 
 
 def _cycle(events: list[Line]) -> list[Line]:
-    """The last rebind of a PCI device; else the last binding, and an unbinding made for it."""
+    """The last rebind of a PCI device; else the last binding, with an unbinding added."""
     first = _last(events, "unregister_virtio_device", "entry")
     last = _last(events, "virtio_pci_probe", "return")
     if first is not None and last is not None and first < last:
@@ -56,7 +56,7 @@ def _cycle(events: list[Line]) -> list[Line]:
 
 
 def _last(events: list[Line], probe: str, kind: str, result: int | None = None) -> int | None:
-    """The index of the last such event; with RESULT, of a call whose return, next to it, had it."""
+    """The index of the last such event; with RESULT, one that then returns that result."""
     for i in range(len(events) - 1, -1, -1):
         if events[i].get("probe") != probe or events[i]["kind"] != kind:
             continue
@@ -66,7 +66,7 @@ def _last(events: list[Line], probe: str, kind: str, result: int | None = None) 
 
 
 def write(short: Path, long: Path, events: int) -> None:
-    """Read SHORT and write LONG."""
+    """Reads SHORT and writes LONG."""
     lines = [json.loads(line) for line in short.read_text(encoding="utf-8").splitlines()]
     with long.open("w", encoding="utf-8") as out:
         for line in enlarge(lines, events):

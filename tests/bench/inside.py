@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Runs in the guest of cost.py: cycles of unbind and bind, by what is armed.
 
-Prints ``BENCH`` and one JSON object: by driver, nanoseconds of CPU time, a number a cycle.
+Prints ``BENCH`` and one JSON object: by driver, nanoseconds of CPU time, one number per cycle.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from pathlib import Path
 from virtio_trace.kernel.drivers.evidence import Symbols
 from virtio_trace.kernel.files.btf import Btf
 from virtio_trace.kernel.files.module_tree import ModuleTree
-from virtio_trace.kernel.running.host import Running
+from virtio_trace.kernel.running.host import HostKernel
 from virtio_trace.tracer.bpf.offsets import read_offsets
 from virtio_trace.tracer.points import shape, table
-from virtio_trace.tracer.points.table import ProbePoint
+from virtio_trace.tracer.points.point import ProbePoint
 
-POINTS = {point.name: point for point in (*table.TABLE, *table.DETAILS)}
+POINTS = {point.name: point for point in (*table.CORE_POINTS, *table.NEGOTIATION_POINTS)}
 for _name in (table.DRIVER_PROBE, table.DRIVER_VALIDATE):
-    POINTS[_name] = ProbePoint(_name, (), None, shape.VIRTIO_DEVICE, "")
+    POINTS[_name] = table.of_driver(_name, _name, "any driver", None)
 
 TRACING = Path("/sys/kernel/tracing")
 RUNS = 3
@@ -40,7 +40,7 @@ def cycles(driver: str) -> list[float]:
     folder = Path("/sys/bus/virtio/drivers") / driver
     name = next(folder.glob("virtio*")).name.encode()
     unbind, bind = (os.open(folder / file, os.O_WRONLY) for file in ("unbind", "bind"))
-    # What arming left to be freed is freed in interrupts, which count for whoever runs then.
+    # Memory that arming left is freed in interrupts, which count for the thread that runs then.
     time.sleep(SETTLE_SECONDS)
     took: list[float] = []
     for _ in range(CYCLES):
@@ -54,7 +54,7 @@ def cycles(driver: str) -> list[float]:
 
 
 def recorded(driver: str) -> int:
-    """How many events of DRIVER's device are in the recording, of which nothing was lost."""
+    """How many events of DRIVER's device are in the recording, which must have lost none."""
     address = next((Path("/sys/bus/virtio/drivers") / driver).glob("virtio*")).resolve().parent.name
     *events, trailer = [json.loads(line) for line in OUT.read_bytes().splitlines()]
     assert trailer["lost"] == 0
@@ -69,7 +69,7 @@ def append(file: str, text: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Definition:
-    """A kprobe event as our recorder has defined it: ``p`` or ``r64``."""
+    """A kprobe event as our recorder defined it: ``p`` or ``r64``."""
 
     kind: str
     name: str
@@ -102,7 +102,7 @@ class Ours:
 
 
 class Events:
-    """The same functions as events of ftrace's own, armed while the body runs."""
+    """ftrace's own events on the same functions, armed while the body runs."""
 
     def __init__(self, functions: list[Definition], fetch: Callable[[Definition], str]) -> None:
         self.functions = functions
@@ -121,11 +121,11 @@ class Events:
 
 
 class Same:
-    """The arguments that an ftrace event has to fetch to show what ours shows, as far as it can:
-    an entry's address, bus, ids and driver, a status, features, a virtqueue; not its duration."""
+    """The arguments that an ftrace event must fetch to show what ours shows, as far as it can: an
+    entry's address, bus, ids and driver, a status, features, a virtqueue; but not its duration."""
 
     def __init__(self) -> None:
-        tree = ModuleTree(Running().module_tree)
+        tree = ModuleTree(HostKernel().module_tree)
         self.at = read_offsets(Btf.running(), Symbols(tree), TRACING)
 
     def fetch(self, event: Definition) -> str:
@@ -138,7 +138,7 @@ class Same:
         if not point.entry:
             return ""
         words = self._subject(point.subject)
-        if point.driver_second:
+        if point.arg2_driver:
             words += f" second=+0(+{o.driver_name}(%si)):string"
         if detail in (shape.STATUS, shape.RESET):
             words += f" status=%si:x8 features=+{o.virtio_device_features}(%di):x64"

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""inspect of a whole module tree, with depmod's files and without them.
+"""inspect on a whole module tree, with and without depmod's files.
 
-Without them every file has to be unpacked, so it is held to that alone: `xz -dc` of the same files
-by xargs on all cores, in as many lots as make them all busy to the end. Each is a whole process,
-started anew. They take turns, and the fastest of each counts: what else the machine does only adds.
+Without them every file must be unpacked, so it is compared with that alone: `xz -dc` of the same
+files by xargs on all cores, in lots small enough to keep them all busy. Each run is a new process.
+They take turns, and the fastest of each counts: other work on the machine only adds time.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _LOTS_A_CORE = 8
 
 @dataclass(frozen=True, slots=True)
 class Inspecting:
-    """Wall seconds, a number a run."""
+    """Wall seconds, one number per run."""
 
     indexed: list[float]
     plain: list[float]
@@ -40,7 +40,7 @@ class Inspecting:
 
 
 def measure(folder: Path) -> Inspecting:
-    """FOLDER gets a copy of the tree, for depmod."""
+    """Runs all. FOLDER gets a copy of the tree, for depmod."""
     kernel = debian.fetch(KERNEL)
     files = sorted(kernel.modules.rglob("*.ko.xz"))
     assert len(files) > 500

@@ -12,6 +12,7 @@ import json
 import socket
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from tests.fuzz.harnesses import CORPUS
 from tests.unit.kernel.running.test_viot import QEMU as VIOT
 from tests.unit.tracer.session import test_agentless
 from tests.unit.vm.disk.test_bootloader import GRUB, MENU
+from virtio_trace.vm.disk.debugfs import Debugfs
 from virtio_trace.vm.disk.ext import Ext
 from virtio_trace.vm.disk.partitions import FileSystem
 from virtio_trace.vm.qemu import host_view
@@ -196,19 +198,22 @@ def disks() -> None:
             )
             keep("disk", label, images.patches(images.disk(), image.read_bytes()))
         (scratch / "disk.raw").write_bytes(images.ext2())
-        ext = _Told("disk.raw", FileSystem(0, 0, 64 << 10, "ext2"), scratch)
+        ext = Ext("disk.raw", FileSystem(0, 0, 64 << 10, "ext2"), scratch)
+        ext._debugfs = told = _Told("disk.raw", scratch, "ext2")
         _ = ext.unclean, ext.names("/boot"), ext.find("/short"), ext.find("/long")
-        keep("ext", "ext2", "=====\n".join(ext.said).encode())
+        keep("ext", "ext2", "=====\n".join(told.said).encode())
         keep("ext_image", "size", b"\x04\x04\0\0\x01\x41")
 
 
-class _Told(Ext):
+class _Told(Debugfs):
+    """Remembers what debugfs said."""
+
     said: list[str]
 
-    def _ask(self, request: str) -> str:
-        said = super()._ask(request)
-        self.said = [*getattr(self, "said", ()), said]
-        return said
+    def ask(self, requests: Sequence[str]) -> list[str]:
+        answers = super().ask(requests)
+        self.said = [*getattr(self, "said", ()), *answers]
+        return answers
 
 
 if __name__ == "__main__":

@@ -40,7 +40,7 @@ _NAMES = 2060
 """Symbols: there must be more than eight markers, one for each 256 names."""
 
 
-def modules(kernel: debian.Kernel, name: str, *files: str) -> None:
+def modules(kernel: debian.KernelPackage, name: str, *files: str) -> None:
     """Modules, without the sections that no harness reads."""
     for file in files:
         (path,) = kernel.modules.rglob(file)

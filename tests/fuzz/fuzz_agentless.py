@@ -15,7 +15,7 @@ from tests.fuzz.kernel import KERNEL
 from virtio_trace.check import verdict
 from virtio_trace.graph import builder
 from virtio_trace.recording import reader
-from virtio_trace.tracer.session import agentless
+from virtio_trace.tracer.session import agentless, agentless_arming
 
 MUTATE = mutations.lines
 WORDS = (
@@ -38,9 +38,9 @@ def one(data: bytes) -> None:
 
 
 def _assemble(data: bytes, lines: list[bytes]) -> None:
-    guest = agentless.Guest(agentless.arming(KERNEL, 1900), lines.append, _scratch)
+    guest = agentless.Guest(agentless_arming.arming(KERNEL, 1900), lines.append, _scratch)
     for line in io.BytesIO(data):
-        guest.take(line)
+        guest.consume(line)
 
 
 @contextlib.contextmanager

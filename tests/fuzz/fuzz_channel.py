@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from virtio_trace.vm.qemu.channel import Channel, Tail
+from virtio_trace.vm.qemu.channel import Channel, ConsoleTail
 
 WORDS = (
     b"virtio-trace: ", b"virtio-trace: recorder ended with status ",
@@ -17,7 +17,7 @@ def one(data: bytes) -> None:
     step = data[0] + 1 if data else 1
     taken: list[bytes] = []
     channel = Channel(taken.append)
-    tail = Tail("login:")
+    tail = ConsoleTail("login:")
     for start in range(1, len(data), step):
         channel.feed(data[start : start + step])
         tail.feed(data[start : start + step])

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from tests.fuzz.kernel import DEFINITIONS
-from virtio_trace.tracer.ftrace import cmdline, tracefs
+from virtio_trace.tracer.ftrace import cmdline, confirm, tracefs
 
 WORDS = (
     b"p:vt/", b"r:vt/", b"r64:vt/", b"_stext+", b"+0x10", b"\n", b" x=%ax", b"  k  ", b"  r  ",
@@ -14,7 +14,8 @@ WORDS = (
 
 def one(data: bytes) -> None:
     text = data.decode("utf-8", "replace")
-    found, _strange = cmdline.recognized(cmdline.listed(text), DEFINITIONS)
+    found, _foreign = cmdline.match(cmdline.listed(text), DEFINITIONS)
     assert all(one.number < len(DEFINITIONS) for one in found)
     tracefs.event_counts(text)
-    tracefs.armed_in(text)
+    confirm.armed_in(text)
+    confirm.ring_losses(text.split("\n"))

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from tests.fuzz.kernel import LAYOUT
 from virtio_trace.kernel.drivers import in_modules
-from virtio_trace.kernel.files.elf import Module, Place
+from virtio_trace.kernel.files.elf import Module
+from virtio_trace.kernel.files.elf_tables import Place
 
 LONGEST = 1 << 15
 WORDS = (b"register_virtio_driver", b"init_module", b".rela.text", b".symtab", b"\xe8\0\0\0\0")

@@ -6,10 +6,12 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from tests.fuzz import mutations
 from virtio_trace.errors import VirtioTraceError
+from virtio_trace.vm.disk.debugfs import Debugfs
 from virtio_trace.vm.disk.ext import Ext
 from virtio_trace.vm.disk.partitions import FileSystem
 
@@ -20,21 +22,22 @@ WORDS = (
 )  # fmt: skip
 
 
-class _Answers(Ext):
+class _Answers(Debugfs):
     def __init__(self, answers: list[str], scratch: Path) -> None:
-        super().__init__("disk.raw", FileSystem(1, 0, 1 << 20, "ext4"), scratch)
+        super().__init__("disk.raw", scratch, "fuzzed")
         self._answers = answers
         self._asked = 0
 
-    def _ask(self, request: str) -> str:
-        self._asked += 1
-        return self._answers[self._asked % len(self._answers)]
+    def ask(self, requests: Sequence[str]) -> list[str]:
+        first, self._asked = self._asked + 1, self._asked + len(requests)
+        return [self._answers[n % len(self._answers)] for n in range(first, self._asked + 1)]
 
 
 def one(data: bytes) -> None:
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
-        ext = _Answers(data.decode("utf-8", "replace").split("=====\n"), scratch)
+        ext = Ext("disk.raw", FileSystem(1, 0, 1 << 20, "ext4"), scratch)
+        ext._debugfs = _Answers(data.decode("utf-8", "replace").split("=====\n"), scratch)
         _ = ext.unclean, ext.names("/boot"), ext.is_folder("/etc"), list(ext.files("/"))
         for path in ("/", "/boot/grub/grub.cfg", "/link", "/..", *ext.names("/")):
             with contextlib.suppress(VirtioTraceError):

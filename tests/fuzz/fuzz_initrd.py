@@ -9,7 +9,7 @@ from pathlib import Path
 
 from virtio_trace.errors import VirtioTraceError
 from virtio_trace.vm.root import foreign_initrd
-from virtio_trace.vm.root.foreign_initrd import Foreign
+from virtio_trace.vm.root.foreign_initrd import ThirdPartySystem
 
 WORDS = (
     b"running", b"quiet:", b"text:", b"rdinit=/init", b"console=ttyS1,115200", b'"', b"070701",
@@ -23,6 +23,6 @@ def one(data: bytes) -> None:
     with tempfile.NamedTemporaryFile() as file:
         file.write(data)
         file.flush()
-        foreign = Foreign((foreign_initrd.check_initrd(Path(file.name)),), text)
-    assert foreign_initrd.options(foreign, text).startswith(foreign_initrd.FIRST)
-    foreign_initrd.first_process(foreign, text)
+        system = ThirdPartySystem((foreign_initrd.check_initrd(Path(file.name)),), text)
+    assert foreign_initrd.options(system, text).startswith(foreign_initrd.FIRST)
+    foreign_initrd.first_process(system, text)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from tests.fuzz.accepted import accepted, through_json
 from virtio_trace.kernel.running import kmsg
-from virtio_trace.recording.machine_state import log_from_json
+from virtio_trace.recording.machine_state import Log
 
 WORDS = (b"6,", b",-;", b"\n DEVICE=+virtio:virtio0", b"\n SUBSYSTEM=", b"virtio", b"0000:00:02.0")
 
@@ -21,4 +21,4 @@ def one(data: bytes) -> None:
             log.take(line)
     # It goes into a recording, which must be readable.
     with accepted():
-        log_from_json(through_json(log.about(["0000:00:02.0"]).to_json()))
+        Log.from_json(through_json(log.about(["0000:00:02.0"]).to_json()))

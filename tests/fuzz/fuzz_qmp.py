@@ -10,7 +10,7 @@ from typing import Any
 
 from tests.fuzz import mutations
 from tests.fuzz.accepted import accepted
-from virtio_trace.recording.host_view import host_from_json
+from virtio_trace.recording.host_view import HostView
 from virtio_trace.vm.qemu import host_view
 from virtio_trace.vm.qemu.qmp import Monitor
 
@@ -42,4 +42,4 @@ def one(data: bytes) -> None:
         host_view.with_host(b'{"kind":"trailer"' + data, Monitor(end), lambda reason: None)
     # It goes into a recording, which must be readable.
     with accepted():
-        host_from_json(json.loads(line)["host"])
+        HostView.from_json(json.loads(line)["host"])

@@ -10,7 +10,7 @@ from tests.fuzz.accepted import accepted, through_json
 from tests.fuzz.kernel import DEFINITIONS, KERNEL
 from virtio_trace.recording.events import EventReader
 from virtio_trace.recording.writer import Writer
-from virtio_trace.tracer.ftrace.text_decoder import RingText
+from virtio_trace.tracer.ftrace.text_decoder import TextDecoder
 
 MUTATE = mutations.lines
 WORDS = (
@@ -21,7 +21,7 @@ WORDS = (
 
 
 def one(data: bytes) -> None:
-    ring = RingText(DEFINITIONS, KERNEL.offsets)
+    ring = TextDecoder(DEFINITIONS, KERNEL.offsets)
     text = io.StringIO(data.decode("utf-8", "backslashreplace"), newline="\n")
     events = ring.events(text)
     assert [event.seq for event in events] == sorted({event.seq for event in events})

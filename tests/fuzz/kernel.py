@@ -6,21 +6,21 @@ from __future__ import annotations
 from tests.unit.tracer.ftrace.test_fetchargs import LINUX_6_1
 from virtio_trace.kernel.drivers.layout import Layout, StructLayout, by_order
 from virtio_trace.recording.evidence import Evidence
-from virtio_trace.tracer.ftrace.fetchargs import definitions
+from virtio_trace.tracer.ftrace.definitions import definitions
 from virtio_trace.tracer.points import table
-from virtio_trace.tracer.points.offline import Kernel
-from virtio_trace.tracer.points.resolve import Settled
+from virtio_trace.tracer.points.offline import OfflineKernel
+from virtio_trace.tracer.points.resolve import ResolvedProbe
 from virtio_trace.tracer.points.target import Target
 
 _MODULES = {"virtio_pci_probe": "virtio_pci", "virtio_mmio_probe": "virtio_mmio"}
-SETTLED = [
-    Settled(point, Target(point.symbols[0], _MODULES.get(point.name)))
-    for point in (*table.TABLE, *table.DETAILS, table.RING)
+PROBES = [
+    ResolvedProbe(point, Target(point.symbols[0], _MODULES.get(point.name)))
+    for point in (*table.CORE_POINTS, *table.NEGOTIATION_POINTS, table.VRING_POINT)
 ]
-KERNEL = Kernel(
-    "6.1", "x86_64", ("virtio",), Evidence("6.1", builtin=("virtio",)), LINUX_6_1, SETTLED
+KERNEL = OfflineKernel(
+    "6.1", "x86_64", ("virtio",), Evidence("6.1", builtin=("virtio",)), LINUX_6_1, PROBES
 )
-DEFINITIONS = definitions(SETTLED, LINUX_6_1, "x86_64")
+DEFINITIONS = definitions(PROBES, LINUX_6_1, "x86_64")
 
 LAYOUT = Layout(
     {

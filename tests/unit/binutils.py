@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What readelf, bpftool and modinfo say of a file: oracles that share no code with us."""
+"""readelf, bpftool and modinfo on a file: oracles that share no code with virtio-trace."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class Readelf:
             self.calls.append((at, name))
 
     def number(self, at: Where, size: int = 4) -> int:
-        """The unsigned number in the file at a place, 0 in .bss."""
+        """The unsigned number at a place in the file; 0 in .bss."""
         if at[0] == ".bss":
             return 0
         start = self.sections[at[0]][0] + at[1]
@@ -88,8 +88,8 @@ def bpftool(*words: str | Path) -> dict[int, dict[str, Any]]:
 
 
 def members(types: dict[int, dict[str, Any]], name: str) -> dict[str, tuple[int, bool]] | None:
-    """Member to (offset in bytes, whether it points to a function), those of anonymous unions and
-    structs in their place, of the first struct of that name; None where there is none."""
+    """Member to (offset in bytes, whether it points to a function), for the first struct of that
+    name, with the members of anonymous structs and unions; None: there is no such struct."""
     found = (t for t in types.values() if t["kind"] == "STRUCT" and t["name"] == name)
     entry = next(found, None)
     return None if entry is None else _flat(types, entry, 0)

@@ -1,7 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Real kernels for the tests: Debian's, in the project's own cache, fetched where they are not."""
+"""Real kernels for the tests: Debian's, from the project's cache, fetched if they are not there.
+
+Whatever uses the fixture ``fetch``, directly or not, is marked ``network``.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import pytest
 
@@ -15,19 +20,35 @@ KERNELS = {  # what differs: virtio modular, .ko, lz4; virtio built in, .ko.xz, 
 }
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """First: pytest's own hook then deselects by marker."""
+    for item in items:
+        if "fetch" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.network)
+
+
+@pytest.fixture(scope="session")
+def fetch() -> Callable[..., debian.KernelPackage]:
+    """debian.fetch; the only way in which a unit test gets at a real kernel."""
+    return debian.fetch
+
+
 @pytest.fixture(scope="session", params=KERNELS)
-def kernel(request: pytest.FixtureRequest) -> debian.Kernel:
+def kernel(
+    request: pytest.FixtureRequest, fetch: Callable[..., debian.KernelPackage]
+) -> debian.KernelPackage:
     """Each of the kernels in turn. A test that cannot have them fails."""
-    return debian.fetch(KERNELS[request.param])
+    return fetch(KERNELS[request.param])
 
 
 @pytest.fixture(scope="session")
-def kernel_6_1() -> debian.Kernel:
+def kernel_6_1(fetch: Callable[..., debian.KernelPackage]) -> debian.KernelPackage:
     """The kernel in which all of virtio is a module."""
-    return debian.fetch(KERNELS["6.1"])
+    return fetch(KERNELS["6.1"])
 
 
 @pytest.fixture(scope="session")
-def kernel_btf(kernel: debian.Kernel) -> Btf:
+def kernel_btf(kernel: debian.KernelPackage) -> Btf:
     """The types of ``kernel``."""
     return vmlinuz.btf(kernel.vmlinuz)

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from virtio_trace.check import verdict
-from virtio_trace.check.findings import LINUX, Result
+from virtio_trace.check.findings import Result
+from virtio_trace.check.profiles import LINUX
 from virtio_trace.graph import builder
 from virtio_trace.recording import reader
 
@@ -71,6 +72,27 @@ def move(lines: list[Line], where: Where, behind: Where) -> list[Line]:
     last = max(i for i, line in enumerate(rest) if "seq" in line and behind(line))
     assert moved and [*rest[: last + 1], *moved, *rest[last + 1 :]] != lines
     return mend([*rest[: last + 1], *moved, *rest[last + 1 :]])
+
+
+def entry_lost(lines: list[Line]) -> set[int]:
+    """Sequence numbers of the events in a virtio_dev_probe whose entry was lost, and its return.
+
+    Nothing says which device such a call is about, so no binding comes of it. Empty where nothing
+    was lost.
+    """
+    found: set[int] = set()
+    of_thread: dict[int, list[int]] = {}
+    last = 0
+    for event in lines[1:-1]:
+        if event["seq"] != last + 1:
+            of_thread.clear()
+        last = event["seq"]
+        of_thread.setdefault(event["tid"], []).append(last)
+        if at("virtio_dev_probe", kind="return")(event):
+            inside = of_thread.pop(event["tid"])
+            if "device" not in event:
+                found.update(inside)
+    return found
 
 
 def at(probe: str, address: str | None = None, driver: str | None = None, kind: str = "") -> Where:

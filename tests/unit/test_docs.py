@@ -82,7 +82,85 @@ def _members(*things: Any, name: str = "") -> set[str]:
     return found
 
 
+def test_the_map_shows_every_file_once() -> None:
+    drawn = _drawn((TOP / "docs" / "architecture.md").read_text(encoding="utf-8"))
+    there = _files(TOP / "virtio_trace") | _files(TOP / "bpf") | _folders(TOP / "tests")
+    twice = sorted({path for path in drawn if drawn.count(path) > 1})
+    missing, gone = sorted(there - set(drawn)), sorted(set(drawn) - there)
+    told = [f"not in the tree: {path}" for path in missing]
+    told += [f"in the tree, but not in the repository: {path}" for path in gone]
+    told += [f"in the tree more than once: {path}" for path in twice]
+    assert not told, "\n".join(["docs/architecture.md, Every file:", *told])
+
+
+def test_every_file_in_the_map_has_a_description() -> None:
+    drawing = _drawing((TOP / "docs" / "architecture.md").read_text(encoding="utf-8"))
+    bare = [line for line in drawing if len(line.split(maxsplit=1)) < 2 and line[-1] != "/"]
+    assert not bare
+
+
+def _drawing(text: str) -> list[str]:
+    """The lines of the page's tree."""
+    (block,) = re.findall(r"^## Every file$.*?^```\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    return str(block).splitlines()
+
+
+def _drawn(text: str) -> list[str]:
+    """The paths in the page's tree: two spaces a level; of folders those of tests/ alone."""
+    paths, above = [], [""]
+    for line in _drawing(text):
+        name = line.split()[0]
+        level = (len(line) - len(line.lstrip())) // 2
+        path = above[level] + name
+        above[level + 1 :] = [path]
+        if not name.endswith("/") or (name != path and path.startswith("tests/")):
+            paths.append(path)
+    return paths
+
+
+def _files(folder: Path) -> set[str]:
+    """Of TOP: every file in FOLDER but __init__.py and what Python leaves there."""
+    return {
+        path.relative_to(TOP).as_posix()
+        for path in folder.rglob("*")
+        if path.is_file() and path.name != "__init__.py" and "__pycache__" not in path.parts
+    }
+
+
+def _folders(folder: Path) -> set[str]:
+    """Of TOP: every folder in FOLDER that has a file, with a slash at its end. The harnesses'
+    folders in tests/fuzz/corpus/ are one thing."""
+    return {
+        f"{above.relative_to(TOP).as_posix()}/"
+        for name in _files(folder)
+        for above in (TOP / name).parents
+        if folder in above.parents and TOP / "tests/fuzz/corpus" not in above.parents
+    }
+
+
+def test_decisions_are_numbered_once_and_linked() -> None:
+    pages = sorted((TOP / "docs" / "decisions").glob("*.md"))
+    assert [int(page.name[:4]) for page in pages] == list(range(1, len(pages) + 1))
+    text = " ".join((TOP / "docs" / "architecture.md").read_text(encoding="utf-8").split())
+    for page in pages:
+        title = page.read_text(encoding="utf-8").splitlines()[0].removeprefix("# ")
+        assert title.startswith(f"{page.name[:4]}: ")
+        assert f"[{title}](decisions/{page.name})" in text
+        sections = re.findall(r"^## (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+        assert sections == ["Context", "Decision", "Consequences"], page.name
+
+
+def test_decisions_that_the_code_names_are_there() -> None:
+    for folder in ("virtio_trace", "bpf"):
+        for name in _files(TOP / folder):
+            text = (TOP / name).read_text(encoding="utf-8")
+            for line in text.splitlines():
+                if "docs/decisions/" in line:
+                    for number in re.findall(r"\b(\d{4})\b", line.split("docs/decisions/", 1)[1]):
+                        assert list((TOP / "docs/decisions").glob(f"{number}-*.md")), name
+
+
 def test_links_lead_somewhere() -> None:
-    for page in [*TOP.glob("*.md"), *(TOP / "docs").glob("*.md")]:
+    for page in [*TOP.glob("*.md"), *(TOP / "docs").rglob("*.md")]:
         for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
             assert (page.parent / target).exists(), f"{page.name}: {target}"

@@ -41,7 +41,7 @@ MAY_IMPORT = {
 
 LIBRARIES = {
     "bcc": {"tracer/bpf/loader.py"},
-    "elftools": {"kernel/files/elf.py"},
+    "elftools": {"kernel/files/elf_tables.py"},
     "tabulate": {"render/grid.py"},
 }
 

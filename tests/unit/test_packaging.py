@@ -15,6 +15,9 @@ from virtio_trace.bpf_source import bpf_folder
 
 TOP = Path(__file__).resolve().parents[2]
 
+NEEDS_SETUPTOOLS = pytest.mark.network
+"""pip fetches setuptools for each build of a wheel."""
+
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -36,14 +39,17 @@ def test_a_clone_has_its_bpf_folder_beside_the_package() -> None:
     assert bpf_folder() == TOP / "bpf"
 
 
+@NEEDS_SETUPTOOLS
 def test_the_wheel_has_all_that_runs_in_the_kernel_and_in_the_guest(installed: Path) -> None:
     for folder, inside in ((TOP / "bpf", "bpf"), (TOP / "virtio_trace/vm/guest", "vm/guest")):
         here = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
         there = installed / "virtio_trace" / inside
         missing = {name for name in here if not (there / name).is_file()}
         assert not {name for name in missing if not name.endswith((".md", ".pyc"))}
+    assert (installed / "virtio_trace" / "py.typed").is_file()
 
 
+@NEEDS_SETUPTOOLS
 def test_an_installed_package_finds_its_bpf_folder(installed: Path) -> None:
     code = "from virtio_trace.bpf_source import bpf_folder; print(bpf_folder())"
     out = subprocess.run(

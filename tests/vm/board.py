@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A board of devices that fail in known ways, and of kinds that succeed; what became of them.
+"""A board of devices that fail in known ways, and of devices that work; and their expected states.
 
 The expectations are those of Debian's cloud kernels from 6.1 on.
 """
@@ -15,7 +15,7 @@ from tests.vm.guest import Guest
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """A device of the board and what becomes of it. ``backend``: what QEMU needs before it."""
+    """A device of the board and its expected state. ``backend``: QEMU's options before it."""
 
     device: str
     type: str
@@ -71,6 +71,6 @@ def _host(_name: str, monitor: qmp.Qmp) -> Any:
 
 
 def guest(kernel: str) -> Guest:
-    """The board on KERNEL, looked at from inside and from the host at its end."""
+    """The board on KERNEL. At its end it is inspected from inside and by the host."""
     script = f"{oracle.SYSFS}show_bus final\nask virtio\nat interrupts\ncat /proc/interrupts"
     return Guest(kernel, script, OPTIONS, host=_host)

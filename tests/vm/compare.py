@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""One device of the board, as the report has it against what sysfs, the kernel and QEMU say."""
+"""Compares a device of the board in our report with sysfs, the kernel's log and QEMU."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ASPECTS = (
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What the report says of an ASPECT, and what another says of it."""
+    """An ASPECT in the report, and in another source."""
 
     aspect: str
     ours: Any
@@ -35,7 +35,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A device: ours, and each of the others'."""
+    """A device in our report, and in each other source."""
 
     slot: Slot
     device: dict[str, Any]
@@ -47,12 +47,12 @@ class Row:
 
     @property
     def early(self) -> bool:
-        """It was bound before anything was armed: how, nobody saw."""
+        """It was bound before anything was armed."""
         return bool(self.device["snapshot"]) and not self.bindings
 
     @property
     def state(self) -> str:
-        """By sysfs, and by whether the kernel says that it was probed at all."""
+        """By sysfs, and by whether the kernel's log has a probe of it."""
         if self.sysfs.driver is not None:
             return "bound"
         return "failed" if self.results else "unbound"
@@ -110,7 +110,7 @@ def rows(booted: Boot) -> dict[str, Row]:
     report = booted.report()
     sysfs = oracle.devices(booted.sections["final"])
     probed = oracle.virtio_probes(booted.kernel_log)
-    # Until Linux 5.13 the kernel says 1 for bound and 0 for any error.
+    # Before Linux 5.13 the kernel prints 1 for bound and 0 for any error.
     old = any(probe.result == 1 for probe in probed)
     devices = {device["address"]: device for device in report["devices"]}
     assert len(devices) == len(report["devices"]), "a device is there twice"
@@ -135,7 +135,7 @@ def rows(booted: Boot) -> dict[str, Row]:
 
 
 def _irqs(section: list[str], name: str) -> frozenset[str]:
-    """The names of its interrupts behind its own: ``config``, a queue's, ``virtqueues`` for all of
-    them; "" for INTx."""
+    """The last parts of its interrupts' names: ``config``, a queue's name, ``virtqueues`` for all;
+    "" for INTx."""
     found = re.findall(rf"\b{name}(?:-(\S+?))?(?:,|$)", "\n".join(section), re.MULTILINE)
     return frozenset(found)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Boots what the collected modules name in their GUESTS and BOOTS, three at a time, while tests
-run: guests wait more than they work.
+"""Boots the GUESTS and BOOTS of the collected modules, three at a time, while tests run: guests
+wait more than they work.
 
-A test that cannot have its guest fails. ``--no-vm`` is the one way to skip.
+A test whose guest does not boot fails. ``--no-vm`` is the only way to skip.
 """
 
 from __future__ import annotations
@@ -43,8 +43,10 @@ _STARTED = pytest.StashKey[Started]()
 
 
 def _boots(session: pytest.Session) -> dict[tuple[str, str], tuple[int, Callable[[Path], Any]]]:
-    """By module and name: how long it takes, and what boots it."""
+    """By module and name: how long the boot takes, and its function."""
     found: dict[tuple[str, str], tuple[int, Callable[[Path], Any]]] = {}
+    if session.config.option.collectonly:
+        return found
     for item in session.items:
         if isinstance(item, pytest.Function) and item.get_closest_marker("skip") is None:
             module = item.module.__name__
@@ -57,8 +59,8 @@ def _boots(session: pytest.Session) -> dict[tuple[str, str], tuple[int, Callable
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtestloop(session: pytest.Session) -> Iterator[None]:
-    """Begin with the first test, whose ever it is: the unit tests leave a processor free. What
-    they do to their own process (its environment, its limits) must not reach QEMU."""
+    """Starts the boots with the first test of any kind: unit tests leave a processor free. What
+    they do to their own process (environment, limits) must not reach QEMU."""
     with TemporaryDirectory(prefix="vt-boots-") as folder:
         pool = ProcessPoolExecutor(_AT_ONCE)
         try:
@@ -74,7 +76,7 @@ def pytest_runtestloop(session: pytest.Session) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def boots(pytestconfig: pytest.Config) -> Started:
-    """Every boot that was asked for."""
+    """Every boot of the session."""
     return pytestconfig.stash[_STARTED]
 
 

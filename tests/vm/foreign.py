@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Boots the images of images.py with our own command line, and keeps what came of it."""
+"""Boots the images of images.py with our own command, and keeps the results."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ END = "text:@@ end"
 
 _PATIENCE_SECONDS = 900
 
-# Others write to the console, too, and not always on lines of their own.
+# Others write to the console too, and not always on lines of their own.
 _DEVICE = re.compile(r"virtio\d+( \S+){5} [01]+ [0-9a-f]+")
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """An image and how it is booted. ``append`` is for one without a boot loader."""
+    """An image and how to boot it. ``append`` is for an image without a boot loader."""
 
     image: str
     append: str = ""
@@ -46,13 +46,13 @@ class Foreign(Boot):
 
     @property
     def summary(self) -> str:
-        """What it said of its end: ``enough after 61.1 s (tcg): ...``."""
+        """Its message about the end: ``enough after 61.1 s (tcg): ...``."""
         lines = (line.removeprefix("virtio-trace: ") for line in self.stderr.splitlines())
         return next((line for line in lines if line.startswith("enough after")), "")
 
 
 def boot(case: Case, folder: Path) -> Foreign:
-    """Boots CASE, its recording and its console kept in FOLDER."""
+    """Boots CASE, and keeps its recording and its console in FOLDER."""
     path = images.image(case.image)
     folder.mkdir(parents=True, exist_ok=True)
     recording, console = folder / "image.vtr", folder / "console.txt"
@@ -79,19 +79,19 @@ def checksum(path: Path) -> str:
 
 
 def wrong_verdict(booted: Boot, verdict: str) -> list[str]:
-    """What is wrong with the recording as such: its verdict, lost events, probes not armed."""
+    """What is wrong with the recording: its verdict, lost events, probes not armed."""
     _status, found = booted.check()
     report = booted.report()["recording"]
     wrong = [] if found["verdict"] == verdict else [f"it is {found['verdict']}"]
     wrong += [f"{f['severity']}: {f['message']}" for f in found["findings"]] if wrong else []
     wrong += [f"{report['lost']} events lost"] if report["lost"] else []
-    # What had no room on the kernel's command line is away at boot only: check knows what needs it.
+    # What had no room on the command line is missing at boot only: check knows what needs it.
     unseen = (p for p in report["unseen"] if not (p["reason"] or "").startswith("at boot: not on"))
     return wrong + [f"{probe['probe']}: {probe['reason']}" for probe in unseen]
 
 
 def wrong_devices(booted: Foreign) -> list[str]:
-    """Where our report and the sysfs inside, after the boot, do not agree."""
+    """Where our report differs from sysfs in the guest after the boot."""
     theirs = {
         d.address: (d.name, d.driver, d.id, f"0x{d.vendor:04x}") for d in booted.final.values()
     }

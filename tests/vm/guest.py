@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Boots a real kernel with our own command line, and keeps what came of it: one boot, many tests.
+"""Boots a real kernel with our own command, and keeps the results: one boot, many tests.
 
-What a guest's script has to say comes over the console in sections ("@@ NAME" and the lines after
-it), printed at its end with the kernel's own messages held back, so that neither cuts into the
-other. Before that, the console is the kernel's alone.
+A guest's script prints its results on the console in sections ("@@ NAME" and the lines after it).
+It prints them at its end, with the kernel's messages turned off, so that the two do not mix. Before
+that, only the kernel writes to the console.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 
 from tests.vm import qmp
 
-# Those of the tests; make matrix has more, by their packages.
+# The kernels of the tests; make matrix has more, by their packages.
 KERNELS = {
     "6.1": "linux-image-cloud-amd64/bookworm",  # all of VirtIO is modular
     "6.12": "linux-image-6.12-cloud-amd64/bookworm",  # the bus and its PCI transport are built in
@@ -26,10 +26,10 @@ KERNELS = {
 
 COMMAND = (sys.executable, "-m", "virtio_trace")
 
-# The longest script takes some three minutes on two idle cores; a busy machine is no failure.
+# The longest script takes some three minutes on two idle cores; a busy machine must not fail.
 _PATIENCE_SECONDS = 1200
 
-# The devices of a boot without QEMU options, spelled out where a test adds to them.
+# The default devices, for tests that add to them.
 NET = ("-netdev", "user,id=net0", "-device", "virtio-net-pci,netdev=net0,romfile=,addr=02.0")
 BLK = (
     *("-blockdev", "null-co,node-name=disk0,size=67108864,read-zeroes=on"),
@@ -51,11 +51,11 @@ exit $status
 
 @dataclass(frozen=True, slots=True)
 class Guest:
-    """What is to be booted: one of KERNELS, the script for its --run, and QEMU's options.
+    """What to boot: one of KERNELS, the script for --run, and QEMU's options.
 
-    ``seconds`` is about what it takes: the longest is begun first. ``host`` is what the host does
-    when the script has an ``ask NAME`` (qmp.ASK). ``boot_events``: the kernel records what is built
-    into it.
+    ``seconds`` is roughly how long it takes: the longest starts first. ``host`` is what the host
+    does at an ``ask NAME`` in the script (qmp.ASK). ``boot_events``: the kernel records what is
+    built in.
     """
 
     kernel: str
@@ -70,8 +70,8 @@ class Guest:
 
 @dataclass(slots=True)
 class Boot:
-    """What a boot left behind. ``kernel_log`` is the console before the script's sections;
-    ``answers`` is what came of the host's part, by the name that the script asked."""
+    """The results of a boot. ``kernel_log`` is the console before the script's sections.
+    ``answers``: the host's results, by the name that the script asked for."""
 
     kernel: str
     status: int
@@ -94,7 +94,7 @@ class Boot:
         return run_json("check", self.recording)
 
     def read(self, verb: str) -> subprocess.CompletedProcess[str]:
-        """A VERB that reads a recording, on its own."""
+        """Runs the command VERB on the recording."""
         return run(verb, str(self.recording))
 
     def events(self) -> list[dict[str, Any]]:
@@ -107,20 +107,20 @@ class Boot:
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Our own command to its end, which is never a traceback."""
+    """Runs our own command to its end. It must not print a traceback."""
     done = subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, check=False)
     assert "Traceback" not in done.stderr, done.stderr
     return done
 
 
 def run_json(verb: str, recording: Path) -> tuple[int, dict[str, Any]]:
-    """Exit status and JSON of a verb that reads a recording."""
+    """Exit status and JSON of a command that reads a recording."""
     done = run(verb, "--format", "json", str(recording))
     return done.returncode, json.loads(done.stdout)
 
 
 def boot(guest: Guest, folder: Path) -> Boot:
-    """Boots GUEST, its recording and its console kept in FOLDER."""
+    """Boots GUEST, and keeps its recording and its console in FOLDER."""
     folder.mkdir(parents=True, exist_ok=True)
     recording, console = folder / "boot.vtr", folder / "console.txt"
     with qmp.monitor() as monitor:
@@ -153,7 +153,7 @@ def boot(guest: Guest, folder: Path) -> Boot:
 
 
 def cut(console: str) -> tuple[str, dict[str, list[str]]]:
-    """What a CONSOLE said before the first section, and the sections' lines by their names."""
+    """CONSOLE before its first section, and the sections' lines by their names."""
     kernel_log, _, rest = console.replace("\r", "").partition("@@ ")
     sections: dict[str, list[str]] = {}
     name = ""

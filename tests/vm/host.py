@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The host on which ``boot`` runs, as a test needs it: a place of its own, and its processes."""
+"""The host that runs ``boot``, for tests: a private folder, and its processes."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from virtio_trace.vm.host import debian
 
 @dataclass(slots=True)
 class Host:
-    """A place to boot from, and the kernel that is booted there."""
+    """A folder to boot in, and the kernel to boot."""
 
     folder: Path
-    kernel: debian.Kernel
+    kernel: debian.KernelPackage
     environment: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -27,7 +27,7 @@ class Host:
         return ["--kernel", str(self.kernel.vmlinuz), "--modules", str(self.kernel.modules)]
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
-        """Our command, begun in the folder."""
+        """Starts our command in the folder."""
         return subprocess.Popen(
             [*COMMAND, *arguments],
             cwd=self.folder,
@@ -38,14 +38,14 @@ class Host:
         )
 
     def run(self, *arguments: str) -> tuple[int, str, list[str]]:
-        """Exit status, standard output and the lines of standard error; never a traceback."""
+        """Exit status, standard output and the lines of standard error, without a traceback."""
         child = self.start(*arguments)
         out, err = child.communicate(timeout=120)
         assert "Traceback" not in err, err
         return child.returncode, out, [line for line in err.splitlines() if line.strip()]
 
     def left(self) -> list[str]:
-        """Files that should not be there: temporary ones, and the recording's own folder."""
+        """Files that should not be left: temporary ones, and others in the recording's folder."""
         own = {"bin", "cache", "tmp"}
         return [
             *(path.name for path in (self.folder / "tmp").iterdir()),
@@ -66,7 +66,7 @@ def processes() -> Iterator[tuple[int, int, str]]:
 
 
 def qemu_of(child: subprocess.Popen[str]) -> int:
-    """The pid of CHILD's own QEMU, once it has started and spoken to nobody yet."""
+    """The pid of CHILD's QEMU, as soon as it has started."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         assert child.poll() is None, child.communicate()
@@ -78,7 +78,7 @@ def qemu_of(child: subprocess.Popen[str]) -> int:
 
 
 def gone(pid: int, seconds: float = 5.0) -> bool:
-    """Whether the process has ended, or ends soon: its last rites may take a moment."""
+    """Whether the process has ended, or ends within SECONDS."""
     deadline = time.monotonic() + seconds
     while any(number == pid for number, _, _ in processes()):
         if time.monotonic() > deadline:

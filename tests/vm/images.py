@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Disk images as somebody else makes them: Debian by mmdebstrap, with nothing of ours in it.
+"""Third-party disk images: Debian by mmdebstrap, with nothing of ours in it.
 
     python -m tests.vm.images [NAME ...]
 
-builds them and prints where they are. Each is built once and kept in the cache. A service shows
-the VirtIO bus on the console once the system is up: the oracle from inside.
+builds them and prints their paths. Each is built once and kept in the cache. When the system is up,
+a service prints the VirtIO bus on the console: the oracle from inside.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tests.vm import oracle
-from virtio_trace.vm.host import apt, cache
+from virtio_trace.vm.host import cache
+from virtio_trace.vm.host.mirror import mirror
 
 UUID = "5f6d1f0e-8b7c-4c39-9d51-0a5b1c3e7a11"
 """Of every root file system here."""
@@ -31,8 +32,8 @@ _MIB = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """An image: ``form`` is qemu-img's; with ``grub`` it has a partition table, and the
-    configuration that grub-mkconfig made on such a system; else its file system is the disk."""
+    """An image. ``form`` is qemu-img's. With ``grub`` it has a partition table, and a configuration
+    that grub-mkconfig wrote on such a system; else its file system is the whole disk."""
 
     suite: str
     form: str
@@ -94,14 +95,14 @@ _THIN = tuple(
 
 
 def image(name: str) -> Path:
-    """The image of RECIPES, built where the cache does not have it."""
+    """The image of RECIPES, built if it is not in the cache."""
     recipe = RECIPES[name]
     what = [4, UUID, _FILES, _SETUP, asdict(recipe), _grub(recipe), _packages(recipe)]
     return _kept(name, recipe.form, what, lambda scratch: _build(name, recipe, scratch))
 
 
 def _kept(name: str, suffix: str, what: object, build: Callable[[Path], Path]) -> Path:
-    """The file NAME of the cache, made of WHAT; BUILD makes it in a folder. Older ones go."""
+    """The cache's file NAME for WHAT, made by BUILD in a folder. Older ones are removed."""
     key = hashlib.sha256(json.dumps(what).encode()).hexdigest()[:12]
     path = cache.folder(cache.root() / "test-images") / f"{name}-{key}.{suffix}"
     with cache.lock(f"test-image-{name}"):
@@ -119,10 +120,10 @@ def _packages(recipe: Recipe) -> list[str]:
 
 
 def _debootstrap(recipe: Recipe, scratch: Path) -> Path:
-    """The system as its packages make it, nothing else."""
+    """The system as its packages make it."""
     tar, sources, settings = (scratch / n for n in ("root.tar.zst", "debian.sources", "apt.conf"))
     settings.write_text(_output("apt-config", "dump", "Acquire"))
-    sources.write_text(apt.mirror().sources(recipe.suite))
+    sources.write_text(mirror().sources(recipe.suite))
     _run(
         *("mmdebstrap", "--quiet", "--variant=apt", "--format=tar", *_THIN),
         f"--aptopt={settings}",
@@ -170,7 +171,7 @@ def _partitioned(fs: Path, scratch: Path) -> Path:
 
 
 def _grub(recipe: Recipe) -> dict[str, str]:
-    """grub.cfg, where there is to be one."""
+    """grub.cfg, if the recipe has one."""
     if not recipe.grub:
         return {}
     return {"boot/grub/grub.cfg": (Path(__file__).parent / "grub.cfg").read_text("utf-8")}

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Runs inside a guest, as the text of its --run: ends recorders in every way and looks what stays.
+"""Runs inside a guest, as its --run: ends recorders in every way and reports what they leave.
 
-It is sent as it stands, with traces.py, and imports the standard library alone. The recorder of the
-boot itself, under which this runs, has events of its own in tracefs; they must survive all of it.
-Prints one JSON object, an outcome by the scenario's name.
+It is sent with traces.py and inside_recorders.py, and imports only the standard library. The boot's
+own recorder, under which this runs, has its own events in tracefs; they must survive everything.
+Prints one JSON object: the outcome of each scenario by its name.
 """
 
 from __future__ import annotations
@@ -19,132 +19,25 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.vm.traces import (
-    OUTER_GROUPS,
-    PATIENCE,
-    TRACEFS,
-    events_of,
-    groups,
-    left,
-    wait_for,
+from tests.vm.inside_recorders import (
+    ASK,
+    BLK,
+    OUT,
+    RECORD,
+    after,
+    compiling,
+    defined,
+    forked,
+    lines_of,
+    outcome,
+    own,
+    ran,
+    recording,
+    signalled,
+    start,
+    write,
 )
-
-RECORD = (sys.executable, "-m", "virtio_trace", "record")
-OUT = Path("/run/inner.vtr")
-
-BLK = next(Path("/sys/bus/pci/devices/0000:00:03.0").glob("virtio*")).name
-# Asks the bus whether virtio_net takes the disk: one call of virtio_dev_match, which says no.
-ASK = f"echo {BLK} 2>/dev/null >/sys/bus/virtio/drivers/virtio_net/bind"
-
-
-def write(path: Path, text: str) -> None:
-    """One write(2), for appending: Python's own files seek, and try again what was refused."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND)
-    try:
-        os.write(descriptor, text.encode())
-    finally:
-        os.close(descriptor)
-
-
-def lines_of(path: Path) -> list[str]:
-    return path.read_text("utf-8").splitlines() if path.exists() else []
-
-
-def summary(path: Path) -> dict[str, Any]:
-    """A recording in a few words, read without our reader; and what ``report`` makes of it."""
-    lines = lines_of(path)
-    if not lines:
-        return {"lines": 0}
-    last = json.loads(lines[-1])
-    trailer = last if last.get("kind") == "trailer" else None
-    report = subprocess.run(
-        [sys.executable, "-m", "virtio_trace", "report", "--format", "json", str(path)],
-        capture_output=True,
-        check=False,
-    )
-    matches = sum(json.loads(line).get("probe") == "virtio_dev_match" for line in lines)
-    return {
-        "lines": len(lines),
-        "matches": matches,
-        "ended": trailer and trailer["ended"],
-        "command_status": trailer and trailer["command_status"],
-        "not_armed": trailer and [p for p in trailer["probes"] if p["state"] == "not armed"],
-        "report": report.returncode,
-    }
-
-
-def start(*arguments: str, **options: Any) -> subprocess.Popen[bytes]:
-    """A recorder, its standard error kept for outcome()."""
-    return subprocess.Popen(
-        [*RECORD, *arguments],
-        **{"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, **options},
-    )
-
-
-def outcome(recorder: subprocess.Popen[bytes], path: Path = OUT, patience: float = 0) -> Any:
-    """How RECORDER ended, what it said, what it left behind and what it had recorded."""
-    try:
-        _, said = recorder.communicate(timeout=PATIENCE)
-    except subprocess.TimeoutExpired:
-        recorder.kill()
-        raise
-    found = {
-        "status": recorder.returncode,
-        "said": (said or b"").decode(errors="replace").splitlines(),
-        "left": left(patience),
-        "recording": summary(path),
-    }
-    path.unlink(missing_ok=True)
-    return found
-
-
-def signalled(number: int, when: Callable[[subprocess.Popen[bytes]], Any], patience: float) -> Any:
-    """The recorder gets signal NUMBER as soon as WHEN is true."""
-    recorder = start("-q", "-o", str(OUT))
-    there = wait_for(lambda: when(recorder) or recorder.poll() is not None)
-    if when is recording:
-        os.system(ASK)
-        wait_for(lambda: len(lines_of(OUT)) > 2)
-    recorder.send_signal(number)
-    return outcome(recorder, patience=patience) | {"there": there}
-
-
-def recording(_recorder: subprocess.Popen[bytes]) -> bool:
-    """Armed, and its header written."""
-    return len(lines_of(OUT)) >= 1
-
-
-def own(recorder: subprocess.Popen[bytes]) -> str:
-    """The recorder's group in tracefs, once it has one."""
-    return next((g for g in groups() if g.startswith(f"virtio_trace_{recorder.pid}_")), "")
-
-
-def defined(count: int) -> Callable[[subprocess.Popen[bytes]], bool]:
-    """At least COUNT of its events are in tracefs."""
-    return lambda recorder: bool(own(recorder)) and events_of(own(recorder)) >= count
-
-
-def forked(recorder: subprocess.Popen[bytes]) -> bool:
-    """It has a child: the one that stands by to clean up."""
-    return bool(Path(f"/proc/{recorder.pid}/task/{recorder.pid}/children").read_text("ascii"))
-
-
-def after(seconds: float) -> Callable[[subprocess.Popen[bytes]], bool]:
-    """SECONDS after this call."""
-    deadline = time.monotonic() + seconds
-    return lambda _recorder: time.monotonic() > deadline
-
-
-def compiling(recorder: subprocess.Popen[bytes]) -> bool:
-    """A second after its fork: what comes next, the program's compilation, takes several."""
-    if not forked(recorder):
-        return False
-    time.sleep(1)
-    return True
-
-
-def ran(*arguments: str, path: Path = OUT, **options: Any) -> Any:
-    return outcome(start(*arguments, **options), path)
+from tests.vm.traces import OUTER_GROUPS, PATIENCE, TRACEFS, events_of, groups, left, wait_for
 
 
 def closed_stdout() -> Any:
@@ -153,7 +46,7 @@ def closed_stdout() -> Any:
 
 
 def reader_gone() -> Any:
-    """A pipe whose reader ended: ``| head -c 1``."""
+    """A pipe whose reader has ended: ``| head -c 1``."""
     recorder = start("-q", "-o", "-", "--", "sh", "-c", f"sleep 1; {ASK}", stdout=subprocess.PIPE)
     assert recorder.stdout is not None
     recorder.stdout.read(1)
@@ -162,7 +55,7 @@ def reader_gone() -> Any:
     return outcome(recorder)
 
 
-# BCC's library attaches, and the signal comes before its caller has the descriptor.
+# BCC's library attaches, and the signal arrives before its caller has the descriptor.
 _BETWEEN = """
 import os, signal, bcc
 attach, calls = bcc.lib.bpf_attach_tracepoint, []
@@ -186,7 +79,7 @@ def between() -> Any:
 
 
 def two_at_once() -> Any:
-    """The first ends while the second records; each sees what happened in its own time."""
+    """The first ends while the second records. Each sees what happens while it runs."""
     other = Path("/run/other.vtr")
     first, second = start("-q", "-o", str(OUT)), start("-q", "-o", str(other))
     wait_for(lambda: lines_of(OUT) and lines_of(other))
@@ -215,7 +108,7 @@ def not_root() -> Any:
 
 
 def orphan(sweeper: Sequence[str]) -> Any:
-    """Events of a recorder that is no more, defined by hand; removed by the next command."""
+    """Events of a dead recorder, defined by hand. The next command removes them."""
     dead = subprocess.Popen(["true"])
     dead.wait()
     group = f"virtio_trace_{dead.pid}_1"
@@ -266,7 +159,7 @@ SCENARIOS: dict[str, Callable[[], Any]] = {
 
 
 def ask_about(name: str, times: int) -> None:
-    """Each time is one call: an entry and a return."""
+    """Asks TIMES times. Each is one call: an entry and a return."""
     bind = Path("/sys/bus/virtio/drivers/virtio_net/bind")
     for _ in range(times):
         with contextlib.suppress(OSError):  # it is not virtio_net's
@@ -275,7 +168,7 @@ def ask_about(name: str, times: int) -> None:
 
 @contextlib.contextmanager
 def stopped() -> Iterator[None]:
-    """The boot's own recorder takes nothing from its ring meanwhile, and all before and after."""
+    """The boot's own recorder reads nothing while the body runs, and catches up around it."""
     outer = int(OUTER_GROUPS[0].split("_")[2])
     wait_for(lambda: waits(outer), 5 * PATIENCE)
     os.kill(outer, signal.SIGSTOP)
@@ -287,7 +180,7 @@ def stopped() -> Iterator[None]:
 
 
 def waits(recorder: int) -> bool:
-    """Whether it has nothing to do: it neither works nor writes, which takes long here."""
+    """Whether it is idle: it neither computes nor writes, which is slow here."""
     for _ in range(20):
         if "poll" not in Path(f"/proc/{recorder}/wchan").read_text("ascii"):
             return False
@@ -296,7 +189,7 @@ def waits(recorder: int) -> bool:
 
 
 def flood(times: int, rest: int) -> dict[str, Any]:
-    """More happens than the ring holds; then REST more."""
+    """Overruns the ring, then asks REST more times."""
     with stopped():
         ask_about(BLK, times)
     ask_about(BLK, rest)
@@ -304,7 +197,7 @@ def flood(times: int, rest: int) -> dict[str, Any]:
 
 
 def swap(times: int, rest: int) -> dict[str, Any]:
-    """The same, and while there is no room, devices come anew: in another order."""
+    """Overruns the ring; meanwhile devices are bound again, in another order."""
     driver, both = Path("/sys/bus/pci/drivers/virtio-pci"), ("0000:00:03.0", "0000:00:02.0")
     with stopped():
         ask_about(BLK, times)
@@ -324,7 +217,7 @@ def main() -> None:
         began = time.monotonic()
         try:
             found[name] = scenario()
-        except Exception as error:  # the others are worth having
+        except Exception as error:  # the other scenarios must run
             found[name] = {"error": repr(error)}
         found[name]["seconds"] = round(time.monotonic() - began, 1)
     found["outer"] = {"left": left()}

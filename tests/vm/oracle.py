@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the kernel says of itself: sysfs, PCI configuration space, initcall_debug, its log.
+"""What the kernel reports itself: sysfs, PCI configuration space, initcall_debug, its log.
 
-Nothing here comes from virtio_trace: it is what our own words are held against.
+It shares no code with virtio_trace: our output is compared with it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ show_bus() {
 @dataclass(frozen=True, slots=True)
 class SysfsDevice:
     """A device as /sys/bus/virtio/devices shows it; ``config`` is its PCI configuration space,
-    empty where it is not on PCI."""
+    empty if it is not on PCI."""
 
     name: str
     address: str
@@ -58,7 +58,7 @@ class SysfsDevice:
 
 
 def devices(section: Iterable[str]) -> dict[str, SysfsDevice]:
-    """The devices of a section that SYSFS printed, by their address, in the order of indices."""
+    """The devices in a section that SYSFS printed, by address, in the order of their indices."""
     found = {}
     for line in sorted(section, key=lambda line: int(line.split()[0].removeprefix("virtio"))):
         name, address, driver, status, kind, vendor, features, *config = line.split()
@@ -90,8 +90,8 @@ _PROBE = re.compile(r"probe of (\S+)(?: with driver (.+?))? returned (-?\d+) aft
 def probes(log: str, device: str) -> list[Probed]:
     """The probes of the devices whose name matches the pattern DEVICE, in their order.
 
-    Until Linux 5.13 a bound device is 1 and a failed one 0; from then on it is 0 and an errno,
-    positive but for -EPROBE_DEFER; from 7.x on the line also names the driver.
+    Before Linux 5.13 a bound device is 1 and a failed one 0. From then on they are 0 and an errno,
+    positive except for -EPROBE_DEFER. From 7.x on the line also names the driver.
     """
     found = (Probed(name, int(e), int(t)) for name, _driver, e, t in _PROBE.findall(log))
     return [probe for probe in found if re.fullmatch(device, probe.device)]
@@ -108,9 +108,9 @@ under TCG, of calls that take 1 to 120 ms; a busy host may take the guest's proc
 
 
 def same_time(ours_ns: Sequence[int], theirs: Sequence[Probed], slack_ns: int = SLACK_NS) -> None:
-    """Each of OURS lies within THEIRS, which encloses it, and not by more than SLACK_NS."""
+    """Asserts that each of OURS is shorter than THEIRS, which encloses it, by at most SLACK_NS."""
     assert len(ours_ns) == len(theirs)
     for ours, their in zip(ours_ns, theirs, strict=True):
-        # Theirs is cut off to whole microseconds.
+        # Theirs is truncated to whole microseconds.
         assert 0 < ours < (their.microseconds + 1) * 1000, (ours, their)
         assert their.microseconds * 1000 - ours < slack_ns, (ours, their)

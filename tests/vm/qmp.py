@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The host's own view of a guest's devices: QEMU's monitor (QMP), spoken while the guest waits.
+"""The host's own view of a guest's devices, from QEMU's monitor (QMP) while the guest waits.
 
-The guest's side is :data:`ASK`: ``ask NAME`` says so on the console and reads a line from the
-third serial port, which this side writes when it has done what NAME is for.
+The guest's side is :data:`ASK`: ``ask NAME`` prints that on the console and reads a line from the
+third serial port. This side writes it when it has done what NAME stands for.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Qmp:
         self.command("qmp_capabilities")
 
     def command(self, name: str, **arguments: Any) -> Any:
-        """What QEMU returns; an error of QEMU's fails the test."""
+        """What QEMU returns. An error fails the test."""
         self._file.write(json.dumps({"execute": name, "arguments": arguments}) + "\n")
         self._file.flush()
         while True:
@@ -70,7 +70,7 @@ Answer = Callable[[str, Qmp], Any]
 
 
 class Monitor:
-    """The host's part in one boot: sockets in FOLDER, and its answers by the name asked."""
+    """The host's part in one boot: sockets in FOLDER, and its answers by name."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -78,7 +78,7 @@ class Monitor:
 
     @property
     def options(self) -> tuple[str, ...]:
-        """QEMU's; its third serial port, behind the two of ours."""
+        """QEMU's options: a monitor, and a third serial port after our two."""
         return (
             *("-qmp", f"unix:{self._folder}/qmp,server=on,wait=off"),
             *("-serial", f"unix:{self._folder}/go,server=on,wait=off"),
@@ -86,7 +86,7 @@ class Monitor:
 
     @contextlib.contextmanager
     def serving(self, console: Path, answer: Answer | None) -> Iterator[None]:
-        """While the body runs, what the guest asks on its CONSOLE, as that is kept, is done."""
+        """While the body runs, does what the guest asks for on its CONSOLE."""
         if answer is None:
             yield
             return
@@ -107,7 +107,7 @@ class Monitor:
                     self._answer(name, answer)
 
     def _answer(self, name: str, answer: Answer) -> None:
-        """The guest goes on whatever became of it: it would wait for ever."""
+        """Lets the guest go on in any case: it would wait for ever."""
         with socket.socket(socket.AF_UNIX) as go:
             go.connect(str(self._folder / "go"))
             try:
@@ -115,17 +115,17 @@ class Monitor:
                     self.answers[name] = answer(name, qmp)
             finally:
                 go.sendall(b"go\n")
-                time.sleep(0.3)  # what QEMU has not taken yet when we close is lost
+                time.sleep(0.3)  # what QEMU has not read when we close is lost
 
 
 @contextlib.contextmanager
 def monitor() -> Iterator[Monitor]:
-    """In a folder whose path is short enough for a socket's."""
+    """A Monitor in a folder whose path is short enough for a socket."""
     with tempfile.TemporaryDirectory(prefix="vt-qmp-") as folder:
         yield Monitor(Path(folder))
 
 
-# -- what QEMU knows of a virtio device
+# -- a virtio device in QEMU
 
 SUPERSET = frozenset(
     {
@@ -147,7 +147,7 @@ _OTHERS = {
 
 @dataclass(frozen=True, slots=True)
 class HostDevice:
-    """A device as QEMU has it; ``queues`` are their sizes by index, of those in use."""
+    """A device in QEMU. ``queues``: the sizes of those in use, by index."""
 
     status: frozenset[str]
     offered: frozenset[str]
@@ -177,7 +177,7 @@ def devices(qmp: Qmp) -> dict[str, HostDevice]:
 
 
 def _names(answer: dict[str, Any], device: int) -> frozenset[str]:
-    """Features by name; QEMU 7.2 has bits that it gives as a number alone (bit 40)."""
+    """Features by name. QEMU 7.2 shows some bits only as a number (bit 40)."""
     unknown = int(answer.get("unknown-dev-features", 0))
     bits = [bit for bit in range(64) if unknown >> bit & 1]
     lines = [*answer["transports"], *answer["dev-features"]]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A board of devices that fail in known ways, and of kinds that succeed: one guest a kernel."""
+"""A board of devices that fail in known ways, and of devices that work: one guest per kernel."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_states(booted: Boot, slot: str) -> None:
 
 
 def test_results_are_those_of_initcall_debug(booted: Boot) -> None:
-    """Also of virtio_console, which on 6.12 takes its device before any user space begins."""
+    """This includes virtio_console, which on 6.12 binds its device before user space starts."""
     bindings = booted.report()["bindings"]
     theirs = oracle.virtio_probes(booted.kernel_log)
     assert [(b["name"], b["result"]) for b in bindings] == [(p.device, -p.result) for p in theirs]
@@ -89,7 +89,7 @@ def test_a_device_for_which_there_is_no_driver_is_a_warning(booted: Boot) -> Non
     severities = [f["severity"] for f in found["findings"] if f["subject"] == "0000:00:07.0"]
     assert "error" not in severities
     reason = by_address(booted)["0000:00:07.0"]["reason"]
-    # 6.12 has drivers built in: what devices they are for was read from its memory.
+    # 6.12 has drivers built in: their device ids were read from its memory.
     expected = {"6.1": "in its files has", "6.12": "in its files or built into it has"}
     assert reason == (
         "no driver in this kernel for this device (type crypto): no id_table "
@@ -125,7 +125,7 @@ def test_the_verdict_names_each_failure_once(booted: Boot) -> None:
 
 
 def test_the_status_is_what_sysfs_says(booted: Boot) -> None:
-    """The last write of each device that was seen to be written."""
+    """The last status write of each device that has one."""
     final = oracle.devices(booted.sections["final"])
     seen = {a: d["status"] for a, d in by_address(booted).items() if d["status"]}
     assert {address: writes[-1]["value"] for address, writes in seen.items()} == {
@@ -162,7 +162,7 @@ def test_queues_without_msix_have_no_vector(booted: Boot) -> None:
 
 
 def test_every_device_is_what_sysfs_the_log_and_qemu_say(booted: Boot) -> None:
-    """Each aspect of each device that can be known, features and status by QEMU's own names."""
+    """Every aspect of every device that can be known, features and status by QEMU's names."""
     rows = compare.rows(booted)
     found = {slot: list(row.compare()) for slot, row in rows.items()}
     assert [(slot, i) for slot, items in found.items() for i in items if not i.right] == []
@@ -171,7 +171,7 @@ def test_every_device_is_what_sysfs_the_log_and_qemu_say(booted: Boot) -> None:
 
 
 def test_the_recorded_view_of_the_host_is_what_qemu_said(booted: Boot) -> None:
-    """Asked over another monitor by another client, while the guest's script ran."""
+    """Queried over another monitor by another client, while the guest's script ran."""
     view = booted.lines()[-1]["host"]
     theirs = booted.answers["virtio"]
     assert view["reason"] is None

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the kernel recorded of its own boot, and the seam to what the program saw: counted.
+"""What the kernel recorded of its own boot, and the seam to the recorder's events: counted.
 
-The guest's own boot is held to initcall_debug and sysfs. Then its definitions are made again and a
-second recorder takes them in while a disk comes and goes all the time: what it has is held to
-the first recorder's, which was armed all along, and to the kernel's own counts.
+The guest's own boot is compared with initcall_debug and sysfs. Then its events are defined again,
+and a second recorder takes them over while a disk is bound and unbound all the time. Its events are
+compared with the first recorder's, which was armed throughout, and with the kernel's own counts.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ t=/sys/kernel/tracing
 at defined; grep -c ':vt/' $t/kprobe_events
 at clock; cat $t/trace_clock
 
-# As at boot, and the function of a driver that is a module.
+# As at boot, and a function of a driver that is a module.
 sed 's/.*kprobe_event=//; s/ .*//' /proc/cmdline | tr ',;' ' \n' >/run/definitions
 echo 'p:vt/zz virtio_blk:virtblk_probe v=%di' >>/run/definitions
 echo 'r:vt/ZZ virtio_blk:virtblk_probe x=$retval' >>/run/definitions
@@ -96,7 +96,7 @@ def _of(events: list[dict[str, Any]], probe: str, kind: str) -> list[dict[str, A
 
 
 def _boot(guest: Boot) -> list[dict[str, Any]]:
-    """Its events before the guest's script took the disk away."""
+    """The events before the guest's script unbound the disk."""
     events = guest.events()
     last = [e["seq"] for e in _of(events, "virtio_dev_probe", "return")][2]
     end = next(
@@ -113,7 +113,7 @@ def test_it_conforms_though_the_transport_is_built_in(guest: Boot) -> None:
 
 
 def test_the_boots_probes_are_those_of_initcall_debug(guest: Boot) -> None:
-    """Each once, with its result, and its time inside theirs."""
+    """Each once, with its result, and its time within theirs."""
     final = oracle.devices(guest.sections["final"])
     theirs = oracle.probes(guest.kernel_log, "|".join(map(re.escape, final)))[:3]
     ours = _of(_boot(guest), "virtio_pci_probe", "return")
@@ -125,7 +125,7 @@ def test_the_boots_probes_are_those_of_initcall_debug(guest: Boot) -> None:
 
 
 def test_every_device_is_registered_once_and_scanned_once_for_each_driver(guest: Boot) -> None:
-    """What would be twice, or missing, at the seam: the bus scans every pair once."""
+    """No event is missing or doubled at the seam: the bus scans every pair once."""
     final = oracle.devices(guest.sections["final"])
     events = _boot(guest)
     for kind in ("entry", "return"):
@@ -160,7 +160,7 @@ def test_they_are_taken_in_once(guest: Boot) -> None:
 
 
 def _seen(lines: list[dict[str, Any]], armed: set[tuple[str, str]]) -> dict[int, list[Any]]:
-    """By thread, what was seen of the points that were ARMED at boot, in its order."""
+    """By thread, the events of the points that were ARMED at boot, in order."""
     found: dict[int, list[Any]] = {}
     for event in lines:
         if (event.get("probe"), event.get("function")) in armed:
@@ -173,15 +173,15 @@ def _seen(lines: list[dict[str, Any]], armed: set[tuple[str, str]]) -> dict[int,
 def test_at_the_seam_nothing_is_twice_and_nothing_lost(
     guest: Boot, inner: list[dict[str, Any]]
 ) -> None:
-    """Every event that the other recorder has of the same time, in the same order by thread, with
-    the same device, driver, result and detail."""
+    """Every event of the other recorder in the same time, in the same order by thread, with the
+    same device, driver, result and detail."""
     header, *events, trailer = inner
     assert (trailer["kind"], trailer["lost"], header["boot"]["lost"]) == ("trailer", 0, 0)
     assert trailer["events"] == len(events)
     assert 200 < header["boot"]["events"] < len(events) - 50
     armed = {(p["probe"], p["function"]) for p in header["boot"]["probes"] if p["state"] == "armed"}
     assert ("driver_probe", "virtblk_probe") in armed
-    # From where the disk is seen to come to be: before that, nothing tells whose pointer it is.
+    # From the disk's registration on: before that, nothing tells whose pointer it is.
     first = _of(events, "virtio_pci_probe", "entry")[0]["ns"] - 1_000_000
     last = events[-1]["ns"] + 1_000_000
     ours, theirs = (
@@ -215,7 +215,7 @@ def test_the_stream_has_one_order_and_its_calls_return(inner: list[dict[str, Any
 
 
 def test_a_ring_that_ran_over_is_lost_events(small: Boot) -> None:
-    """As many as the kernel counted hits for, and none of them passed over."""
+    """As many events as the kernel counted hits, and none missing."""
     header, *events, trailer = small.lines()
     lost = header["boot"]["lost"]
     assert lost > 50 and trailer["lost"] == lost
@@ -228,7 +228,7 @@ def test_a_ring_that_ran_over_is_lost_events(small: Boot) -> None:
 
 
 def test_a_second_recorder_finds_nothing_of_them(small: Boot) -> None:
-    """What was there before it is in its snapshot, as on any machine."""
+    """Older devices are in its snapshot, as on any machine."""
     status, line = small.sections["again"][-2:]
     header = json.loads(line)
     assert (status, header["boot"]) == ("status 0", None)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Drivers that are built in, and one whose module file is gone: known from the kernel's memory.
+"""Drivers that are built in, and one whose module file is gone: read from the kernel's memory.
 
-Held to sysfs (which drivers there are, what they are bound to), to modules.builtin and kallsyms
-(what they are called), and to the kernel's own list of kprobes; under lockdown, as on a machine
-with Secure Boot.
+They are compared with sysfs (the drivers and their devices), with modules.builtin and kallsyms
+(names), and with the kernel's own list of kprobes; under lockdown, as on a machine with Secure
+Boot.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ def test_a_device_that_no_driver_is_for(booted: Boot) -> None:
 
 
 def test_modules_that_are_loaded_and_have_no_file(booted: Boot) -> None:
-    """Their memory says what their files had said, when those were there."""
+    """Their memory has what their files had, when those existed."""
     modules = dict(line.split() for line in booted.sections["drivers"])
     inner = [json.loads(line) for line in booted.sections["inner"]]
     memory, files = (

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The default devices, on a kernel with VirtIO in modules and on one that has it built in."""
+"""The default devices, on a kernel with VirtIO in modules and on one with VirtIO built in."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_every_device_and_its_driver_are_what_sysfs_shows(booted: Boot) -> None:
 
 
 def test_bindings_are_those_of_initcall_debug(booted: Boot) -> None:
-    """Which, in which order, with which result."""
+    """Which bindings, in which order, with which results."""
     theirs = oracle.virtio_probes(booted.kernel_log)
     ours = booted.report()["bindings"]
     assert [(b["name"], b["result"]) for b in ours] == [(p.device, -p.result) for p in theirs]

@@ -68,7 +68,7 @@ def test_bindings_are_those_of_initcall_debug(booted: Boot) -> None:
 
 
 def test_the_transports_probes_are_those_of_initcall_debug(booted: Boot) -> None:
-    """Those of what is built in, too; and of the slots of virtio-mmio that are empty."""
+    """Also those of built-in code, and of the empty slots of virtio-mmio."""
     names = r"\d{4}:00:0[234]\.0|[0-9a-f]+\.virtio_mmio"
     theirs = oracle.probes(booted.kernel_log, names)
     ours = [
@@ -127,7 +127,7 @@ def test_what_is_built_in_is_seen_before_user_space(booted: Boot) -> None:
 
 
 def test_it_is_what_the_ebpf_collector_recorded(booted: Boot) -> None:
-    """Of the same devices on the kernel of the golden recording, but for times."""
+    """As of the same devices on the kernel of the golden recording, except for times."""
     if booted.kernel != "6.1":
         return
     status, theirs = run_json("report", GOLDEN / "debian-6.1.vtr")
@@ -139,7 +139,7 @@ def test_it_is_what_the_ebpf_collector_recorded(booted: Boot) -> None:
 
 def _timeless(value: Any) -> Any:
     if isinstance(value, dict):
-        # The golden recording is from before QEMU was asked for its view.
+        # The golden recording is older than the host's view.
         known = {k: v for k, v in value.items() if k not in ("ns", "host")}
         return {k: _timeless(v) for k, v in known.items() if not k.endswith("_ns")}
     return [_timeless(item) for item in value] if isinstance(value, list) else value

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""``boot``, ``record`` and ``doctor`` on the host: what goes wrong is said, and nothing stays.
+"""``boot``, ``record`` and ``doctor`` on the host: errors are reported, and nothing is left.
 
-Each test has a cache and a folder for temporary files of its own, so that what is left is seen.
+Each test has its own cache and its own folder for temporary files, so that leftovers are seen.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from virtio_trace.vm.root.cpio import Writer
 
 @pytest.fixture
 def host(tmp_path: Path) -> Host:
-    """A Host whose cache has the guest's root already."""
+    """A Host whose cache already has the guest's root."""
     kernel = debian.fetch(KERNELS["6.1"])
     root = appliance.appliance()
     fresh = tmp_path / "cache" / "virtio-trace"
@@ -85,12 +85,12 @@ def test_a_kernel_that_is_none(host: Host) -> None:
     modules = str(host.kernel.modules)
     status, out, err = host.run("boot", "--kernel", str(fake), "--modules", modules)
     assert (status, out, len(err)) == (5, "", 2), err
-    assert "is no kernel image" in err[0]
+    assert "is not a kernel image" in err[0]
     assert host.left() == []
 
 
 def test_a_kernel_that_was_cut(host: Host) -> None:
-    """Its head is whole, so only the guest can tell, by saying nothing or by resetting."""
+    """Its head is whole, so only the guest shows it, by silence or by a reset."""
     fake = host.folder / "cache" / "vmlinuz"
     fake.write_bytes(host.kernel.vmlinuz.read_bytes()[: 1 << 20])
     modules = str(host.kernel.modules)
@@ -99,7 +99,7 @@ def test_a_kernel_that_was_cut(host: Host) -> None:
         *("--timeout", "10", "--accel", "tcg"),
     )
     assert (status, out, len(err)) == (4, "", 2), err
-    assert err[1].strip().startswith("its console said nothing")
+    assert err[1].strip().startswith("its console is empty")
     assert host.left() == []
 
 
@@ -137,7 +137,7 @@ def test_a_guest_that_takes_too_long(host: Host) -> None:
 
 
 def test_a_guest_that_panics(host: Host) -> None:
-    """What came before is kept, and is never taken for all of it."""
+    """The events before it are kept, and the recording is incomplete."""
     status, out, err = host.run(
         "boot", *host.source, "-q", "-o", "x.vtr", "--run", "echo c >/proc/sysrq-trigger"
     )
@@ -174,7 +174,7 @@ def test_a_signal_ends_qemu_too(host: Host, number: signal.Signals) -> None:
 
 @pytest.fixture
 def disk(host: Host) -> Path:
-    """An image with a real kernel, and an initrd that is but an empty archive."""
+    """An image with a real kernel, and an initrd that is an empty archive."""
     root = host.folder / "tmp" / "root"
     (root / "boot").mkdir(parents=True)
     shutil.copy(host.kernel.vmlinuz, root / f"boot/vmlinuz-{host.kernel.release}")
@@ -190,7 +190,7 @@ def disk(host: Host) -> Path:
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_a_signal_ends_an_images_boot_too(host: Host, disk: Path, number: signal.Signals) -> None:
-    """With all that was taken out of it."""
+    """And the files extracted from it are removed."""
     child = host.start("boot", "--image", str(disk), "--append", "root=/dev/vda")
     qemu = qemu_of(child)
     taken = list((host.folder / "cache/virtio-trace").glob("tmp-image-*/vmlinuz"))
@@ -206,17 +206,17 @@ def test_a_signal_ends_an_images_boot_too(host: Host, disk: Path, number: signal
 
 
 def test_an_image_that_takes_too_long(host: Host, disk: Path) -> None:
-    """It has no first process: a quick host's guest has panicked before it is given up."""
+    """It has no first process: on a fast host the guest panics before the timeout."""
     arguments = ("--append", "root=/dev/vda", "--timeout", "3", "--accel", "tcg")
     status, out, err = host.run("boot", "--image", str(disk), *arguments)
     assert (status, out) == (4, ""), err
-    too_long = "the guest had not come so far as --until says after 3 s"
+    too_long = "the guest had not reached what --until waits for after 3 s"
     assert too_long in err[-2] or "the guest died after" in err[-2]
     assert set(host.left()) <= {"virtio-trace.vtr"}
 
 
 def has_kprobes() -> bool:
-    """By the kernel's own configuration, else by the file that kprobe events are defined in."""
+    """By the kernel's configuration, else by the file in which kprobe events are defined."""
     config = Path("/proc/config.gz")
     if config.exists():
         return "CONFIG_KPROBES=y" in gzip.decompress(config.read_bytes()).decode().splitlines()

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""An image that somebody else made, booted as it is: Debian 12, GRUB's configuration, udev, DHCP.
+"""A third party's image, booted unchanged: Debian 12, GRUB's configuration, udev, DHCP.
 
-``make matrix`` has more of them: other kernels, initrds and disks (imaged.py).
+``make matrix`` has more: other kernels, initrds and disks (imaged.py).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tests.vm.foreign import Case, Foreign
 
 
 def _boot(folder: Path) -> Foreign:
-    """To the last word of the image's own service."""
+    """Boots until the last line of the image's own service."""
     return foreign.boot(Case("bookworm", until=foreign.END), folder)
 
 
@@ -53,7 +53,7 @@ def test_devices_are_what_sysfs_shows_inside(up: Foreign) -> None:
 def test_bindings_are_those_of_initcall_debug(up: Foreign) -> None:
     theirs = oracle.virtio_probes(up.kernel_log)
     ours = up.report()["bindings"]
-    # In the order of their ends, as the kernel says them: udev has several workers.
+    # In the order of their ends, as in the kernel's log: udev has several workers.
     by_end = sorted(ours, key=lambda b: b["started_ns"] + b["duration_ns"])
     assert [(b["name"], b["result"]) for b in by_end] == [(p.device, -p.result) for p in theirs]
 
@@ -78,7 +78,7 @@ def test_the_network_is_up_by_dhcp(up: Foreign) -> None:
 
 
 def test_the_system_sees_nothing_of_the_recorder_but_its_processes(up: Foreign) -> None:
-    """They live through run-init, with names that systemd spares in an initrd too."""
+    """They survive run-init, and have names that systemd does not kill when it leaves an initrd."""
     assert not any("virtio-trace" in line for line in up.sections["mounts"])
     environment = "\n".join(up.sections["environment"])
     names = set(re.findall(r"^(\w+)=", environment, re.M))

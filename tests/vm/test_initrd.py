@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""An initrd that lacks a driver: the report says so, and which file would have had it."""
+"""An initrd that lacks a driver: the report says so, and names the file that has it."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ class Ended:
 
 
 def _boot(folder: Path) -> Ended:
-    """Debian 12's own kernel and initrd, but for one file of the latter."""
+    """Boots Debian 12's own kernel and initrd, except for one file of the latter."""
     folder.mkdir(parents=True)
-    system = extract.take(images.image("bookworm"), "", folder, quiet)
+    system = extract.extract_system(images.image("bookworm"), "", folder, quiet)
     root = folder / "root"
     root.mkdir()
     script = (

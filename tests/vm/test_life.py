@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a host does to a guest's devices: plugs and unplugs them, puts the machine to sleep; and
-drivers whose probes the kernel hands to other threads."""
+"""What a host does to a guest's devices: plug, unplug, suspend; and drivers whose probes run on
+other threads."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def _host(name: str, qmp: Qmp) -> Any:
     if name == "wake":
         _until(lambda: qmp.command("query-status")["status"] == "suspended")
         return qmp.command("system_wakeup")
-    _until(lambda: not _plugged(qmp))  # the guest gives it up before QEMU does
+    _until(lambda: not _plugged(qmp))  # the guest releases it before QEMU does
     return qmp.command(
         "device_add", driver="virtio-net-pci", id="hot", netdev="hot0", romfile="", addr="10.0"
     )
@@ -102,12 +102,12 @@ def plugged(boots: Boots) -> Boot:
 
 @pytest.fixture(scope="module")
 def handed_on(boots: Boots) -> Boot:
-    """The guest whose kernel probes on other threads than the one that finds the pair."""
+    """The guest whose kernel probes on other threads than the one that matched."""
     return boots[__name__, "6.1"].result()
 
 
 def test_the_host_did_what_it_says(plugged: Boot) -> None:
-    """By sysfs alone; what follows would prove nothing without it."""
+    """By sysfs alone. Without this, the other tests prove nothing."""
 
     def there(section: str) -> bool:
         return HOT_AT in oracle.devices(plugged.sections[section])
@@ -131,7 +131,7 @@ def test_a_plugged_device_is_one_address_and_a_new_generation(plugged: Boot) -> 
 
 
 def test_a_plugged_device_shows_the_whole_path_each_time(plugged: Boot) -> None:
-    """Also virtio_pci_probe, though it is built in: it was armed before the device came."""
+    """Also virtio_pci_probe, which is built in: it was armed before the device was plugged in."""
     for probe in ("virtio_pci_probe", "register_virtio_device", "virtio_dev_probe", "driver_probe"):
         mine = [
             line
@@ -181,7 +181,7 @@ def test_sleep_freezes_and_restores_every_device(plugged: Boot) -> None:
 
 
 def test_a_device_that_slept_is_bound_as_before(plugged: Boot) -> None:
-    """One binding, and the negotiation anew: reset and all bits again, as sysfs has it now."""
+    """One binding, and a second negotiation: a reset and all bits again, as sysfs shows now."""
     report = plugged.report()
     restored = calls(plugged, "virtio_device_restore")[0]["ns"]
     for address, device in oracle.devices(plugged.sections["final"]).items():
@@ -198,7 +198,7 @@ def test_a_device_that_slept_is_bound_as_before(plugged: Boot) -> None:
 
 
 def test_probes_on_other_threads_are_still_one_binding(handed_on: Boot) -> None:
-    """driver_async_probe: the thread that registers the driver finds the pair, a kworker probes."""
+    """driver_async_probe: the thread that registers the driver matches, a kworker probes."""
     log = handed_on.kernel_log
     assert "driver_async_probe=" in log
     bindings = handed_on.report()["bindings"]
@@ -217,7 +217,7 @@ def test_probes_on_other_threads_are_still_one_binding(handed_on: Boot) -> None:
 
 
 def test_the_timeline_of_probes_on_other_threads(handed_on: Boot) -> None:
-    """A track a device and a track a thread, whose probes take as long as the kernel says."""
+    """A track per device and per thread; probes take as long as the kernel says."""
     done = run("report", "--format", "perfetto", str(handed_on.recording))
     assert done.returncode == 0
     shown = traceevents.tracks(traceevents.read(done.stdout))

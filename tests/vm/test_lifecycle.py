@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Devices and drivers that come and go, by every way that sysfs and modprobe have."""
+"""Devices and drivers that come and go, in every way that sysfs and modprobe have."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def bindings_at(booted: Boot, address: str) -> list[dict[str, Any]]:
 
 
 def test_the_script_did_what_it_says(booted: Boot) -> None:
-    """By sysfs alone; what follows would prove nothing without it."""
+    """By sysfs alone. Without this, the other tests prove nothing."""
 
     def drivers(section: str) -> dict[str, str | None]:
         return {a: d.driver for a, d in oracle.devices(booted.sections[section]).items()}
@@ -84,7 +84,7 @@ def test_each_address_had_two_generations(booted: Boot) -> None:
 
 
 def test_each_binding_and_each_unbinding(booted: Boot) -> None:
-    """Each began by another way, and the driver's own probe ran each time."""
+    """Each started in another way, and the driver's own probe ran each time."""
     for address, driver, function in (
         (NET_AT, "virtio_net", "virtnet_probe"),
         (BLK_AT, "virtio_blk", "virtblk_probe"),
@@ -118,7 +118,7 @@ STEPS = {
 
 
 def test_a_rebound_pci_device_shows_the_whole_path(booted: Boot) -> None:
-    """Each call inside the one before it, on one thread: also where all of it is built in."""
+    """Each call is inside the one before it, on one thread, even if all of it is built in."""
     events = booted.events()
     removed = at(booted, NET_AT)[0]["removed_ns"]
     start = next(

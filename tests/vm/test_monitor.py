@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""QEMU's monitor as ``boot`` asks it, of machines that never start: real ones, but no guest.
+"""QEMU's monitor as ``boot`` uses it, with machines that never start: real QEMU, no guest.
 
-What it says of a guest that ran is in test_board.py, held to another client of the monitor.
+test_board.py has its view of a guest that ran, compared with another client of the monitor.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from virtio_trace.kernel.files.machine import X86_64
 from virtio_trace.recording.host_view import HostView
-from virtio_trace.vm import arch
 from virtio_trace.vm.qemu import host_view
 from virtio_trace.vm.qemu.qmp import Monitor
 
@@ -23,7 +23,7 @@ Start = Callable[..., Monitor]
 
 @pytest.fixture
 def start() -> Iterator[Start]:
-    """Starts a QEMU that stands still, with its monitor on a socket that it inherits."""
+    """Starts a stopped QEMU, with its monitor on a socket that it inherits."""
     running: list[tuple[subprocess.Popen[bytes], Monitor]] = []
 
     def begin(*options: str) -> Monitor:
@@ -32,7 +32,7 @@ def start() -> Iterator[Start]:
             number = theirs.fileno()
             mon = ("-chardev", f"socket,id=mon,fd={number}", "-mon", "chardev=mon,mode=control")
             child = subprocess.Popen(
-                [arch.X86_64.program, "-S", "-nodefaults", "-display", "none", *mon, *options],
+                [X86_64.program, "-S", "-nodefaults", "-display", "none", *mon, *options],
                 pass_fds=[number],
                 stdin=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
@@ -53,7 +53,7 @@ def addresses(view: HostView) -> list[tuple[str | None, str | None]]:
 
 
 def test_addresses_on_pci(start: Start) -> None:
-    """With an id, without one, a multifunction one; behind a bridge that nobody has numbered."""
+    """With an id, without one, multifunction; and behind a bridge without bus numbers."""
     monitor = start(
         *("-device", "virtio-rng-pci,id=x,addr=1f.0,multifunction=on"),
         *("-device", "virtio-rng-pci,addr=1f.7", "-device", "virtio-rng-pci,addr=5"),
@@ -66,6 +66,7 @@ def test_addresses_on_pci(start: Start) -> None:
     for device in view.devices or ():
         assert (device.id, device.status_value, device.sizes) == (4, 0, {})
         assert [(queue.index, queue.ready) for queue in device.queues] == [(0, False)]
+        assert device.host_features is not None
         assert "VIRTIO_F_VERSION_1" in device.host_features.names
 
 
@@ -75,7 +76,7 @@ def test_addresses_on_q35(start: Start) -> None:
 
 
 def test_addresses_of_mmio(start: Start) -> None:
-    """The place in memory of each transport; QEMU fills them from the last one on."""
+    """Each transport's address in memory; QEMU fills them from the last one on."""
     devices = ("-device", "virtio-rng-device", "-device", "virtio-serial-device")
     view = host_view.look(start("-M", "microvm", *devices))
     assert addresses(view) == [
@@ -121,9 +122,7 @@ def test_where_qemu_cannot_be_asked_the_reason_is_kept_and_said() -> None:
 
 
 class Old:
-    """A QEMU before 7.2, as far as its answers go: a real one, with another name in the question.
-
-    None older is at hand."""
+    """Answers like a QEMU before 7.2: a real one, asked for a command that it does not have."""
 
     def __init__(self, monitor: Monitor) -> None:
         self._monitor = monitor

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The oracles themselves: what they read is what kernels print."""
+"""The oracles themselves: they read what kernels print."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 
 from tests.vm import oracle
 
-# As 5.10, 6.1 and 6.12, and 7.3 print it; names of drivers may hold spaces.
+# As printed by 5.10, by 6.1 and 6.12, and by 7.3; names of drivers may have spaces.
 FORMATS = {
     "[    3.1] probe of virtio0 returned 1 after 17737 usecs": (1, 17737),
     "[   18.652124] probe of virtio0 returned 0 after 18684 usecs": (0, 18684),
@@ -30,7 +30,7 @@ def test_every_format_of_initcall_debug(line: str) -> None:
 
 @pytest.mark.parametrize("ours", [0, 3_001_000, 900_000])
 def test_a_time_outside_is_found(ours: int) -> None:
-    """None at all, longer than what encloses it, much shorter."""
+    """No time, a time longer than what encloses it, and a much shorter one."""
     theirs = [oracle.Probed("virtio0", 0, 3000)]
     oracle.same_time([2_500_000], theirs, 2_000_000)
     with pytest.raises(AssertionError):

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""``record --rebind`` in one guest: what it refuses, what it does, and what is left when killed.
+"""``record --rebind`` in one guest: what it refuses, does, and leaves when killed.
 
-The boot's own recorder watches all of it: what was unbound, and what was not, is in its recording.
+The boot's own recorder records all of it: what was unbound, and what was not.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ REFUSED, SCSI, CONSOLE = (f"0000:00:{slot:02x}.0" for slot in range(7, 10))
 
 
 def _disk(name: str, device: str) -> tuple[str, ...]:
-    """One that keeps what is written, in a file of QEMU's without a name."""
+    """A disk that keeps its data, in an unnamed file of QEMU's."""
     drive = f"driver=null-co,size=67108864,read-zeroes=on,snapshot=on,if=none,id={name}"
     return ("-drive", drive, "-device", f"{device},drive={name}")
 
@@ -102,14 +102,14 @@ refused claim {SWAP}
 
 GUESTS = {"6.1": Guest("6.1", _SCRIPT, OPTIONS, seconds=120)}
 
-HINT = "it would be gone for a moment, or for good: --force does it all the same"
+HINT = "it would be gone for a moment, or for good: --force rebinds it anyway"
 REASONS = {
     "link": "eth0 is the only network link",
     "partition": "vda1 is mounted at /mnt/partition",
     "swap": "vdb is swap space",
     "loop": "loop0, which is built on vdc, is mounted at /mnt/loop",
     "scsi": "sda is mounted at /mnt/scsi",
-    "claim": "something has vdb claimed for itself",
+    "claim": "vdb is opened exclusively",
     "console": "hvc0 is the terminal of a process",
     "bridge": "eth0 (with br0 on it) is the only network link",
 }
@@ -127,7 +127,7 @@ def calls(booted: Boot, probe: str, address: str) -> list[dict[str, Any]]:
 
 
 def inner(booted: Boot, name: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The report and the trailer of a recording that was made in the guest."""
+    """The report and the trailer of a recording made in the guest."""
     lines = booted.sections[f"recording {name}"]
     path = booted.recording.with_name(f"{name}.vtr")
     path.write_text("".join(f"{line}\n" for line in lines), encoding="ascii")
@@ -137,7 +137,7 @@ def inner(booted: Boot, name: str) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def test_the_guest_is_as_it_should_be(booted: Boot) -> None:
-    """Without this, what follows proves nothing."""
+    """Without this, the other tests prove nothing."""
     text = "\n".join(booted.sections["setting"])
     for line in ("/dev/vda1 /mnt/partition", "/dev/loop0 /mnt/loop", "/dev/sda /mnt/scsi"):
         assert line in text
@@ -170,7 +170,7 @@ def test_what_was_refused_keeps_its_driver(booted: Boot) -> None:
 def test_the_procedure_of_a_rebound_device_is_complete(
     name: str, address: str, booted: Boot
 ) -> None:
-    """As the boot's own recorder saw it, and all of VirtIO 3.1.1."""
+    """As the boot's own recorder saw it, with all steps of VirtIO 3.1.1."""
     found, _ = inner(booted, name)
     (device,) = [d for d in found["devices"] if d["address"] == address]
     (binding,) = [b for b in found["bindings"] if b["device"] == address]
@@ -211,8 +211,8 @@ def test_force_says_what_it_overrides_and_command_comes_after(booted: Boot) -> N
 
 
 def test_a_device_that_fails_again(booted: Boot) -> None:
-    """It had no driver: the bus is asked to find one, and the driver refuses it as before."""
-    warned = f"virtio-trace: warning: {REFUSED} (virtio5): no driver has it now"
+    """It has no driver: the bus looks for one, and the driver refuses it again."""
+    warned = f"virtio-trace: warning: {REFUSED} (virtio5): no driver is bound to it now"
     assert warned in booted.sections["forced"]
     found, trailer = inner(booted, "forced")
     (device,) = [d for d in found["devices"] if d["address"] == REFUSED]

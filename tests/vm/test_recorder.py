@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The recorder in a real guest: every way to end it, and more than it can take. See inside.py."""
+"""The recorder in a real guest: every way to end it, and an overrun ring. See inside.py."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from tests.vm.guest import BLK, NET, Boot, Guest
 
 
 def _sent(name: str) -> str:
-    """Shell that puts a file of this folder where the guest's Python finds it."""
+    """Shell that writes a file of this folder to where the guest's Python finds it."""
     text = Path(__file__).with_name(name).read_text("utf-8")
     return f"cat >/run/py/tests/vm/{name} <<'END'\n{text}END\n"
 
 
 _SCRIPT = f"""mkdir -p /run/py/tests/vm
-{_sent("traces.py")}{_sent("inside.py")}
+{_sent("traces.py")}{_sent("inside_recorders.py")}{_sent("inside.py")}
 at outcomes
 PYTHONPATH=/run/py python3 -m tests.vm.inside
 """
@@ -30,7 +30,7 @@ GUESTS = {"6.1": Guest("6.1", _SCRIPT, (*NET, *BLK), append="quiet", seconds=150
 
 NOTHING = {"groups": [], "armed": [0], "recorders": []}
 
-# Scenario: exit status, what is said on standard error (a part of each line), how it is recorded.
+# Scenario: exit status, parts of each line of standard error, how the recording ends.
 INTERRUPTED = ["virtio-trace: interrupted"]
 SIGNALLED = (0, ["2 events in /run/inner.vtr, 0 lost"], "interrupt")
 ENDS: dict[str, tuple[int, list[str], str | None]] = {
@@ -44,7 +44,7 @@ ENDS: dict[str, tuple[int, list[str], str | None]] = {
     "int, first event defined": (128 + signal.SIGINT, INTERRUPTED, None),
     "term, half of them defined": (128 + signal.SIGTERM, INTERRUPTED, None),
     "term, one half attached": (128 + signal.SIGTERM, INTERRUPTED, None),
-    "full": (4, ["/dev/full: the recording ends here: No space left", "-o FILE"], None),
+    "full": (4, ["/dev/full: cannot write: No space left", "-o FILE"], None),
     "closed stdout": (2, ["standard output is closed", "-o FILE"], None),
     "reader gone": (-signal.SIGPIPE, [], None),
     "no such command": (2, ["no-such-command: no such command", "after --"], None),
@@ -70,7 +70,7 @@ def outcomes(booted: Boot) -> dict[str, Any]:
 
 
 def ended_well(outcome: dict[str, Any], status: int, said: list[str], ended: str | None) -> None:
-    """Its status, a line and a hint at most, nothing left behind, and how the recording ends."""
+    """Its status, at most a line and a hint, nothing left behind, and the recording's end."""
     lines = [line for line in outcome["said"] if line]
     assert outcome["status"] == status, lines
     assert len(lines) == len(said) <= 2, lines
@@ -98,10 +98,10 @@ def test_before_anything_is_armed_a_signal_may_just_kill(
 
 
 def test_what_was_seen_is_kept(outcomes: dict[str, Any]) -> None:
-    """Each asked the bus once while it was recorded: a call and its return."""
+    """Each asked the bus once while it recorded: a call and its return."""
     for name in ("int, recording", "term, recording", "hup, recording", "status of the command"):
         assert outcomes[name]["recording"]["matches"] == 2, name
-    # Killed: no trailer, but every event that was taken is there and can be read.
+    # Killed: no trailer, but every event that was read is there and can be read.
     killed = outcomes["kill, recording"]["recording"]
     assert (killed["lines"], killed["matches"], killed["report"]) == (3, 2, 0)
 
@@ -140,7 +140,7 @@ def test_the_boots_own_recorder_outlived_them_all(booted: Boot, outcomes: dict[s
 
 
 def test_lost_events_are_counted_to_the_last(booted: Boot, outcomes: dict[str, Any]) -> None:
-    """Each time the bus was asked is an entry and a return: seen, or counted as lost."""
+    """Each request to the bus is an entry and a return: recorded, or counted as lost."""
     lines = booted.lines()
     events, trailer = lines[1:-1], lines[-1]
     assert trailer["lost"] > 0
@@ -157,7 +157,7 @@ def test_lost_events_are_counted_to_the_last(booted: Boot, outcomes: dict[str, A
 
 
 def test_who_came_while_events_were_lost_is_known(booted: Boot, outcomes: dict[str, Any]) -> None:
-    """What says who a device is was lost, too; it is said again before the next event."""
+    """The description of a device was lost too; it is repeated before the next event."""
     swap = outcomes["swap"]
     assert swap["before"] != swap["after"]
     late = [

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Addresses that the kernel uses again: the recorder knows devices and drivers by them, and must
-notice that one is another's now. The oracle of addresses is a plain kprobe event of ftrace's."""
+"""Addresses that the kernel reuses: the recorder identifies devices and drivers by them, and must
+notice a new owner. The oracle for addresses is a plain kprobe event of ftrace."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.vm.guest import BLK, NET, Boot, Guest
 ROUNDS = [f"round {number}" for number in range(12)]
 NET_AT, BLK_AT = "0000:00:02.0", "0000:00:03.0"
 
-# A freed struct virtio_pci_device is most often the next one's that is allocated.
+# A freed struct virtio_pci_device is mostly the next one to be allocated.
 _SCRIPT = (
     oracle.SYSFS
     + f"""
@@ -50,7 +50,7 @@ def registered(booted: Boot, probe: str) -> list[dict[str, Any]]:
 
 
 def addresses(booted: Boot, kind: str) -> list[str]:
-    """What ftrace saw registered, in order: the addresses in memory."""
+    """The addresses in memory of what was registered, in order, by ftrace."""
     return [
         at
         for line in booted.sections["trace"]
@@ -59,7 +59,7 @@ def addresses(booted: Boot, kind: str) -> list[str]:
 
 
 def test_the_kernel_did_use_addresses_again(booted: Boot) -> None:
-    """Without it, what follows would prove nothing."""
+    """Without this, the other tests prove nothing."""
     places = addresses(booted, "device")
     assert len(places) == 2 * len(ROUNDS)
     at: dict[str, set[str]] = defaultdict(set)
@@ -70,7 +70,7 @@ def test_the_kernel_did_use_addresses_again(booted: Boot) -> None:
 
 
 def test_every_device_is_what_sysfs_shows_each_time(booted: Boot) -> None:
-    """Their index changes with the order in which they are bound, as their address in memory."""
+    """Their index and their address in memory change with the order in which they are bound."""
     returned = [
         line["device"]
         for line in booted.events()
@@ -89,7 +89,7 @@ def test_every_device_is_what_sysfs_shows_each_time(booted: Boot) -> None:
 
 
 def test_every_event_is_about_the_device_that_is_registered_then(booted: Boot) -> None:
-    """Its index is the one of the last registration at its PCI address."""
+    """Its index is that of the last registration at its PCI address."""
     kinds = {NET_AT: (1, "virtio_net"), BLK_AT: (2, "virtio_blk")}
     index: dict[str, int | None] = {}
     seen = 0

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Why a device did not come up: devices that fail in known ways, held to what the kernel says."""
+"""Why a device did not come up: devices that fail in known ways, compared with the kernel's log."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ fd = os.open("/dev/ttyS3", os.O_RDWR | os.O_NONBLOCK | os.O_NOCTTY)
 line = bytearray(72)  # struct serial_struct
 fcntl.ioctl(fd, 0x541E, line)  # TIOCGSERIAL
 struct.pack_into("i", line, 12, int(sys.argv[1]))  # its irq
-fcntl.ioctl(fd, 0x541F, line)  # TIOCSSERIAL: a serial port shares its interrupt with nobody
+fcntl.ioctl(fd, 0x541F, line)  # TIOCSSERIAL: a serial port does not share its interrupt
 open("/run/taken", "w").close()
 time.sleep(600)
 PY
@@ -110,7 +110,7 @@ def behind(boots: Boots) -> Boot:
 
 
 def device(booted: Boot, slot: str) -> dict[str, Any]:
-    """The last device there."""
+    """The last device in the report."""
     found: list[dict[str, Any]]
     found = [d for d in booted.report()["devices"] if d["address"] == f"0000:00:{slot}"]
     return found[-1]
@@ -177,7 +177,7 @@ def test_an_init_that_fails(board: Boot) -> None:
 
 
 def test_a_probe_function_that_fails(board: Boot) -> None:
-    """The innermost one is the driver's own: what it called went well."""
+    """The innermost call is the driver's own: what it called succeeded."""
     reason = device(board, "0a.0")["reason"]
     assert device(board, "0a.0")["state"] == "failed"
     said = "virtio_blk: invalid block size: 0x10000"
@@ -188,7 +188,7 @@ def test_a_probe_function_that_fails(board: Boot) -> None:
 
 
 def test_a_probe_function_that_fails_deep_inside(board: Boot) -> None:
-    """Its interrupt is taken: it was bound before that, and is not after it."""
+    """Its interrupt is taken: it was bound before, and fails after."""
     took = next(line for line in board.sections["interrupts"] if line.endswith("ttyS3"))
     irq = took.split(":")[0].strip()
     found = device(board, "0c.0")
@@ -205,7 +205,7 @@ def test_a_probe_function_that_fails_deep_inside(board: Boot) -> None:
 
 
 def test_a_module_that_modprobes_configuration_forbids(board: Boot) -> None:
-    """Written in the guest, while it was being recorded; then the device was plugged in."""
+    """Written in the guest during the recording; then the device was plugged in."""
     assert "virtio_input" not in board.sections["modules"]
     found = device(board, "10.0")
     assert (found["state"], found["type"]) == ("unbound", "input")

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What recorders leave in a kernel, looked for from inside a guest: tracefs, debugfs, /proc.
+"""Finds what recorders leave in a kernel, from inside a guest: tracefs, debugfs, /proc.
 
-The recorder of the boot itself was there before this was imported; it must survive everything.
-Sent into the guest beside inside.py, so it imports the standard library alone.
+The boot's own recorder was there before this was imported; it must survive everything. Sent into
+the guest with inside.py, so it imports only the standard library.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def armed() -> list[str]:
 
 
 def recorders() -> list[int]:
-    """The processes that are recorders, or children of theirs that were forked from one."""
+    """The processes that are recorders, or children forked from one."""
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
@@ -60,12 +60,12 @@ def wait_for(condition: Callable[[], Any], seconds: float = PATIENCE) -> bool:
 
 
 def clean() -> bool:
-    """Whether nothing is left but what was there before any scenario."""
+    """Whether everything is as it was before the first scenario."""
     return (groups(), armed(), recorders()) == (OUTER_GROUPS, OUTER_ARMED, OUTER_RECORDERS)
 
 
 def left(patience: float = 0.0) -> dict[str, Any]:
-    """What is left but should not be."""
+    """What should not be left."""
     wait_for(clean, patience)
     return {
         "groups": sorted(set(groups()) ^ set(OUTER_GROUPS)),

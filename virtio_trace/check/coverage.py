@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Container
 
 from virtio_trace.check.linux_steps import NEEDED
-from virtio_trace.recording.header import NOT_ARMED, Header, ProbeState, Recording
+from virtio_trace.recording.header import Header
+from virtio_trace.recording.probe_state import NOT_ARMED, ProbeState
+from virtio_trace.recording.reader import Recording
 
 
 def first_ns(header: Header) -> int:

@@ -10,7 +10,12 @@ from bisect import bisect_right
 
 from virtio_trace.graph.calls import Call, failure
 from virtio_trace.graph.model import Binding, Device, Graph
-from virtio_trace.recording.machine_state import INITCALL_BLACKLIST, Final, Forbidden, LogLine
+from virtio_trace.recording.machine_state import (
+    INITCALL_BLACKLIST,
+    BlacklistRule,
+    EndState,
+    LogLine,
+)
 from virtio_trace.virtio import features, numbers
 from virtio_trace.virtio.numbers import EPROBE_DEFER
 
@@ -83,7 +88,7 @@ def _features(subject: Binding, call: Call) -> str:
 def _names(device: int | None, bits: int | None) -> str:
     if bits is None:
         return "unknown"
-    known = features.names(device, [bit for bit in range(bits.bit_length()) if bits >> bit & 1])
+    known = features.names(device, numbers.bits(bits))
     return ", ".join(known) or "none"
 
 
@@ -126,12 +131,12 @@ def _is_in_use(device: Device) -> bool:
     return device.bound_to is not None or device.unregister is not None
 
 
-def _late(graph: Graph) -> list[Forbidden]:
+def _late(graph: Graph) -> list[BlacklistRule]:
     """The rules of modprobe's configuration that were not there when the recording began."""
     header, trailer = graph.recording.header, graph.recording.trailer
-    if trailer is None or header.forbidden is None:
+    if trailer is None or header.blacklist is None:
         return []
-    return [rule for rule in trailer.forbidden or () if rule not in header.forbidden]
+    return [rule for rule in trailer.blacklist or () if rule not in header.blacklist]
 
 
 def module(graph: Graph, name: str, init: str | None, aliases: tuple[str, ...] = ()) -> str:
@@ -142,7 +147,7 @@ def module(graph: Graph, name: str, init: str | None, aliases: tuple[str, ...] =
         return f"{name} is built in{uncalled or '; why it did not register is unknown'}"
     if name in graph.modules or (end is not None and name in end.modules):
         return f"its module {name} was loaded, {_init(graph, name)}{uncalled}"
-    rules = [r for r in header.forbidden or () if r.by != INITCALL_BLACKLIST and r.what == name]
+    rules = [r for r in header.blacklist or () if r.by != INITCALL_BLACKLIST and r.what == name]
     late = [r for r in _late(graph) if r.what == name]
     causes = [*_initrd(graph, name), *(rule.words for rule in rules)]
     alias = f" (alias {', '.join(aliases)})" if aliases else ""
@@ -151,7 +156,7 @@ def module(graph: Graph, name: str, init: str | None, aliases: tuple[str, ...] =
         said += f": {'; '.join(causes)}"
     elif late:
         said += f": {'; '.join(rule.words for rule in late)} since the recording began"
-    elif header.forbidden is None:
+    elif header.blacklist is None:
         said += "; whether something forbids it is not in the recording"
     else:
         said += (
@@ -175,7 +180,7 @@ def _initrd(graph: Graph, name: str) -> list[str]:
 
 def forbidden_init(graph: Graph, init: str | None) -> str:
     """The rule that keeps the INIT function from being called, if there is one."""
-    rules = graph.recording.header.forbidden or ()
+    rules = graph.recording.header.blacklist or ()
     found = (r.words for r in rules if r.by == INITCALL_BLACKLIST and r.what == init)
     return "".join(f": {words}" for words in found)
 
@@ -199,10 +204,10 @@ def autoprobe(graph: Graph, bus: str = "virtio") -> str:
     return f"; autoprobe is off: /sys/bus/{bus}/drivers_autoprobe was 0 at the end"
 
 
-def final(graph: Graph) -> Final | None:
+def final(graph: Graph) -> EndState | None:
     """The second look at the machine, which older and cut recordings do not have."""
     trailer = graph.recording.trailer
-    return trailer.final if trailer is not None else None
+    return trailer.end_state if trailer is not None else None
 
 
 def failed(graph: Graph, device: Device, call: Call) -> str:

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a check writes down: steps, findings, and the sheet that knows what can be proven."""
+"""What a check writes down: the results of steps, findings, and a verdict."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from virtio_trace.check import coverage, linux_steps, spec_steps
+from virtio_trace.check.profiles import LINUX
+from virtio_trace.check.proof import Proof
 from virtio_trace.graph.calls import Call, failure
 from virtio_trace.graph.model import Graph
 
@@ -16,11 +17,6 @@ INCOMPLETE = "INCOMPLETE"
 ERROR = "error"
 WARNING = "warning"
 NOTE = "note"
-
-LINUX, SPEC = "linux", "spec"
-
-PROFILES = {LINUX: (*linux_steps.STEPS, *linux_steps.HOST_STEPS), SPEC: spec_steps.STEPS}
-"""The steps of each procedure that a recording can be checked against."""
 
 RECORDING = "recording"
 """The step of findings that are about the recording itself."""
@@ -56,26 +52,48 @@ class Result:
     findings: list[Finding] = field(default_factory=list)
 
 
-class Sheet:
-    """Where rules write what they found; knows what the recording can prove."""
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What is to be said of a subject's step. ``ok`` is the step's result: False is proven, None is
+    unknown; ``is_step`` is False for a finding without a step's result. ``calls`` show it."""
+
+    step: str
+    message: str
+    calls: tuple[Call | int | None, ...] = ()
+    ok: bool | None = None
+    is_step: bool = True
+
+
+class CheckContext(Proof):
+    """Where rules write what they found."""
 
     def __init__(self, graph: Graph, profile: str = LINUX) -> None:
-        self.graph = graph
+        super().__init__(graph, profile)
         self.result = Result(profile=profile)
-        self.probes = {step.id: step.probes for step in PROFILES[profile]}
-        recording = graph.recording
-        # A call that is still running may yet do what was not seen.
-        self.running = any(call.ret is None for call in graph.calls)
-        self.kept = recording.trailer is not None and recording.lost == 0
-        self._whole = self.kept and not self.running
-        self._blind = {(p.probe, p.function) for p in coverage.blind(recording)}
+
+    def record(self, subject: str, judgement: Judgement) -> None:
+        """Write JUDGEMENT of SUBJECT; one without a step's result is a warning."""
+        step, message, calls = judgement.step, judgement.message, judgement.calls
+        if not judgement.is_step:
+            self.finding(WARNING, step, subject, message, *calls)
+        elif judgement.ok is False:
+            self.bad(step, subject, message, *calls)
+        else:
+            self.unknown(step, subject, message, *calls)
 
     def good(self, step: str, subject: str) -> None:
         """The step was taken as it should be."""
         self._step(step, subject, True)
 
     def bad(self, step: str, subject: str, message: str, *calls: Call | int | None) -> None:
-        """It was not, and that is proven."""
+        """It was not, and that is proven. Without CALLS, what shows it is the state at the end: it
+        rests on the last event about SUBJECT, or of all, after which it was read."""
+        if not any(call is not None for call in calls):
+            last = self._last(subject)
+            if last is None:
+                self.unknown(step, subject, message)
+                return
+            calls = (last,)
         self._step(step, subject, False)
         self.finding(ERROR, step, subject, message, *calls)
 
@@ -84,12 +102,12 @@ class Sheet:
         self._step(step, subject, None)
         self.finding(WARNING, step, subject, message, *calls)
 
-    def missing(self, step: str, subject: str, message: str, *calls: Call | int | None) -> None:
-        """No event shows it: an error where that is proof, else unknown."""
-        if self.sees(step):
-            self.bad(step, subject, message, *calls)
-        else:
-            self.unknown(step, subject, f"{message}, or it was not seen", *calls)
+    def missing(
+        self, step: str, subject: str, message: str, *calls: Call | int | None,
+        also: tuple[str, ...] = (),
+    ) -> None:  # fmt: skip
+        """No event shows it; see :func:`missing`."""
+        self.record(subject, missing(self, step, message, *calls, also=also))
 
     def finding(
         self, severity: str, step: str, subject: str, message: str, *calls: Call | int | None
@@ -103,14 +121,6 @@ class Sheet:
                 seqs.append(call)
         self.result.findings.append(
             Finding(severity, step, subject, message, tuple(sorted(set(seqs))))
-        )
-
-    def sees(self, step: str, function: str | None = None) -> bool:
-        """Whether the absence of the step's events is proof that it did not happen."""
-        probes = self.probes[step]
-        return self._whole and not any(
-            probe in probes and (function is None or name == function)
-            for probe, name in self._blind
         )
 
     def returned(self, step: str, subject: str, call: Call) -> bool:
@@ -128,8 +138,30 @@ class Sheet:
 
     def unfinished(self, step: str, subject: str, call: Call) -> None:
         """The step's CALL was still running."""
-        message = f"{call.event.symbol} had not returned when the recording ended"
-        self.unknown(step, subject, message, call)
+        self.record(subject, unfinished(step, call))
+
+    def _last(self, subject: str) -> int | None:
+        events = self.graph.recording.events
+        last = self.graph.integrity.last.get(subject) or (events[-1] if events else None)
+        return last.seq if last is not None else None
 
     def _step(self, step: str, subject: str, ok: bool | None) -> None:
         self.result.steps.append(StepResult(step, subject, ok))
+
+
+def missing(
+    proof: Proof, step: str, message: str, *calls: Call | int | None, also: tuple[str, ...] = ()
+) -> Judgement:
+    """No event shows the step: an error if that is proof, else unknown.
+
+    The proof needs the events of the step's probe points, and those of the probe points ALSO.
+    """
+    if proof.sees(step) and (not also or proof.sees_all(*also)):
+        return Judgement(step, message, calls, ok=False)
+    return Judgement(step, f"{message}, or it was not seen", calls)
+
+
+def unfinished(step: str, call: Call) -> Judgement:
+    """The step's CALL had not returned."""
+    message = f"{call.event.symbol} had not returned when the recording ended"
+    return Judgement(step, message, (call,))

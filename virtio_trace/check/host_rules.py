@@ -9,15 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
-from virtio_trace.check.findings import NOTE, WARNING, Sheet
+from virtio_trace.check.findings import NOTE, WARNING, CheckContext
+from virtio_trace.check.proof import Proof
 from virtio_trace.graph.calls import Call
 from virtio_trace.graph.model import Binding, Device
-from virtio_trace.graph.negotiation import DRIVER_OK
+from virtio_trace.recording.bus_state import SysfsDevice
 from virtio_trace.recording.events import Event
 from virtio_trace.recording.host_view import HostDevice
 from virtio_trace.virtio import features, numbers
+from virtio_trace.virtio.numbers import Status
 
 STATUS, FEATURES, QUEUES = "host-status", "host-features", "host-queues"
 """Steps of procedure.HOST_STEPS."""
@@ -31,7 +32,7 @@ _LEGACY_BAD_FEATURE = 1 << 30
 
 
 @dataclass(frozen=True, slots=True)
-class Compared:
+class HostComparison:
     """One aspect of one device: ``ok`` is None where the two differ and that is no proof;
     ``message`` says how, and ``events`` show the guest's side."""
 
@@ -41,98 +42,100 @@ class Compared:
     events: tuple[Call | int, ...] = ()
 
 
-def check(sheet: Sheet) -> None:
+def check(context: CheckContext) -> None:
     """Every device of the guest that the host knows; then those that are on one side alone."""
-    trailer = sheet.graph.recording.trailer
+    trailer = context.graph.recording.trailer
     view = trailer.host if trailer else None
     if trailer is None or view is None:
         return
-    there = {device.address for device in sheet.graph.devices if device.unregister is None}
-    for device, host in pairs(sheet):
-        for compared in compare(sheet, device, host):
-            _write(sheet, device.address, compared)
+    there = {device.address for device in context.graph.devices if device.unregister is None}
+    for device, host in pairs(context):
+        for compared in compare(context, device, host):
+            _write(context, device.address, compared)
     for host in view.devices or ():
         if host.address is None or (host.bus != "pci" and host.address not in there):
             message = f"{view.model}'s device {host.path} cannot be told among the guest's"
-            sheet.finding(NOTE, STATUS, host.address or host.path, message)
-        elif host.address not in there and trailer.final is not None:
+            context.finding(NOTE, STATUS, host.address or host.path, message)
+        elif host.address not in there and trailer.end_state is not None:
             message = f"{view.model} has the device {host.path}, the guest shows none there"
-            sheet.finding(WARNING, STATUS, host.address, message)
+            context.finding(WARNING, STATUS, host.address, message)
 
 
-def pairs(sheet: Sheet) -> Iterator[tuple[Device, HostDevice]]:
+def pairs(proof: Proof) -> Iterator[tuple[Device, HostDevice]]:
     """Each device that is there at the end, with the host's own view of it."""
-    trailer = sheet.graph.recording.trailer
+    trailer = proof.graph.recording.trailer
     view = trailer.host if trailer else None
-    latest = {device.address: device for device in sheet.graph.devices}
+    latest = {device.address: device for device in proof.graph.devices}
     for device in latest.values():
         host = view.at(device.address) if view else None
         if host is not None and device.unregister is None:
             yield device, host
 
 
-def compare(sheet: Sheet, device: Device, host: HostDevice) -> Iterator[Compared]:
+def compare(proof: Proof, device: Device, host: HostDevice) -> Iterator[HostComparison]:
     """Each aspect that is known on both sides."""
-    status = _status(sheet, device, host)
+    status = _status(proof, device, host)
     if status is None:
         return
     yield status
-    running = (host.status_value or 0) & DRIVER_OK
-    driver = _driver(sheet, device)
+    running = (host.status_value or 0) & Status.DRIVER_OK
+    driver = _driver(proof, device)
     if not (running and driver) or status.ok is False:
         return
     last = device.bindings[-1] if device.bindings else None
     binding = last if last and last.call.result == 0 and not last.unbound else None
-    guest = _negotiated(sheet, device, binding)
+    guest = _negotiated(proof, device, binding)
     if guest is not None:
         yield _features(device, host, guest, binding)
-    if binding is not None and sheet.sees(QUEUES):
+    if binding is not None and proof.sees(QUEUES):
         yield from _queues(device, host, guest or 0, binding)
 
 
-def _write(sheet: Sheet, address: str, compared: Compared) -> None:
+def _write(context: CheckContext, address: str, compared: HostComparison) -> None:
     if compared.ok:
-        sheet.good(compared.step, address)
+        context.good(compared.step, address)
     elif compared.ok is None:
-        sheet.unknown(compared.step, address, compared.message, *compared.events)
+        context.unknown(compared.step, address, compared.message, *compared.events)
     else:
-        sheet.bad(compared.step, address, compared.message, *compared.events)
+        context.bad(compared.step, address, compared.message, *compared.events)
 
 
-def _status(sheet: Sheet, device: Device, host: HostDevice) -> Compared | None:
+def _status(proof: Proof, device: Device, host: HostDevice) -> HostComparison | None:
     """What is bound runs, what is not does not, and the last write is what the device has."""
     value = host.status_value
-    if value is None or sheet.running:  # between two writes the two may differ
+    if value is None or proof.running:  # between two writes the two may differ
         return None
     words = status_words(value)
-    final = _final(sheet, device)
+    final = _final(proof, device)
     last = device.status[-1] if device.status else None
     shown = (last.seq,) if last else ()
     if value & NEEDS_RESET:
         message = f"QEMU's device wants to be reset: its status is {words}"
-        return Compared(STATUS, False, message, shown)
-    if final is not None or sheet.sees("bus-probed"):
-        driver = _driver(sheet, device)
-        if driver is not None and not value & DRIVER_OK:
+        return HostComparison(STATUS, False, message, shown)
+    if final is not None or proof.sees("bus-probed"):
+        driver = _driver(proof, device)
+        if driver is not None and not value & Status.DRIVER_OK:
             message = f"{driver} has the device, but in QEMU it does not run: its status is {words}"
-            return Compared(STATUS, False, message, shown)
-        if driver is None and value & DRIVER_OK:
+            return HostComparison(STATUS, False, message, shown)
+        if driver is None and value & Status.DRIVER_OK:
             message = f"no driver has the device, but in QEMU it runs: its status is {words}"
-            return Compared(STATUS, False, message, shown)
-    written = _value(last) if sheet.sees(STATUS) else None
+            return HostComparison(STATUS, False, message, shown)
+    written = _value(last) if proof.sees(STATUS) else None
     if written is not None and written != value:
         message = f"the guest's last status was {status_words(written)}, QEMU has {words}"
-        return Compared(STATUS, False, message, shown)
+        return HostComparison(STATUS, False, message, shown)
     if written is None and final is None:
         return None
-    return Compared(STATUS, True)
+    return HostComparison(STATUS, True)
 
 
 def _value(event: Event | None) -> int | None:
     return event.detail.status if event is not None and event.detail else None
 
 
-def _features(device: Device, host: HostDevice, guest: int, binding: Binding | None) -> Compared:
+def _features(
+    device: Device, host: HostDevice, guest: int, binding: Binding | None
+) -> HostComparison:
     """Those agreed on; a name of QEMU's that is not known here may be any bit that it lacks."""
     theirs, strange = host.features()
     theirs &= ~_LEGACY_BAD_FEATURE
@@ -144,13 +147,17 @@ def _features(device: Device, host: HostDevice, guest: int, binding: Binding | N
     if less:
         said.append(f"the guest agreed on {_names(device, less)}, which QEMU does not have")
     events = tuple(e.seq for e in binding.negotiation.status[-1:]) if binding else ()
-    return Compared(FEATURES, not said, "; ".join(said), events)
+    return HostComparison(FEATURES, not said, "; ".join(said), events)
 
 
-def _queues(device: Device, host: HostDevice, guest: int, binding: Binding) -> Iterator[Compared]:
+def _queues(
+    device: Device, host: HostDevice, guest: int, binding: Binding
+) -> Iterator[HostComparison]:
     """Sizes by index. A virtqueue may be reset and resized later, by functions without a probe
     point, where VIRTIO_F_RING_RESET was agreed on: then a difference is no proof."""
-    ours = {queue.index: queue.size for queue in binding.negotiation.queues() or ()}
+    found = binding.negotiation
+    ours = {queue.index: queue.size for queue in found.queues() or ()}
+    unshown = None in ours.values() or not all(map(_has_index, found.setups))
     ours = {index: size for index, size in ours.items() if size is not None}
     if not ours:  # no probe point on this transport
         return
@@ -163,34 +170,42 @@ def _queues(device: Device, host: HostDevice, guest: int, binding: Binding) -> I
     ]
     message = "; ".join(said)
     if not said:
-        yield Compared(QUEUES, True)
+        yield HostComparison(QUEUES, True)
         return
-    may = _RING_RESET in features.names(device.id, _bits(guest))
+    may = _RING_RESET in features.names(device.id, numbers.bits(guest))
     if may:
         message += f"; it may have been resized since ({_RING_RESET}), which is not seen"
-    yield Compared(QUEUES, None if may else False, message, tuple(binding.negotiation.setups))
+    if unshown:
+        message += "; what was set up could not all be read"
+    yield HostComparison(QUEUES, None if may or unshown else False, message, tuple(found.setups))
 
 
-def _negotiated(sheet: Sheet, device: Device, binding: Binding | None) -> int | None:
+def _has_index(call: Call) -> bool:
+    details = (event.detail for event in (call.entry, call.ret) if event is not None)
+    return any(detail is not None and detail.queue is not None for detail in details)
+
+
+def _negotiated(proof: Proof, device: Device, binding: Binding | None) -> int | None:
     """By the last binding where it was seen whole, else by sysfs at the end."""
-    if binding is not None and sheet.sees(FEATURES) and binding.negotiation.negotiated is not None:
+    if binding is not None and proof.sees(FEATURES) and binding.negotiation.negotiated is not None:
         return binding.negotiation.negotiated
-    text = (_final(sheet, device) or {}).get("features")
-    if type(text) is not str or set(text) - {"0", "1"}:
+    end = _final(proof, device)
+    text = end.features if end is not None else None
+    if text is None or set(text) - {"0", "1"}:
         return None
     return int(text[::-1] or "0", 2)
 
 
-def _driver(sheet: Sheet, device: Device) -> str | None:
-    final = _final(sheet, device)
-    return device.bound_to if final is None else final.get("driver")
+def _driver(proof: Proof, device: Device) -> str | None:
+    final = _final(proof, device)
+    return device.bound_to if final is None else final.driver
 
 
-def _final(sheet: Sheet, device: Device) -> dict[str, Any] | None:
+def _final(proof: Proof, device: Device) -> SysfsDevice | None:
     """The device as the guest's own sysfs showed it at the recording's end."""
-    trailer = sheet.graph.recording.trailer
-    devices = trailer.final.devices if trailer and trailer.final else ()
-    return next((raw for raw in devices if raw["address"] == device.address), None)
+    trailer = proof.graph.recording.trailer
+    devices = trailer.end_state.devices if trailer and trailer.end_state else ()
+    return next((one for one in devices if one.address == device.address), None)
 
 
 def status_words(value: int) -> str:
@@ -199,8 +214,4 @@ def status_words(value: int) -> str:
 
 
 def _names(device: Device, bits: int) -> str:
-    return ", ".join(features.names(device.id, _bits(bits)))
-
-
-def _bits(bits: int) -> list[int]:
-    return [bit for bit in range(bits.bit_length()) if bits >> bit & 1]
+    return ", ".join(features.names(device.id, numbers.bits(bits)))

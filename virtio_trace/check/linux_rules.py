@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The rules of the procedure's steps, one function a step, each writing on a findings.Sheet.
+"""The rules of the procedure's steps, one function a step, each writing on a findings.CheckContext.
 
 A step's source is in procedure.py. Where a step was not taken, the steps that follow it are not
 judged: the finding names where it ended.
@@ -7,97 +7,99 @@ judged: the finding names where it ended.
 
 from __future__ import annotations
 
-from virtio_trace.check import diagnosis, linux_unbound
-from virtio_trace.check.findings import NOTE, Sheet
-from virtio_trace.check.linux_transport import made_up_for, took_legacy
-from virtio_trace.graph import empty_slots
+from virtio_trace.check import diagnosis, empty_slots
+from virtio_trace.check.findings import NOTE, CheckContext
+from virtio_trace.check.linux_transport import legacy_fallback_ok, note_legacy_fallback, unmade
+from virtio_trace.check.unbound import why_unbound
 from virtio_trace.graph.calls import Call, failure
-from virtio_trace.graph.model import TRANSPORT_PROBES, Binding, Device, Driver
+from virtio_trace.graph.model import Binding, Device, Driver
 from virtio_trace.graph.negotiation import INTX
 from virtio_trace.recording.events import MODULE
+from virtio_trace.recording.evidence import DriverFacts
+from virtio_trace.virtio import transports
 from virtio_trace.virtio.numbers import EPROBE_DEFER
 
 BUS = "virtio"
 
 
-def bus(sheet: Sheet) -> None:
+def bus(context: CheckContext) -> None:
     """bus-registered: seen, or built in; what was there before we came is unknown."""
-    graph = sheet.graph
+    graph = context.graph
     call = graph.bus_register
     header = graph.recording.header
     step = "bus-registered"
     if call is not None:
-        early = _first_registration(sheet)
+        early = _first_registration(context)
         if early is not None and early.event.seq < call.event.seq:
             message = f"{early.event.symbol} ran before the VirtIO bus was registered"
-            sheet.bad(step, BUS, message, early, call)
+            context.bad(step, BUS, message, early, call)
         else:
-            sheet.returned(step, BUS, call)
+            context.returned(step, BUS, call)
     elif BUS in header.evidence.builtin:
-        sheet.good(step, BUS)
-        sheet.finding(NOTE, step, BUS, "the VirtIO bus is built into this kernel")
-    elif header.snapshot["bus"]:
-        sheet.unknown(step, BUS, "the VirtIO bus was there before the recording began")
+        context.good(step, BUS)
+        context.finding(NOTE, step, BUS, "the VirtIO bus is built into this kernel")
+    elif header.snapshot.bus:
+        context.unknown(step, BUS, "the VirtIO bus was there before the recording began")
     elif graph.drivers or graph.devices:
-        sheet.missing(step, BUS, "nothing registered the VirtIO bus")
+        context.missing(step, BUS, "nothing registered the VirtIO bus")
 
 
-def _first_registration(sheet: Sheet) -> Call | None:
-    graph = sheet.graph
+def _first_registration(context: CheckContext) -> Call | None:
+    graph = context.graph
     calls = [d.register for d in graph.registrations] + [d.register for d in graph.devices]
     return min(filter(None, calls), key=lambda call: call.event.seq, default=None)
 
 
-def driver(sheet: Sheet, subject: Driver) -> None:
+def driver(context: CheckContext, subject: Driver) -> None:
     """driver-loaded and driver-registered."""
     if subject.register is None:
         if subject.in_snapshot:
             message = "the driver was registered before the recording began"
-            if _is_builtin(sheet, subject):
-                sheet.good("driver-loaded", subject.name)
+            if _is_builtin(context, subject):
+                context.good("driver-loaded", subject.name)
             else:
-                sheet.unknown("driver-loaded", subject.name, message)
-            sheet.unknown("driver-registered", subject.name, message)
+                context.unknown("driver-loaded", subject.name, message)
+            context.unknown("driver-registered", subject.name, message)
         else:
             message = "the bus used the driver, which had not registered"
-            sheet.missing("driver-registered", subject.name, message, subject.early)
+            context.missing("driver-registered", subject.name, message, subject.early)
         return
-    _loaded(sheet, subject)
+    _loaded(context, subject)
     step = "driver-registered"
     if subject.early is not None:
         message = "the bus used the driver before it registered"
-        sheet.missing(step, subject.name, message, subject.early, subject.register)
+        context.missing(step, subject.name, message, subject.early, subject.register)
     else:
-        sheet.returned(step, subject.name, subject.register)
+        context.returned(step, subject.name, subject.register)
 
 
-def _is_builtin(sheet: Sheet, subject: Driver) -> bool:
-    facts, builtin = subject.facts, sheet.graph.recording.header.evidence.builtin
+def _is_builtin(context: CheckContext, subject: Driver) -> bool:
+    facts, builtin = subject.facts, context.graph.recording.header.evidence.builtin
     return facts is not None and (facts.builtin or facts.module in builtin)
 
 
-def _loaded(sheet: Sheet, subject: Driver) -> None:
+def _loaded(context: CheckContext, subject: Driver) -> None:
     step = "driver-loaded"
     facts, register = subject.facts, subject.register
     assert register is not None
-    if facts is None and _before_user_space(sheet, register):
-        sheet.good(step, subject.name)
+    if facts is None and _before_user_space(context, register):
+        context.good(step, subject.name)
     elif facts is None:
         message = "no file of this kernel has this driver: whether it is built in is unknown"
-        sheet.unknown(step, subject.name, message, register)
-    elif _is_builtin(sheet, subject):
-        sheet.good(step, subject.name)
+        context.unknown(step, subject.name, message, register)
+    elif _is_builtin(context, subject):
+        context.good(step, subject.name)
     elif subject.loaded is None:
         message = f"the driver registered, but its module {facts.module} was not loaded before"
-        sheet.missing(step, subject.name, message, register)
+        context.missing(step, subject.name, message, register)
     else:
-        sheet.good(step, subject.name)
+        context.good(step, subject.name)
 
 
-def _before_user_space(sheet: Sheet, call: Call) -> bool:
+def _before_user_space(context: CheckContext, call: Call) -> bool:
     """Whether only code that is built in can have made CALL: no module was loaded yet, and there
     was no process that could load one."""
-    recording = sheet.graph.recording
+    recording = context.graph.recording
     began = recording.header.user_space_ns
     if began is None or call.event.ns >= began:
         return False
@@ -105,184 +107,212 @@ def _before_user_space(sheet: Sheet, call: Call) -> bool:
     return first is None or call.event.seq < first.seq
 
 
-def note_empty_slots(sheet: Sheet) -> None:
+def note_empty_slots(context: CheckContext, empty: list[Device]) -> None:
     """What is no device, and looks like one that failed."""
-    empty = sheet.graph.empty_slots
     if empty:
         slot = "slot has" if len(empty) == 1 else "slots have"
         message = f"{len(empty)} {slot} no device (device ID 0)"
-        sheet.finding(NOTE, "transport-probed", "virtio-mmio", message, empty[0].transport)
+        name = transports.MMIO.driver_name
+        context.finding(NOTE, "transport-probed", name, message, empty[0].transport)
 
 
-def device(sheet: Sheet, subject: Device) -> None:
+def device(context: CheckContext, subject: Device) -> None:
     """transport-probed and device-registered, then each binding, or why there is none."""
     if subject.untouched:
-        linux_unbound.device(sheet, subject)
-    elif _transport(sheet, subject) and _registered(sheet, subject):
-        took_legacy(sheet, subject)
+        _unbound(context, subject)
+    elif _transport(context, subject) and _registered(context, subject):
+        note_legacy_fallback(context, subject)
         for binding in subject.bindings:
-            _binding(sheet, binding)
-        _scanned(sheet, subject)
-        linux_unbound.device(sheet, subject)
+            _binding(context, binding)
+        _scanned(context, subject)
+        _unbound(context, subject)
 
 
-def _transport(sheet: Sheet, subject: Device) -> bool:
+def _unbound(context: CheckContext, subject: Device) -> None:
+    for judgement in why_unbound(context, subject):
+        context.record(subject.address, judgement)
+
+
+def _transport(context: CheckContext, subject: Device) -> bool:
     step, call = "transport-probed", subject.transport
-    if empty_slots.maybe_empty(subject) and not empty_slots.has_log(sheet.graph):
-        sheet.unknown(step, subject.address, empty_slots.UNKNOWN, call)
+    if empty_slots.maybe_empty(subject) and not empty_slots.has_log(context.graph):
+        context.unknown(step, subject.address, empty_slots.UNKNOWN, call)
         return False
     if call is not None and call.result not in (0, None):
-        sheet.bad(step, subject.address, diagnosis.failed(sheet.graph, subject, call), call)
+        context.bad(step, subject.address, diagnosis.failed(context.graph, subject, call), call)
         return False
-    if call is not None and call.result == 0 and not made_up_for(subject):
-        assert subject.modern is not None
-        message = f"{call.event.symbol} returned 0, although {failure(subject.modern)}"
-        sheet.bad(step, subject.address, message, call, subject.modern, subject.legacy)
+    of_pci = call is not None and call.event.probe == transports.BY_BUS["pci"].probe
+    if (
+        call is not None
+        and of_pci
+        and call.result == 0
+        and not legacy_fallback_ok(context, subject)
+    ):
+        message = f"{call.event.symbol} returned 0, although {unmade(subject)}"
+        context.bad(step, subject.address, message, call, subject.modern, subject.legacy)
         return True
     if call is not None:
-        return sheet.returned(step, subject.address, call)
+        return context.returned(step, subject.address, call)
     if subject.snapshot is not None:
         message = "the device was on the bus before the recording began"
-        sheet.unknown(step, subject.address, message)
-    elif subject.bus not in TRANSPORT_PROBES:
+        context.unknown(step, subject.address, message)
+    elif subject.bus not in transports.BY_BUS:
         message = f"no probe point for the transport of devices on bus {subject.bus}"
-        sheet.unknown(step, subject.address, message, subject.register)
+        context.unknown(step, subject.address, message, subject.register)
     else:
-        message = f"no {TRANSPORT_PROBES[subject.bus]} ran for the device"
-        sheet.missing(step, subject.address, message, subject.register)
+        message = f"no {transports.BY_BUS[subject.bus].probe} ran for the device"
+        context.missing(step, subject.address, message, subject.register)
     return True
 
 
-def _registered(sheet: Sheet, subject: Device) -> bool:
+def _registered(context: CheckContext, subject: Device) -> bool:
     step, call = "device-registered", subject.register
     if call is None:
         if subject.snapshot is not None:
             message = "the device was registered before the recording began"
-            sheet.unknown(step, subject.address, message)
+            context.unknown(step, subject.address, message)
             return True
         if subject.transport is not None and subject.transport.ret is None:
             message = "the transport's probe had not returned when the recording ended"
-            sheet.unknown(step, subject.address, message, subject.transport)
+            context.unknown(step, subject.address, message, subject.transport)
         else:
             message = "the transport's probe did not put the device on the VirtIO bus"
-            sheet.missing(step, subject.address, message, subject.transport)
+            context.missing(step, subject.address, message, subject.transport)
         return bool(subject.bindings or subject.matches)
-    return sheet.returned(step, subject.address, call)
+    return context.returned(step, subject.address, call)
 
 
-def _interrupts(sheet: Sheet, binding: Binding) -> None:
+def _interrupts(context: CheckContext, binding: Binding) -> None:
     """Bound all the same: vp_find_vqs falls back from MSI-X to INTx (virtio_pci_common.c)."""
     found = binding.negotiation
     if found.interrupts == INTX:
         failed = [call for call in found.msix if call.inside(found.find_vqs[-1])]
         said = ", ".join(dict.fromkeys(failure(call) for call in failed))
         message = f"no MSI-X: {said}; its virtqueues share the INTx interrupt"
-        sheet.finding(NOTE, "bus-probed", binding.device.address, message, *failed)
+        context.finding(NOTE, "bus-probed", binding.device.address, message, *failed)
 
 
-def _binding(sheet: Sheet, binding: Binding) -> None:
+def _binding(context: CheckContext, binding: Binding) -> None:
     address, call = binding.device.address, binding.call
-    if not _matched(sheet, binding):
+    if not _matched(context, binding):
         return
-    facts = sheet.graph.recording.header.evidence.driver(binding.driver or "")
+    facts = context.graph.recording.header.evidence.driver(binding.driver or "")
     probe = binding.probe
     if call.result == -EPROBE_DEFER:
-        message = f"deferred: {diagnosis.binding(sheet.graph, binding, False)}"
-        sheet.finding(NOTE, "bus-probed", address, message, call)
+        message = f"deferred: {diagnosis.binding(context.graph, binding, False)}"
+        context.finding(NOTE, "bus-probed", address, message, call)
         return
     if probe is None and call.result != 0:
         # validate or the negotiation ended it, before the driver's own function was reached
         if call.result is not None:
             expected = facts.functions.get("probe") if facts is not None else None
-            uncalled = facts is not None and sheet.sees("driver-probed", expected)
-            message = diagnosis.binding(sheet.graph, binding, uncalled)
-            sheet.bad("bus-probed", address, message, call)
+            uncalled = facts is not None and context.sees("driver-probed", expected)
+            message = diagnosis.binding(context.graph, binding, uncalled)
+            context.bad("bus-probed", address, message, call)
         else:
-            sheet.unfinished("bus-probed", address, call)
+            context.unfinished("bus-probed", address, call)
         return
     if call.result == 0 or call.ret is None or (probe is not None and probe.result == 0):
-        sheet.returned("bus-probed", address, call)
+        context.returned("bus-probed", address, call)
         if call.result == 0:
-            _interrupts(sheet, binding)
+            _interrupts(context, binding)
     else:
-        sheet.good("bus-probed", address)  # it ran; what failed is inside, and is said there
-    _probed(sheet, binding, facts.functions.get("probe") if facts else None)
+        context.good("bus-probed", address)  # it ran; what failed is inside, and is said there
+    _probed(context, binding, facts)
 
 
-def _matched(sheet: Sheet, binding: Binding) -> bool:
+def _matched(context: CheckContext, binding: Binding) -> bool:
     step, device, call = "pair-matched", binding.device, binding.match
     if call is None:
         message = f"{binding.driver} was probed without a scan of the bus that matched the pair"
-        sheet.missing(step, device.address, message, binding.call)
+        context.missing(step, device.address, message, binding.call)
         return True
     if call.result is None:
-        sheet.unfinished(step, device.address, call)
+        context.unfinished(step, device.address, call)
         return True
     if call.result == 0:
         message = f"{binding.driver} was probed although the scan of the bus found no match"
-        sheet.bad(step, device.address, message, call, binding.call)
+        context.bad(step, device.address, message, call, binding.call)
         return True
     if call.result < 0:
-        sheet.bad(step, device.address, failure(call), call)
+        context.bad(step, device.address, failure(call), call)
         return False
     if call.ret is not None and call.ret.seq > binding.call.event.seq:
         message = f"{binding.driver} was probed before the scan of the bus had matched the pair"
-        sheet.bad(step, device.address, message, call, binding.call)
+        context.bad(step, device.address, message, call, binding.call)
         return True
-    facts = sheet.graph.recording.header.evidence.driver(binding.driver or "")
+    facts = context.graph.recording.header.evidence.driver(binding.driver or "")
     if facts is None:
         message = f"no file of this kernel has {binding.driver}: its id_table is unknown"
-        sheet.unknown(step, device.address, message, call)
+        context.unknown(step, device.address, message, call)
     elif device.id is None or device.vendor is None:
-        sheet.unknown(step, device.address, "the device's ids are unknown", call)
+        context.unknown(step, device.address, "the device's ids are unknown", call)
     elif not facts.accepts(device.id, device.vendor):
         message = f"the bus matched {binding.driver}, but its id_table does not have the device"
-        sheet.bad(step, device.address, message, call)
+        context.bad(step, device.address, message, call)
     else:
-        sheet.good(step, device.address)
+        context.good(step, device.address)
     return True
 
 
-def _scanned(sheet: Sheet, subject: Device) -> None:
+def _scanned(context: CheckContext, subject: Device) -> None:
     """The scans that no binding followed: each answer has to be the id_table's."""
     step, address = "pair-matched", subject.address
     followed = {binding.match for binding in subject.bindings}
     for call in subject.matches:
-        facts = sheet.graph.recording.header.evidence.driver(call.event.driver or "")
+        facts = context.graph.recording.header.evidence.driver(call.event.driver or "")
         known = facts is not None and subject.id is not None and subject.vendor is not None
+        if call.result is not None and call.result < 0 and call not in followed:
+            context.bad(step, address, failure(call), call)
+            continue
         if call.result is None or not known or call in followed:
             continue
         assert facts is not None and subject.id is not None and subject.vendor is not None
         accepts = facts.accepts(subject.id, subject.vendor)
-        if call.result < 0:
-            sheet.bad(step, address, failure(call), call)
-        elif call.result and not accepts:
+        if call.result and not accepts:
             message = f"the bus matched {facts.name}, but its id_table does not have the device"
-            sheet.bad(step, address, message, call)
+            context.bad(step, address, message, call)
         elif accepts and not call.result and subject.bindings:  # without one, unbound.py says it
             message = f"{facts.name}'s id_table has the device, but the bus did not match them"
-            sheet.bad(step, address, message, call)
+            context.bad(step, address, message, call)
 
 
-def _probed(sheet: Sheet, binding: Binding, expected: str | None) -> None:
+def _probed(context: CheckContext, binding: Binding, facts: DriverFacts | None) -> None:
     step, address, probe = "driver-probed", binding.device.address, binding.probe
+    expected = facts.functions.get("probe") if facts else None
     if probe is None:
         if expected is None:
-            message = f"no file of this kernel has {binding.driver}: its probe function is unknown"
-            sheet.unknown(step, address, message, binding.call)
-        elif sheet.sees(step, expected):
+            context.unknown(step, address, _unnamed(binding, facts), binding.call)
+        elif context.sees(step, expected):
             message = f"{binding.driver}'s own probe function {expected} was not called"
-            sheet.bad(step, address, message, binding.call)
+            context.bad(step, address, message, binding.call)
         else:
             message = f"{expected} was not called, or it was not seen"
-            sheet.unknown(step, address, message, binding.call)
+            context.unknown(step, address, message, binding.call)
     elif not probe.inside(binding.call):
         message = f"{probe.event.symbol} ran outside virtio_dev_probe"
-        sheet.missing(step, address, message, binding.call, probe)
-    elif expected is not None and probe.event.function != expected:
+        context.missing(step, address, message, binding.call, probe, also=("virtio_dev_probe",))
+    elif facts is None or expected is None:
+        context.unknown(step, address, _unnamed(binding, facts), binding.call, probe)
+    elif not _is_the_structs(probe, facts):
         message = f"{probe.event.symbol} ran, but struct virtio_driver names {expected}"
-        sheet.bad(step, address, message, probe)
+        message += f" [{facts.module}]" if probe.event.function == expected else ""
+        context.bad(step, address, message, probe)
     elif probe.result not in (0, None) and binding.call.result == probe.result:
-        sheet.bad(step, address, diagnosis.binding(sheet.graph, binding, False), probe)
+        context.bad(step, address, diagnosis.binding(context.graph, binding, False), probe)
     else:
-        sheet.returned(step, address, probe)
+        context.returned(step, address, probe)
+
+
+def _unnamed(binding: Binding, facts: DriverFacts | None) -> str:
+    if facts is None:
+        return f"no file of this kernel has {binding.driver}: its probe function is unknown"
+    return f"the evidence names no probe function of {binding.driver}"
+
+
+def _is_the_structs(probe: Call, facts: DriverFacts) -> bool:
+    """Whether PROBE is the function that the driver's struct names: by its name, and by the module
+    whose code it is. What is built in has none, whatever module it would be."""
+    if probe.event.function != facts.functions.get("probe"):
+        return False
+    return probe.event.module in ((None,) if facts.builtin else (facts.module,))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The expected procedure, as data: each step, what it follows, and its source.
+"""The expected procedure, as data: each step and its source.
 
 docs/procedure.md tells it in prose. The order is partial: a driver may register before its
 device or after it; what is fixed is nesting and cause.
@@ -9,22 +9,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from virtio_trace.virtio import transports
+
 BUS = "bus"
 DRIVER = "driver"
 DEVICE = "device"
 BINDING = "binding"
+LATER = "later"
 HOST = "host"
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step. ``of`` says whose step it is, ``follows`` names the steps that come before it,
-    ``probes`` the probe points that show it."""
+    """One step. ``of`` says whose step it is, ``probes`` are the probe points that show it,
+    ``source`` is where the kernel or the specification has it."""
 
     id: str
     of: str
     text: str
-    follows: tuple[str, ...]
     probes: tuple[str, ...]
     source: str
 
@@ -34,7 +36,6 @@ STEPS = (
         "bus-registered",
         BUS,
         "the VirtIO bus is registered",
-        (),
         ("bus_register",),
         "drivers/virtio/virtio.c, virtio_init: bus_register(&virtio_bus)",
     ),
@@ -43,14 +44,12 @@ STEPS = (
         DRIVER,
         "the driver's module is loaded, or it is built in",
         (),
-        (),
         "kernel/module/main.c, load_module: trace_module_load",
     ),
     Step(
         "driver-registered",
         DRIVER,
         "the driver registers with the VirtIO bus",
-        ("bus-registered", "driver-loaded"),
         ("register_virtio_driver",),
         "drivers/virtio/virtio.c, register_virtio_driver",
     ),
@@ -58,15 +57,13 @@ STEPS = (
         "transport-probed",
         DEVICE,
         "the transport's probe takes the device",
-        (),
-        ("virtio_pci_probe", "virtio_mmio_probe"),
-        "drivers/virtio/virtio_pci_common.c, virtio_pci_probe; virtio_mmio.c, virtio_mmio_probe",
+        transports.PROBES,
+        "drivers/virtio/" + "; ".join(f"{t.source}, {t.probe}" for t in transports.TRANSPORTS),
     ),
     Step(
         "device-registered",
         DEVICE,
         "the transport's probe puts the device on the VirtIO bus",
-        ("bus-registered", "transport-probed"),
         ("register_virtio_device",),
         "drivers/virtio/virtio.c, register_virtio_device; VirtIO 3.1.1, steps 1 and 2",
     ),
@@ -74,7 +71,6 @@ STEPS = (
         "pair-matched",
         BINDING,
         "the bus is scanned and the pair matches by the driver's id_table",
-        ("driver-registered", "device-registered"),
         ("virtio_dev_match",),
         "drivers/virtio/virtio.c, virtio_dev_match and virtio_id_match",
     ),
@@ -82,7 +78,6 @@ STEPS = (
         "bus-probed",
         BINDING,
         "the bus calls virtio_dev_probe for the pair",
-        ("pair-matched",),
         ("virtio_dev_probe",),
         "drivers/virtio/virtio.c, virtio_dev_probe; VirtIO 3.1.1, steps 3 to 6",
     ),
@@ -90,18 +85,41 @@ STEPS = (
         "driver-probed",
         BINDING,
         "the driver's own probe function runs and returns 0",
-        ("bus-probed",),
         ("driver_probe",),
         "struct virtio_driver.probe (include/linux/virtio.h); VirtIO 3.1.1, steps 7 and 8",
     ),
 )
+
+LATER_STEPS = (
+    Step(
+        "device-restored",
+        LATER,
+        "the device is restored after a suspend, with its driver",
+        ("virtio_device_freeze", "virtio_device_restore"),
+        "drivers/virtio/virtio.c, virtio_device_restore",
+    ),
+    Step(
+        "end-state",
+        LATER,
+        "sysfs at the end shows what the events show",
+        (
+            "register_virtio_driver",
+            "unregister_virtio_driver",
+            "register_virtio_device",
+            "unregister_virtio_device",
+            "virtio_dev_probe",
+            "virtio_dev_remove",
+        ),
+        "Documentation/ABI/testing: sysfs-bus-virtio, sysfs-bus-pci; drivers/virtio/virtio.c",
+    ),
+)
+"""What comes after the procedure: see consistency_rules.py and end_state_rules.py."""
 
 HOST_STEPS = (
     Step(
         "host-status",
         HOST,
         "the device model has the guest's last status",
-        (),
         ("set_status", "reset"),
         "VirtIO 2.1, 3.1.1, step 8; QEMU hw/virtio/virtio-qmp.c, qmp_x_query_virtio_status",
     ),
@@ -109,7 +127,6 @@ HOST_STEPS = (
         "host-features",
         HOST,
         "the device model has the features agreed on",
-        ("host-status",),
         ("set_status", "virtio_features_ok"),
         "VirtIO 2.2, 3.1.1, steps 4 to 6; QEMU as above, guest-features",
     ),
@@ -117,7 +134,6 @@ HOST_STEPS = (
         "host-queues",
         HOST,
         "the device model has the virtqueues set up, of their sizes",
-        ("host-status",),
         ("find_vqs", "setup_vq"),
         "VirtIO 3.1.1, step 7; QEMU as above, qmp_x_query_virtio_queue_status: vring-num",
     ),

@@ -3,69 +3,72 @@
 
 from __future__ import annotations
 
-from virtio_trace.check.spec_findings import Page
+from virtio_trace.check.spec_findings import DeviceContext
 from virtio_trace.graph.attempts import Attempt, Write
 from virtio_trace.graph.calls import failure
 from virtio_trace.graph.model import Device
-from virtio_trace.graph.negotiation import DRIVER_OK, FEATURES_OK
 from virtio_trace.virtio import features
-from virtio_trace.virtio.numbers import F_VERSION_1
+from virtio_trace.virtio.numbers import F_VERSION_1, Status, bits
 
 _RESERVED = (1 << 50) - (1 << 24)
 """Feature bits 24 to 49: of the queues, the negotiation and the transport (2.2)."""
 
 
-def features_read(page: Page, attempt: Attempt) -> None:
+def features_read(context: DeviceContext, attempt: Attempt) -> None:
     """features-read: 3.1.1, step 4."""
     step = "features-read"
-    beyond, bind = attempt.goes_on, attempt.bind
+    beyond, bind = attempt.first_later_step, attempt.bind
     if attempt.reads:
         read = attempt.reads[0]
         if beyond is not None and beyond.event.seq < read.event.seq:
-            page.wrong(step, "went on before the device's features were read", beyond, read)
+            context.wrong(step, "went on before the device's features were read", beyond, read)
         elif attempt.offered is None:
-            page.unknown(step, "which features the device offers was not shown", read)
+            context.unknown(step, "which features the device offers was not shown", read)
         else:
-            page.good(step)
+            context.good(step)
     elif beyond is None:
         if bind is not None and attempt.ends and bind.result == 0:
-            page.wrong(step, "a driver was bound, and the device's features were not read", bind)
+            context.wrong(step, "a driver was bound, and the device's features were not read", bind)
     elif bind is None and attempt.known is not None:
         message = (
             "Linux does not read the features again when a device is restored: it writes those of "
             "before (known deviation from 3.1.1, step 4)"
         )
-        page.note(step, message, beyond)
-    elif bind is None and page.device.snapshot is not None:
-        page.unknown(step, "what was read of it was before the recording began", beyond)
+        context.note(step, message, beyond)
+    elif bind is None and attempt.restore is not None:
+        context.unknown(step, "which features the device offers was not shown", beyond)
+    elif bind is None and context.device.snapshot is not None:
+        context.unknown(step, "what was read of it was before the recording began", beyond)
     else:
-        page.wrong(step, "went on without reading the device's features", beyond)
+        context.wrong(step, "went on without reading the device's features", beyond)
 
 
-def features_written(page: Page, attempt: Attempt) -> None:
+def features_written(context: DeviceContext, attempt: Attempt) -> None:
     """features-written: 3.1.1, step 4; 2.2.1; 6.1."""
     step = "features-written"
-    agreed = attempt.setting(FEATURES_OK) or attempt.setting(DRIVER_OK)
+    agreed = attempt.setting(Status.FEATURES_OK) or attempt.setting(Status.DRIVER_OK)
     if agreed is None:
         return
     offered, written = attempt.offered, agreed.features
     calls = (*attempt.reads[:1], agreed.call)
     if offered is None or written is None:
-        page.unknown(step, "which features the device offers, or were written, is unknown", *calls)
+        context.unknown(
+            step, "which features the device offers, or were written, is unknown", *calls
+        )
     elif written & ~offered:
-        names = _features(page.device, written & ~offered)
-        page.wrong(step, f"features that the device did not offer (2.2.1): {names}", *calls)
+        names = _features(context.device, written & ~offered)
+        context.wrong(step, f"features that the device did not offer (2.2.1): {names}", *calls)
     elif offered & ~written & 1 << F_VERSION_1:
-        page.wrong(step, "VIRTIO_F_VERSION_1 is offered and was not accepted (6.1)", *calls)
+        context.wrong(step, "VIRTIO_F_VERSION_1 is offered and was not accepted (6.1)", *calls)
     else:
-        page.good(step)
-        _written_twice(page, attempt, written)
+        context.good(step)
+        _written_twice(context, attempt, written)
 
 
-def _written_twice(page: Page, attempt: Attempt, written: int) -> None:
+def _written_twice(context: DeviceContext, attempt: Attempt, written: int) -> None:
     """Bits of the device type's own that are offered and in the driver's table are written before
     its validate function is called; only that takes them out (virtio.c, virtio_dev_probe)."""
-    binding = next((b for b in page.device.bindings if b.call is attempt.bind), None)
+    binding = next((b for b in context.device.bindings if b.call is attempt.bind), None)
     if binding is None or binding.negotiation.wanted is None or attempt.offered is None:
         return
     validate = binding.negotiation.validate
@@ -73,48 +76,51 @@ def _written_twice(page: Page, attempt: Attempt, written: int) -> None:
     if dropped and validate is not None and validate.result == 0:
         message = (
             "Linux writes the features, and again after the driver's validate function took some "
-            f"out: {_features(page.device, dropped)} (known deviation, before FEATURES_OK)"
+            f"out: {_features(context.device, dropped)} (known deviation, before FEATURES_OK)"
         )
-        page.note("features-written", message, validate)
+        context.note("features-written", message, validate)
 
 
-def features_ok(page: Page, attempt: Attempt) -> None:
+def features_ok(context: DeviceContext, attempt: Attempt) -> None:
     """features-ok: 3.1.1, step 5; 3.1.2."""
     step = "features-ok"
-    first, beyond = attempt.setting(FEATURES_OK), attempt.sets_up
+    first, beyond = attempt.setting(Status.FEATURES_OK), attempt.sets_up
     if attempt.legacy:
         if first is not None:
             message = "FEATURES_OK was set for a device without VIRTIO_F_VERSION_1 (3.1.2)"
-            page.wrong(step, message, first.call)
+            context.wrong(step, message, first.call)
     elif first is None:
         if beyond is not None and attempt.offered is None:
             message = "whether the device is a legacy one, without FEATURES_OK, is unknown"
-            page.unknown(step, message, beyond)
+            context.unknown(step, message, beyond)
         elif beyond is not None:
-            page.wrong(step, "went on without FEATURES_OK", beyond)
+            context.wrong(step, "went on without FEATURES_OK", beyond)
     elif beyond is not None and beyond.event.seq <= first.seq:
-        page.wrong(step, "FEATURES_OK was set after, or with, what it must precede",
+        context.wrong(step, "FEATURES_OK was set after, or with, what it must precede",
                    beyond, first.call)  # fmt: skip
     else:
-        _accepts_no_more(page, attempt, first)
+        _accepts_no_more(context, attempt, first)
 
 
-def _accepts_no_more(page: Page, attempt: Attempt, first: Write) -> None:
-    agreed = first.features or 0
+def _accepts_no_more(context: DeviceContext, attempt: Attempt, first: Write) -> None:
+    agreed = first.features
+    if agreed is None:
+        context.unknown("features-ok", "which features were accepted is unknown", first.call)
+        return
     for write in attempt.writes:
         more = (write.features or 0) & ~agreed
         if write.seq > first.seq and more:
-            names = _features(page.device, more)
+            names = _features(context.device, more)
             message = f"features accepted after FEATURES_OK: {names}"
-            page.wrong("features-ok", message, first.call, write.call)
+            context.wrong("features-ok", message, first.call, write.call)
             return
-    page.good("features-ok")
+    context.good("features-ok")
 
 
-def features_accepted(page: Page, attempt: Attempt) -> None:
+def features_accepted(context: DeviceContext, attempt: Attempt) -> None:
     """features-accepted: 3.1.1, step 6."""
     step = "features-accepted"
-    first, beyond = attempt.setting(FEATURES_OK), attempt.sets_up
+    first, beyond = attempt.setting(Status.FEATURES_OK), attempt.sets_up
     if first is None or attempt.legacy:
         return
     bind = attempt.bind
@@ -122,24 +128,25 @@ def features_accepted(page: Page, attempt: Attempt) -> None:
     read = next((c for c in attempt.taken if c.ret is None or c.ret.seq > first.seq), None)
     if read is None:
         if beyond is not None or bound:
-            page.wrong(step, "went on without reading FEATURES_OK again", first.call, beyond)
+            context.wrong(step, "went on without reading FEATURES_OK again", first.call, beyond)
     elif read.ret is None:
-        page.unknown(step, f"{read.event.symbol} had not returned when the recording ended", read)
+        context.unknown(
+            step, f"{read.event.symbol} had not returned when the recording ended", read
+        )
     elif read.result is None:
-        page.unknown(step, f"what {read.event.symbol} returned is unknown", read)
+        context.unknown(step, f"what {read.event.symbol} returned is unknown", read)
     elif beyond is not None and (read.result != 0 or beyond.event.seq < read.ret.seq):
         refused = "although the device refused the features" if read.result else (
             "before FEATURES_OK was read again"
         )  # fmt: skip
-        page.wrong(step, f"went on {refused}", read, beyond)
+        context.wrong(step, f"went on {refused}", read, beyond)
     else:
-        page.good(step)
+        context.good(step)
         if read.result:
-            names = _features(page.device, first.features or 0)
-            page.note(step, f"the device refused these features, as it may (2.2.2): {names}: "
+            names = _features(context.device, first.features or 0)
+            context.note(step, f"the device refused these features, as it may (2.2.2): {names}: "
                       f"{failure(read)}", first.call, read)  # fmt: skip
 
 
-def _features(device: Device, bits: int) -> str:
-    numbers = [bit for bit in range(bits.bit_length()) if bits >> bit & 1]
-    return ", ".join(features.names(device.id, numbers))
+def _features(device: Device, value: int) -> str:
+    return ", ".join(features.names(device.id, bits(value)))

@@ -10,45 +10,50 @@ and the step has no result.
 from __future__ import annotations
 
 from virtio_trace.check import spec_feature_rules
-from virtio_trace.check.findings import WARNING, Sheet
-from virtio_trace.check.spec_findings import Page
-from virtio_trace.graph.attempts import FAILED, STEP_BITS, Attempt, Write, around, split
+from virtio_trace.check.findings import WARNING, CheckContext
+from virtio_trace.check.spec_findings import DeviceContext
+from virtio_trace.graph.attempts import STEP_BITS, Attempt, Write, around, split
 from virtio_trace.graph.calls import Call, failure
-from virtio_trace.graph.model import Binding, Device
-from virtio_trace.graph.negotiation import ACKNOWLEDGE, DRIVER, DRIVER_OK, FEATURES_OK
-from virtio_trace.virtio.numbers import status_names
+from virtio_trace.graph.model import Device
+from virtio_trace.recording.events import Event
+from virtio_trace.virtio.numbers import Status, status_names
 
 
-def device(sheet: Sheet, subject: Device) -> None:
+def device(check: CheckContext, subject: Device) -> None:
     """Judge every attempt to initialise SUBJECT, and the end of every binding that failed."""
-    page, attempts = Page(sheet, subject), split(subject)
+    context, attempts = DeviceContext(check, subject), split(subject)
     if not attempts:
-        _nothing(page)
+        _nothing(context)
+    elif subject.snapshot is not None and subject.snapshot.driver and attempts[0].reset:
+        _nothing(context)  # what comes first is the end of what was there before
     for attempt in attempts:
+        context.unsure = attempt.unsure
         if not attempt.initialises:
+            if attempt.unsure is not None:
+                status_kept(context, attempt)
             continue
         if attempt.partial:
-            for step in page.steps:
-                page.unknown(step, "the device's initialisation began before the recording")
+            for step in context.steps:
+                context.unknown(step, "the device's initialisation began before the recording")
             continue
-        for rule in (reset, status_kept) if attempt.blurred else RULES:
-            rule(page, attempt)
+        for rule in (reset, status_kept) if attempt.ambiguous else RULES:
+            rule(context, attempt)
     for binding in subject.bindings:
-        _gave_up(page, binding)
+        gave_up(context, binding.call, binding.negotiation.status)
 
 
-def _nothing(page: Page) -> None:
+def _nothing(context: DeviceContext) -> None:
     """No event shows any of it: it was before the recording, or nothing initialised it."""
-    if page.device.snapshot is not None:
+    if context.device.snapshot is not None:
         message = "the device was initialised before the recording began"
-        bound = page.device.snapshot.get("driver")
-        for step in page.steps if bound else ("reset", "acknowledge"):
-            page.unknown(step, message)
-    elif not page.proves("reset"):
-        page.unknown("reset", "whether the device was initialised is not in the recording")
+        bound = context.device.snapshot.driver
+        for step in context.steps if bound else ("reset", "acknowledge"):
+            context.unknown(step, message)
+    elif not context.proves("reset"):
+        context.unknown("reset", "whether the device was initialised is not in the recording")
 
 
-def reset(page: Page, attempt: Attempt) -> None:
+def reset(context: DeviceContext, attempt: Attempt) -> None:
     """reset: 3.1.1, step 1; 2.1.1."""
     step = "reset"
     if attempt.on_failed:
@@ -56,21 +61,21 @@ def reset(page: Page, attempt: Attempt) -> None:
             "Linux does not reset a device whose probe failed, and sets DRIVER on top of FAILED "
             "when it is bound anew (known deviation from 2.1.1)"
         )
-        if attempt.blurred:
+        if attempt.ambiguous:
             message += "; the steps that follow cannot be told from those of before"
-        page.note(step, message, attempt.writes[0].call)
+        context.note(step, message, attempt.writes[0].call)
     elif attempt.unseen:
-        page.unknown(step, "whether the device was reset before the recording began is unknown")
+        context.unknown(step, "whether the device was reset before the recording began is unknown")
     elif attempt.reset is None:
-        after = " after FAILED" if (attempt.before or 0) & FAILED else ""
+        after = " after FAILED" if (attempt.before or 0) & Status.FAILED else ""
         message = f"initialised without a reset{after}"
-        page.wrong(step, message, attempt.bind, *(w.call for w in attempt.writes[:1]))
+        context.wrong(step, message, attempt.bind, *(w.call for w in attempt.writes[:1]))
     else:
-        page.good(step)
-        _apart(page, attempt, attempt.reset)
+        context.good(step)
+        _apart(context, attempt, attempt.reset)
 
 
-def _apart(page: Page, attempt: Attempt, first: Call) -> None:
+def _apart(context: DeviceContext, attempt: Attempt, first: Call) -> None:
     """Linux takes the steps 1 and 2 for any driver, in another call than the rest."""
     bind = attempt.bind
     if bind is None or first.inside(bind):
@@ -85,115 +90,123 @@ def _apart(page: Page, attempt: Attempt, first: Call) -> None:
             "Linux takes steps 1 and 2 when the device is registered (register_virtio_device), "
             "the others when a driver is bound (known deviation, in order)"
         )
-    page.note("reset", message, first, bind)
+    context.note("reset", message, first, bind)
 
 
-def acknowledge(page: Page, attempt: Attempt) -> None:
+def acknowledge(context: DeviceContext, attempt: Attempt) -> None:
     """acknowledge: 3.1.1, step 2."""
     step = "acknowledge"
     if attempt.reset is None:
         if attempt.unseen:
-            page.unknown(step, "whether ACKNOWLEDGE was set before the recording began is unknown")
+            context.unknown(
+                step, "whether ACKNOWLEDGE was set before the recording began is unknown"
+            )
         return
-    first = attempt.setting(ACKNOWLEDGE)
+    first = attempt.setting(Status.ACKNOWLEDGE)
     later = attempt.setting(STEP_BITS)
     if first is None:
         if later is not None or attempt.bind is not None:
             calls = (later.call if later else None, attempt.bind)
-            page.wrong(step, "initialised without ACKNOWLEDGE", *calls)
+            context.wrong(step, "initialised without ACKNOWLEDGE", *calls)
     elif later is not None and later.seq < first.seq:
-        page.wrong(step, f"{_names(later)} was set before ACKNOWLEDGE", later.call, first.call)
+        context.wrong(step, f"{_names(later)} was set before ACKNOWLEDGE", later.call, first.call)
     elif first.new & STEP_BITS:
-        page.wrong(step, f"{_names(first)} were set at once with ACKNOWLEDGE", first.call)
+        context.wrong(step, f"{_names(first)} were set at once with ACKNOWLEDGE", first.call)
     else:
-        page.good(step)
+        context.good(step)
 
 
-def driver(page: Page, attempt: Attempt) -> None:
+def driver(context: DeviceContext, attempt: Attempt) -> None:
     """driver: 3.1.1, step 3."""
     step = "driver"
-    first = attempt.setting(DRIVER)
+    first = attempt.setting(Status.DRIVER)
     read = attempt.reads[0] if attempt.reads else None
-    beyond = read or attempt.goes_on
+    beyond = read or attempt.first_later_step
     bind = attempt.bind
     if first is None:
         if beyond is not None or (bind is not None and attempt.ends and bind.result == 0):
-            page.wrong(step, "initialised without DRIVER", beyond or bind)
-    elif first.new & (FEATURES_OK | DRIVER_OK):
-        page.wrong(step, f"{_names(first)} were set at once with DRIVER", first.call)
+            context.wrong(step, "initialised without DRIVER", beyond or bind)
+    elif first.new & (Status.FEATURES_OK | Status.DRIVER_OK):
+        context.wrong(step, f"{_names(first)} were set at once with DRIVER", first.call)
     elif beyond is not None and beyond.event.seq < first.seq:
         what = "the features were read" if beyond is read else "the device was set up"
-        page.wrong(step, f"{what} before DRIVER was set", beyond, first.call)
+        context.wrong(step, f"{what} before DRIVER was set", beyond, first.call)
     else:
-        page.good(step)
+        context.good(step)
 
 
-def device_setup(page: Page, attempt: Attempt) -> None:
+def device_setup(context: DeviceContext, attempt: Attempt) -> None:
     """device-setup: 3.1.1, step 7."""
     step = "device-setup"
-    last = attempt.setting(DRIVER_OK)
+    last = attempt.setting(Status.DRIVER_OK)
     if last is None and not attempt.setups:
         return
     late = [call for call in attempt.setups if last is not None and call.event.seq > last.seq]
     counts = [_count(call) for call in attempt.found if call.result == 0]
     if late and last is not None:
-        page.wrong(step, "a virtqueue was set up after DRIVER_OK", last.call, *late)
+        context.wrong(step, "a virtqueue was set up after DRIVER_OK", last.call, *late)
     elif attempt.setups or (counts and not any(counts)):
-        page.good(step)
+        context.good(step)
     elif counts and last is not None:
         message = "virtqueues were asked for, and none was set up before DRIVER_OK"
-        page.wrong(step, message, *attempt.found, last.call)
+        context.wrong(step, message, *attempt.found, last.call)
     elif last is not None:
         message = (
             "no virtqueue was set up; whether the device has any (2.6: zero or more) is unknown"
         )
-        page.unknown(step, message, last.call)
+        context.unknown(step, message, last.call)
 
 
-def driver_ok(page: Page, attempt: Attempt) -> None:
-    """driver-ok: 3.1.1, step 8."""
+def driver_ok(context: DeviceContext, attempt: Attempt) -> None:
+    """driver-ok: 3.1.1, step 8. To read the features again is no step: what the specification
+    forbids is to accept new ones after FEATURES_OK (step 5), and "the only way to renegotiate is to
+    reset the device" (2.2)."""
     step = "driver-ok"
-    last, outer = attempt.setting(DRIVER_OK), attempt.outer
+    last, outer = attempt.setting(Status.DRIVER_OK), attempt.outer
     if last is None:
         if outer is None or not attempt.ends:
             return
         if outer.ret is None:
             message = f"{outer.event.symbol} had not returned when the recording ended"
-            page.unknown(step, message, outer)
+            context.unknown(step, message, outer)
         elif outer.result == 0:
-            page.wrong(step, f"{outer.event.symbol} succeeded without DRIVER_OK", outer)
+            context.wrong(step, f"{outer.event.symbol} succeeded without DRIVER_OK", outer)
         return
     after = [w.call for w in attempt.writes if w.seq > last.seq and w.new & (STEP_BITS | 1)]
-    after += [call for call in attempt.reads if call.event.seq > last.seq]
     if after:
-        page.wrong(step, "DRIVER_OK was not the last step", last.call, *after)
+        context.wrong(step, "DRIVER_OK was not the last step", last.call, *after)
     else:
-        page.good(step)
+        context.good(step)
 
 
-def status_kept(page: Page, attempt: Attempt) -> None:
+def status_kept(context: DeviceContext, attempt: Attempt) -> None:
     """status-kept: 2.1.1. FEATURES_OK that the device refused was not cleared by the driver, and
     DEVICE_NEEDS_RESET is the device's to set."""
     step = "status-kept"
+    if attempt.unsure is not None:
+        context.unknown(step, "which status was written is unknown", attempt.unsure)
+        return
     if not attempt.writes:
         return
     for write in attempt.writes:
         cleared = (write.before or 0) & ~write.value & ~_DEVICES_OWN
-        if cleared & FEATURES_OK and attempt.refused():
-            cleared &= ~FEATURES_OK
+        if cleared & Status.FEATURES_OK and attempt.refused():
+            cleared &= ~Status.FEATURES_OK.value
         if cleared:
             names = ", ".join(status_names(cleared))
-            page.wrong(step, f"cleared without a reset: {names}", write.call)
+            context.wrong(step, f"cleared without a reset: {names}", write.call)
             return
-    page.good(step)
+    context.good(step)
 
 
-def failed(page: Page, attempt: Attempt) -> None:
+def failed(context: DeviceContext, attempt: Attempt) -> None:
     """failed: 3.1.1, below the steps: nothing goes on after FAILED."""
-    given_up = next((write for write in attempt.writes if write.new & FAILED), None)
+    given_up = next((write for write in attempt.writes if write.new & Status.FAILED), None)
     if given_up is None:
         return
-    after = [w.call for w in attempt.writes if w.seq > given_up.seq and w.new & ~FAILED]
+    after = [
+        w.call for w in attempt.writes if w.seq > given_up.seq and w.new & ~Status.FAILED.value
+    ]
     after += [c for c in (*attempt.setups, *attempt.reads) if c.event.seq > given_up.seq]
     if not after:
         return
@@ -202,24 +215,26 @@ def failed(page: Page, attempt: Attempt) -> None:
             "Linux sets FAILED again when it restores a device that had it, and goes on "
             "(known deviation from 3.1.1)"
         )
-        page.note("failed", message, given_up.call, *after)
+        context.note("failed", message, given_up.call, *after)
     else:
-        page.wrong("failed", "initialisation went on after FAILED", given_up.call, *after)
+        context.wrong("failed", "initialisation went on after FAILED", given_up.call, *after)
 
 
-def _gave_up(page: Page, binding: Binding) -> None:
-    """failed: 3.1.1, below the steps: a driver that gives up SHOULD say so."""
-    call, step = binding.call, "failed"
+def gave_up(context: DeviceContext, call: Call, writes: list[Event]) -> None:
+    """failed: 3.1.1, below the steps: a driver that gives up SHOULD say so. WRITES of the status
+    were made in CALL."""
+    step = "failed"
     if (call.result or 0) >= 0:
         return
-    writes = [event for event in binding.negotiation.status if event.detail is not None]
-    if any((event.detail.status or 0) & FAILED for event in writes if event.detail):
-        page.good(step)
-    elif call.entry is not None and page.proves(step):
+    values = [event.detail.status if event.detail is not None else None for event in writes]
+    context.unsure = call if None in values else None
+    if any((value or 0) & Status.FAILED for value in values):
+        context.good(step)
+    elif call.entry is not None and context.proves(step):
         message = f"{failure(call)}, and FAILED was not set (3.1.1: SHOULD)"
-        page.sheet.finding(WARNING, step, page.device.address, message, call)
+        context.check.finding(WARNING, step, context.device.address, message, call)
     else:
-        page.unknown(step, f"{failure(call)}; whether FAILED was set is not known", call)
+        context.unknown(step, f"{failure(call)}; whether FAILED was set is not known", call)
 
 
 RULES = (
@@ -247,4 +262,4 @@ def _count(call: Call) -> int:
 
 
 def _names(write: Write) -> str:
-    return ", ".join(status_names(write.new & ~ACKNOWLEDGE)) or "nothing"
+    return ", ".join(status_names(write.new & ~Status.ACKNOWLEDGE.value)) or "nothing"

@@ -21,7 +21,6 @@ STEPS = (
         "reset",
         STATUS,
         "the device is reset before it is initialised, and again before that after FAILED",
-        (),
         (*_STATUS, "virtio_dev_probe"),
         "VirtIO 3.1.1, step 1; 2.1.1: after FAILED, a reset before re-initialisation",
     ),
@@ -29,7 +28,6 @@ STEPS = (
         "acknowledge",
         STATUS,
         "ACKNOWLEDGE is set, before DRIVER",
-        ("reset",),
         (*_STATUS, "virtio_dev_probe"),
         "VirtIO 3.1.1, step 2",
     ),
@@ -37,7 +35,6 @@ STEPS = (
         "driver",
         STATUS,
         "DRIVER is set, before the features are read",
-        ("acknowledge",),
         _FEATURES,
         "VirtIO 3.1.1, step 3",
     ),
@@ -45,7 +42,6 @@ STEPS = (
         "features-read",
         FEATURES,
         "the device's features are read, before FEATURES_OK and the virtqueues",
-        ("driver",),
         (*_FEATURES, "setup_vq"),
         "VirtIO 3.1.1, step 4",
     ),
@@ -53,7 +49,6 @@ STEPS = (
         "features-written",
         FEATURES,
         "a subset of the features that the device offers is written, with VIRTIO_F_VERSION_1",
-        ("features-read",),
         _FEATURES,
         "VirtIO 3.1.1, step 4; 2.2.1: none that was not offered; 6.1: VIRTIO_F_VERSION_1",
     ),
@@ -61,7 +56,6 @@ STEPS = (
         "features-ok",
         FEATURES,
         "FEATURES_OK is set, and no feature is accepted after it; not for a legacy device",
-        ("features-written",),
         (*_FEATURES, "setup_vq"),
         "VirtIO 3.1.1, step 5; 3.1.2 and 2.2.3: omitted without VIRTIO_F_VERSION_1",
     ),
@@ -69,7 +63,6 @@ STEPS = (
         "features-accepted",
         FEATURES,
         "FEATURES_OK is read again, before device-specific setup; not for a legacy device",
-        ("features-ok",),
         (*_FEATURES, "setup_vq", "virtio_features_ok"),
         "VirtIO 3.1.1, step 6; 3.1.2: omitted without VIRTIO_F_VERSION_1",
     ),
@@ -77,7 +70,6 @@ STEPS = (
         "device-setup",
         FEATURES,
         "the virtqueues are set up, before DRIVER_OK",
-        ("features-accepted",),
         (*_STATUS, "setup_vq", "find_vqs", "virtio_dev_probe"),
         "VirtIO 3.1.1, step 7",
     ),
@@ -85,7 +77,6 @@ STEPS = (
         "driver-ok",
         STATUS,
         "DRIVER_OK is set, and is the last step",
-        ("device-setup",),
         _FEATURES,
         "VirtIO 3.1.1, step 8",
     ),
@@ -93,7 +84,6 @@ STEPS = (
         "status-kept",
         STATUS,
         "no status bit is cleared but by a reset",
-        (),
         (*_STATUS, "virtio_features_ok"),
         "VirtIO 2.1.1",
     ),
@@ -101,7 +91,6 @@ STEPS = (
         "failed",
         STATUS,
         "FAILED is set where the driver gives up (SHOULD), and nothing goes on after it (MUST)",
-        (),
         (*_STATUS, "setup_vq", "virtio_dev_probe"),
         "VirtIO 3.1.1, below the steps",
     ),
@@ -113,9 +102,3 @@ NEEDED = {probe for step in STEPS for probe in step.probes} | {
     "virtio_dev_remove",
 }
 """The probe points without which this profile's verdict is incomplete."""
-
-PREFIXES = {"pci": "vp_", "platform": "vm_"}
-"""What the functions of struct virtio_config_ops are called, by the bus of the device's parent."""
-
-OF_A_TRANSPORT = frozenset({"set_status", "reset", "get_features", "setup_vq", "find_vqs"})
-"""The probe points that each transport has functions of its own for."""

@@ -9,60 +9,79 @@ Linux is known to do otherwise turns nothing.
 
 from __future__ import annotations
 
-from virtio_trace.check import host_rules, linux_rules, spec_rules, spec_steps
+from virtio_trace.check import (
+    consistency_rules,
+    empty_slots,
+    end_state_rules,
+    host_rules,
+    linux_rules,
+    recording_rules,
+    spec_end_rules,
+    spec_rules,
+    spec_steps,
+)
 from virtio_trace.check.coverage import is_complete, lacks, unseen
 from virtio_trace.check.findings import (
     CONFORMS,
     DEVIATES,
     ERROR,
     INCOMPLETE,
-    LINUX,
     RECORDING,
-    SPEC,
     WARNING,
+    CheckContext,
     Result,
-    Sheet,
 )
-from virtio_trace.graph.model import Graph
+from virtio_trace.check.profiles import LINUX, SPEC
+from virtio_trace.graph.model import Device, Graph
 
 
 def check(graph: Graph, profile: str = LINUX) -> Result:
     """Check GRAPH against the procedure of PROFILE, one of findings.PROFILES."""
-    sheet = Sheet(graph, profile)
+    graph, empty = empty_slots.set_aside(graph)
+    context = CheckContext(graph, profile)
     if profile == SPEC:
-        _spec(sheet)
+        _spec(context)
     else:
-        _linux(sheet)
-    result = sheet.result
+        _linux(context, empty)
+    result = context.result
     result.verdict = _verdict(result)
     return result
 
 
-def _linux(sheet: Sheet) -> None:
-    graph = sheet.graph
+def _linux(context: CheckContext, empty: list[Device]) -> None:
+    graph = context.graph
     said = lacks(graph.recording)
     if not graph.devices and not graph.drivers:
         said.append("no device and no driver was seen")
-    _recording(sheet, said, is_complete(graph.recording))
-    linux_rules.bus(sheet)
+    complete = is_complete(graph.recording)
+    said += recording_rules.doubts(graph, LINUX)
+    other = recording_rules.of_another_kernel(graph)
+    if other is not None:
+        said.append(other)
+    _recording(context, said, complete)
+    linux_rules.bus(context)
     for driver in graph.registrations:
-        linux_rules.driver(sheet, driver)
-    linux_rules.note_empty_slots(sheet)
+        linux_rules.driver(context, driver)
+    linux_rules.note_empty_slots(context, empty)
     for device in graph.devices:
-        linux_rules.device(sheet, device)
-    host_rules.check(sheet)
+        linux_rules.device(context, device)
+    consistency_rules.check(context)
+    end_state_rules.check(context)
+    host_rules.check(context)
 
 
-def _spec(sheet: Sheet) -> None:
+def _spec(context: CheckContext) -> None:
     """What a driver is, and by which file, is no concern of the specification."""
-    graph = sheet.graph
+    graph = context.graph
     said = unseen(graph.recording, spec_steps.NEEDED)
     complete = not said
+    said += recording_rules.doubts(graph, SPEC)
     if not graph.devices:
         said.append("no device was seen")
-    _recording(sheet, said, complete)
+    _recording(context, said, complete)
     for device in graph.devices:
-        spec_rules.device(sheet, device)
+        spec_rules.device(context, device)
+    spec_end_rules.check(context)
 
 
 def _verdict(result: Result) -> str:
@@ -74,10 +93,10 @@ def _verdict(result: Result) -> str:
     return CONFORMS
 
 
-def _recording(sheet: Sheet, said: list[str], complete: bool) -> None:
+def _recording(context: CheckContext, said: list[str], complete: bool) -> None:
     """What the recording lacks; each of these keeps the verdict from CONFORMS."""
     if complete:
-        running = {call.event.symbol for call in sheet.graph.calls if call.ret is None}
+        running = {call.event.symbol for call in context.graph.calls if call.ret is None}
         said += [f"{name} had not returned when the recording ended" for name in sorted(running)]
     for message in said:
-        sheet.finding(WARNING, RECORDING, RECORDING, message)
+        context.finding(WARNING, RECORDING, RECORDING, message)

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""One file a command; the only place that prints or exits."""
+"""The command line: one file per command; the only room that prints or exits."""

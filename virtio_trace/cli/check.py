@@ -1,16 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""virtio-trace check: what was seen against the expected procedure."""
+"""virtio-trace check: the recorded events against the expected procedure."""
 
 from __future__ import annotations
 
 import click
 
 from virtio_trace.check import verdict
-from virtio_trace.check.findings import CONFORMS, DEVIATES, INCOMPLETE, LINUX, PROFILES
-from virtio_trace.cli.support import options
+from virtio_trace.check.findings import CONFORMS, DEVIATES, INCOMPLETE
+from virtio_trace.check.profiles import LINUX, PROFILES
+from virtio_trace.cli.support import formats, options, reading, results
 from virtio_trace.graph import builder
-from virtio_trace.render import json
-from virtio_trace.render.text import text
 
 STATUS = {CONFORMS: 0, DEVIATES: 1, INCOMPLETE: 4}
 
@@ -22,24 +21,20 @@ STATUS = {CONFORMS: 0, DEVIATES: 1, INCOMPLETE: 4}
     type=click.Choice(tuple(PROFILES)),
     default=LINUX,
     show_default=True,
-    help="Which procedure is expected.",
+    help="The expected procedure.",
 )
-@options.output_options("text", "json")
-def command(file: str, profile: str, style: str, verbose: bool) -> int:
-    """Check the recording FILE against the procedure by which Linux binds VirtIO devices.
+@options.output_options("check")
+def command(file: str, profile: str, row: formats.Format, verbose: bool) -> int:
+    """Check a recording against the procedure that Linux follows.
 
-    With --profile spec, against the VirtIO specification's for initialising one (VirtIO 1.x,
-    3.1.1), in which Linux's known deviations are notes.
+    The procedure is how Linux registers and binds VirtIO devices and drivers. With --profile spec
+    it is the VirtIO specification's for initialising a device (VirtIO 1.x, 3.1.1); known deviations
+    of Linux are then notes.
 
-    FILE is virtio-trace.vtr where none is named; - is standard input. Exits with 0 where it
-    conforms, 1 where it deviates, and 4 where the recording cannot prove either. -v names each
-    step's source.
+    FILE defaults to virtio-trace.vtr; - is standard input. The exit status is 0 if the recording
+    conforms, 1 if it deviates, 4 if it proves neither. -v shows the source of each step.
     """
-    found = builder.build(options.load(file, verbose, warn_lacks=False))
-    result = verdict.check(found, profile)
-    with options.result_output() as out:
-        if style == "json":
-            json.check(result, out)
-        else:
-            text(result, out, options.width_of(out), options.paint_for(out), verbose)
+    graph = builder.build(reading.load(file, verbose, warn_lacks=False))
+    result = verdict.check(graph, profile)
+    results.show(row, result, verbose=verbose)
     return STATUS[result.verdict]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""virtio-trace cmdline: the kernel parameters with which a kernel records its own early boot."""
+"""virtio-trace cmdline: parameters that make a kernel record its own early boot."""
 
 from __future__ import annotations
 
@@ -8,38 +8,39 @@ from pathlib import Path
 
 import click
 
-from virtio_trace.cli.support import options
+from virtio_trace.cli.support import results
 from virtio_trace.cli.support.boot_parameters import for_kernel, say_left
 from virtio_trace.cli.support.say import say, warn
 from virtio_trace.errors import UsageError
-from virtio_trace.kernel.files import vmlinuz
-from virtio_trace.kernel.running.host import Running, snapshot
-from virtio_trace.tracer.ftrace.cmdline import CMDLINE_MAX, COMMON, MMIO, PARAMETERS
+from virtio_trace.kernel.files import machine, vmlinuz
+from virtio_trace.kernel.running.host import HostKernel, snapshot
+from virtio_trace.tracer.ftrace.cmdline import CMDLINE_MAX, COMMON, PARAMETERS
 from virtio_trace.tracer.points import offline
+from virtio_trace.virtio.transports import TRANSPORTS
 
 _ROOM = 256
-"""Characters that are left to the rest of another kernel's command line."""
+"""Characters that are left for the rest of another kernel's command line."""
 _CMDLINE = Path("/proc/cmdline")
 _OURS = re.compile(rf"(?:^|\s)(?:{'|'.join(PARAMETERS)})=\S*")
 
 
 @click.command
-@click.option("--kernel", "image", metavar="VMLINUZ", help="Another kernel than the running one.")
+@click.option("--kernel", "image", metavar="VMLINUZ", help="A kernel other than the running one.")
 @click.option("--modules", metavar="DIR", help="Its modules, a lib/modules/RELEASE folder.")
 @click.option(
     "--driver",
     "drivers",
     multiple=True,
     metavar="MODULE",
-    help="A driver's module that matters here; may be given more than once.  [default: those in"
-    " use; for another kernel common ones]",
+    help="The module of a driver to include first; may be repeated.  [default: those in use; for"
+    " another kernel, common ones]",
 )
 @click.option(
     "--room",
     type=click.IntRange(min=0, max=CMDLINE_MAX),
     metavar="N",
-    help="Leave N characters to the rest of the command line.  [default: what it has now; of"
-    f" another kernel {_ROOM}]",
+    help="Leave N characters for the rest of the command line.  [default: its length now; for"
+    f" another kernel, {_ROOM}]",
 )
 @click.option(
     "--format",
@@ -47,7 +48,7 @@ _OURS = re.compile(rf"(?:^|\s)(?:{'|'.join(PARAMETERS)})=\S*")
     type=click.Choice(("plain", "grub")),
     default="plain",
     show_default=True,
-    help="As the kernel takes them, or a line for a file in /etc/default/grub.d.",
+    help="As the kernel takes them, or as a line for a file in /etc/default/grub.d.",
 )
 def command(
     image: str | None,
@@ -56,10 +57,11 @@ def command(
     room: int | None,
     style: str,
 ) -> int:
-    """Print the kernel parameters with which a kernel records its own early boot.
+    """Print parameters that make a kernel record its own early boot.
 
-    They are for this one kernel, the running one or VMLINUZ: a new one needs new ones. When it has
-    booted with them, virtio-trace record takes in what it recorded, once, and goes on live.
+    They fit one kernel only, the running one or VMLINUZ: print them again after an upgrade. After a
+    boot with them, the first virtio-trace record includes the events of the boot, and then records
+    live.
     """
     kernel = offline.read(*_kernel(image, modules))
     running = image is None and modules is None
@@ -72,18 +74,16 @@ def command(
             f"nothing fits in the {CMDLINE_MAX - taken} characters that are left",
             "shorten the rest of the command line, or give a smaller --room",
         )
-    with options.result_output() as out:
+    with results.result_output() as out:
         out.write(f"{line.text if style == 'plain' else grub(line.text)}\n")
-    if kernel.machine != "x86_64" and "virtio" in kernel.builtin:
-        warn(
-            "which drivers are built into it is unknown: their probe functions are not among these"
-        )
+    if not _final_pointers(kernel.machine) and "virtio" in kernel.builtin:
+        warn("which drivers are built in is unknown: their probe functions are not included")
     say(f"{len(line.text)} of the {CMDLINE_MAX} characters of a command line, for {kernel.release}")
     return 0
 
 
 def _kernel(image: str | None, modules: str | None) -> tuple[Path, Path]:
-    """Image and modules; of one of them the other is looked for."""
+    """The image and the module tree; given one, the other is looked for."""
     if modules is not None:
         tree = Path(modules)
         found = Path(image) if image else vmlinuz.find(tree.absolute().name, tree)
@@ -96,17 +96,17 @@ def _kernel(image: str | None, modules: str | None) -> tuple[Path, Path]:
         found = found if there else None
         missing, option = f"no module tree for {image}", "--modules DIR"
     else:
-        running = Running()
+        running = HostKernel()
         tree = running.module_tree
         found = vmlinuz.find(running.release, tree)
         missing, option = f"no image of the running kernel {running.release}", "--kernel VMLINUZ"
     if found is None:
-        raise UsageError(f"{missing} was found", f"name it: {option}")
+        raise UsageError(f"{missing} was found", f"give it with {option}")
     return found, tree
 
 
 def _taken(running: bool) -> int:
-    """How many characters the rest of the line has, in bytes as the kernel counts them."""
+    """The length of the rest of the line, in bytes as the kernel counts it."""
     if not running:
         return _ROOM
     try:
@@ -117,20 +117,29 @@ def _taken(running: bool) -> int:
 
 
 def _in_use() -> tuple[str, ...]:
-    """The modules whose drivers have a device now, transports too."""
+    """The modules of drivers that have a device now, transports included."""
     bus = snapshot()
-    bound = {device["driver"] for device in bus["devices"]}
-    found = [d["module"] for d in bus["drivers"] if d["name"] in bound and d["module"]]
-    mmio = any(device["bus"] == "platform" for device in bus["devices"])
-    return (*found, *([MMIO] if mmio else []))
+    bound = {device.driver for device in bus.devices}
+    found = [d.module for d in bus.drivers if d.name in bound and d.module]
+    buses = {device.bus for device in bus.devices}
+    return (*found, *(each.module for each in TRANSPORTS if each.bus in buses))
 
 
-def _common(machine: str) -> tuple[str, ...]:
-    return COMMON if machine == "x86_64" else (*COMMON, MMIO)
+def _common(name: str) -> tuple[str, ...]:
+    found = machine.by_name(name)
+    return COMMON if found and not found.mmio else (*COMMON, *(each.module for each in TRANSPORTS))
+
+
+def _final_pointers(name: str) -> bool:
+    found = machine.by_name(name)
+    return found is not None and found.image_pointers_final
 
 
 def grub(text: str) -> str:
-    """For a shell that reads it and for GRUB that reads what that made: GRUB's own script would
-    end a command at ``;`` and expand ``$``, but not in single quotes."""
+    """TEXT as a line of /etc/default/grub.d, quoted for both its readers.
+
+    A shell reads it, and GRUB reads what grub-mkconfig makes of it: a GRUB script would end the
+    command at ``;`` and expand ``$`` unless they are in single quotes.
+    """
     quoted = " ".join(f"'{word}'" for word in text.split()).replace("$", "\\$")
     return f'GRUB_CMDLINE_LINUX="$GRUB_CMDLINE_LINUX {quoted}"'

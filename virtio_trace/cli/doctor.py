@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""virtio-trace doctor: can this machine trace, and if not, what to do; sweeps what was left."""
+"""virtio-trace doctor: whether this machine can trace, and if not, why and what to do."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import click
 
 from virtio_trace.cli.support.prerequisites import prerequisites
 from virtio_trace.errors import CannotTraceError
-from virtio_trace.kernel.running.host import Running
+from virtio_trace.kernel.running.host import HostKernel
 from virtio_trace.tracer.ftrace.tracefs import sweep
 
 _STATUS_CANNOT = 3
@@ -15,8 +15,12 @@ _STATUS_CANNOT = 3
 
 @click.command
 def command() -> int:
-    """Say whether this machine can trace: each prerequisite, found or not, and how to get it."""
-    kernel = Running()
+    """Check whether this machine can trace, and say what is missing.
+
+    Prints each prerequisite, found or not, and how to get it. Removes the tracefs events of a
+    recorder that was killed.
+    """
+    kernel = HostKernel()
     click.echo(f"kernel {kernel.release} on {kernel.machine}")
     missing = 0
     for name, ask in prerequisites(kernel):
@@ -36,8 +40,8 @@ def command() -> int:
     return 0
 
 
-def _sweep(kernel: Running) -> None:
-    """Remove what a killed recorder left in tracefs."""
+def _sweep(kernel: HostKernel) -> None:
+    """Remove the tracefs events of recorders that were killed."""
     tracefs = kernel.tracefs()
     if tracefs is None:
         return

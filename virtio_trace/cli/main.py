@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The command: finds the verb, and turns every exception into one line, a hint and a status."""
+"""The entry point: runs a command, and turns every exception into a line, a hint and a status."""
 
 from __future__ import annotations
 
@@ -14,21 +14,23 @@ from typing import Any
 import click
 
 import virtio_trace
+from virtio_trace.cli.support.sink import guarded_stdout
 from virtio_trace.errors import VirtioTraceError
 from virtio_trace.render.escape import escape
 
 COMMANDS = {
-    "boot": "boot.command",
-    "check": "check",
-    "cmdline": "cmdline",
-    "doctor": "doctor",
-    "graph": "graph",
-    "inspect": "inspect",
-    "record": "record",
-    "report": "report",
-    "script": "script",
+    "boot": ("boot.command", "Boot a kernel in QEMU and record it from its first module on."),
+    "check": ("check", "Check a recording against the procedure that Linux follows."),
+    "cmdline": ("cmdline", "Print parameters that make a kernel record its own early boot."),
+    "doctor": ("doctor", "Check whether this machine can trace, and say what is missing."),
+    "graph": ("graph", "Draw which driver bound which device in a recording."),
+    "inspect": ("inspect", "Show every VirtIO driver and transport in a kernel's files."),
+    "record": ("record", "Record what this kernel does with its VirtIO devices."),
+    "report": ("report", "Show the devices, drivers and bindings of a recording."),
+    "script": ("script", "Print the events of a recording in order, nested by call."),
 }
-"""Each command's module in cli/; imported when it is asked for."""
+"""Each command's module in cli/, which is imported when the command is run, and the first line of
+its help, so that --help imports none of them."""
 
 _STATUS_USAGE = 2
 _STATUS_CANNOT = 3
@@ -47,7 +49,7 @@ def _reader() -> Iterator[None]:
 
 
 class _Commands(click.Group):
-    """Imports a command's module only when it is used, so that --help does not wait for all."""
+    """Imports a command's module only when the command is used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted(COMMANDS)
@@ -55,9 +57,13 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"virtio_trace.cli.{COMMANDS[cmd_name]}")
+        module = importlib.import_module(f"virtio_trace.cli.{COMMANDS[cmd_name][0]}")
         command: click.Command = module.command
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, COMMANDS[name][1]) for name in self.list_commands(ctx)])
 
     def make_context(self, *args: Any, **extra: Any) -> click.Context:
         with _reader():  # --help and --version print here
@@ -71,20 +77,19 @@ class _Commands(click.Group):
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(virtio_trace.__version__, prog_name="virtio-trace")
 def cli() -> None:
-    """Show what a real Linux kernel does with its VirtIO devices, and whether it should."""
+    """Show what a Linux kernel does with its VirtIO devices, and whether it is right."""
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """The entry point; exits with the status that docs/commands.md lists."""
+    """Run the command and exit with a status that docs/commands.md lists."""
     sys.exit(run(arguments))
 
 
 def run(arguments: list[str] | None = None) -> int:
     """Run the command and return its exit status."""
     try:
-        status: Any = cli.main(arguments, prog_name="virtio-trace", standalone_mode=False)
-        if sys.stdout is not None and not sys.stdout.closed:
-            sys.stdout.flush()
+        with guarded_stdout():
+            status: Any = cli.main(arguments, prog_name="virtio-trace", standalone_mode=False)
     except click.exceptions.Exit as done:
         return done.exit_code
     except click.ClickException as error:
@@ -99,7 +104,9 @@ def run(arguments: list[str] | None = None) -> int:
     except (BrokenPipeError, _ReaderGoneError):
         return _die_of_sigpipe()
     except OSError as error:
-        return _no_output(error)
+        # Not from writing a result: cli.support.sink turns those into CannotTraceError.
+        _say(f"{error.filename}: {error.strerror}" if error.filename else str(error), "")
+        return _STATUS_CANNOT
     return status if isinstance(status, int) else 0
 
 
@@ -109,10 +116,11 @@ def _usage_hint(error: click.ClickException) -> str:
 
 
 def _signal_of(error: BaseException) -> int:
-    """Which signal it was: cli.interrupts says; Python's own KeyboardInterrupt is Ctrl-C's."""
-    # click's Abort stands for it; until 8.1.3 (Debian 12's) it hides the cause, never the context.
-    said = error.__context__ if isinstance(error, click.Abort) else error
-    return int(said.args[0]) if said is not None and said.args else signal.SIGINT
+    """The number of the signal: cli.support.interrupts passes it; without one it was Ctrl-C."""
+    # click raises Abort in its place. Until click 8.1.3 (Debian 12) Abort has no cause but a
+    # context.
+    raised = error.__context__ if isinstance(error, click.Abort) else error
+    return int(raised.args[0]) if raised is not None and raised.args else signal.SIGINT
 
 
 def _say(message: str, hint: str) -> None:
@@ -123,22 +131,7 @@ def _say(message: str, hint: str) -> None:
 
 
 def _die_of_sigpipe() -> int:
-    """The reader of our output went away (``| head``): end as every other filter does."""
-    _forget_output()
+    """End as other filters do when the reader of our output went away (``| head``)."""
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     os.kill(os.getpid(), signal.SIGPIPE)
     return 128 + signal.SIGPIPE
-
-
-def _no_output(error: OSError) -> int:
-    """Standard output is closed or full: all else that fails is caught where it is called."""
-    _forget_output()
-    _say(f"cannot write: {error.strerror or error}", "give it a place to write to, or use -o FILE")
-    return _STATUS_CANNOT
-
-
-def _forget_output() -> None:
-    """What Python still holds for standard output cannot be written at its exit either."""
-    with contextlib.suppress(OSError):
-        null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, 1)

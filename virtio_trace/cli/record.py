@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""virtio-trace record: arm the probes, record until Ctrl-C, a duration's or a command's end."""
+"""virtio-trace record: arm the probes, and record until Ctrl-C or the end of a command."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import click
@@ -21,13 +21,15 @@ from virtio_trace.cli.support.output import RecordingOutput
 from virtio_trace.cli.support.prerequisites import require_tracing
 from virtio_trace.cli.support.rebind import Rebinds
 from virtio_trace.cli.support.say import say, warn
-from virtio_trace.errors import IncompleteError, UsageError
-from virtio_trace.kernel.running.host import Running
-from virtio_trace.recording.header import NOT_ARMED, ProbeState
+from virtio_trace.errors import UsageError
+from virtio_trace.kernel.running.host import HostKernel
+from virtio_trace.recording.probe_state import NOT_ARMED, ProbeState
+from virtio_trace.recording.trailer import Trailer
 from virtio_trace.recording.writer import Writer
 from virtio_trace.tracer.ftrace.boot_events import BootTime
 from virtio_trace.tracer.ftrace.tracefs import KprobeEvents, group_name, sweep
-from virtio_trace.tracer.session.live import Session
+from virtio_trace.tracer.session.armed import Aftermath, ArmedTracer
+from virtio_trace.tracer.session.live import LiveTracer
 from virtio_trace.tracer.session.watcher import watched
 
 _POLL_MS = 100
@@ -37,29 +39,34 @@ _GRACE_SECONDS = 3.0
 
 @dataclass(frozen=True, slots=True)
 class _End:
-    """How a recording ended, for its trailer and for the last lines."""
+    """How a recording ended, for its trailer and for the last lines that are printed."""
 
     why: str
     command_status: int | None
     lost: int
     states: list[ProbeState]
-    aftermath: dict[str, Any]
+    aftermath: Aftermath
     rebinds: list[dict[str, Any]]
 
-    def to_json(self) -> dict[str, Any]:
-        """The trailer, but for its count of events."""
-        return {
-            "lost": self.lost,
-            "ended": self.why,
-            "command_status": self.command_status,
-            "ended_ns": time.monotonic_ns(),
-            "probes": [state.to_json() for state in self.states],
-            "rebinds": self.rebinds,
-            **self.aftermath,
-        }
+    @property
+    def trailer(self) -> Trailer:
+        """The trailer; the writer counts its events."""
+        return Trailer(
+            events=0,
+            lost=self.lost,
+            ended=self.why,
+            probes=tuple(self.states),
+            command_status=self.command_status,
+            end_state=self.aftermath.end_state,
+            end_state_ns=self.aftermath.end_state_ns,
+            log=self.aftermath.log,
+            blacklist=self.aftermath.blacklist,
+            ended_ns=time.monotonic_ns(),
+            rebinds=tuple(self.rebinds),
+        )
 
 
-# Options behind COMMAND's name are COMMAND's own, with or without --.
+# Options after COMMAND's name belong to COMMAND, with or without --.
 @click.command(context_settings={"allow_interspersed_args": False})
 @click.option("-o", "--output", metavar="FILE", help="The recording; - is standard output.")
 @click.option(
@@ -73,11 +80,11 @@ class _End:
     "addresses",
     multiple=True,
     metavar="ADDRESS",
-    help="Unbind and bind this device once armed.",
+    help="Unbind and bind this device after arming.",
 )
-@click.option("--force", is_flag=True, help="Rebind even what the machine needs.")
-@click.option("-q", "--quiet", is_flag=True, help="Print no line an event.")
-@click.option("-v", "--verbose", is_flag=True, help="Say where the time to arm went.")
+@click.option("--force", is_flag=True, help="Rebind even a device that the machine needs.")
+@click.option("-q", "--quiet", is_flag=True, help="Do not print events as they happen.")
+@click.option("-v", "--verbose", is_flag=True, help="Show how long each phase of arming took.")
 @click.argument("arguments", metavar="[-- COMMAND ...]", nargs=-1, type=click.UNPROCESSED)
 def command(
     *,
@@ -89,47 +96,42 @@ def command(
     verbose: bool,
     arguments: tuple[str, ...],
 ) -> int:
-    """Record what this kernel does with its VirtIO devices, from now on.
+    """Record what this kernel does with its VirtIO devices.
 
-    Stops at Ctrl-C, after --duration, or when COMMAND ends. A line an event goes to standard
-    error, the recording to FILE (virtio-trace.vtr; an older one is kept as virtio-trace.vtr.old).
+    Stops on Ctrl-C, after --duration, or when COMMAND ends. Events are printed to standard error as
+    they happen; the recording goes to FILE, by default virtio-trace.vtr. An existing FILE is kept
+    as FILE.old.
 
-    --rebind takes the device at ADDRESS (0000:00:02.0, or virtio0) from its driver and gives it
-    back, so that its procedure is seen; it may be given again. Without --duration and COMMAND,
-    which begins after it, the recording then ends when all is quiet. What has the root file system,
-    swap, a mount, a console or the only network link is refused, unless --force is given.
+    --rebind unbinds the device at ADDRESS (0000:00:02.0, or virtio0) from its driver and binds it
+    again, so that its initialisation is recorded; it may be repeated. COMMAND starts afterwards.
+    Without COMMAND and --duration the recording ends when no more events come. A device that holds
+    the root file system, swap, a mount, a console or the only network link is refused unless
+    --force is given.
     """
     if arguments and shutil.which(arguments[0]) is None:
         raise UsageError(f"{arguments[0]}: no such command", "name one that can be run, after --")
     target = RecordingOutput(output)
     rebinds = Rebinds(addresses, force)
-    kernel = Running()
+    kernel = HostKernel()
     mounts = require_tracing(kernel)
     sweep(mounts.tracefs)
     control = KprobeEvents(mounts.tracefs, group_name(os.getpid()))
     with (
         Interrupts() as interrupts,
         watched(control),
-        Session(kernel, mounts, control) as session,
+        LiveTracer(kernel, mounts, control) as tracer,
     ):
-        header = session.arm()
+        session = tracer.arm()
         if verbose:
-            _say_phases(session)
+            _say_phases(tracer)
         interrupts.collect()
         writer = Writer(target.open())
         live = LiveLines(quiet)
         follower = _Follower(session, writer, live, interrupts, rebinds)
         try:
-            writer.header({**header, "command": list(arguments)})
+            writer.header(replace(session.header, command=arguments))
             end = follower.follow(duration, arguments, target.is_stdout)
-            writer.trailer(end.to_json())
-        except BrokenPipeError:
-            raise
-        except OSError as error:
-            raise IncompleteError(
-                f"{target.name}: the recording ends here: {error.strerror}",
-                "give it a place with room: -o FILE",
-            ) from error
+            writer.trailer(end.trailer)
         finally:
             live.close()
             target.close()
@@ -138,11 +140,11 @@ def command(
 
 
 class _Follower:
-    """Takes events from the session to the file and the terminal, until something ends it."""
+    """Moves events from the session to the file and the terminal until something ends it."""
 
     def __init__(
         self,
-        session: Session,
+        session: ArmedTracer,
         writer: Writer,
         live: LiveLines,
         interrupts: Interrupts,
@@ -155,7 +157,7 @@ class _Follower:
         self._interrupts = interrupts
 
     def follow(self, duration: float | None, arguments: Sequence[str], quiet_stdout: bool) -> _End:
-        """Record to the end; what COMMAND caused is taken in before it is one."""
+        """Record to the end, including everything that COMMAND caused."""
         deadline = None if duration is None else time.monotonic() + duration
         self._rebinds.run(self._wait, self._interrupted)
         go = arguments and not self._interrupted()
@@ -164,7 +166,7 @@ class _Follower:
             why = self._until(deadline, process)
         finally:
             status = None if process is None else self._finish(process)
-        aftermath = self._session.aftermath()  # what led to it is taken in behind it
+        aftermath = self._session.aftermath()  # first, so that the events that led to it follow
         while self._take(0):
             pass
         lost, states = self._session.lost(), self._session.states()
@@ -204,7 +206,7 @@ class _Follower:
             ) from error
 
     def _finish(self, process: subprocess.Popen[bytes]) -> int | None:
-        """COMMAND's own status, as a shell tells it; it is asked to end where it has not."""
+        """COMMAND's exit status as a shell reports it. COMMAND is terminated if it still runs."""
         if process.poll() is None:
             process.terminate()
             deadline = time.monotonic() + _GRACE_SECONDS
@@ -214,13 +216,13 @@ class _Follower:
         return 128 - status if status is not None and status < 0 else status
 
 
-def _say_phases(session: Session) -> None:
-    for name, seconds in session.clock.seconds.items():
+def _say_phases(tracer: LiveTracer) -> None:
+    for name, seconds in tracer.clock.seconds.items():
         say(f"{seconds:8.3f} s  {name}")
 
 
 def _conclude(end: _End, events: int, target: RecordingOutput, boot: BootTime | None) -> int:
-    """The last lines, and the exit status: what was not seen is said, and is status 4."""
+    """Print the last lines and return the exit status: 4 if something was not recorded."""
     say(f"{events} events in {target.name}, {end.lost} lost")
     blind = boot is not None and _blind_at_boot(boot)
     unseen = [state for state in end.states if state.state == NOT_ARMED]
@@ -235,13 +237,13 @@ def _conclude(end: _End, events: int, target: RecordingOutput, boot: BootTime | 
 
 
 def _blind_at_boot(boot: BootTime) -> bool:
-    """Says what was taken in of the boot, and whether that lacks something that a verdict needs."""
-    say(f"{len(boot.events)} of them are of the boot: the kernel had recorded them itself")
+    """Print what is recorded of the boot; return whether the checker needs more than that."""
+    say(f"{len(boot.events)} of them are from the boot, recorded by the kernel itself")
     if boot.reason:
         warn(f"not seen {boot.reason}")
         return True
-    if boot.strange:
-        warn(f"{boot.strange} definitions on the kernel's command line are none for this kernel")
+    if boot.foreign:
+        warn(f"{boot.foreign} definitions on the kernel's command line do not fit this kernel")
     unseen = [state for state in boot.states if state.state == NOT_ARMED]
     if unseen:
         names = "; ".join(dict.fromkeys(state.without for state in unseen))

@@ -11,12 +11,9 @@ from dataclasses import dataclass, field
 
 from virtio_trace.graph.calls import Call
 from virtio_trace.graph.model import Device
-from virtio_trace.graph.negotiation import ACKNOWLEDGE, DRIVER, DRIVER_OK, FEATURES_OK
+from virtio_trace.virtio.numbers import Status
 
-FAILED = 128
-"""Device status bit (VirtIO 2.1; include/uapi/linux/virtio_config.h)."""
-
-STEP_BITS = DRIVER | FEATURES_OK | DRIVER_OK
+STEP_BITS = Status.DRIVER | Status.FEATURES_OK | Status.DRIVER_OK
 """Those that say which of the steps behind ACKNOWLEDGE are complete."""
 
 _BIND = "virtio_dev_probe"
@@ -52,13 +49,15 @@ class Attempt:
     """One attempt: ``before`` is the status from which it began without a reset (0 with one, None
     unseen); ``bind`` the call of virtio_dev_probe, ``restore`` that of virtio_device_restore that
     it is of; ``ends`` that no other one of that call follows. ``known`` are the features that the
-    device offered in an earlier attempt."""
+    device offered in an earlier attempt. ``unsure``: a write since the last reset of which what was
+    written is unknown."""
 
     device: Device
     reset: Call | None
     before: int | None
     first: bool
     known: int | None = None
+    unsure: Call | None = None
     bind: Call | None = None
     restore: Call | None = None
     ends: bool = True
@@ -78,13 +77,17 @@ class Attempt:
     @property
     def begun(self) -> bool:
         """Whether more than its first two steps was taken."""
-        beyond = any(write.value & ~ACKNOWLEDGE for write in self.writes)
+        beyond = any(write.value & ~Status.ACKNOWLEDGE.value for write in self.writes)
         return beyond or self.bind is not None or bool(self.setups)
 
     @property
     def initialises(self) -> bool:
         """False for a reset that nothing, or only FAILED, follows: the end of something else."""
-        if any(write.value & ~FAILED for write in self.writes) or self.reads or self.setups:
+        if (
+            any(write.value & ~Status.FAILED.value for write in self.writes)
+            or self.reads
+            or self.setups
+        ):
             return True
         own = self.reset is None or self.bind is None or not self.reset.inside(self.bind)
         return self.bind is not None and own
@@ -100,15 +103,19 @@ class Attempt:
         if self.reset is not None or self.bind is None or not self.writes:
             return False
         first = self.writes[0]
-        seen = self.before if self.before is not None else FAILED if self.unseen else 0
-        only = self.before is None or first.value == self.before | DRIVER
-        return bool(first.value & seen & FAILED) and bool(first.value & DRIVER) and only
+        seen = self.before if self.before is not None else Status.FAILED if self.unseen else 0
+        only = self.before is None or first.value == self.before | Status.DRIVER
+        return (
+            bool(first.value & seen & Status.FAILED) and bool(first.value & Status.DRIVER) and only
+        )
 
     @property
-    def blurred(self) -> bool:
+    def ambiguous(self) -> bool:
         """Built on FAILED with more than DRIVER there (Linux's virtio_blk leaves 0x8b): which of
         its writes set FEATURES_OK and DRIVER_OK anew cannot be told."""
-        return self.on_failed and bool(self.writes[0].value & (FEATURES_OK | DRIVER_OK))
+        return self.on_failed and bool(
+            self.writes[0].value & (Status.FEATURES_OK | Status.DRIVER_OK)
+        )
 
     @property
     def partial(self) -> bool:
@@ -117,9 +124,8 @@ class Attempt:
         snapshot = self.device.snapshot
         if not self.unseen or snapshot is None or self.on_failed:
             return False
-        status = snapshot.get("status")
-        behind = type(status) is int and bool(status & STEP_BITS)
-        return behind or bool(snapshot.get("driver")) or self.bind is None
+        behind = snapshot.status is not None and bool(snapshot.status & STEP_BITS)
+        return behind or bool(snapshot.driver) or self.bind is None
 
     @property
     def offered(self) -> int | None:
@@ -134,26 +140,26 @@ class Attempt:
     @property
     def sets_up(self) -> Call | None:
         """What comes first of the steps 7 and 8: a virtqueue, or DRIVER_OK."""
-        return _first(self.setups[0] if self.setups else None, self.setting(DRIVER_OK))
+        return _first(self.setups[0] if self.setups else None, self.setting(Status.DRIVER_OK))
 
     @property
-    def goes_on(self) -> Call | None:
+    def first_later_step(self) -> Call | None:
         """What comes first of the steps 5, 7 and 8."""
-        return _first(self.sets_up, self.setting(FEATURES_OK))
+        return _first(self.sets_up, self.setting(Status.FEATURES_OK))
 
     def setting(self, bit: int) -> Write | None:
         """The first write with BIT."""
         return next((write for write in self.writes if write.value & bit), None)
 
     def refused(self) -> bool:
-        """Whether FEATURES_OK was gone when it was read again."""
-        return any((call.result or 0) < 0 for call in self.taken)
+        """Whether FEATURES_OK may have been gone when it was read again."""
+        return any(call.result is None or call.result < 0 for call in self.taken)
 
 
 def split(device: Device) -> list[Attempt]:
     """The attempts at DEVICE in their order."""
     cutter = _Cutter(device)
-    for call in device.trail:
+    for call in device.init_calls:
         cutter.take(call)
     for attempt, after in zip(cutter.attempts, cutter.attempts[1:], strict=False):
         attempt.ends = attempt.outer is None or attempt.outer is not after.outer
@@ -165,6 +171,7 @@ class _Cutter:
         self.device = device
         self.attempts: list[Attempt] = []
         self.status: int | None = None
+        self.unsure: Call | None = None
         self.bind: Call | None = None
 
     def take(self, call: Call) -> None:
@@ -189,17 +196,18 @@ class _Cutter:
             self._write(call)
 
     def _write(self, call: Call) -> None:
-        detail = call.event.detail
-        if detail is None or detail.status is None:
-            return
-        if detail.status == 0:
+        value = status_of(call)
+        if value is None:
+            self.unsure = self._now().unsure = call
+        elif value == 0:
+            self.unsure = None
             now = self._new(call)
             now.restore = around(call, _RESTORE)
             if self.bind is not None and call.inside(self.bind):
                 now.bind = self.bind
         else:
-            self._now().writes.append(Write(call, detail.status, self.status))
-        self.status = detail.status
+            self._now().writes.append(Write(call, value, self.status))
+        self.status = value
 
     def _now(self) -> Attempt:
         return self.attempts[-1] if self.attempts else self._new(None)
@@ -208,7 +216,7 @@ class _Cutter:
         last = self.attempts[-1] if self.attempts else None
         known = last.offered if last is not None else None
         before = 0 if reset is not None else self.status
-        attempt = Attempt(self.device, reset, before, last is None, known)
+        attempt = Attempt(self.device, reset, before, last is None, known, self.unsure)
         self.attempts.append(attempt)
         if reset is not None:
             self.status = 0
@@ -218,6 +226,13 @@ class _Cutter:
         return (self.bind is not None and call.inside(self.bind)) or around(
             call, _RESTORE
         ) is not None
+
+
+def status_of(call: Call) -> int | None:
+    """The status that CALL wrote; a reset writes 0, whatever was fetched of it."""
+    if call.event.probe == "reset":
+        return 0
+    return call.event.detail.status if call.event.detail is not None else None
 
 
 def around(call: Call, probe: str) -> Call | None:

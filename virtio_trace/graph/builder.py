@@ -5,22 +5,28 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any
 
-from virtio_trace.graph import empty_slots
 from virtio_trace.graph.calls import Call, nest
+from virtio_trace.graph.integrity import examine
 from virtio_trace.graph.model import Binding, Device, Driver, Graph
 from virtio_trace.graph.negotiation import Negotiation
 from virtio_trace.recording import events as ev
+from virtio_trace.recording.bus_state import SysfsDevice
 from virtio_trace.recording.events import Event
-from virtio_trace.recording.header import Recording
-from virtio_trace.recording.machine_state import Final
+from virtio_trace.recording.machine_state import EndState
+from virtio_trace.recording.reader import Recording
+from virtio_trace.virtio.transports import PROBES
 
 _WORD = re.compile(r"[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]|[0-9a-f]+\.\w+|\w+")
 """A PCI address, a platform device's, or any other word."""
 
-_TRAIL = {"virtio_dev_probe", "virtio_features_ok", "find_vqs", "setup_vq"}
+_INIT_CALLS = {"virtio_dev_probe", "virtio_features_ok", "find_vqs", "setup_vq"}
 """The calls in a device's trail; status and get_features are hits."""
+
+
+_WRITES = {"set_status", "reset"}
+_SHOWING = _WRITES | {"get_features"}
+"""The hits that are steps, whether or not what they show could be fetched."""
 
 
 def build(recording: Recording) -> Graph:
@@ -71,20 +77,19 @@ class _Builder:
         self.last_match: dict[tuple[str, str | None], Call] = {}
         snapshot = graph.recording.header.snapshot
         begun = _begun(graph.recording)
-        for raw in snapshot["drivers"]:
-            if ("driver", raw["name"]) not in begun:
-                driver = self._driver(raw["name"])
+        for known in snapshot.drivers:
+            if ("driver", known.name) not in begun:
+                driver = self._driver(known.name)
                 driver.in_snapshot = True
-                driver.snapshot_module = raw.get("module")
-        for raw in snapshot["devices"]:
-            if ("device", raw["address"]) not in begun:
-                self._device(raw["address"], str(raw.get("bus") or "unknown"), raw)
+                driver.snapshot_module = known.module
+        for device in snapshot.devices:
+            if ("device", device.address) not in begun:
+                self._device(device.address, device.bus or "unknown", device)
         self._entered: dict[str, Callable[[Call], None]] = {
             "bus_register": self._bus_register,
             "register_virtio_driver": self._register_driver,
             "unregister_virtio_driver": self._unregister_driver,
-            "virtio_pci_probe": self._transport,
-            "virtio_mmio_probe": self._transport,
+            **dict.fromkeys(PROBES, self._transport),
             "virtio_pci_modern_probe": self._modern,
             "virtio_pci_legacy_probe": self._legacy,
             "register_virtio_device": self._register_device,
@@ -105,9 +110,9 @@ class _Builder:
         handler = self._entered.get(str(call.event.probe))
         if handler is not None:
             handler(call)
-        device = self._at(call) if call.event.probe in _TRAIL else None
+        device = self._at(call) if call.event.probe in _INIT_CALLS else None
         if device is not None and call.entry is not None:
-            device.trail.append(call)
+            device.init_calls.append(call)
 
     def returned(self, call: Call) -> None:
         """A return may know more of the device than the entry did: its index. A device that is
@@ -123,7 +128,7 @@ class _Builder:
 
     # -- devices
 
-    def _device(self, address: str, bus: str, snapshot: dict[str, Any] | None = None) -> Device:
+    def _device(self, address: str, bus: str, snapshot: SysfsDevice | None = None) -> Device:
         generation = self.generations.get(address, 0)
         self.generations[address] = generation + 1
         device = Device(address, bus, generation, snapshot)
@@ -198,10 +203,9 @@ class _Builder:
         device = self._at(call)
         if device is None:
             return
+        device.removals.append(call)
         if device.bindings:
             device.bindings[-1].unbound = call
-        elif device.snapshot is not None:
-            device.snapshot = {**device.snapshot, "driver": None}
 
     # -- the negotiation
 
@@ -211,14 +215,14 @@ class _Builder:
             self._created(call)
             return
         device = self._at(call)
-        if device is None or event.detail is None:
+        if device is None or (event.detail is None and event.probe not in _SHOWING):
             return
         if event.probe == "driver_features":
             self._tables(event, call, device)
             return
-        device.trail.append(call)
+        device.init_calls.append(call)
         found = self._negotiation(call)
-        if event.detail.status is not None:
+        if event.probe in _WRITES or (event.detail and event.detail.status is not None):
             device.status.append(event)
             if found is not None:
                 found.status.append(event)
@@ -275,7 +279,7 @@ class _Builder:
         device = self._at(around) if around is not None else None
         if around is None or device is None or around.event.probe == "setup_vq":
             return
-        device.trail.append(call)
+        device.init_calls.append(call)
         found = self._negotiation(around)
         if found is not None:
             found.setups.append(call)
@@ -304,15 +308,15 @@ class _Builder:
             known = self.graph.drivers.get(binding.driver or "")
             binding.negotiation.facts = known.facts if known else None
         trailer = self.graph.recording.trailer
-        if trailer is not None and trailer.final is not None:
-            self._final(trailer.final)
+        if trailer is not None and trailer.end_state is not None:
+            self._final(trailer.end_state)
         if trailer is not None and trailer.log is not None:
             for line in trailer.log.lines:
                 for word in set(_WORD.findall(f"{line.text} {line.device or ''}")):
                     self.graph.log.setdefault(word, []).append(line)
-        empty_slots.take_out(self.graph)
+        self.graph.integrity = examine(self.graph.recording, self.graph.calls)
 
-    def _final(self, final: Final) -> None:
+    def _final(self, final: EndState) -> None:
         """PCI devices without a driver that no event is about are devices too."""
         latest = {device.address: device for device in self.graph.devices}
         for function in final.pci:

@@ -8,18 +8,16 @@ is another device. Nothing here judges; see check.py.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from virtio_trace.graph.calls import Call
+from virtio_trace.graph.integrity import Integrity
 from virtio_trace.graph.negotiation import Negotiation
+from virtio_trace.recording.bus_state import SysfsDevice
 from virtio_trace.recording.events import DeviceRef, Event
 from virtio_trace.recording.evidence import DriverFacts
-from virtio_trace.recording.header import Recording
 from virtio_trace.recording.machine_state import LogLine, PciFunction
-from virtio_trace.virtio import numbers
-
-TRANSPORT_PROBES = {"pci": "virtio_pci_probe", "platform": "virtio_mmio_probe"}
-"""The probe point of the transport's own probe function, by the bus of the device's parent."""
+from virtio_trace.recording.reader import Recording
+from virtio_trace.virtio import numbers, transports
 
 
 @dataclass(slots=True, eq=False)
@@ -54,13 +52,13 @@ class Binding:
 @dataclass(slots=True, eq=False)
 class Device:
     """A device at an address. ``snapshot`` is what sysfs said of it before the recording began,
-    ``function`` what PCI's sysfs said at its end, ``trail`` every call that shows a step of its
-    initialisation (see attempts.py)."""
+    ``function`` what PCI's sysfs said at its end, ``removals`` every virtio_dev_remove, ``trail``
+    every call that shows a step of its initialisation (see attempts.py)."""
 
     address: str
     bus: str
     generation: int
-    snapshot: dict[str, Any] | None = None
+    snapshot: SysfsDevice | None = None
     ref: DeviceRef | None = None
     transport: Call | None = None
     modern: Call | None = None
@@ -69,8 +67,9 @@ class Device:
     unregister: Call | None = None
     matches: list[Call] = field(default_factory=list)
     bindings: list[Binding] = field(default_factory=list)
+    removals: list[Call] = field(default_factory=list)
     status: list[Event] = field(default_factory=list)
-    trail: list[Call] = field(default_factory=list)
+    init_calls: list[Call] = field(default_factory=list)
     function: PciFunction | None = None
 
     @property
@@ -83,7 +82,7 @@ class Device:
     def name(self) -> str | None:
         """virtioN, where it was given one."""
         if self.snapshot is not None:
-            return str(self.snapshot["name"])
+            return self.snapshot.name
         if self.ref is None or self.ref.index is None:
             return None
         return f"virtio{self.ref.index}"
@@ -95,14 +94,14 @@ class Device:
             return self.ref.id
         if self.snapshot is None and self.function is not None:
             return self.function.virtio_id
-        return self.snapshot.get("id") if self.snapshot else None
+        return self.snapshot.id if self.snapshot else None
 
     @property
     def vendor(self) -> int | None:
         """struct virtio_device_id.vendor: the PCI subsystem vendor on PCI."""
         if self.ref is not None and self.ref.vendor is not None:
             return self.ref.vendor
-        return self.snapshot.get("vendor") if self.snapshot else None
+        return self.snapshot.vendor if self.snapshot else None
 
     @property
     def bound_to(self) -> str | None:
@@ -112,17 +111,18 @@ class Device:
                 return None
             if binding.call.result == 0:
                 return binding.driver
-        if self.unregister is not None or self.snapshot is None:
+        if self.unregister is not None or self.removals or self.snapshot is None:
             return None
-        return self.snapshot.get("driver")
+        return self.snapshot.driver
 
 
 @dataclass(slots=True)
 class Graph:
     """All of a recording's. ``calls`` are in order of entry, ``modules`` has the last load of each;
     ``registrations`` has every registration of a driver, ``drivers`` the last one by name;
-    ``inits`` the last do_init_module of each module, ``log`` the messages that have a word;
-    ``empty_slots`` are no devices (slots.py)."""
+    ``inits`` the last do_init_module of each module, ``log`` the messages that have a word.
+    A slot of virtio-mmio whose probe ran is among the devices; whether it is empty is for
+    check/empty_slots.py."""
 
     recording: Recording
     bus_register: Call | None = None
@@ -133,7 +133,7 @@ class Graph:
     calls: list[Call] = field(default_factory=list)
     inits: dict[str, Call] = field(default_factory=dict)
     log: dict[str, list[LogLine]] = field(default_factory=dict)
-    empty_slots: list[Device] = field(default_factory=list)
+    integrity: Integrity = field(default_factory=Integrity)
 
     @property
     def bindings(self) -> list[Binding]:
@@ -150,12 +150,11 @@ class Graph:
 
 def transport(device: Device) -> str:
     """pci-modern, pci-legacy, mmio, ccw, vdpa or unknown."""
-    if device.bus == "platform":
-        return "mmio"
-    if device.bus in ("ccw", "vdpa"):
-        return device.bus
-    if device.bus != "pci":
-        return "unknown"
+    known = transports.BY_BUS.get(device.bus)
+    if known is None:
+        return device.bus if device.bus in ("ccw", "vdpa") else "unknown"
+    if known.name is not None:
+        return known.name
     if device.modern is not None and device.modern.result == 0:
         return "pci-modern"
     if device.legacy is not None and device.legacy.result == 0:
@@ -169,18 +168,18 @@ def _transport_by_ids(device: Device) -> str:
     Below, what was negotiated before the recording began: Linux binds no modern device without
     VIRTIO_F_VERSION_1 (virtio_pci_modern.c, vp_finalize_features); a legacy one has no such bit.
     """
-    snapshot = device.snapshot or {}
-    pci = snapshot.get("pci") or {}
-    number = pci.get("device")
+    snapshot = device.snapshot
+    pci = snapshot.pci if snapshot is not None else None
+    number = pci.device if pci is not None else None
     if number is None and device.ref is not None:
         number = device.ref.pci_device
     if number is None and device.function is not None:
         number = device.function.device
-    if type(number) is int and number >= numbers.PCI_MODERN_FIRST:
+    if number is not None and number >= numbers.PCI_MODERN_FIRST:
         return "pci-modern"
-    features = snapshot.get("features")
-    if snapshot.get("driver") and type(features) is str and len(features) > numbers.F_VERSION_1:
+    features = snapshot.features if snapshot is not None and snapshot.driver else None
+    if features is not None and len(features) > numbers.F_VERSION_1:
         return "pci-modern" if features[numbers.F_VERSION_1] == "1" else "pci-legacy"
-    if type(pci.get("modern")) is bool:  # Linux takes the modern interface where there is one
-        return "pci-modern" if pci["modern"] else "pci-legacy"
+    if pci is not None and pci.modern is not None:  # Linux prefers the modern interface
+        return "pci-modern" if pci.modern else "pci-legacy"
     return "unknown"

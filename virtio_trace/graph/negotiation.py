@@ -13,12 +13,10 @@ from typing import TYPE_CHECKING
 
 from virtio_trace.recording.events import Event
 from virtio_trace.recording.evidence import DriverFacts
+from virtio_trace.virtio.numbers import Status
 
 if TYPE_CHECKING:
     from virtio_trace.graph.calls import Call
-
-ACKNOWLEDGE, DRIVER, DRIVER_OK, FEATURES_OK = 1, 2, 4, 8
-"""Device status bits (VirtIO 2.1; include/uapi/linux/virtio_config.h)."""
 
 NO_VECTOR = 0xFFFF
 """VIRTIO_MSI_NO_VECTOR (include/uapi/linux/virtio_pci.h)."""
@@ -78,9 +76,9 @@ class Negotiation:
     def negotiated(self) -> int | None:
         """What was agreed on: at DRIVER_OK, or where the device took FEATURES_OK before that."""
         for event in reversed(self.status):
-            assert event.detail is not None and event.detail.status is not None
+            status = event.detail.status or 0 if event.detail is not None else 0
             taken = self.features_ok is not None and self.features_ok.result == 0
-            if event.detail.status & DRIVER_OK or (taken and event.detail.status & FEATURES_OK):
+            if status & Status.DRIVER_OK or (taken and status & Status.FEATURES_OK):
                 return _features(event)
         return None
 
@@ -88,7 +86,7 @@ class Negotiation:
     def written(self) -> int | None:
         """What the driver wrote, whether or not the device took it: at its last FEATURES_OK."""
         for event in reversed(self.status):
-            if event.detail is not None and (event.detail.status or 0) & FEATURES_OK:
+            if event.detail is not None and (event.detail.status or 0) & Status.FEATURES_OK:
                 return _features(event)
         return None
 
@@ -110,7 +108,8 @@ class Negotiation:
         for call in self.setups:
             entry = call.entry.detail if call.entry else None
             ret = call.ret.detail if call.ret else None
-            index = entry.queue if entry else ret.queue if ret else None
+            known = (detail.queue for detail in (entry, ret) if detail is not None)
+            index = next((number for number in known if number is not None), None)
             if index is None:
                 continue
             vector = entry.vector if entry else None

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from virtio_trace.graph.calls import Call, nest
 from virtio_trace.graph.model import Device, Graph
-from virtio_trace.recording.header import Recording
+from virtio_trace.recording.reader import Recording
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,5 +124,5 @@ def _since(device: Device) -> int:
     if device.snapshot is not None:
         return 0
     calls = [device.transport, device.register, device.modern, device.legacy, device.unregister]
-    calls += [*device.matches, *device.trail[:1], *(b.call for b in device.bindings)]
+    calls += [*device.matches, *device.init_calls[:1], *(b.call for b in device.bindings)]
     return min((call.event.seq for call in calls if call is not None), default=0)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Reads what of this machine is in use: disks, mounts, swap, network, consoles; see uses.py above.
+"""Reads what this machine uses: disks, mounts, swap, network, consoles (see usage.py).
 
-From sysfs and /proc alone, but for one question that they do not answer: whether anything has a
-disk claimed for itself. open(2) with O_EXCL fails with EBUSY then, and touches nothing.
+It reads sysfs and /proc. They do not show whether a disk is opened exclusively: open(2) with O_EXCL
+then fails with EBUSY, and changes nothing.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from virtio_trace.kernel.running.host import snapshot
-from virtio_trace.rebind.usage import Block, Link, Machine, Mount, Target
+from virtio_trace.kernel.running.sysfs import content, entries, lines, target
+from virtio_trace.rebind.usage import Block, Link, MachineUsage, Mount, VirtioDevice
+from virtio_trace.recording.bus_state import SysfsDevice
 
 _IFF_UP, _IFF_LOOPBACK = 0x1, 0x8
 _RTF_REJECT = 0x200
@@ -25,39 +27,37 @@ _NOT_PASSING = ("down", "lowerlayerdown", "notpresent", "dormant", "testing")
 """IF_OPER_ states in which no packet passes (RFC 2863; net/core/net-sysfs.c, operstates)."""
 
 
-def targets(sys: Path = Path("/sys"), debugfs: Path | None = None) -> list[Target]:
+def virtio_devices(sys: Path = Path("/sys"), debugfs: Path | None = None) -> list[VirtioDevice]:
     """Every device of the VirtIO bus."""
     return [
-        _target(device, sys, debugfs or sys / "kernel/debug") for device in snapshot(sys)["devices"]
+        _target(device, sys, debugfs or sys / "kernel/debug") for device in snapshot(sys).devices
     ]
 
 
-def machine(
+def machine_usage(
     sys: Path = Path("/sys"), proc: Path = Path("/proc"), dev: Path = Path("/dev")
-) -> Machine:
-    """What is in use now. Never raises: what cannot be read is not there."""
+) -> MachineUsage:
+    """What is in use now. Never raises: what cannot be read is left out."""
     blocks, numbers = _blocks(sys, dev)
-    return Machine(
+    return MachineUsage(
         blocks=blocks,
         mounts=tuple(_mounts(sys, proc, numbers)),
         swaps=tuple(_swaps(proc, numbers)),
         links=tuple(_links(sys)),
         routes=(_routes(proc / "net/route"), _routes6(proc / "net/ipv6_route")),
-        consoles=tuple(line.split()[0] for line in _text(proc / "consoles").splitlines() if line),
+        consoles=tuple(line.split()[0] for line in lines(proc / "consoles") if line),
         terminals=tuple(_terminals(proc)),
         frames=tuple(_frames(sys)),
     )
 
 
-def _target(device: dict[str, object], sys: Path, debugfs: Path) -> Target:
-    name, number = str(device["name"]), device.get("id")
-    path = _real(sys / "bus/virtio/devices" / name)
-    driver = device.get("driver")
-    return Target(
-        name=name,
-        address=str(device["address"]),
-        id=number if isinstance(number, int) else None,
-        driver=None if driver is None else str(driver),
+def _target(device: SysfsDevice, sys: Path, debugfs: Path) -> VirtioDevice:
+    path = _real(sys / "bus/virtio/devices" / device.name)
+    return VirtioDevice(
+        name=device.name,
+        address=device.address,
+        id=device.id,
+        driver=device.driver,
         path=path,
         tag=_tag(Path(path), sys),
         console=_has_console(path, sys, debugfs),
@@ -65,18 +65,18 @@ def _target(device: dict[str, object], sys: Path, debugfs: Path) -> Target:
 
 
 def _tag(path: Path, sys: Path) -> str | None:
-    """Of 9p (net/9p/trans_virtio.c) and, from 6.9 on, virtiofs (fs/fuse/virtio_fs.c)."""
-    found = _text(path / "mount_tag").strip("\0\n ")
-    for share in _entries(sys / "fs/virtiofs"):
+    """The tag: of 9p (net/9p/trans_virtio.c), from 6.9 on of virtiofs (fs/fuse/virtio_fs.c)."""
+    found = content(path / "mount_tag").strip("\0\n ")
+    for share in entries(sys / "fs/virtiofs"):
         if _real(share / "device") == str(path):
-            found = _text(share / "tag").strip()
+            found = content(share / "tag").strip()
     return found or None
 
 
 def _has_console(path: str, sys: Path, debugfs: Path) -> bool | None:
-    """Of a console device, by its ports (drivers/char/virtio_console.c, port_debugfs_show)."""
-    ports = [p for p in _entries(sys / "class/virtio-ports") if _real(p).startswith(f"{path}/")]
-    texts = [_text(debugfs / "virtio-ports" / port.name) for port in ports]
+    """Whether a port is a console (drivers/char/virtio_console.c, port_debugfs_show)."""
+    ports = [p for p in entries(sys / "class/virtio-ports") if _real(p).startswith(f"{path}/")]
+    texts = [content(debugfs / "virtio-ports" / port.name) for port in ports]
     if not ports or any("is_console:" not in text for text in texts):
         return None
     return any("is_console: yes" in text for text in texts)
@@ -86,18 +86,18 @@ def _has_console(path: str, sys: Path, debugfs: Path) -> bool | None:
 
 
 def _blocks(sys: Path, dev: Path) -> tuple[tuple[Block, ...], dict[str, str]]:
-    """All block devices, and their names by number (``254:1``)."""
+    """All block devices, and their names by device number (``254:1``)."""
     found: dict[str, Block] = {}
     numbers: dict[str, str] = {}
     loops = [
-        (path.name, _text(path / "loop/backing_file").strip()) for path in _entries(sys / "block")
+        (path.name, content(path / "loop/backing_file").strip()) for path in entries(sys / "block")
     ]
-    for path in _entries(sys / "class/block"):
+    for path in entries(sys / "class/block"):
         name = path.name
-        numbers[_text(path / "dev").strip()] = name
-        above = [holder.name for holder in _entries(path / "holders")]
+        numbers[content(path / "dev").strip()] = name
+        above = [holder.name for holder in entries(path / "holders")]
         above += [loop for loop, file in loops if file == f"/dev/{name}"]
-        label = _text(path / "dm/name").strip() or None
+        label = content(path / "dm/name").strip() or None
         real = _real(path)
         held = "/virtio" in real and _is_held(dev / name.replace("!", "/"))
         found[name] = Block(name, real, tuple(above), label, held)
@@ -113,15 +113,15 @@ def _is_held(node: Path) -> bool:
 
 
 def _mounts(sys: Path, proc: Path, numbers: dict[str, str]) -> Iterator[Mount]:
-    """Of every mount namespace that a process is in (proc_pid_mountinfo(5))."""
-    pools = [{p.name for p in _entries(f / "devices")} for f in _entries(sys / "fs/btrfs")]
+    """The mounts of every mount namespace of a process (proc_pid_mountinfo(5))."""
+    pools = [{p.name for p in entries(f / "devices")} for f in entries(sys / "fs/btrfs")]
     seen: set[object] = set()
     for process in (proc / "self", *proc.glob("[0-9]*")):
-        namespace = _link(process / "ns/mnt") or process
+        namespace = target(process / "ns/mnt") or process
         if namespace in seen:
             continue
         seen.add(namespace)
-        for line in _text(process / "mountinfo").splitlines():
+        for line in lines(process / "mountinfo"):
             mount = _mount(line, numbers, pools)
             if mount is not None and mount not in seen:
                 seen.add(mount)
@@ -140,21 +140,21 @@ def _mount(line: str, numbers: dict[str, str], pools: list[set[str]]) -> Mount |
 
 
 def _swaps(proc: Path, numbers: dict[str, str]) -> Iterator[str]:
-    """A swap file is on a file system, which is mounted."""
+    """Swap on block devices. A swap file is on a mounted file system."""
     known = set(numbers.values())
-    for line in _text(proc / "swaps").splitlines()[1:]:
+    for line in lines(proc / "swaps")[1:]:
         name = _name(_plain(line.split()[0]))
         if name in known:
             yield name
 
 
 def _name(source: str) -> str:
-    """/dev/mapper/debian-root is dm-0."""
+    """The device's name: /dev/mapper/debian-root is dm-0."""
     return Path(source).resolve().name if source.startswith("/dev/") else ""
 
 
 def _plain(text: str) -> str:
-    """Without the octal escapes of mountinfo and swaps."""
+    """TEXT without the octal escapes of mountinfo and swaps."""
     return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), text)
 
 
@@ -162,32 +162,32 @@ def _plain(text: str) -> str:
 
 
 def _links(sys: Path) -> Iterator[Link]:
-    for path in _entries(sys / "class/net"):
+    for path in entries(sys / "class/net"):
         try:
-            flags = int(_text(path / "flags"), 16)
+            flags = int(content(path / "flags"), 16)
         except ValueError:
-            continue  # bonding_masters is a file among them
+            continue  # bonding_masters is a file there
         if flags & _IFF_LOOPBACK:
             continue
-        state = _text(path / "operstate").strip()
+        state = content(path / "operstate").strip()
         yield Link(
             path.name,
             _real(path),
             up=bool(flags & _IFF_UP) and state not in _NOT_PASSING,
-            physical=_link(path / "device") is not None,
+            physical=target(path / "device") is not None,
             below=tuple(
-                p.name.removeprefix("lower_") for p in _entries(path) if p.name.startswith("lower_")
+                p.name.removeprefix("lower_") for p in entries(path) if p.name.startswith("lower_")
             ),
         )
 
 
 def _routes(path: Path) -> tuple[str, ...]:
-    rows = [line.split() for line in _text(path).splitlines()[1:]]
+    rows = [line.split() for line in lines(path)[1:]]
     return tuple(row[0] for row in rows if len(row) > 7 and row[1] == row[7] == "00000000")
 
 
 def _routes6(path: Path) -> tuple[str, ...]:
-    rows = [line.split() for line in _text(path).splitlines()]
+    rows = [line.split() for line in lines(path)]
     return tuple(
         row[9]
         for row in rows
@@ -202,10 +202,10 @@ def _routes6(path: Path) -> tuple[str, ...]:
 
 
 def _terminals(proc: Path) -> list[str]:
-    """hvc terminals that some process has as its own (proc_pid_stat(5), tty_nr)."""
+    """hvc terminals that control a process (proc_pid_stat(5), tty_nr)."""
     found = set()
     for path in proc.glob("[0-9]*/stat"):
-        fields = _text(path).rpartition(")")[2].split()
+        fields = content(path).rpartition(")")[2].split()
         number = int(fields[4]) if len(fields) > 4 else 0
         if number >> 8 & 0xFFF == _HVC_MAJOR:
             found.add(f"hvc{number & 0xFF | number >> 12 & 0xFFF00}")
@@ -213,36 +213,15 @@ def _terminals(proc: Path) -> list[str]:
 
 
 def _frames(sys: Path) -> Iterator[tuple[str, str]]:
-    """Frame buffers, where one has the virtual terminals (drivers/video/fbdev/core/fbcon.c)."""
+    """Frame buffers, if one shows virtual terminals (drivers/video/fbdev/core/fbcon.c)."""
     shown = any(
-        "frame buffer" in _text(path / "name") and _text(path / "bind").strip() == "1"
-        for path in _entries(sys / "class/vtconsole")
+        "frame buffer" in content(path / "name") and content(path / "bind").strip() == "1"
+        for path in entries(sys / "class/vtconsole")
     )
-    for path in _entries(sys / "class/graphics") if shown else []:
+    for path in entries(sys / "class/graphics") if shown else []:
         if re.fullmatch(r"fb\d+", path.name):
             yield path.name, _real(path)
 
 
-def _entries(folder: Path) -> list[Path]:
-    try:
-        return sorted(folder.iterdir())
-    except OSError:
-        return []
-
-
-def _link(path: Path) -> str | None:
-    try:
-        return str(path.readlink())
-    except OSError:
-        return None
-
-
 def _real(path: Path) -> str:
     return str(path.resolve())
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_bytes().decode("utf-8", "replace")
-    except OSError:
-        return ""

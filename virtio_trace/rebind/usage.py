@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a machine would lose if a virtio device lost its driver for a moment, as reasons in words.
+"""What a machine would lose if a virtio device lost its driver for a moment, as sentences.
 
-Plain data in, sentences out: kernel/uses.py reads it. What is built on a device is followed upward:
+Plain data in, sentences out; read_usage.py reads the data. What is built on a device is followed:
 partitions, device mapper, md and loop devices; bridges, bonds and VLANs.
 """
 
@@ -19,11 +19,11 @@ _VIRTUAL_TERMINAL = re.compile(r"tty\d+")
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
-    """A device of the VirtIO bus. ``path`` is its folder in sysfs, ``driver`` the one that has it.
+class VirtioDevice:
+    """A device of the VirtIO bus. ``path`` is its folder in sysfs, ``driver`` is bound to it.
 
-    ``tag``: by which its file system is mounted (9p, virtiofs). ``console``: whether one of its
-    ports is one; which hvc terminal that is, no file says. None is unknown."""
+    ``tag``: the name by which its file system is mounted (9p, virtiofs). ``console``: whether one
+    of its ports is a console; no file says which hvc terminal that is. None is unknown."""
 
     name: str
     address: str
@@ -36,8 +36,8 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A disk, a partition or what is built on them. ``above``: the names of those built on it;
-    ``label`` is device mapper's own name. ``held``: someone has it claimed for himself."""
+    """A disk, a partition, or a device built on them. ``above``: the names of devices built on it.
+    ``label`` is device mapper's name. ``held``: opened exclusively (O_EXCL fails with EBUSY)."""
 
     name: str
     path: str
@@ -53,7 +53,7 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """A mounted file system and the block devices that it is on, by name."""
+    """A mounted file system, and the names of its block devices."""
 
     kind: str
     source: str
@@ -63,8 +63,8 @@ class Mount:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A network interface but loopback. ``physical``: it has a device; ``below``: those that it is
-    built on; ``up``: packets may pass."""
+    """A network interface, except loopback. ``physical``: it has a device. ``below``: what it is
+    built on. ``up``: packets may pass."""
 
     name: str
     path: str
@@ -74,10 +74,10 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True)
-class Machine:
-    """What is in use. ``swaps`` are block devices; ``routes``, the interfaces of the default routes
-    of each family (IPv4, IPv6); ``consoles``, the kernel's own; ``terminals``, those that are a
-    process's; ``frames``, frame buffers that show virtual terminals, with their folders."""
+class MachineUsage:
+    """What is in use. ``swaps``: block devices. ``routes``: the interfaces of the default routes of
+    each family (IPv4, IPv6). ``consoles``: the kernel's. ``terminals``: those that control a
+    process. ``frames``: frame buffers that show virtual terminals, with their folders."""
 
     blocks: tuple[Block, ...] = ()
     mounts: tuple[Mount, ...] = ()
@@ -89,8 +89,8 @@ class Machine:
     frames: tuple[tuple[str, str], ...] = ()
 
 
-def reasons(target: Target, machine: Machine) -> list[str]:
-    """Why TARGET should keep its driver; none where nothing is known to need it."""
+def reasons(target: VirtioDevice, machine: MachineUsage) -> list[str]:
+    """Why TARGET should keep its driver; [] if nothing is known to need it."""
     if target.driver is None:
         return []
     return [
@@ -101,7 +101,7 @@ def reasons(target: Target, machine: Machine) -> list[str]:
     ]
 
 
-def _disks(target: Target, machine: Machine) -> list[str]:
+def _disks(target: VirtioDevice, machine: MachineUsage) -> list[str]:
     said: list[str] = []
     blocks = {block.name: block for block in machine.blocks}
     mine = [block for block in machine.blocks if _inside(block.path, target.path)]
@@ -119,7 +119,7 @@ def _disks(target: Target, machine: Machine) -> list[str]:
     built = [block.words for block in stack if block not in mine]
     if built:
         return [f"{', '.join(built)} is built on {', '.join(block.name for block in mine)}"]
-    return [f"something has {block.name} claimed for itself" for block in mine if block.held]
+    return [f"{block.name} is opened exclusively" for block in mine if block.held]
 
 
 def _mounted(on: str, mount: Mount) -> str:
@@ -129,7 +129,7 @@ def _mounted(on: str, mount: Mount) -> str:
 
 
 def _above(blocks: Iterable[Block], by_name: dict[str, Block]) -> list[Block]:
-    """BLOCKS and all that is built on them."""
+    """BLOCKS and everything built on them."""
     found: dict[str, Block] = {}
     waiting = list(blocks)
     while waiting:
@@ -140,19 +140,19 @@ def _above(blocks: Iterable[Block], by_name: dict[str, Block]) -> list[Block]:
     return list(found.values())
 
 
-def _shares(target: Target, machine: Machine) -> list[str]:
+def _shares(target: VirtioDevice, machine: MachineUsage) -> list[str]:
     kind = {_NINE_P: "9p", _FS: "virtiofs"}.get(target.id or 0)
     said = []
     for mount in machine.mounts:
         if kind is None or mount.kind != kind or target.tag not in (None, mount.source):
             continue
-        unknown = "" if target.tag else ", and which device has it is not known"
+        unknown = "" if target.tag else ", and its device is not known"
         where = "the root file system" if mount.point == "/" else f"mounted at {mount.point}"
         said.append(f"the {kind} share {mount.source} is {where}{unknown}")
     return said
 
 
-def _network(target: Target, machine: Machine) -> list[str]:
+def _network(target: VirtioDevice, machine: MachineUsage) -> list[str]:
     mine = {link.name for link in machine.links if link.up and _inside(link.path, target.path)}
     if not mine:
         return []
@@ -169,7 +169,7 @@ def _network(target: Target, machine: Machine) -> list[str]:
 
 
 def _leaves(name: str, links: dict[str, Link]) -> set[str]:
-    """The physical links that are up which packets of link NAME can take."""
+    """The physical links, of those that are up, that packets of link NAME can take."""
     found: set[str] = set()
     seen: set[str] = set()
     waiting = [name]
@@ -184,7 +184,7 @@ def _leaves(name: str, links: dict[str, Link]) -> set[str]:
     return found
 
 
-def _consoles(target: Target, machine: Machine) -> list[str]:
+def _consoles(target: VirtioDevice, machine: MachineUsage) -> list[str]:
     said = []
     if target.id == _CONSOLE and target.console is not False:
         for words, names in (

@@ -1,17 +1,19 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The facts that a recording holds: one Event a line, between its header and its trailer.
+"""Events: the lines of a recording between its header and its trailer.
 
-An event names kernel things by their names and ids, never by kernel addresses: those are reused
-within a boot and would leak the layout that KASLR hides.
+An event refers to kernel objects by name and id, never by address: addresses are reused within a
+boot and would leak the layout that KASLR hides.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from virtio_trace.errors import BadInputError
+from virtio_trace.recording.json_types import NUMBER_END, damaged, obj, optional, string, u32
 
 ENTRY = "entry"
 RETURN = "return"
@@ -22,12 +24,12 @@ KINDS = (ENTRY, RETURN, HIT, MODULE)
 
 @dataclass(frozen=True, slots=True)
 class DeviceRef:
-    """Which device an event is about, as far as the kernel knew at that moment.
+    """The device that an event is about, as far as the kernel knew it at that moment.
 
-    ``address`` is the name of the parent device on ``bus`` (0000:00:02.0 on pci,
-    a003e00.virtio_mmio on platform) and what a device is known by here. ``index`` is the N of
-    virtioN, given by register_virtio_device. ``id`` and ``vendor`` are struct virtio_device_id;
-    the PCI numbers are the struct pci_dev's.
+    ``address`` identifies it: the name of its parent device on ``bus`` (0000:00:02.0 on pci,
+    a003e00.virtio_mmio on platform). ``index`` is the N of virtioN, assigned by
+    register_virtio_device. ``id`` and ``vendor`` are those of struct virtio_device_id, the PCI
+    numbers those of struct pci_dev.
     """
 
     address: str
@@ -41,13 +43,14 @@ class DeviceRef:
 
 @dataclass(frozen=True, slots=True)
 class Detail:
-    """What an event shows of a negotiation, as far as its probe point shows it.
+    """What an event shows of the negotiation.
 
-    ``status`` is the device status written (VirtIO 2.1). ``features`` are bits in hexadecimal: of
-    get_features those that the device offers, of driver_features those in the driver's table, else
-    those agreed on so far; ``legacy`` are those in the driver's table for legacy devices. ``count``
-    is a number of virtqueues; ``queue`` a virtqueue's index, ``size`` its descriptors, ``vector``
-    its MSI-X vector (65535: none). ``name`` is a virtqueue's, or a module's.
+    ``status`` is the device status that was written (VirtIO 2.1). ``features`` are bits in
+    hexadecimal: for get_features those offered by the device, for driver_features those in the
+    driver's table, otherwise those negotiated so far. ``legacy`` are the bits in the driver's table
+    for legacy devices. ``count`` is a number of virtqueues. ``queue`` is a virtqueue's index,
+    ``size`` its number of descriptors, ``vector`` its MSI-X vector (65535: none). ``name`` is the
+    name of a virtqueue or a module.
     """
 
     status: int | None = None
@@ -62,14 +65,14 @@ class Detail:
 
 @dataclass(slots=True)
 class Event:
-    """One fact, in the order in which the kernel's ring buffer took them.
+    """One event, in the order of the kernel's ring buffer.
 
-    ``seq`` counts from 1 and skips a number for each event that was lost before; ``ns`` is
-    CLOCK_MONOTONIC in nanoseconds. ``probe`` is the probe point's own name, the same on every
-    kernel, ``function`` the symbol that was armed for it here and ``module`` whose code that is
-    (None: built into the kernel). A ``hit`` is a function of which only one of entry and return
-    makes an event; of a ``module`` event, ``module`` is the module that was
-    loaded. ``result`` and ``duration_ns`` are a return's; None is unknown or has none.
+    ``seq`` counts from 1 and skips a number for each lost event. ``ns`` is CLOCK_MONOTONIC in
+    nanoseconds. ``kind`` is one of KINDS; a ``hit`` stands for a call of a function of which only
+    the entry or only the return is traced. ``probe`` is the name of the probe point, the same on
+    every kernel; ``function`` is the symbol it is armed on and ``module`` the module of that symbol
+    (None: built into the kernel). For a ``module`` event, ``module`` is the module that was loaded.
+    ``result`` and ``duration_ns`` belong to returns; None is unknown, or there is none.
     """
 
     seq: int
@@ -89,12 +92,12 @@ class Event:
 
     @property
     def symbol(self) -> str:
-        """The function and whose code it is, as the kernel prints: virtnet_probe [virtio_net]."""
+        """The function and its module, as the kernel prints them: virtnet_probe [virtio_net]."""
         name = self.function or "?"
         return f"{name} [{self.module}]" if self.module else name
 
     def to_json(self) -> dict[str, Any]:
-        """A flat object without the members that are unknown."""
+        """A flat object without unknown members."""
         line = {name: getattr(self, name) for name in _SCALARS}
         line = {name: value for name, value in line.items() if value is not None}
         for name in _OBJECTS:
@@ -109,40 +112,31 @@ _OBJECTS = ("device", "detail")
 _SCALARS = tuple(name for name in Event.__slots__ if name not in _OBJECTS)
 _STRINGS = ("comm", "kind", "probe", "function", "module", "driver")
 _COUNTS = ("seq", "ns", "cpu", "tid")
-_REF_STRINGS = ("address", "bus")
-_REF_NUMBERS = ("index", "id", "vendor", "pci_vendor", "pci_device")
-_REF_TYPES = {int, str}
-_DETAIL_NUMBERS = ("status", "count", "queue", "size", "vector")
-_DETAIL_BITS = ("features", "legacy")
-_NUMBER_END = 1 << 32
-_COUNT_END = 1 << 63
-"""The kernel's numbers fit in 64 bits; what does not is damage, and would not fit in a float."""
-
-
+_HASHED = {int, str}
 _BITS = re.compile(r"0x[0-9a-f]{1,32}")
 
 
 class _Absent:
-    """A key of the table of known names that no JSON value is equal to."""
+    """Stands for a missing member: no JSON value is equal to it."""
 
 
 _ABSENT: Any = _Absent()
 
 
 class EventReader:
-    """Turns parsed JSON lines into Events; keeps one object for all that say the same.
+    """Turns parsed JSON lines into Events. Equal names, devices and details share one object.
 
-    A recording has few names and many events: a name that is known was checked when it came
-    first, so that checking all of them costs one look-up each.
+    A recording has few names and many events. A name is checked when it first appears; after that,
+    checking it costs one look-up.
     """
 
     def __init__(self) -> None:
-        self._refs: dict[tuple[tuple[str, Any], ...], DeviceRef] = {}
-        self._details: dict[tuple[tuple[str, Any], ...], Detail] = {}
+        self._refs: dict[Any, DeviceRef] = {}
+        self._details: dict[Any, Detail] = {}
         self._names: dict[Any, Any] = {_ABSENT: None} | {kind: kind for kind in KINDS}
 
     def event(self, raw: dict[str, Any]) -> Event:
-        """Raises BadInputError where a member is missing, of another type, or the kind unknown."""
+        """Raises BadInputError for a missing or wrong member, or an unknown kind."""
         try:
             event = self._event(raw)
         except (KeyError, TypeError):  # a new name, or damage
@@ -193,62 +187,74 @@ class EventReader:
                 self._names[value] = value
 
     def _ref(self, raw: Any) -> DeviceRef:
-        try:
-            key = tuple(raw.items())
-            known = self._refs.get(key)
-            # 1, 1.0 and True are equal keys, but only one of them is an id
-            if known is None or not _REF_TYPES.issuperset(map(type, raw.values())):
-                for name, value in key:
-                    _check_ref(name, value)
-                known = self._refs[key] = DeviceRef(**raw)
-        except (AttributeError, TypeError) as error:
-            raise BadInputError("event with a damaged 'device'") from error
-        return known
+        return _kept(self._refs, raw, _device_ref)
 
     def _detail(self, raw: Any) -> Detail:
-        try:
-            key = tuple(raw.items())
-            known = self._details.get(key)
-            if known is None or not _REF_TYPES.issuperset(map(type, raw.values())):
-                for name, value in key:
-                    _check_detail(name, value)
-                known = self._details[key] = Detail(**raw)
-        except (AttributeError, TypeError) as error:
-            raise BadInputError("event with a damaged 'detail'") from error
-        return known
+        return _kept(self._details, raw, _detail)
 
 
-def _check_detail(name: str, value: Any) -> None:
-    if name == "name":
-        valid = type(value) is str
-    elif name in _DETAIL_BITS:
-        valid = type(value) is str and _BITS.fullmatch(value) is not None
-    elif name in _DETAIL_NUMBERS:
-        valid = type(value) is int and 0 <= value < _NUMBER_END
-    else:
-        raise BadInputError(f"event with an unknown member of 'detail': {name!r}")
-    if not valid:
-        raise BadInputError(f"event with an invalid {name!r} of its 'detail'")
+_Known = TypeVar("_Known", DeviceRef, Detail)
+
+
+def _kept(known: dict[Any, _Known], raw: Any, read: Callable[[Any], _Known]) -> _Known:
+    """The object for RAW: the one that is KNOWN, or what READ makes of it."""
+    # 1, 1.0 and True are equal keys, but only one of them is an id; a list is no key at all
+    if type(raw) is not dict or not _HASHED.issuperset(map(type, raw.values())):
+        return read(raw)
+    key = tuple(raw.items())
+    found = known.get(key)
+    if found is None:
+        found = known[key] = read(raw)
+    return found
+
+
+def _device_ref(raw: Any) -> DeviceRef:
+    """Raises BadInputError."""
+    with damaged("'device' of an event"):
+        get = obj(raw).get
+        address, bus = string(raw["address"]), string(raw["bus"])
+        if not address or not bus:
+            raise ValueError("empty")
+        return DeviceRef(
+            address,
+            bus,
+            optional(u32, get("index")),
+            optional(u32, get("id")),
+            optional(u32, get("vendor")),
+            optional(u32, get("pci_vendor")),
+            optional(u32, get("pci_device")),
+        )
+
+
+def _detail(raw: Any) -> Detail:
+    """Raises BadInputError."""
+    with damaged("'detail' of an event"):
+        get = obj(raw).get
+        return Detail(
+            optional(u32, get("status")),
+            optional(_hex_bits, get("features")),
+            optional(_hex_bits, get("legacy")),
+            optional(u32, get("count")),
+            optional(u32, get("queue")),
+            optional(u32, get("size")),
+            optional(u32, get("vector")),
+            optional(string, get("name")),
+        )
+
+
+def _hex_bits(value: Any) -> str:
+    if _BITS.fullmatch(string(value)) is None:
+        raise ValueError("not bits in hexadecimal")
+    return str(value)
 
 
 def _check_numbers(event: Event) -> None:
     for name in _COUNTS:
         value = getattr(event, name)
-        if type(value) is not int or not 0 <= value < _COUNT_END:
+        if type(value) is not int or not 0 <= value < NUMBER_END:
             raise BadInputError(f"event without a valid {name!r}")
     result, duration = event.result, event.duration_ns
-    if result is not None and (type(result) is not int or not -_COUNT_END <= result < _COUNT_END):
+    if result is not None and (type(result) is not int or not -NUMBER_END <= result < NUMBER_END):
         raise BadInputError("event with an invalid 'result'")
-    if duration is not None and (type(duration) is not int or not 0 <= duration < _COUNT_END):
+    if duration is not None and (type(duration) is not int or not 0 <= duration < NUMBER_END):
         raise BadInputError("event with an invalid 'duration_ns'")
-
-
-def _check_ref(name: str, value: Any) -> None:
-    if name in _REF_STRINGS:
-        valid = type(value) is str and value != ""
-    elif name in _REF_NUMBERS:
-        valid = type(value) is int and 0 <= value < _NUMBER_END
-    else:
-        raise BadInputError(f"event with an unknown member of 'device': {name!r}")
-    if not valid:
-        raise BadInputError(f"event with an invalid {name!r} of its 'device'")

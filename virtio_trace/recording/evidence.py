@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What a kernel's own files say should happen: drivers, transports and their functions.
 
-Plain data, read by ``kernel/`` from .ko files, kept in a recording's header, and used by the
-check wherever the recording is read. The numbers are those of ``include/linux/virtio.h`` and
-``include/linux/mod_devicetable.h`` of the kernel the files belong to.
+kernel/ reads this from .ko files and images; the recording's header keeps it, and the check uses
+it wherever the recording is read. Numbers are those of ``include/linux/virtio.h`` and
+``include/linux/mod_devicetable.h`` of that kernel.
 """
 
 from __future__ import annotations
@@ -12,7 +12,18 @@ from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
 
-from virtio_trace.errors import BadInputError
+from virtio_trace.recording.json_types import (
+    array,
+    boolean,
+    damaged,
+    mapping,
+    optional,
+    string,
+    strings,
+    u32,
+)
+
+_HINT = "record again; this recording does not say what the kernel's files held"
 
 VIRTIO_DEV_ANY_ID = 0xFFFFFFFF
 """The wildcard in ``struct virtio_device_id`` (include/linux/mod_devicetable.h)."""
@@ -20,15 +31,14 @@ VIRTIO_DEV_ANY_ID = 0xFFFFFFFF
 
 @dataclass(frozen=True, slots=True)
 class DriverFacts:
-    """One ``struct virtio_driver`` as it stands in a .ko file, or in the running kernel.
+    """One ``struct virtio_driver``, from a .ko file, a kernel image or the running kernel.
 
-    ``ids`` are (device, vendor) pairs of its id_table, without the terminating zero entry;
-    ``functions`` has every member that is a function, by member name, None where it is not set;
-    ``features`` are the bits of feature_table, ``features_legacy`` those of feature_table_legacy,
-    None where they are not known.
-    ``file`` is relative to the module tree, or as the user named it; /proc/kcore where it was read
-    from the running kernel's memory. ``builtin``: its ``module`` is the one that it would be, empty
-    where that is not known.
+    ``ids`` are the (device, vendor) pairs of its id_table, without the terminating zero entry.
+    ``functions`` has every member that is a function, by member name; None is not set.
+    ``features`` are the bits of feature_table, ``features_legacy`` those of feature_table_legacy;
+    None is unknown. ``file`` is relative to the module tree, or as the user named it; /proc/kcore
+    if it was read from the running kernel's memory. ``module``: for a built-in driver
+    (``builtin``), the module it would be if built as one; empty if that is unknown.
     """
 
     name: str
@@ -75,9 +85,12 @@ class TransportFacts:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """All that was read of one kernel's files. ``unread``: file to the reason it was refused;
-    ``builtin_aliases``: those for VirtIO devices of what is built in, by module, where the kernel
-    has them (modules.builtin.modinfo, since 6.18)."""
+    """Everything that was read from one kernel's files.
+
+    ``builtin`` names the built-in modules. ``unread`` has the files that could not be read, with
+    the reason. ``builtin_aliases`` are the aliases of built-in modules for VirtIO devices, by
+    module; kernels have them since 6.18 (modules.builtin.modinfo).
+    """
 
     release: str
     drivers: tuple[DriverFacts, ...] = ()
@@ -101,8 +114,8 @@ class Evidence:
         return tuple(d for d in self.drivers if d.accepts(device, vendor))
 
     def builtin_for(self, device: int, vendor: int) -> str | None:
-        """The module that is built in and has an alias for the device, whether its driver has
-        registered or not."""
+        """The built-in module with an alias for the device, whether or not its driver has
+        registered."""
         modalias = f"virtio:d{device:08X}v{vendor:08X}"
         return next(
             (
@@ -120,80 +133,44 @@ class Evidence:
     @classmethod
     def from_json(cls, raw: Any) -> Evidence:
         """The reverse of :meth:`to_json`. Raises BadInputError on anything else."""
-        try:
+        with damaged("evidence in the header", _HINT):
             return cls(
-                release=_string(raw["release"]),
-                drivers=tuple(_driver(d) for d in _list(raw["drivers"])),
-                transports=tuple(_transport(t) for t in _list(raw["transports"])),
-                builtin=_strings(raw["builtin"]),
-                unread={_string(k): _string(v) for k, v in raw["unread"].items()},
-                builtin_aliases={
-                    _string(module): _strings(aliases)
-                    for module, aliases in raw.get("builtin_aliases", {}).items()
-                },
+                release=string(raw["release"]),
+                drivers=tuple(_driver(d) for d in array(raw["drivers"])),
+                transports=tuple(_transport(t) for t in array(raw["transports"])),
+                builtin=strings(raw["builtin"]),
+                unread=mapping(string, raw["unread"]),
+                builtin_aliases=mapping(strings, raw.get("builtin_aliases", {})),
             )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise BadInputError(
-                f"the header's evidence is damaged: {type(error).__name__}: {error}",
-                "record again; the kernel's files could not be understood from this recording",
-            ) from error
 
 
 def _driver(raw: dict[str, Any]) -> DriverFacts:
-    ids = tuple((_u32(dev), _u32(ven)) for dev, ven in _list(raw["ids"]))
-    builtin = raw.get("builtin", False)  # older recordings do not have it
-    if type(builtin) is not bool:
-        raise TypeError("not true or false")
+    ids = tuple((u32(dev), u32(ven)) for dev, ven in array(raw["ids"]))
+    builtin = boolean(raw.get("builtin", False))  # older recordings do not have it
     return DriverFacts(
         **_common(raw),
         ids=ids,
-        aliases=_strings(raw["aliases"]),
+        aliases=strings(raw["aliases"]),
         builtin=builtin,
-        features=_bits_or_null(raw.get("features")),
-        features_legacy=_bits_or_null(raw.get("features_legacy")),
+        features=optional(_bits, raw.get("features")),
+        features_legacy=optional(_bits, raw.get("features_legacy")),
     )
 
 
 def _transport(raw: dict[str, Any]) -> TransportFacts:
-    bus, matches = _string(raw["bus"]), _strings(raw["matches"])
+    bus, matches = string(raw["bus"]), strings(raw["matches"])
     return TransportFacts(**_common(raw), bus=bus, matches=matches)
 
 
 def _common(raw: dict[str, Any]) -> dict[str, Any]:
-    strings = {name: _string(raw[name]) for name in ("name", "module", "file", "struct")}
-    perhaps = {name: _string_or_null(raw.get(name)) for name in ("init", "build_id")}
-    functions = {_string(k): _string_or_null(v) for k, v in raw["functions"].items()}
+    strings = {name: string(raw[name]) for name in ("name", "module", "file", "struct")}
+    perhaps = {name: optional(string, raw.get(name)) for name in ("init", "build_id")}
+    functions = {string(k): optional(string, v) for k, v in raw["functions"].items()}
     return {**strings, **perhaps, "functions": functions}
 
 
-def _string(value: Any) -> str:
-    if type(value) is not str:
-        raise TypeError("not a string")
-    return value
-
-
-def _string_or_null(value: Any) -> str | None:
-    return None if value is None else _string(value)
-
-
-def _list(value: Any) -> list[Any]:
-    if type(value) is not list:
-        raise TypeError("not a list")
-    return value
-
-
-def _strings(value: Any) -> tuple[str, ...]:
-    return tuple(_string(item) for item in _list(value))
-
-
-def _u32(value: Any) -> int:
-    if type(value) is not int or not 0 <= value <= VIRTIO_DEV_ANY_ID:
-        raise ValueError("not a number of 32 bits")
-    return value
-
-
-def _bits_or_null(value: Any) -> tuple[int, ...] | None:
-    return None if value is None else tuple(_u32(item) for item in _list(value))
+def _bits(value: Any) -> tuple[int, ...]:
+    return tuple(u32(item) for item in array(value))
 
 
 def _hex_or_star(number: int) -> str:

@@ -1,139 +1,162 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The first and the last line of a recording: what its schema holds, written and read."""
+"""The first line of a recording: what was known when the probes had been armed."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 
-from virtio_trace.errors import BadInputError
-from virtio_trace.recording.events import Event
+from virtio_trace.recording.bus_state import BusState
 from virtio_trace.recording.evidence import Evidence
-from virtio_trace.recording.host_view import HostView
-from virtio_trace.recording.machine_state import Final, Forbidden, Initrd, Log
+from virtio_trace.recording.json_types import (
+    count,
+    damaged,
+    member,
+    obj,
+    objects,
+    optional,
+    string,
+)
+from virtio_trace.recording.machine_state import BlacklistRule, Initrd
+from virtio_trace.recording.probe_state import ProbeState, probes_of
 
 SCHEMA = "virtio-trace/recording/1"
-TRAILER = "trailer"
-_COUNT_END = 1 << 63
-
-
-ARMED = "armed"
-
-
-WAITING = "waiting"
-
-
-ABSENT = "absent"
-
-
-NOT_ARMED = "not armed"
+CLOCK = "CLOCK_MONOTONIC"
+_HINT = "the file was changed or damaged"
 
 
 @dataclass(frozen=True, slots=True)
-class ProbeState:
-    """What became of one probe point: ``armed``, ``waiting`` (its module has not come),
-    ``absent`` (this kernel was built without it) or ``not armed``, with the reason. ``without``
-    says what is not seen without it; ``missed`` counts the hits that the kernel could not report
-    (kprobe_profile). ``armed_ns`` is when it was armed, CLOCK_MONOTONIC: earlier calls are not in
-    the recording. None where no call can have come before, or where that is unknown."""
+class BootEvents:
+    """What was taken in of the events that the kernel recorded at boot.
 
-    probe: str
-    function: str | None
-    module: str | None
-    state: str
+    ``events`` counts them and ``lost`` those that are missing. ``probes`` say of each point what
+    became of it at boot. ``foreign`` counts definitions on the command line that were made for
+    another kernel (``strange`` in the file). ``reason``: why nothing could be taken in.
+    """
+
+    events: int = 0
+    lost: int = 0
     reason: str | None = None
-    without: str = ""
-    missed: int = 0
-    armed_ns: int | None = None
+    foreign: int = 0
+    probes: tuple[ProbeState, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """All members, for header and trailer."""
-        return {name: getattr(self, name) for name in ProbeState.__slots__}
+        """The header's ``boot``."""
+        return {
+            "events": self.events,
+            "lost": self.lost,
+            "reason": self.reason,
+            "strange": self.foreign,
+            "probes": [state.to_json() for state in self.probes],
+        }
 
     @classmethod
-    def from_json(cls, raw: Any) -> ProbeState:
-        """Raises BadInputError."""
-        try:
-            state = cls(**raw)
-        except TypeError as error:
-            raise BadInputError("damaged list of probes") from error
-        strings = (state.probe, state.without)
-        perhaps = (state.function, state.module, state.reason)
-        if (
-            state.state not in (ARMED, WAITING, ABSENT, NOT_ARMED)
-            or not _is_count(state.missed)
-            or not (state.armed_ns is None or _is_count(state.armed_ns))
-            or any(type(value) is not str for value in strings)
-            or any(value is not None and type(value) is not str for value in perhaps)
-        ):
-            raise BadInputError(f"damaged list of probes: {state.probe!r}")
-        return state
+    def from_json(cls, raw: Any) -> BootEvents:
+        """Raises TypeError, KeyError, BadInputError."""
+        get = obj(raw).get
+        return cls(
+            count(get("events", 0)),
+            count(get("lost", 0)),
+            optional(string, get("reason")),
+            count(get("strange", 0)),
+            probes_of(raw["probes"]),
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """The first line. ``snapshot`` is the VirtIO bus as sysfs showed it when the probes had just
-    been armed, at ``snapshot_ns``. ``boot``: what became of the probe points of the events that the
-    kernel itself recorded at boot, where it was made to. ``forbidden``: what keeps modules from
-    being loaded, None where that was not looked for. ``initrd``: see aftermath.py.
-    ``user_space_ns``: when the first process began, where the probes were armed before that;
-    CLOCK_MONOTONIC."""
+    """What a recording says first. Times are nanoseconds of CLOCK_MONOTONIC; None is unknown.
+
+    ``snapshot`` is the VirtIO bus when the probes had just been armed, at ``snapshot_ns``.
+    ``boot``: the events that the kernel recorded at boot, None where it was not made to.
+    ``blacklist`` is what keeps modules from being loaded (``forbidden`` in the file), None where
+    that was not read. ``initrd``: the initrd that the first process was in, if any.
+    ``user_space_ns``: when the first process began, where probes were armed before that.
+    ``collector`` is ``ftrace`` for a guest without an agent. ``arming_seconds``: where the time to
+    arm went, by phase.
+    """
 
     release: str
     machine: str
     evidence: Evidence
     probes: tuple[ProbeState, ...]
-    snapshot: dict[str, Any]
-    raw: dict[str, Any]
+    snapshot: BusState
     started_ns: int | None = None
-    forbidden: tuple[Forbidden, ...] | None = None
+    blacklist: tuple[BlacklistRule, ...] | None = None
     initrd: Initrd | None = None
     snapshot_ns: int | None = None
-    boot: tuple[ProbeState, ...] = ()
+    boot: BootEvents | None = None
     user_space_ns: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Trailer:
-    """The last line. ``ended``: command, duration, interrupt, rebind; ``command_status``: COMMAND's
-    own; ``final`` and ``log``: see aftermath.py; ``host``: see hostview.py; ``forbidden``: as in
-    the header, now at the end."""
-
-    events: int
-    lost: int
-    ended: str
-    probes: tuple[ProbeState, ...]
-    command_status: int | None = None
-    final: Final | None = None
-    log: Log | None = None
-    host: HostView | None = None
-    forbidden: tuple[Forbidden, ...] | None = None
-
-
-@dataclass(slots=True)
-class Recording:
-    """A recording in memory. ``trailer`` is None where the file was cut."""
-
-    header: Header
-    events: list[Event] = field(default_factory=list)
-    trailer: Trailer | None = None
+    tool: str | None = None
+    collector: str | None = None
+    arming_seconds: dict[str, float] | None = None
+    command: tuple[str, ...] = ()
 
     @property
-    def probes(self) -> tuple[ProbeState, ...]:
-        """As they were at the end, or as far as the file tells; and those that were to be armed at
-        boot, but were not, or missed hits."""
-        blind = tuple(p for p in self.header.boot if p.state == NOT_ARMED or p.missed)
-        return (self.trailer.probes if self.trailer else self.header.probes) + blind
+    def boot_probes(self) -> tuple[ProbeState, ...]:
+        """What became of each probe point at boot."""
+        return self.boot.probes if self.boot is not None else ()
 
-    @property
-    def lost(self) -> int:
-        """Events known to be lost: those that the kernel counted, and numbers that are missing."""
-        gaps = self.events[-1].seq - len(self.events) if self.events else 0
-        if self.trailer is None:
-            return gaps
-        return max(gaps, self.trailer.lost, self.trailer.events - len(self.events))
+    def to_json(self) -> dict[str, Any]:
+        """The whole line; members that are unknown are left out, but for ``boot``."""
+        rules = self.blacklist
+        line = {
+            "schema": SCHEMA,
+            "tool": self.tool,
+            "collector": self.collector,
+            "kernel": {"release": self.release, "machine": self.machine},
+            "clock": CLOCK,
+            "started_ns": self.started_ns,
+            "user_space_ns": self.user_space_ns,
+            "arming_seconds": self.arming_seconds,
+            "probes": [state.to_json() for state in self.probes],
+            "snapshot": self.snapshot.to_json(),
+            "snapshot_ns": self.snapshot_ns,
+            "boot": self.boot.to_json() if self.boot is not None else None,
+            "evidence": self.evidence.to_json(),
+            "forbidden": None if rules is None else [rule.to_json() for rule in rules],
+            "initrd": self.initrd.to_json() if self.initrd is not None else None,
+            "command": list(self.command),
+        }
+        return {k: v for k, v in line.items() if v is not None or k == "boot"}
+
+    @classmethod
+    def from_json(cls, raw: Any) -> Header:
+        """The reverse of :meth:`to_json`. Raises BadInputError.
+
+        ``tool``, ``collector``, ``arming_seconds`` and ``command`` are for people; what is wrong
+        with one of them makes nothing else unreadable, so it is unknown then.
+        """
+        with damaged("header", _HINT):
+            kernel, get = obj(raw["kernel"]), obj(raw).get
+            rules, command, tool = get("forbidden"), get("command"), get("tool")
+            return cls(
+                release=string(kernel["release"]),
+                machine=string(kernel["machine"]),
+                evidence=Evidence.from_json(raw["evidence"]),
+                probes=probes_of(raw["probes"]),
+                snapshot=BusState.from_json(raw["snapshot"]),
+                started_ns=member("started_ns", count, get("started_ns")),
+                blacklist=None if rules is None else blacklist_of(rules),
+                initrd=member("initrd", Initrd.from_json, get("initrd")),
+                snapshot_ns=member("snapshot_ns", count, get("snapshot_ns")),
+                boot=member("boot", BootEvents.from_json, get("boot") or None),
+                user_space_ns=member("user_space_ns", count, get("user_space_ns")),
+                arming_seconds=_seconds(get("arming_seconds")),
+                tool=tool if type(tool) is str else None,
+                collector=get("collector") if type(get("collector")) is str else None,
+                command=tuple(map(str, command)) if type(command) is list else (),
+            )
 
 
-def _is_count(value: Any) -> bool:
-    """An integer that fits where the kernel's do."""
-    return type(value) is int and 0 <= value < _COUNT_END
+def blacklist_of(raw: Any) -> tuple[BlacklistRule, ...]:
+    """The list ``forbidden`` of header and trailer. Raises BadInputError."""
+    with damaged("list of forbidden modules"):
+        return tuple(BlacklistRule.from_json(item) for item in objects(raw))
+
+
+def _seconds(raw: Any) -> dict[str, float] | None:
+    if type(raw) is not dict or any(type(value) not in (int, float) for value in raw.values()):
+        return None
+    return raw if all(map(isfinite, raw.values())) else None

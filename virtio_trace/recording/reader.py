@@ -1,39 +1,57 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The file: JSON Lines: header, an event a line, trailer. Written as it goes, readable when cut.
+"""Reads a recording: JSON Lines with a header, an event a line, and a trailer.
 
-A recording is evidence. Nothing in it is derived: the graph and the verdict are computed when it
-is read, so that a better checker reads old recordings.
+A recording is evidence. Nothing in it is derived: graph and verdict are computed when it is read,
+so a better checker reads old recordings. Members that are not known here are ignored.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 from virtio_trace.errors import BadInputError
-from virtio_trace.recording import machine_state
-from virtio_trace.recording.events import EventReader
-from virtio_trace.recording.evidence import Evidence
-from virtio_trace.recording.header import (
-    SCHEMA,
-    TRAILER,
-    Header,
-    ProbeState,
-    Recording,
-    Trailer,
-    _is_count,
-)
-from virtio_trace.recording.host_view import host_from_json
+from virtio_trace.recording.events import Event, EventReader
+from virtio_trace.recording.header import SCHEMA, Header
+from virtio_trace.recording.probe_state import NOT_ARMED, ProbeState
+from virtio_trace.recording.trailer import TRAILER, Trailer
 
+DAMAGED = "the file was changed or damaged"
 _BEGIN = f'{{"schema":"{SCHEMA}"'.encode()
+
+
+@dataclass(slots=True)
+class Recording:
+    """A recording in memory. ``trailer`` is None where the file was cut."""
+
+    header: Header
+    events: list[Event] = field(default_factory=list)
+    trailer: Trailer | None = None
+
+    @property
+    def probes(self) -> tuple[ProbeState, ...]:
+        """Probe points as they were at the end, or as far as the file tells. Those that were not
+        armed at boot, or missed hits then, come last."""
+        at_end = self.trailer.probes if self.trailer else self.header.probes
+        at_boot = (p for p in self.header.boot_probes if p.state == NOT_ARMED or p.missed)
+        return (*at_end, *at_boot)
+
+    @property
+    def lost(self) -> int:
+        """How many events are known to be lost: counted by the kernel, or missing in between."""
+        gaps = self.events[-1].seq - len(self.events) if self.events else 0
+        if self.trailer is None:
+            return gaps
+        return max(gaps, self.trailer.lost, self.trailer.events - len(self.events))
 
 
 def read(lines: Iterable[bytes], name: str) -> Recording:
     """Read a recording; NAME is for messages. Raises BadInputError.
 
-    The last line may be cut anywhere (the recorder died): what stands before it is read. Any
-    other line that is not what it should be condemns the file.
+    The last line may be cut anywhere, as where the recorder died: what comes before it is read.
+    Any other line that is damaged makes the file unreadable.
     """
     numbered = _whole_lines(lines, name)
     recording = Recording(_header(numbered, name))
@@ -44,15 +62,13 @@ def read(lines: Iterable[bytes], name: str) -> Recording:
             if recording.trailer is not None:
                 raise BadInputError("something follows the trailer")
             if raw.get("kind") == TRAILER:
-                recording.trailer = _trailer(raw)
+                recording.trailer = Trailer.from_json(raw)
                 continue
             event = reader.event(raw)
             if event.seq <= last:
                 raise BadInputError(f"sequence number {event.seq} after {last}")
         except BadInputError as error:
-            raise BadInputError(
-                f"{name}: line {number}: {error}", error.hint or "the file was changed or damaged"
-            ) from error
+            raise BadInputError(f"{name}: line {number}: {error}", error.hint or DAMAGED) from error
         last = event.seq
         recording.events.append(event)
     return recording
@@ -64,7 +80,7 @@ def _whole_lines(lines: Iterable[bytes], name: str) -> Iterator[tuple[int, dict[
         if not line.endswith(b"\n"):
             if number == 1 and line and not _BEGIN.startswith(line[: len(_BEGIN)]):
                 raise _not_json(number, name)
-            return  # cut short: the last line that was being written
+            return  # cut: the last line that was being written
         try:
             raw = decode(line.decode())
         except (ValueError, RecursionError) as error:
@@ -79,7 +95,7 @@ def _not_json(number: int, name: str) -> BadInputError:
         return BadInputError(
             f"{name}: not a virtio-trace recording", "make one: virtio-trace record -o FILE"
         )
-    return BadInputError(f"{name}: line {number} is no JSON object", "the file was damaged")
+    return BadInputError(f"{name}: line {number} is not a JSON object", "the file was damaged")
 
 
 def _header(numbered: Iterator[tuple[int, dict[str, Any]]], name: str) -> Header:
@@ -97,100 +113,6 @@ def _header(numbered: Iterator[tuple[int, dict[str, Any]]], name: str) -> Header
             f"{name}: unknown schema {schema!r}", f"this virtio-trace reads {SCHEMA}"
         )
     try:
-        return _header_of(raw)
-    except (KeyError, TypeError, BadInputError) as error:
-        raise BadInputError(
-            f"{name}: damaged header: {error}", "the file was changed or damaged"
-        ) from error
-
-
-def _header_of(raw: dict[str, Any]) -> Header:
-    kernel, started, forbidden = raw["kernel"], raw.get("started_ns"), raw.get("forbidden")
-    if type(kernel["release"]) is not str or type(kernel["machine"]) is not str:
-        raise TypeError("kernel")
-    for name in ("started_ns", "snapshot_ns", "user_space_ns"):
-        if raw.get(name) is not None and not _is_count(raw[name]):
-            raise TypeError(name)
-    boot = raw.get("boot") or {"probes": ()}
-    return Header(
-        release=kernel["release"],
-        machine=kernel["machine"],
-        evidence=Evidence.from_json(raw["evidence"]),
-        probes=tuple(ProbeState.from_json(p) for p in raw["probes"]),
-        snapshot=_snapshot(raw["snapshot"]),
-        raw=raw,
-        started_ns=started,
-        forbidden=None if forbidden is None else machine_state.forbidden_from_json(forbidden),
-        initrd=machine_state.initrd_from_json(raw.get("initrd")),
-        snapshot_ns=raw.get("snapshot_ns"),
-        boot=tuple(ProbeState.from_json(p) for p in boot["probes"]),
-        user_space_ns=raw.get("user_space_ns"),
-    )
-
-
-def _snapshot(raw: Any) -> dict[str, Any]:
-    if type(raw) is not dict or type(raw["bus"]) is not bool:
-        raise TypeError("snapshot")
-    _bus(raw["devices"], raw["drivers"], "snapshot")
-    return dict(raw)
-
-
-def _bus(devices: Any, drivers: Any, where: str) -> None:
-    for device in devices:
-        if type(device) is not dict or not _are(device, str, "address", "name"):
-            raise TypeError(f"{where}'s devices")
-        pci = device.get("pci")
-        if (
-            not _are_or_null(device, str, "bus", "driver")
-            or not _are_or_null(device, int, "index", "id", "vendor")
-            or (pci is not None and not _is_pci(pci))
-        ):
-            raise TypeError(f"{where}'s devices")
-    for driver in drivers:
-        if type(driver) is not dict or not _are(driver, str, "name"):
-            raise TypeError(f"{where}'s drivers")
-        if not _are_or_null(driver, str, "module"):
-            raise TypeError(f"{where}'s drivers")
-
-
-def _are(raw: dict[str, Any], kind: type, *names: str) -> bool:
-    return all(type(raw.get(name)) is kind for name in names)
-
-
-def _are_or_null(raw: dict[str, Any], kind: type, *names: str) -> bool:
-    values = [raw[name] for name in names if raw.get(name) is not None]
-    return all(type(value) is kind and (kind is not int or _is_count(value)) for value in values)
-
-
-def _is_pci(raw: Any) -> bool:
-    if type(raw) is not dict:
-        return False
-    modern = raw.get("modern")
-    numbers = [name for name in raw if name != "modern"]
-    return _are_or_null(raw, int, *numbers) and (modern is None or type(modern) is bool)
-
-
-def _trailer(raw: dict[str, Any]) -> Trailer:
-    try:
-        forbidden = raw.get("forbidden")
-        trailer = Trailer(
-            events=raw["events"],
-            lost=raw["lost"],
-            ended=raw["ended"],
-            probes=tuple(ProbeState.from_json(p) for p in raw["probes"]),
-            command_status=raw.get("command_status"),
-            final=machine_state.final_from_json(raw.get("final")),
-            log=machine_state.log_from_json(raw.get("log")),
-            host=host_from_json(raw.get("host")),
-            forbidden=None if forbidden is None else machine_state.forbidden_from_json(forbidden),
-        )
-        if trailer.final is not None:
-            _bus(trailer.final.devices, trailer.final.drivers, "final")
-    except (KeyError, TypeError) as error:
-        raise BadInputError(f"damaged trailer: {error}") from error
-    status = trailer.command_status
-    if not _is_count(trailer.events) or not _is_count(trailer.lost):
-        raise BadInputError("damaged trailer: its counts are no numbers")
-    if type(trailer.ended) is not str or (status is not None and type(status) is not int):
-        raise BadInputError("damaged trailer")
-    return trailer
+        return Header.from_json(raw)
+    except BadInputError as error:
+        raise BadInputError(f"{name}: {error}", error.hint or DAMAGED) from error

@@ -1,43 +1,46 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Writes a recording line by line."""
+"""Writes a recording line by line. Each line is flushed: a crash truncates at most the last one."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any, BinaryIO
 
 from virtio_trace.recording.events import Event
-from virtio_trace.recording.header import SCHEMA, TRAILER
+from virtio_trace.recording.header import Header
+from virtio_trace.recording.trailer import Trailer
 
 
 class Writer:
-    """Writes a recording line by line; every line leaves at once, so that a death loses none."""
+    """Writes to STREAM; ``events`` counts the events written. Raises what STREAM raises."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
         self.events = 0
 
-    def header(self, header: dict[str, Any]) -> None:
-        """Write the first line; ``schema`` is put in front."""
-        self._line({"schema": SCHEMA, **header})
+    def header(self, header: Header) -> None:
+        """Write the first line."""
+        self._line(header.to_json())
 
     def write(self, events: Iterable[Event]) -> None:
         """Write events, in their order."""
-        lines = [_dump(event.to_json()) for event in events]
+        lines = [dump(event.to_json()) for event in events]
         self.events += len(lines)
         if lines:
             self._stream.write(b"".join(lines))
             self._stream.flush()
 
-    def trailer(self, trailer: dict[str, Any]) -> None:
-        """Write the last line; the count of events is put in."""
-        self._line({"kind": TRAILER, "events": self.events, **trailer})
+    def trailer(self, trailer: Trailer) -> None:
+        """Write the last line, with the number of events that were written."""
+        self._line(replace(trailer, events=self.events).to_json())
 
     def _line(self, line: dict[str, Any]) -> None:
-        self._stream.write(_dump(line))
+        self._stream.write(dump(line))
         self._stream.flush()
 
 
-def _dump(line: dict[str, Any]) -> bytes:
+def dump(line: dict[str, Any]) -> bytes:
+    """LINE as the file has it."""
     return json.dumps(line, separators=(",", ":"), ensure_ascii=True).encode() + b"\n"

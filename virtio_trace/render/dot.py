@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The binding graph in DOT: devices, the bus and drivers, and which driver bound which device."""
+"""The binding graph in DOT: devices, the bus, drivers, and which driver bound which device."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Attributes = dict[str, str]
 
 
 def dot(report: dict[str, Any], out: TextIO) -> None:
-    """Write REPORT (report.summarize) as a graph; the same report gives the same text."""
+    """Write REPORT (report.summary.summarize) as a graph. The output is deterministic."""
     kernel = report["kernel"]
     title = f"VirtIO bindings, kernel {kernel['release']} {kernel['machine']}"
     lines = [
@@ -43,8 +43,10 @@ def dot(report: dict[str, Any], out: TextIO) -> None:
 
 
 def _shown(report: dict[str, Any]) -> dict[tuple[str, int], int]:
-    """The devices to draw, by address and generation: the last two at an address, and how many
-    came before them there. A device that is rebound for hours is not a thousand boxes."""
+    """The devices to draw: (address, generation) to the number of earlier ones at that address.
+
+    Only the last two at an address are drawn: a device may be rebound a thousand times.
+    """
     there: dict[str, list[int]] = {}
     for device in report["devices"]:
         there.setdefault(device["address"], []).append(device["generation"])
@@ -72,7 +74,7 @@ def _devices(report: dict[str, Any]) -> list[str]:
         if state == "removed":
             look["style"] = "filled,dashed"
         lines.append(_node(node, look, *words))
-        # The bus is the middle column: without an edge, a device that was never on it.
+        # A device without an edge to the bus was never registered.
         if device["registered_ns"] is not None or device["snapshot"]:
             before = "" if device["registered_ns"] is not None else "there before"
             look = {"arrowhead": "none", "fontcolor": _FAINT}
@@ -100,7 +102,7 @@ def _drivers(report: dict[str, Any]) -> list[str]:
 
 
 def _bindings(report: dict[str, Any]) -> list[str]:
-    """An edge a pair: the last attempt, and how often there was one."""
+    """An edge for each pair: the last attempt, and the number of attempts."""
     last: dict[tuple[str, str], tuple[dict[str, Any], int]] = {}
     known = {driver["name"] for driver in report["drivers"]}
     shown = _shown(report)
@@ -169,7 +171,7 @@ def _attributes(look: Attributes, *words: str) -> str:
 
 
 def _label(*words: str) -> str:
-    """Lines one below another."""
+    """The words as lines of one label."""
     return '"' + "\\n".join(_inner(word) for word in words) + '"'
 
 
@@ -178,5 +180,5 @@ def _quote(text: str) -> str:
 
 
 def _inner(text: str) -> str:
-    """In DOT's quotes a backslash begins an escape of its own, and names may hold both."""
+    """TEXT for DOT's quotes, in which a backslash starts an escape; names may hold both."""
     return escape(text).replace("\\", "\\\\").replace('"', '\\"')

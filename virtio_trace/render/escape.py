@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Names from a kernel or a file, made safe for a terminal: the one place for it.
+"""Makes names from a kernel or a file safe for a terminal.
 
-A comm is whatever a process calls itself. Control characters would move the cursor or set colours,
-bidirectional marks would reorder what is read, a lone surrogate cannot be encoded at all.
+A process chooses its comm freely. Control characters would move the cursor or set colours,
+bidirectional marks would reorder the text, and a lone surrogate cannot be encoded.
 """
 
 from __future__ import annotations
 
 
 def escape(text: object) -> str:
-    """TEXT on one line; what does not print is written ``\\x1b``, ``\\u202e``, ``\\U000e0001``."""
+    """TEXT on one line, with unprintable characters as ``\\x1b``, ``\\u202e``, ``\\U000e0001``."""
     plain = str(text)
-    # All of them, bidirectional marks, unassigned and private characters too, do not "print".
+    # isprintable() is false for bidirectional marks, unassigned and private characters too.
     return plain if plain.isprintable() else "".join(map(_character, plain))
 
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Columns that fit a width: cells that are too long are wrapped where a kernel's names break.
+"""Tables that fit a width: long cells are wrapped at the punctuation of kernel names.
 
-The only importer of tabulate.
+The only file that imports tabulate.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from virtio_trace.render.escape import escape
 from virtio_trace.render.words import Paint
 
 WIDTH = 100
-"""What is laid out for where no terminal says how wide it is."""
+"""The width if there is no terminal."""
 
 Cell = str | tuple[str, str]
 """A text, or a text and its style."""
 
 _GAP = 2
 _NARROWEST = 6
-# Not at . and :, which would cut a device's address and a time in two.
+# Not at . and :, which would split a device's address or a time.
 _WORDS = re.compile(r"[^ ]* |[^ ]+")
 _PARTS = re.compile(r"[^ _,\-/]*[ _,\-/]|[^ _,\-/]+")
 
 
 def grid(heading: Sequence[str], rows: Sequence[Sequence[Cell]], width: int, paint: Paint) -> str:
-    """HEADING and ROWS as text of at most WIDTH columns, names made safe."""
+    """HEADING and ROWS as text of at most WIDTH columns, escaped."""
     cells = [[_cell(cell) for cell in row] for row in rows]
     table = [[(text, "faint") for text in heading], *cells]
     columns = [[text for text, _ in column] for column in zip(*table, strict=True)]
@@ -42,8 +42,8 @@ def grid(heading: Sequence[str], rows: Sequence[Sequence[Cell]], width: int, pai
 
 
 def wrap(text: str, width: int) -> list[str]:
-    """TEXT in lines of at most WIDTH, broken behind a space, or behind the punctuation of a name
-    that is wider than a line."""
+    """TEXT in lines of at most WIDTH, broken after a space, or after punctuation in a name that is
+    wider than a line."""
     if len(text) <= width:
         return [text]
     lines, line = [], ""
@@ -77,8 +77,8 @@ def _wrapped(cell: tuple[str, str], room: int, paint: Paint) -> str:
 
 
 def _fit(columns: list[list[str]], width: int) -> list[int]:
-    """Narrow the widest columns until all fit: to their longest word first, then further, until
-    none can be narrower."""
+    """The widths of the columns: the widest are narrowed until all fit, first down to their longest
+    word, then further."""
     widths = [max(map(len, column)) for column in columns]
     words = [max(map(_longest_word, column)) for column in columns]
     room = width - _GAP * (len(widths) - 1)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a kernel's files say, as text for people: a block a driver, then the calls that prove it."""
+"""An inspection as text: a block for each driver, then the calls that register it."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from virtio_trace.render.words import Paint, count, plain
 _NONE = "-"
 _INDENT = "  "
 _LABEL = 11
-"""Columns of a block's left side, and of a function member's name."""
+"""The width of a block's left side."""
 _MEMBER = 16
+"""The width of a function member's name."""
 
 
 def inspection(
@@ -34,7 +35,7 @@ def inspection(
 
 
 _Row = tuple[str, Sequence[str]]
-"""A label and its items, which are not broken where they fit a line."""
+"""A label and its items. An item that fits on a line is not broken."""
 
 
 def _transport(transport: dict[str, Any]) -> tuple[str, list[_Row]]:
@@ -59,7 +60,7 @@ def _driver(driver: dict[str, Any]) -> tuple[str, list[_Row]]:
 
 def _where(thing: dict[str, Any]) -> Iterator[_Row]:
     if thing["builtin"]:
-        module = f"built in, of {thing['module']}" if thing["module"] else "built in"
+        module = f"built in ({thing['module']})" if thing["module"] else "built in"
     else:
         module = thing["module"]
     yield "module", [module]
@@ -69,7 +70,7 @@ def _where(thing: dict[str, Any]) -> Iterator[_Row]:
 
 
 def _functions(thing: dict[str, Any]) -> Iterator[_Row]:
-    """A line for each that is set; those that are not are named on one."""
+    """A line for each function that is set, and one that names the others."""
     label = "functions"
     for member, function in thing["functions"].items():
         if function is not None:
@@ -86,9 +87,9 @@ def _feature(feature: dict[str, Any]) -> str:
 
 
 def _legacy(modern: list[dict[str, Any]], legacy: list[dict[str, Any]]) -> list[str]:
-    """By what differs, as the tables are mostly the same."""
+    """The legacy table as its difference from the modern one if that is shorter."""
     if not legacy:
-        return ["no table of its own"]
+        return ["no legacy table"]
     more = [_feature(feature) for feature in legacy if feature not in modern]
     less = [f"not {_feature(feature)}" for feature in modern if feature not in legacy]
     if len(more) + len(less) < len(legacy):
@@ -119,7 +120,7 @@ def _row(label: str, items: Sequence[str], width: int, paint: Paint) -> list[str
 
 
 def _filled(items: list[str], width: int, comma: str = ",") -> list[str]:
-    """ITEMS with COMMA between them, in lines of at most WIDTH; broken where one is longer."""
+    """ITEMS with COMMA between them in lines of at most WIDTH; a longer item is broken."""
     lines: list[str] = []
     line = ""
     for i, item in enumerate(items):
@@ -134,7 +135,7 @@ def _filled(items: list[str], width: int, comma: str = ",") -> list[str]:
 
 
 def _calls(calls: list[dict[str, Any]], width: int, paint: Paint) -> str:
-    """A line a call: function+offset [module] calls function(struct)."""
+    """A line for each call: function+offset [module] calls function(struct)."""
     lines = []
     for call in calls:
         given = f"({call['argument']})" if call["argument"] else ""
@@ -169,5 +170,5 @@ def _summary(found: dict[str, Any]) -> str:
         *([f"{inside} of them built in"] if inside else []),
         *([f"{count(len(found['unread']), 'file')} unread"] if found["unread"] else []),
     ]
-    image = f"; by {escape(kernel['image'])}" if kernel["image"] else ""
+    image = f"; image {escape(kernel['image'])}" if kernel["image"] else ""
     return ", ".join(parts) + image

@@ -1,24 +1,24 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""JSON for machines: what docs/formats.md promises, ASCII whatever a name holds."""
+"""JSON as docs/formats.md describes it. It is ASCII, whatever names hold."""
 
 from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any, TextIO
 
-if TYPE_CHECKING:  # what a command that checks nothing need not wait for
+if TYPE_CHECKING:  # commands that check nothing must not wait for it
     from virtio_trace.check.findings import Result
 
 CHECK_SCHEMA = "virtio-trace/check/1"
 
 
 def report(summary: dict[str, Any], out: TextIO) -> None:
-    """Write a report (report.summarize)."""
+    """Write a report (report.summary.summarize)."""
     _document(summary, out)
 
 
 def inspection(found: dict[str, Any], out: TextIO) -> None:
-    """Write what a kernel's files say (Inspection.to_json)."""
+    """Write an inspection (Inspection.to_json)."""
     _document(found, out)
 
 
@@ -51,8 +51,6 @@ def line(thing: dict[str, Any], out: TextIO) -> None:
 
 
 def _document(thing: dict[str, Any], out: TextIO) -> None:
-    # one call: json.dump writes a token at a time and never uses the C encoder
+    # json.dump writes token by token and never uses the C encoder
     out.write(json.dumps(thing, indent=2))
-    # On its own: with PYTHONUNBUFFERED, Python takes a write that was cut short for a whole one,
-    # and only the next one fails.
     out.write("\n")

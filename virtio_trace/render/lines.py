@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Events as lines of text, as they come: indented by nesting, a call without inner ones on one.
+"""Events as lines of text, as they happen: indented by nesting, a leaf call on one line.
 
-The order of the lines is the order of the events, whatever thread they are of; a call that another
-event comes between is opened with ``{`` and closed with ``}``, as perf trace and ftrace do.
+Lines are in the order of the events of all threads. A call with another event before its return is
+opened with ``{`` and closed with ``}``, as in perf trace and ftrace.
 """
 
 from __future__ import annotations
@@ -24,16 +24,18 @@ _OF_A_PAIR = (
     "register_virtio_driver",
     "unregister_virtio_driver",
 )
-"""Where the driver's name is half of what is said; elsewhere the lines around say it."""
+"""Calls about a driver: its name is never left out. Elsewhere the lines around it say it."""
 
 Piece = tuple[str, str]
-"""A text and its style; "" has none."""
+"""A text and its style; "" is no style."""
 
 
 class Lines:
-    """Feed it every event in order. ``width`` is a terminal's: lines then leave out what the
-    others say before they get longer than it; ``numbered`` puts sequence numbers in front. Times
-    are seconds since boot, as in a report and in dmesg."""
+    """Takes every event in order and returns lines.
+
+    ``width`` is a terminal's: longer lines leave out what nearby lines say. ``numbered`` puts
+    sequence numbers in front. Times are seconds since boot, as in a report and in dmesg.
+    """
 
     def __init__(
         self,
@@ -50,7 +52,7 @@ class Lines:
         self._task_width = _TASK_WIDTH
 
     def add(self, event: Event) -> list[str]:
-        """The lines that EVENT completes: none where it may yet become half of one."""
+        """The lines that EVENT completes: none if its call may still end on the same line."""
         call = self._nester.add(event)
         if event.kind == ev.HIT:
             assert call is not None
@@ -70,7 +72,7 @@ class Lines:
         return lines
 
     def flush(self) -> list[str]:
-        """The line that was held back for its call's end, if there is one."""
+        """The line of the call whose end was awaited, if any."""
         held, self._held = self._held, None
         if held is None:
             return []
@@ -83,7 +85,7 @@ class Lines:
     def _closing(self, event: Event, call: Call) -> str:
         if call.entry is None:
             return self._line(event, call.depth, _opening(call), _ending(call))
-        # Where another call's lines came between, the brace alone would not say whose it is.
+        # After lines of other calls the brace alone would not tell which call ends.
         name = "" if self._last is call else f" {escape(event.function)}"
         return self._line(event, call.depth, [("}", "faint"), (name, "name")], _ending(call))
 
@@ -102,7 +104,7 @@ class Lines:
 
 
 def _fit(pieces: list[Piece], end: list[Piece], room: int | None) -> list[Piece]:
-    """PIECES and END; what can be spared is dropped, the duration last, while they are too long."""
+    """PIECES and END; while they are too long the least important is dropped, the duration last."""
     whole = [*pieces, *end]
     if room is None:
         return whole
@@ -113,12 +115,12 @@ def _fit(pieces: list[Piece], end: list[Piece], room: int | None) -> list[Piece]
 
 
 def _opening(call: Call) -> list[Piece]:
-    """``virtnet_probe [virtio_net] 0000:00:02.0 virtio0 net virtio_net``, what is known of it."""
+    """E.g. ``virtnet_probe [virtio_net] 0000:00:02.0 virtio0 net virtio_net``."""
     event = call.event
     pieces = [(escape(event.function or event.probe), "name")]
     if event.module is not None:
         pieces.append((f" [{escape(event.module)}]", "faint"))
-    # the return of register_virtio_device knows the index that it gave
+    # register_virtio_device assigns the index: only its return has it
     device = call.ret.device if call.ret and call.ret.device else event.device
     if device is not None:
         pieces.append((f" {escape(device.address)}", ""))
@@ -133,7 +135,7 @@ def _opening(call: Call) -> list[Piece]:
 
 
 def _details(call: Call) -> list[Piece]:
-    """What the call shows of the negotiation: status, features, a virtqueue; a module's name."""
+    """The call's status, features, virtqueue, or module name."""
     entry = call.entry.detail if call.entry else None
     ret = call.ret.detail if call.ret else None
     detail = entry or ret
@@ -172,7 +174,7 @@ def _ending(call: Call) -> list[Piece]:
     if ret.duration_ns is not None:
         pieces.append((f" <{duration(ret.duration_ns)}>", "faint"))
     if call.entry is None:
-        pieces.append((" (its entry was not seen)", "unsure"))
+        pieces.append((" (entry not seen)", "unsure"))
     return pieces
 
 

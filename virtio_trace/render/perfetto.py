@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A timeline as JSON in the Trace Event Format, which ui.perfetto.dev and chrome://tracing open.
 
-The format is documented by its authors ("Trace Event Format", the Chromium project); what Perfetto
-makes of it is src/trace_processor/importers/json. From there: B and E instead of X, whose start and
-duration are rounded each on its own, so that an inner slice may end behind its outer one; no
-displayTimeUnit, which some versions take for the unit of ``ts``; a tid is a track's in the whole
-trace, not in its process.
+The format is documented in "Trace Event Format" (the Chromium project); Perfetto reads it in
+src/trace_processor/importers/json. Because of that reader:
+
+- B and E instead of X: the start and duration of an X are rounded separately, so an inner slice may
+  end after its outer one.
+- No displayTimeUnit: some versions take it for the unit of ``ts``.
+- A tid names a track of the whole trace, not of its process.
 """
 
 from __future__ import annotations
@@ -13,11 +15,13 @@ from __future__ import annotations
 import json
 from typing import Any, TextIO
 
+from virtio_trace.check import empty_slots
 from virtio_trace.graph import timeline
 from virtio_trace.graph.model import Device, Graph
 from virtio_trace.graph.timeline import Span
 from virtio_trace.render.escape import escape
 from virtio_trace.render.slices import arguments, name
+from virtio_trace.report.summary import summarize
 
 _DEVICES, _THREADS, _RECORDING = 1, 2, 3
 _PROCESSES = {
@@ -27,15 +31,17 @@ _PROCESSES = {
 }
 _MATCH = "virtio_dev_match"
 _FIRST_TRACK = 10
-"""A track with its process's number would be its main thread."""
+"""A track whose number is its process's would be the main thread."""
 
 
-def perfetto(graph: Graph, report: dict[str, Any], out: TextIO) -> None:
-    """Write GRAPH, whose summary is REPORT (report.summarize), an event a line.
+def perfetto(graph: Graph, out: TextIO) -> None:
+    """Write GRAPH, one trace event a line.
 
-    A track a device, with the calls that are about it; a track a thread, with all its calls; one
-    for the recording itself. ``ts`` are microseconds since boot, with nanoseconds behind the point.
+    There is a track for each device with the calls about it, one for each thread with all its
+    calls, and one for the recording. ``ts`` is in microseconds since boot, with three decimals.
     """
+    report = summarize(graph)
+    graph, _ = empty_slots.set_aside(graph)
     trace = _Trace(graph)
     for device, summary in zip(graph.devices, report["devices"], strict=True):
         trace.device(device, summary)
@@ -56,7 +62,7 @@ def perfetto(graph: Graph, report: dict[str, Any], out: TextIO) -> None:
 
 
 class _Track:
-    """What the user interface shows in one row; ``events`` is the whole trace's."""
+    """One row of the user interface. ``events`` are those of the whole trace."""
 
     def __init__(self, events: list[dict[str, Any]], pid: int, tid: int, name: str) -> None:
         self._events = events
@@ -65,12 +71,14 @@ class _Track:
         events.append(_metadata("thread_sort_index", self._at, {"sort_index": tid}))
 
     def mark(self, name: str, ns: int, args: dict[str, Any], category: str = "state") -> None:
-        """A moment."""
+        """Add an instant event."""
         self._event("i", ns, {"name": escape(name), "cat": category, "s": "t"}, args)
 
     def lane(self, spans: list[Span], device: int | None) -> None:
-        """SPANS (timeline.lanes) as they begin and end; DEVICE is a type, whose feature bits have
-        names."""
+        """Add the begins and ends of SPANS (timeline.lanes), and instants.
+
+        DEVICE is a device type; it gives feature bits their names.
+        """
         within: list[Span] = []
         for span in spans:
             self._end(within, span.start_ns)
@@ -85,7 +93,7 @@ class _Track:
         self._end(within, None)
 
     def _end(self, within: list[Span], now: int | None) -> None:
-        """End those of WITHIN that are over, innermost first."""
+        """End the spans in WITHIN that are over at NOW, innermost first; None ends all."""
         while within and (now is None or within[-1].end_ns <= now):
             self._event("E", within.pop().end_ns, {}, {})
 
@@ -100,7 +108,7 @@ class _Track:
 
 
 class _Trace:
-    """Puts a recording on tracks; ``events`` are in the order in which they are written."""
+    """Puts a recording on tracks. ``events`` are in the order in which they are written."""
 
     def __init__(self, graph: Graph) -> None:
         self._graph = graph
@@ -121,28 +129,28 @@ class _Trace:
             self.events.append(_metadata("process_sort_index", at, {"sort_index": pid}))
 
     def device(self, device: Device, summary: dict[str, Any]) -> None:
-        """The tracks of DEVICE, which SUMMARY is of: one, or as many as threads were at it."""
+        """Add the tracks of DEVICE: one for each thread that called for it at the same time."""
         lanes = timeline.lanes(self._of_device.get(id(device), [])) or [[]]
         name = _device_name(device, summary)
         first = self._track(_DEVICES, name)
         if device.snapshot is not None:
             began = self._graph.recording.header.started_ns or 0
             began = min([began, self._end, *(span.start_ns for span in lanes[0][:1])])
-            driver = device.snapshot.get("driver")
+            driver = device.snapshot.driver
             first.mark("there before the recording", began, {"driver": driver})
         self._lanes(first, _DEVICES, name, lanes, device.id)
         if summary["state"] != "removed":
-            said = {"driver": summary["driver"], "reason": summary["reason"]}
-            first.mark(f"at the end: {summary['state']}", self._end, said)
+            args = {"driver": summary["driver"], "reason": summary["reason"]}
+            first.mark(f"at the end: {summary['state']}", self._end, args)
 
     def threads(self) -> None:
-        """A track a thread; more where calls overlap because their ends were lost."""
+        """Add a track for each thread; more if calls overlap because their ends were lost."""
         for tid, spans in self._of_thread.items():
             name = f"{spans[0].call.event.comm}/{tid}"
             self._lanes(self._track(_THREADS, name), _THREADS, name, timeline.lanes(spans), None)
 
     def recording(self) -> None:
-        """When it began, what was lost when, and how it ended."""
+        """Add the track of the recording: its begin, lost events, and its end."""
         recording = self._graph.recording
         track = self._track(_RECORDING, "recording")
         now = min([recording.header.started_ns or 0, *(event.ns for event in recording.events[:1])])
@@ -167,7 +175,7 @@ class _Trace:
     def _lanes(
         self, first: _Track, pid: int, name: str, lanes: list[list[Span]], device: int | None
     ) -> None:
-        """LANES on tracks of one NAME."""
+        """Add LANES: the first to FIRST, others to more tracks called NAME."""
         for number, lane in enumerate(lanes, 1):
             track = first if number == 1 else self._track(pid, f"{name} ({number})")
             track.lane(lane, device)
@@ -178,12 +186,12 @@ def _metadata(name: str, at: dict[str, Any], args: dict[str, Any]) -> dict[str, 
 
 
 def _micros(ns: int) -> float:
-    """Exact in its three decimals for the first 104 days (2**53 ns), in order for ever."""
+    """Exact to three decimals for the first 104 days (2**53 ns), and ordered after that."""
     return ns / 1000
 
 
 def _at_a_point(span: Span) -> Span:
-    """To a device, a look at its ids is a moment."""
+    """On a device's track a match is an instant."""
     if span.call.event.probe != _MATCH:
         return span
     return Span(span.call, span.start_ns, span.start_ns, span.open)
@@ -194,7 +202,7 @@ def _is_instant(span: Span) -> bool:
 
 
 def _device_name(device: Device, summary: dict[str, Any]) -> str:
-    """``0000:00:02.0 net virtio0 virtio_net``; the driver is the last that tried."""
+    """E.g. ``0000:00:02.0 net virtio0 virtio_net``; the driver is the last that was tried."""
     driver = summary["driver"] or (device.bindings[-1].driver if device.bindings else None)
     parts = [device.address, summary["type"], device.name, driver]
     if device.generation:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A call in a timeline: what it is called there, and what more is known of it."""
+"""The name and the arguments of a call in a timeline."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from virtio_trace.virtio import features, numbers
 
 
 def name(event: Event) -> str:
-    """The function; of a write of the status what was written, for that is one function."""
+    """The function; for a status write the status, as the function is always the same."""
     if event.kind == ev.MODULE:
         return f"load module {event.module}"
     if event.detail is not None and event.detail.status is not None:
         return f"status {_bits(event.detail.status)}"
-    if event.probe == "driver_features":  # at virtio_dev_probe, which is a call
+    if event.probe == "driver_features":  # its function is virtio_dev_probe, a call of its own
         return "driver_features"
     return event.function or str(event.probe)
 
@@ -29,7 +29,7 @@ def _bits(status: int) -> str:
 
 
 def arguments(span: Span, device: int | None) -> dict[str, Any]:
-    """What is known of the call, None where it is not; DEVICE is the type whose bits have names."""
+    """The call's arguments; unknown ones are None. DEVICE (a type) names the feature bits."""
     call, event = span.call, span.call.event
     ref = event.device
     return {

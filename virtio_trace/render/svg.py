@@ -1,21 +1,21 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The binding graph as SVG, drawn by graphviz; the one place that runs it."""
+"""The binding graph as SVG, drawn by graphviz. No other file runs graphviz."""
 
 from __future__ import annotations
 
 import io
 import subprocess
-from typing import Any, TextIO
+from typing import Any, BinaryIO
 
 from virtio_trace.errors import CannotTraceError
 from virtio_trace.render.dot import dot
 
-_HINT = "apt install graphviz, or take --format dot"
+_HINT = "apt install graphviz, or use --format dot"
 _TIMEOUT_S = 120
 
 
-def svg(report: dict[str, Any], out: TextIO) -> None:
-    """Write REPORT (report.summarize) as SVG. Raises CannotTraceError without graphviz."""
+def svg(report: dict[str, Any], out: BinaryIO) -> None:
+    """Write REPORT (report.summary.summarize) as SVG. Raises CannotTraceError without graphviz."""
     source = io.StringIO()
     dot(report, source)
     try:
@@ -27,8 +27,7 @@ def svg(report: dict[str, Any], out: TextIO) -> None:
             timeout=_TIMEOUT_S,
         )
     except FileNotFoundError as error:
-        raise CannotTraceError("graphviz is not installed: there is no dot", _HINT) from error
+        raise CannotTraceError("graphviz is not installed: no dot program found", _HINT) from error
     except (OSError, subprocess.SubprocessError) as error:
         raise CannotTraceError(f"graphviz failed: {error}", _HINT) from error
-    out.write(done.stdout.decode("utf-8", "replace").rstrip("\n"))
-    out.write("\n")
+    out.write(done.stdout.rstrip(b"\n") + b"\n")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A report as tables for people: devices, drivers, bindings, and in words what went wrong."""
+"""A report as tables: devices, drivers, bindings; and what went wrong, in words."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _NONE = "-"
 def table(
     report: dict[str, Any], out: TextIO, width: int | None = None, paint: Paint = plain
 ) -> None:
-    """Write REPORT (report.summarize) as tables; times are seconds since boot, as in dmesg."""
+    """Write REPORT (report.summary.summarize) as tables. Times are in seconds since boot."""
     width = width or WIDTH
     blocks = [
         _block("DEVICES", _DEVICES, [_device(d) for d in report["devices"]], width, paint),
@@ -100,7 +100,7 @@ def _when(thing: dict[str, Any]) -> str:
 
 
 def _types(matches: list[str]) -> str:
-    """``virtio:d00000001v*`` is any vendor's net."""
+    """Device types of aliases: ``virtio:d00000001v*`` is net, of any vendor."""
     found = [_ALIAS.match(alias) for alias in matches]
     names = [str(numbers.device_type(int(m[1], 16))) if m else "any" for m in found]
     return ", ".join(dict.fromkeys(names)) or _NONE
@@ -111,7 +111,7 @@ _PHASES = ("transport_probe", "register", "negotiation", "driver_probe", "find_v
 
 
 def _boot(boot: dict[str, Any] | None, width: int, paint: Paint) -> str:
-    """Milliseconds, each in one column only: the sum of a line is what it took."""
+    """Boot time in milliseconds. The columns of a row do not overlap: they add up to ``all``."""
     if boot is None:
         return ""
     rows: list[list[Cell]] = [_took(device) for device in boot["devices"]]
@@ -120,14 +120,14 @@ def _boot(boot: dict[str, Any] | None, width: int, paint: Paint) -> str:
         rows.append(["drivers", *blank, millis(boot["drivers_ns"]), ""])
     rows.append(["all", *blank, millis(boot["virtio_ns"]), f"{boot['percent']:.2f} %"])
     until, begun = boot["until"], boot["recorded_from_ns"]
-    said = (
+    sentence = (
         f"{duration(boot['virtio_ns'])} of the {seconds(boot['until_ns'])} s from boot to "
         f"the return of {escape(until['function'])} for {escape(until['device'])} "
         f"(event {until['event']})"
     )
     if begun is not None:
-        said += f"; recorded from {seconds(begun)} s on"
-    lines = wrap("; ".join([said, *boot["notes"]]), width)
+        sentence += f"; recorded from {seconds(begun)} s on"
+    lines = wrap("; ".join([sentence, *boot["notes"]]), width)
     title = "TIME SINCE BOOT ON THE VIRTIO PATH, IN MILLISECONDS"
     return "\n".join([_block(title, _BOOT, rows, width, paint), *lines])
 
@@ -143,23 +143,23 @@ def _took(device: dict[str, Any]) -> list[Cell]:
 
 
 def _reasons(report: dict[str, Any], width: int, paint: Paint) -> str:
-    """A line for each that is not as it should be, the same said once."""
-    said: Counter[tuple[str, str]] = Counter()
+    """What went wrong, a line for each reason; equal lines are counted."""
+    reasons: Counter[tuple[str, str]] = Counter()
     for binding in report["bindings"]:
         if binding["reason"]:
-            said[f"{binding['device']} {binding['step']}", binding["reason"]] += 1
+            reasons[f"{binding['device']} {binding['step']}", binding["reason"]] += 1
     bound = {(b["device"], b["generation"]) for b in report["bindings"] if b["reason"]}
     for device in report["devices"]:
         if device["reason"] and (device["address"], device["generation"]) not in bound:
-            said[device["address"], device["reason"]] += 1
+            reasons[device["address"], device["reason"]] += 1
     for device in report["devices"]:
         for differs in (device["host"] or {}).get("differs", ()):
-            said[f"{device['address']} {differs['step']}", differs["message"]] += 1
+            reasons[f"{device['address']} {differs['step']}", differs["message"]] += 1
     for driver in report["drivers"]:
         if driver["result"] not in (0, None):
-            said[driver["name"], f"its registration returned {result(driver['result'])}"] += 1
+            reasons[driver["name"], f"its registration returned {result(driver['result'])}"] += 1
     lines = []
-    for (who, why), times in said.items():
+    for (who, why), times in reasons.items():
         again = f", {times} times" if times > 1 else ""
         first, *rest = wrap(f"{escape(who)}: {escape(why)}{again}", width - 2)
         lines += [first, *(f"  {line}" for line in rest)]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A check for people: steps as a matrix, findings by severity, the verdict last."""
+"""A check as text: steps as a matrix, findings by severity, the verdict last."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from virtio_trace.check.findings import (
     DEVIATES,
     ERROR,
     NOTE,
-    PROFILES,
     RECORDING,
     WARNING,
     Finding,
     Result,
 )
+from virtio_trace.check.profiles import PROFILES
 from virtio_trace.render.escape import escape
 from virtio_trace.render.grid import WIDTH, Cell, grid, wrap
 from virtio_trace.render.words import Paint, count, plain
@@ -28,7 +28,8 @@ _SEVERITIES = {ERROR: "bad", WARNING: "unsure", NOTE: "faint"}
 _MATRICES = (
     ("PROCEDURE: BUS AND DRIVERS", (linux_steps.BUS, linux_steps.DRIVER)),
     ("PROCEDURE: DEVICES", (linux_steps.DEVICE, linux_steps.BINDING)),
-    ("THE HOST'S OWN VIEW", (linux_steps.HOST,)),
+    ("AFTERWARDS", (linux_steps.LATER,)),
+    ("HOST'S VIEW", (linux_steps.HOST,)),
     ("SPECIFICATION: DEVICE STATUS", (spec_steps.STATUS,)),
     ("SPECIFICATION: FEATURES AND VIRTQUEUES", (spec_steps.FEATURES,)),
 )
@@ -43,7 +44,7 @@ def text(
     paint: Paint = plain,
     verbose: bool = False,
 ) -> None:
-    """Write RESULT; VERBOSE adds what each step is and where it stands in the kernel's source."""
+    """Write RESULT. VERBOSE adds each step's text and its source."""
     width = width or WIDTH
     blocks = [
         *_matrices(result, width, paint),
@@ -56,7 +57,7 @@ def text(
 
 
 def _matrices(result: Result, width: int, paint: Paint) -> Iterable[str]:
-    """Bus and drivers, then devices with their bindings: each subject a row, each step a column."""
+    """Bus and drivers, then devices with their bindings: a row per subject, a column per step."""
     for title, kinds in _MATRICES:
         columns = [step.id for step in PROFILES[result.profile] if step.of in kinds]
         mine = [step for step in result.steps if step.id in columns]
@@ -73,18 +74,18 @@ def _matrices(result: Result, width: int, paint: Paint) -> Iterable[str]:
 
 
 def _mark(results: Counter[bool | None] | None) -> Cell:
-    """``ok``, ``FAILED``, ``?``; with how often, where there was more than one."""
+    """``ok``, ``FAILED``, ``?``, with counts if there is more than one result."""
     if not results:
         return ("-", "faint")
     words = ((False, "FAILED"), (None, "?"), (True, "ok"))
     several = sum(results.values()) > 1
-    said = [f"{results[ok]} {word}" if several else word for ok, word in words if results.get(ok)]
+    parts = [f"{results[ok]} {word}" if several else word for ok, word in words if results.get(ok)]
     style = "bad" if results.get(False) else "unsure" if results.get(None) else "good"
-    return (", ".join(said), style)
+    return (", ".join(parts), style)
 
 
 def _findings(findings: list[Finding], severity: str, width: int, paint: Paint) -> str:
-    """Those of one severity: what was found is said once, below it where, with all events."""
+    """Findings of one severity: each message once, followed by its steps, subjects and events."""
     same: dict[str, dict[str, list[Finding]]] = {}
     number = 0
     for finding in findings:
@@ -105,7 +106,7 @@ def _findings(findings: list[Finding], severity: str, width: int, paint: Paint) 
 
 
 def _where(findings: list[Finding]) -> str:
-    """Each subject, with the events that show it."""
+    """Each subject with its events."""
     events: dict[str, list[int]] = {}
     for finding in findings:
         events.setdefault(finding.subject, []).extend(finding.events)
@@ -138,5 +139,5 @@ def _procedure(result: Result, width: int, paint: Paint) -> str:
 def _verdict(result: Result, paint: Paint) -> str:
     good = sum(step.ok is True for step in result.steps)
     verdict = paint(result.verdict, _VERDICTS.get(result.verdict, "unsure"))
-    steps = f"{good} of {count(len(result.steps), 'step')} taken as the procedure says"
+    steps = f"{good} of {count(len(result.steps), 'step')} passed"
     return f"{verdict} (profile {result.profile}): {steps}"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Numbers in words, the same in every format, and how a style gets onto a piece of text."""
+"""How numbers are written in every format, and how text gets a style."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 from virtio_trace.virtio import numbers
 
 Paint = Callable[[str, str], str]
-"""Puts a style (one of STYLES) on a text that stays as long as it is to the eye."""
+"""Returns a text with a style (one of STYLES). The visible length does not change."""
 
 STYLES = ("good", "bad", "unsure", "name", "faint", "heading")
 
@@ -16,19 +16,19 @@ NS_PER_S = 1_000_000_000
 
 
 def plain(text: str, _style: str) -> str:
-    """No style: for files, pipes and NO_COLOR."""
+    """No styles: for files, pipes and NO_COLOR."""
     return text
 
 
 def seconds(ns: int) -> str:
-    """Nanoseconds as seconds with microseconds, by integers: a float loses digits."""
+    """Nanoseconds as seconds with six decimals. Integers, as a float loses digits."""
     sign = "-" if ns < 0 else ""
     micros = abs(ns) // 1000
     return f"{sign}{micros // 1_000_000}.{micros % 1_000_000:06d}"
 
 
 def duration(ns: int | None) -> str:
-    """``1.234 ms``; ``?`` where it is unknown."""
+    """E.g. ``1.234 ms``; ``?`` if unknown."""
     if ns is None:
         return "?"
     if ns >= 10 * NS_PER_S:
@@ -37,12 +37,12 @@ def duration(ns: int | None) -> str:
 
 
 def millis(ns: int) -> str:
-    """Nanoseconds as milliseconds, in a column that says so."""
+    """Nanoseconds as milliseconds, without the unit."""
     return f"{ns / 1_000_000:.3f}"
 
 
 def result(value: int | None) -> str:
-    """``0``, ``-22 EINVAL``; ``?`` where it is unknown."""
+    """E.g. ``0``, ``-22 EINVAL``; ``?`` if unknown."""
     if value is None:
         return "?"
     name = numbers.errno_name(value)
@@ -50,5 +50,5 @@ def result(value: int | None) -> str:
 
 
 def count(number: int, thing: str) -> str:
-    """``1 event``, ``2 events``."""
+    """E.g. ``1 event``, ``2 events``."""
     return f"{number} {thing}" if number == 1 else f"{number} {thing}s"

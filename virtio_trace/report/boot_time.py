@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""How much of the time from boot to the last device's binding the virtio path took, and where.
+"""How much of the time from boot to the last device's binding was spent on the VirtIO path.
 
 Boot is 0 of CLOCK_MONOTONIC (kernel/time/timekeeping.c: timekeeping_init); firmware, boot loader
-and the unpacking of the kernel come before it. The virtio path is the transport's probe, the
-device's registration, the bus's probe with the driver's own in it, and the registration of drivers
-and bus. What ran at the same time, one call inside of another or two threads, counts once.
+and decompression of the kernel come before it. The VirtIO path is the transport's probe, the
+registration of the device, the bus's probe including the driver's, and the registration of drivers
+and bus. Time is counted once, whether calls are nested or run in several threads.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from virtio_trace.graph import timeline
 from virtio_trace.graph.calls import Call
 from virtio_trace.graph.model import Device, Graph
 from virtio_trace.graph.timeline import Span
-from virtio_trace.recording.header import ARMED
+from virtio_trace.recording.probe_state import ARMED
 from virtio_trace.virtio.numbers import EPROBE_DEFER
+from virtio_trace.virtio.transports import PROBES
 
 PHASES = ("transport_probe", "register", "negotiation", "driver_probe", "find_vqs")
-"""Each inside of the one before it: a later one's time is not in an earlier one's."""
+"""Each is inside the one before it; its time is not part of that one's."""
 
 _PHASE_OF = {
-    "virtio_pci_probe": 0,
-    "virtio_mmio_probe": 0,
+    **dict.fromkeys(PROBES, 0),
     "register_virtio_device": 1,
     "virtio_dev_probe": 2,
     "driver_probe": 3,
@@ -37,8 +37,8 @@ Interval = tuple[int, int]
 
 
 def boot(graph: Graph) -> dict[str, Any] | None:
-    """The ``boot`` of a report; docs/formats.md has its members. None where no device was seen to
-    come up: all were there before, or none is."""
+    """The ``boot`` of a report; docs/formats.md lists its members. None if no device was seen to
+    come up."""
     end = timeline.ended_ns(graph.recording)
     last = max(
         (timeline.span(call, end) for call in _came_up(graph.devices)),
@@ -80,15 +80,15 @@ def boot(graph: Graph) -> dict[str, Any] | None:
 
 
 def _came_up(devices: Iterable[Device]) -> Iterable[Call]:
-    """Of each address, the call that ended its way to a driver: the first binding that went well,
-    else the first that was not put off, else what put it on the bus. What is bound again later is
-    not part of boot."""
+    """For each address, the call with which it came up: the first binding that succeeded, else the
+    first that was not deferred, else the call that put it on the bus. Later bindings are not part
+    of boot."""
     by_address: dict[str, list[Device]] = {}
     for device in devices:
         by_address.setdefault(device.address, []).append(device)
     for there in by_address.values():
         first = there[0]
-        if first.snapshot is not None and first.snapshot.get("driver"):
+        if first.snapshot is not None and first.snapshot.driver:
             continue
         calls = [binding.call for device in there for binding in device.bindings]
         well = [call for call in calls if call.result == 0]
@@ -114,8 +114,8 @@ def _device(device: Device, found: list[tuple[int, Interval]], until: int) -> di
 
 
 def _own(found: list[tuple[int, Interval]]) -> list[int]:
-    """For each of PHASES, the time in which none of those inside it ran: from the innermost on,
-    what it adds to the union."""
+    """For each of PHASES, the time in which no phase inside it ran: what it adds to the union,
+    beginning with the innermost."""
     own = [0] * len(PHASES)
     covered: list[Interval] = []
     before = 0
@@ -152,20 +152,20 @@ def _until(last: Span) -> dict[str, Any]:
 
 
 def _recorded_from(graph: Graph) -> int | None:
-    """When the first probe was armed, or the first event came."""
+    """When recording began: the first event may come before ``started_ns``."""
     started = graph.recording.header.started_ns
     first = graph.recording.events[0].ns
     return None if started is None else min(started, first)
 
 
 def _notes(graph: Graph, spans: list[Span]) -> list[str]:
-    """What the figures lack, in words."""
+    """What the figures do not include, in words."""
     notes = []
-    if any(state.state == ARMED for state in graph.recording.header.boot):
+    if any(state.state == ARMED for state in graph.recording.header.boot_probes):
         notes.append(
             "what ran before the kernel arms events is not counted: the bus's registration"
         )
-    elif graph.bus_register is None and graph.recording.header.snapshot["bus"]:
+    elif graph.bus_register is None and graph.recording.header.snapshot.bus:
         notes.append("what the virtio path took before the recording began is unknown")
     else:
         notes.append("there was no VirtIO bus before the recording began")

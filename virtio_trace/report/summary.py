@@ -9,14 +9,15 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from virtio_trace.check import diagnosis, host_rules, linux_unbound
+from virtio_trace.check import diagnosis, empty_slots, host_rules
 from virtio_trace.check.coverage import blind, is_complete
-from virtio_trace.check.findings import Sheet
+from virtio_trace.check.proof import Proof
+from virtio_trace.check.unbound import why_unbound
 from virtio_trace.graph.calls import Call
 from virtio_trace.graph.model import Binding, Device, Driver, Graph, transport
 from virtio_trace.recording.events import Event
-from virtio_trace.recording.header import Recording
 from virtio_trace.recording.host_view import HostDevice
+from virtio_trace.recording.reader import Recording
 from virtio_trace.report import boot_time
 from virtio_trace.virtio import features, numbers
 from virtio_trace.virtio.numbers import EPROBE_DEFER
@@ -31,23 +32,24 @@ REMOVED = "removed"
 
 def summarize(graph: Graph) -> dict[str, Any]:
     """GRAPH as the JSON of ``report``; docs/formats.md has its members."""
+    graph, empty = empty_slots.set_aside(graph)
     recording = graph.recording
     header = recording.header
     latest = {device.address: device for device in graph.devices}
-    sheet = Sheet(graph)
-    host = {id(device): _host(sheet, device, known) for device, known in host_rules.pairs(sheet)}
+    proof = Proof(graph)
+    host = {id(device): _host(proof, device, known) for device, known in host_rules.pairs(proof)}
     return {
         "schema": SCHEMA,
         "kernel": {"release": header.release, "machine": header.machine},
         "recording": _recording(recording),
         "drivers": [_driver(graph, driver) for driver in graph.drivers.values()],
         "devices": [
-            _device(graph, device, latest[device.address] is not device)
+            _device(proof, device, latest[device.address] is not device)
             | {"host": host.get(id(device))}
             for device in graph.devices
         ],
         "bindings": [_binding(graph, binding) for binding in graph.bindings],
-        "empty_slots": [device.address for device in graph.empty_slots],
+        "empty_slots": [device.address for device in empty],
         "boot": boot_time.boot(graph),
     }
 
@@ -97,8 +99,8 @@ def _driver(graph: Graph, driver: Driver) -> dict[str, Any]:
     }
 
 
-def _device(graph: Graph, device: Device, replaced: bool) -> dict[str, Any]:
-    state, reason = _state(graph, device, replaced)
+def _device(proof: Proof, device: Device, replaced: bool) -> dict[str, Any]:
+    state, reason = _state(proof, device, replaced)
     vendor = device.vendor
     return {
         "name": device.name,
@@ -119,24 +121,25 @@ def _device(graph: Graph, device: Device, replaced: bool) -> dict[str, Any]:
     }
 
 
-def _host(sheet: Sheet, device: Device, host: HostDevice) -> dict[str, Any]:
+def _host(proof: Proof, device: Device, host: HostDevice) -> dict[str, Any]:
     """The device model's own view, and in what the guest's side is another."""
     value = host.status_value
     bits, strange = host.features()
     return {
         "path": host.path,
         "status": None if value is None else {"value": value, "names": numbers.status_names(value)},
-        "features": [*(_names(host.id, bits) or ()), *strange],
+        "features": [*(_names(host.id, bits) or ()), *strange] if host.guest_features else None,
         "queues": [{"index": index, "size": size} for index, size in host.sizes.items()],
         "differs": [
             {"step": compared.step, "message": compared.message}
-            for compared in host_rules.compare(sheet, device, host)
+            for compared in host_rules.compare(proof, device, host)
             if not compared.ok
         ],
     }
 
 
-def _state(graph: Graph, device: Device, replaced: bool) -> tuple[str, str | None]:
+def _state(proof: Proof, device: Device, replaced: bool) -> tuple[str, str | None]:
+    graph = proof.graph
     if device.unregister is not None:
         return REMOVED, None
     if replaced:
@@ -148,20 +151,13 @@ def _state(graph: Graph, device: Device, replaced: bool) -> tuple[str, str | Non
             return FAILED, diagnosis.failed(graph, device, call)
     last = device.bindings[-1] if device.bindings else None
     if last is None:
-        return UNBOUND, _why_unbound(graph, device)
+        return UNBOUND, "; ".join(one.message for one in why_unbound(proof, device)) or None
     if last.unbound is not None:
         return UNBOUND, f"unbound from {last.driver}{diagnosis.autoprobe(graph)}"
     if last.call.result is None:
         return UNBOUND, f"what {last.call.event.symbol} returned was not seen"
     reason = _failure(graph, last)[1]
     return (UNBOUND if last.call.result == -EPROBE_DEFER else FAILED), reason
-
-
-def _why_unbound(graph: Graph, device: Device) -> str | None:
-    """In the words of the check, which has to know the same."""
-    sheet = Sheet(graph)
-    linux_unbound.device(sheet, device)
-    return "; ".join(finding.message for finding in sheet.result.findings) or None
 
 
 def _failure(graph: Graph, binding: Binding) -> tuple[str | None, str | None]:
@@ -216,7 +212,7 @@ def _negotiation(binding: Binding) -> dict[str, Any]:
 def _names(device: int | None, bits: int | None) -> list[str] | None:
     if bits is None:
         return None
-    return features.names(device, [bit for bit in range(bits.bit_length()) if bits >> bit & 1])
+    return features.names(device, numbers.bits(bits))
 
 
 def _status(events: list[Event]) -> list[dict[str, Any]]:

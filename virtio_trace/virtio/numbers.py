@@ -8,6 +8,7 @@ the VirtIO specification: device types in section 5, status bits in section 2.1.
 from __future__ import annotations
 
 import errno as _errno
+from enum import IntFlag
 
 DEVICE_TYPES = {
     1: "net",
@@ -67,21 +68,27 @@ PCI_MODERN_FIRST = 0x1040
 F_VERSION_1 = 32
 """Feature bit that a legacy device cannot offer (specification 6)."""
 
-STATUS_BITS = {
-    1: "ACKNOWLEDGE",
-    2: "DRIVER",
-    4: "DRIVER_OK",
-    8: "FEATURES_OK",
-    16: "SUSPEND",
-    64: "DEVICE_NEEDS_RESET",
-    128: "FAILED",
-}
-"""Device status bits (specification 2.1)."""
+
+class Status(IntFlag):
+    """Device status bits (specification 2.1; include/uapi/linux/virtio_config.h)."""
+
+    ACKNOWLEDGE = 1
+    DRIVER = 2
+    DRIVER_OK = 4
+    FEATURES_OK = 8
+    SUSPEND = 16
+    DEVICE_NEEDS_RESET = 64
+    NEEDS_RESET = DEVICE_NEEDS_RESET  # as QEMU names it
+    FAILED = 128
+
 
 EPROBE_DEFER = 517
 """Not in errno.h: a probe to be tried again later (include/linux/errno.h)."""
 
 _KERNEL_ERRNO = {512: "ERESTARTSYS", 517: "EPROBE_DEFER", 524: "ENOTSUPP", 529: "EIOCBQUEUED"}
+
+
+_STATUS_NAMES = {bits.bit_length() - 1: str(bits.name) for bits in Status}
 
 
 def device_type(number: int | None) -> str | None:
@@ -91,10 +98,14 @@ def device_type(number: int | None) -> str | None:
     return DEVICE_TYPES.get(number, f"id-{number}")
 
 
+def bits(value: int) -> list[int]:
+    """The numbers of the bits that are set in VALUE, which is not negative, in order."""
+    return [bit for bit in range(value.bit_length()) if value >> bit & 1]
+
+
 def status_names(status: int) -> list[str]:
     """0x0b to ACKNOWLEDGE, DRIVER, FEATURES_OK; a bit without a name is ``bit N``."""
-    bits = [bit for bit in range(8) if status >> bit & 1]
-    return [STATUS_BITS.get(1 << bit, f"bit {bit}") for bit in bits]
+    return [_STATUS_NAMES.get(bit, f"bit {bit}") for bit in bits(status & 0xFF)]
 
 
 def errno_name(result: int | None) -> str | None:

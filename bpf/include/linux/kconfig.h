@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * BCC puts this file in front of every program it compiles. With the others here, it stands
- * for the kernel's headers, which the program does not need: it reads the kernel's structs at
- * offsets that the loader takes from BTF.
+ * BCC includes this file before every program it compiles. The files in this folder replace the
+ * kernel's headers, which the program does not need: it reads the kernel's structs at offsets that
+ * the loader takes from BTF.
  */
 #ifndef VT_KCONFIG_H
 #define VT_KCONFIG_H
@@ -24,7 +24,7 @@ struct pt_regs {
 	unsigned long sp, pc, pstate;
 };
 #else
-#error "virtio-trace knows no registers of this architecture"
+#error "virtio-trace does not support this architecture: add its struct pt_regs"
 #endif
 
 #endif

@@ -1,2 +1,2 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* BCC includes this; it uses nothing of it. */
+/* BCC includes this, and uses nothing in it. */

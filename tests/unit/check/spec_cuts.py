@@ -111,6 +111,13 @@ def restored_with_failed() -> list[Line]:
     return lines
 
 
+def features_ok_behind_driver_ok() -> list[Line]:
+    """FEATURES_OK, which a legacy device does not have, in a write behind the last one."""
+    lines = copied(failures(), status(7, LEGACY), status(7, LEGACY))
+    detail = {"status": 15, "features": "0x38af8064"}
+    return change(lines, nth(status(7, LEGACY), 1, lines), detail=detail)
+
+
 VIOLATIONS: dict[str, tuple[str, str, Cut]] = {
     "no reset": ("reset", NET, lambda: remove(boot(), at("reset", NET))),
     "reset behind ACKNOWLEDGE": (
@@ -171,8 +178,7 @@ VIOLATIONS: dict[str, tuple[str, str, Cut]] = {
     "no DRIVER_OK": ("driver-ok", NET, lambda: remove(boot(), status(15))),
     "no DRIVER_OK of a legacy device": (
         "driver-ok", LEGACY, lambda: remove(failures(), status(7, LEGACY))),
-    "a step behind DRIVER_OK": (
-        "driver-ok", NET, lambda: copied(boot(), at("get_features", NET), status(15))),
+    "a step behind DRIVER_OK": ("driver-ok", LEGACY, features_ok_behind_driver_ok),
     "DRIVER cleared": ("status-kept", NET, lambda: written(boot(), 11, 9)),
     "FEATURES_OK cleared": ("status-kept", NET, lambda: written(boot(), 15, 7)),
     "unbound by clearing": ("status-kept", NET, unbound_without_reset),

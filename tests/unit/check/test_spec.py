@@ -11,7 +11,8 @@ import pytest
 from tests.unit.check.spec_cuts import CONFORMING, IDS, VIOLATIONS, errors
 from tests.unit.surgery import Line, at, dump, golden, judge, mend
 from virtio_trace.check import verdict
-from virtio_trace.check.findings import CONFORMS, DEVIATES, INCOMPLETE, NOTE, SPEC
+from virtio_trace.check.findings import CONFORMS, DEVIATES, INCOMPLETE, NOTE
+from virtio_trace.check.profiles import SPEC
 from virtio_trace.errors import BadInputError
 from virtio_trace.graph import builder
 from virtio_trace.recording import reader

@@ -23,7 +23,8 @@ from tests.unit.check.spec_cuts import (
     written,
 )
 from tests.unit.surgery import Line, Where, at, change, golden, judge, mend, remove
-from virtio_trace.check.findings import CONFORMS, DEVIATES, INCOMPLETE, NOTE, SPEC, WARNING
+from virtio_trace.check.findings import CONFORMS, DEVIATES, INCOMPLETE, NOTE, WARNING
+from virtio_trace.check.profiles import SPEC
 
 
 @pytest.mark.parametrize("name", [*CONFORMING, "debian-6.12-rebind"])

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""virtio-trace cmdline, and what boot puts on a command line: what fits, and what is said."""
+"""virtio-trace cmdline, and the parameters that boot adds: what fits, and which warnings come."""
 
 from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,13 +14,13 @@ from virtio_trace.cli.main import run
 from virtio_trace.cli.support.boot_parameters import with_boot_events
 from virtio_trace.tracer.ftrace.cmdline import CMDLINE_MAX
 from virtio_trace.tracer.points import offline
-from virtio_trace.vm.boot import Plan, Settings
 from virtio_trace.vm.host import debian
+from virtio_trace.vm.plan import Plan, Settings
 
 
 @pytest.fixture(scope="module")
-def kernel() -> debian.Kernel:
-    return debian.fetch("linux-image-6.12-cloud-amd64/bookworm")
+def kernel(fetch: Callable[..., debian.KernelPackage]) -> debian.KernelPackage:
+    return fetch("linux-image-6.12-cloud-amd64/bookworm")
 
 
 _read = functools.cache(offline.read)
@@ -31,8 +32,8 @@ def each_kernel_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def modular() -> debian.Kernel:
-    return debian.fetch("linux-image-cloud-amd64/bookworm")
+def modular(fetch: Callable[..., debian.KernelPackage]) -> debian.KernelPackage:
+    return fetch("linux-image-cloud-amd64/bookworm")
 
 
 def lines(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
@@ -41,41 +42,43 @@ def lines(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str
     return status, out, err
 
 
-def test_one_line_and_what_is_left_out(
-    kernel: debian.Kernel, capsys: pytest.CaptureFixture[str]
+def test_one_line_and_a_warning_of_what_does_not_fit(
+    kernel: debian.KernelPackage, capsys: pytest.CaptureFixture[str]
 ) -> None:
     status, out, err = lines(capsys, "--kernel", str(kernel.vmlinuz), "--room", "300")
     assert status == 0
     assert out.count("\n") == 1 and len(out) <= 2047 - 300
     assert re.fullmatch(r"trace_clock=mono trace_event=\S+ kprobe_event=\S+\n", out)
     assert "virtnet_probe" in out and "nsm_device_probe" not in out
-    assert "not seen of its boot: " in err and "the probe function of nsm" in err
+    assert "not recorded of its boot: " in err and "the probe function of nsm" in err
     assert f"for {kernel.release}" in err
     status, same, _err = lines(capsys, "--modules", str(kernel.modules), "--room", "300")
     assert (status, same) == (0, out)
 
 
-def test_a_driver_that_matters(kernel: debian.Kernel, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_driver_that_is_preferred(
+    kernel: debian.KernelPackage, capsys: pytest.CaptureFixture[str]
+) -> None:
     arguments = ("--kernel", str(kernel.vmlinuz), "--driver", "virtio_input", "--room", "900")
     _status, out, _err = lines(capsys, *arguments)
     assert "virtinput_probe" in out and "virtnet_probe" not in out
 
 
-def test_for_grub(kernel: debian.Kernel, capsys: pytest.CaptureFixture[str]) -> None:
+def test_for_grub(kernel: debian.KernelPackage, capsys: pytest.CaptureFixture[str]) -> None:
     _status, out, _err = lines(capsys, "--kernel", str(kernel.vmlinuz), "--format", "grub")
     assert out.startswith("GRUB_CMDLINE_LINUX=\"$GRUB_CMDLINE_LINUX 'trace_clock=mono' ")
     assert not re.search(r"[^\\]\$retval", out)
 
 
-def test_no_room(kernel: debian.Kernel, capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_room(kernel: debian.KernelPackage, capsys: pytest.CaptureFixture[str]) -> None:
     status, out, err = lines(capsys, "--kernel", str(kernel.vmlinuz), "--room", "2040")
     assert (status, out) == (2, "")
     assert "--room" in err.splitlines()[-1]
 
 
-def test_what_is_no_kernel(
-    kernel: debian.Kernel,
-    modular: debian.Kernel,
+def test_files_that_are_not_a_kernel(
+    kernel: debian.KernelPackage,
+    modular: debian.KernelPackage,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -94,24 +97,24 @@ def test_what_is_no_kernel(
 
 
 @pytest.mark.parametrize("size", [0, 40, 1000, 1700, 1950, 1975])
-def test_boot_never_makes_a_line_too_long(kernel: debian.Kernel, size: int) -> None:
-    plan = Plan(kernel.vmlinuz, kernel.modules, Settings(append="a" * size))
+def test_boot_never_makes_a_line_too_long(kernel: debian.KernelPackage, size: int) -> None:
+    plan = Plan.of(kernel.vmlinuz, kernel.modules, Settings(append="a" * size))
     found = with_boot_events(plan)
     assert found.settings.append.startswith(plan.settings.append)
-    line = found.machine("tcg", 0).cmdline
+    line = found.qemu_config("tcg", 0).cmdline
     assert len(line) <= CMDLINE_MAX
     assert ("kprobe_event=" in line) == (size < 1900)
 
 
-def test_boot_leaves_what_the_user_gave(
-    kernel: debian.Kernel, capsys: pytest.CaptureFixture[str]
+def test_boot_leaves_the_users_own_events_alone(
+    kernel: debian.KernelPackage, capsys: pytest.CaptureFixture[str]
 ) -> None:
     settings = Settings(append="quiet kprobe_event=p:a/b,vfs_read")
-    plan = Plan(kernel.vmlinuz, kernel.modules, settings)
+    plan = Plan.of(kernel.vmlinuz, kernel.modules, settings)
     assert with_boot_events(plan) == plan
-    assert "what is built in is not seen" in capsys.readouterr().err
+    assert "built-in code is not recorded" in capsys.readouterr().err
 
 
-def test_a_kernel_with_virtio_in_modules_needs_nothing(modular: debian.Kernel) -> None:
-    plan = Plan(modular.vmlinuz, modular.modules, Settings(append="quiet"))
+def test_a_kernel_with_virtio_in_modules_needs_nothing(modular: debian.KernelPackage) -> None:
+    plan = Plan.of(modular.vmlinuz, modular.modules, Settings(append="quiet"))
     assert with_boot_events(plan) == plan

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""virtio-trace inspect as a user runs it: what is printed, statuses, what cannot be read."""
+"""virtio-trace inspect as a user runs it: its output, exit statuses, unreadable files."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from virtio_trace.cli import main
 from virtio_trace.kernel.drivers import inspect
 from virtio_trace.kernel.files import vmlinuz
 from virtio_trace.kernel.files.module_tree import ModuleTree
-from virtio_trace.kernel.running.host import Running
+from virtio_trace.kernel.running.host import HostKernel
 from virtio_trace.render.inspection import inspection
-from virtio_trace.vm.host.debian import Kernel
+from virtio_trace.vm.host.debian import KernelPackage
 
 BAD_INPUT, USAGE = 5, 2
 
@@ -47,14 +47,14 @@ def run(capsys: pytest.CaptureFixture[str]) -> Iterator[Run]:
 
 
 @pytest.fixture(scope="session")
-def whole(kernel: Kernel) -> dict[str, Any]:
-    """All of a kernel, as JSON has it."""
+def whole(kernel: KernelPackage) -> dict[str, Any]:
+    """The inspection of a whole kernel as JSON."""
     return inspect.inspect_tree(ModuleTree(kernel.modules), kernel.vmlinuz).to_json()
 
 
 @pytest.fixture
-def tree(kernel_6_1: Kernel, tmp_path: Path) -> Path:
-    """A small tree with its image in it, that may be damaged."""
+def tree(kernel_6_1: KernelPackage, tmp_path: Path) -> Path:
+    """A small module tree with its image, which a test may damage."""
     copy = tmp_path / "lib/modules" / kernel_6_1.release
     copy.mkdir(parents=True)
     for file in ModuleTree(kernel_6_1.modules).files.values():
@@ -75,7 +75,7 @@ def _file(tree: Path, name: str) -> Path:
     return found
 
 
-def test_the_document_is_the_contracts(kernel: Kernel, run: Run) -> None:
+def test_the_json_document(kernel: KernelPackage, run: Run) -> None:
     status, out, err = run(kernel.modules, "--kernel", kernel.vmlinuz, "--format", "json")
     assert (status, err) == (0, "")
     found = json.loads(out)
@@ -120,7 +120,7 @@ def test_the_table_fits(whole: dict[str, Any], width: int) -> None:
     assert f"{len(whole['drivers'])} drivers" in flat
 
 
-def test_what_a_file_calls_itself_cannot_reach_the_terminal(whole: dict[str, Any]) -> None:
+def test_names_are_escaped(whole: dict[str, Any]) -> None:
     nasty = json.loads(json.dumps(whole).replace("virtio_rng", "a\\u001b[31m\\u202e\\nb"))
     out = io.StringIO()
     inspection(nasty, out)
@@ -150,10 +150,10 @@ def test_files_by_name(tree: Path, tmp_path: Path, run: Run) -> None:
     bad.write_bytes(b"#!/bin/sh\n")
     net = _file(tree, "virtio_net")
     status, out, err = run(net, bad, "--format", "json")
-    assert (status, err) == (0, f"virtio-trace: warning: {bad}: is no ELF file\n")
+    assert (status, err) == (0, f"virtio-trace: warning: {bad}: is not an ELF file\n")
     found = json.loads(out)
     assert [d["name"] for d in found["drivers"]] == ["virtio_net"]
-    assert found["kernel"]["image"] == str(tree / "vmlinuz")  # found beside it
+    assert found["kernel"]["image"] == str(tree / "vmlinuz")  # found in the same tree
     assert run(bad)[0] == run(bad, tmp_path / "gone.ko")[0] == BAD_INPUT
 
 
@@ -161,15 +161,15 @@ def test_files_by_name(tree: Path, tmp_path: Path, run: Run) -> None:
     ("arguments", "status", "says"),
     [
         (["/nowhere"], BAD_INPUT, "/nowhere: No such file"),
-        (["/dev/null"], BAD_INPUT, "/dev/null: is no regular file"),
-        (["."], BAD_INPUT, "is no module tree"),
-        ([".", "x.ko"], USAGE, "not all that is named"),
+        (["/dev/null"], BAD_INPUT, "/dev/null: is not a regular file"),
+        (["."], BAD_INPUT, "is not a module tree"),
+        ([".", "x.ko"], USAGE, "other files are named"),
         (["--kernel", "/nowhere"], BAD_INPUT, "/nowhere: No such file"),
-        (["--kernel", "/bin/ls"], BAD_INPUT, "/bin/ls: is no kernel image"),
+        (["--kernel", "/bin/ls"], BAD_INPUT, "/bin/ls: is not a kernel image"),
         (["--format", "xml"], USAGE, "xml"),
     ],
 )
-def test_what_cannot_be(
+def test_invalid_arguments(
     run: Run, empty_folder: None, arguments: list[str], status: int, says: str
 ) -> None:
     got, out, err = run(*arguments)
@@ -178,12 +178,12 @@ def test_what_cannot_be(
     assert "Traceback" not in err
 
 
-def test_without_a_name_it_is_this_kernels(
+def test_the_default_is_the_running_kernel(
     tree: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    here = Running(proc=Path("/nowhere"), modules=tree.parent)
+    here = HostKernel(proc=Path("/nowhere"), modules=tree.parent)
     monkeypatch.setitem(here.__dict__, "release", tree.name)
-    monkeypatch.setattr(inspect_command, "Running", lambda: here)
+    monkeypatch.setattr(inspect_command, "HostKernel", lambda: here)
     status, out, _err = run()
     assert status == 0
     assert "virtnet_probe" in out
@@ -193,17 +193,17 @@ def test_without_a_name_it_is_this_kernels(
     assert (status, str(tree) in err) == (BAD_INPUT, True)
 
 
-def test_another_kernels_image_is_refused(kernel: Kernel, kernel_6_1: Kernel, run: Run) -> None:
+def test_another_kernels_image_is_refused(
+    kernel: KernelPackage, kernel_6_1: KernelPackage, run: Run
+) -> None:
     net = next(kernel.modules.rglob("virtio_net.ko*"))
     status, _out, err = run(net, "--kernel", kernel_6_1.vmlinuz)
     assert status == (0 if kernel.release == kernel_6_1.release else USAGE)
     assert status == 0 or f"the modules are of {kernel.release}" in err
 
 
-def test_modules_of_two_kernels_are_each_read_by_their_own(
-    kernel: Kernel, kernel_6_1: Kernel
-) -> None:
-    """One has its image beside it, the other is known by its data alone."""
+def test_modules_of_two_kernels_at_once(kernel: KernelPackage, kernel_6_1: KernelPackage) -> None:
+    """One has its image in its tree, the other is read without an image."""
     files = [next(k.modules.rglob("virtio_net.ko*")) for k in (kernel, kernel_6_1)]
     found = inspect.inspect_files(list(dict.fromkeys(files)))
     assert found.unread == {}
@@ -212,9 +212,9 @@ def test_modules_of_two_kernels_are_each_read_by_their_own(
 
 
 def test_without_an_image_drivers_are_the_same(
-    kernel: Kernel, whole: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    kernel: KernelPackage, whole: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The layout follows from the structs themselves; what does not is said to be unknown."""
+    """The layout is derived from the structs in the modules; the rest is reported as unknown."""
     monkeypatch.setattr(vmlinuz, "find", lambda *_: None)
     found = inspect.inspect_tree(ModuleTree(kernel.modules)).to_json()
     assert found["drivers"] == [d for d in whole["drivers"] if not d["builtin"]]
@@ -223,8 +223,8 @@ def test_without_an_image_drivers_are_the_same(
     assert found["kernel"]["image"] is None
 
 
-def test_a_driver_that_nobody_has_heard_of(tree: Path, run: Run) -> None:
-    """Another name, another device type, features without names: read like any other."""
+def test_an_unknown_driver(tree: Path, run: Run) -> None:
+    """It is read like any other."""
     data = _file(tree, "virtio-rng").read_bytes()
     acme = data.replace(b"virtrng_", b"acmerng_").replace(b"virtio_rng\0", b"acme_rng__\0")
     path = tree / "acme.ko"
@@ -236,7 +236,7 @@ def test_a_driver_that_nobody_has_heard_of(tree: Path, run: Run) -> None:
     assert driver["file"] == str(path)
 
 
-def test_tree_and_image_find_each_other(kernel: Kernel, run: Run) -> None:
+def test_tree_and_image_find_each_other(kernel: KernelPackage, run: Run) -> None:
     status, out, _err = run("--kernel", kernel.vmlinuz, "--format", "json")
     assert status == 0
     alone = json.loads(out)

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Signals while something is armed: none is lost, none cuts the cleaning up short."""
+"""Signals while probes are armed: none is lost, and none interrupts the clean-up."""
 
 from __future__ import annotations
 
 import os
 import signal
+import sys
+from typing import Any
 
 import pytest
 
@@ -21,7 +23,7 @@ def test_raised_once_while_arming(number: signal.Signals) -> None:
     with Interrupts():
         with pytest.raises(KeyboardInterrupt):
             send(number)
-        send(number)  # no second one
+        send(number)  # a second one is not raised
     assert signal.getsignal(number) is before
 
 
@@ -33,18 +35,37 @@ def test_noted_while_collecting() -> None:
         assert interrupts.received == signal.SIGTERM
 
 
-def test_one_that_python_swallowed_is_raised_later() -> None:
-    """As around a fork, or in a finalizer."""
-    for again in (Interrupts.check, Interrupts.collect):
-        with Interrupts() as interrupts:
-            with pytest.raises(KeyboardInterrupt):
-                send(signal.SIGHUP)
-            with pytest.raises(KeyboardInterrupt, match=str(int(signal.SIGHUP))):
-                again(interrupts)
+@pytest.mark.parametrize("again", [Interrupts.check, Interrupts.collect])
+def test_a_signal_in_a_finalizer_is_raised_later_and_prints_nothing(
+    again: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python cannot raise there: it would print a traceback and go on."""
+    printed: list[Any] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda that: printed.append(that.exc_type))
+
+    class Finalized:
+        def __init__(self, error: type[BaseException] | None) -> None:
+            self.error = error
+
+        def __del__(self) -> None:
+            if self.error is not None:
+                raise self.error
+            send(signal.SIGHUP)
+
+    with Interrupts() as interrupts:
+        Finalized(None)
+        assert interrupts.received == signal.SIGHUP
+        assert printed == []
+        Finalized(ValueError)  # other errors are still printed
+        assert printed == [ValueError]
+        with pytest.raises(KeyboardInterrupt, match=str(int(signal.SIGHUP))):
+            again(interrupts)
+    Finalized(KeyboardInterrupt)
+    assert printed == [ValueError, KeyboardInterrupt]
 
 
-def test_what_is_ignored_stays_ignored() -> None:
-    """nohup."""
+def test_an_ignored_signal_stays_ignored() -> None:
+    """As under nohup."""
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         with Interrupts() as interrupts:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What keeps a device from being rebound, from plain data; and the reading of such data.
+"""Why a device must not be rebound, from plain data; and the reading of that data.
 
-What a real kernel shows is in tests/vm/test_rebind.py; here is what no guest of ours has.
+tests/vm/test_rebind.py has what a real kernel shows; this has what none of our guests has.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from virtio_trace.cli.support.rebind import Rebinds
 from virtio_trace.errors import UsageError
 from virtio_trace.rebind import read_usage as reading
 from virtio_trace.rebind import rebinder
-from virtio_trace.rebind.usage import Block, Link, Machine, Mount, Target, reasons
+from virtio_trace.rebind.usage import Block, Link, MachineUsage, Mount, VirtioDevice, reasons
 
 PCI = "/sys/devices/pci0000:00"
-DISK = Target("virtio1", "0000:00:03.0", 2, "virtio_blk", f"{PCI}/0000:00:03.0/virtio1")
-CARD = Target("virtio0", "0000:00:02.0", 1, "virtio_net", f"{PCI}/0000:00:02.0/virtio0")
+DISK = VirtioDevice("virtio1", "0000:00:03.0", 2, "virtio_blk", f"{PCI}/0000:00:03.0/virtio1")
+CARD = VirtioDevice("virtio0", "0000:00:02.0", 1, "virtio_net", f"{PCI}/0000:00:02.0/virtio0")
 VDA = Block("vda", f"{DISK.path}/block/vda")
 VDA1 = Block("vda1", f"{DISK.path}/block/vda/vda1")
 VDB = Block("vdb", f"{PCI}/0000:00:04.0/virtio2/block/vdb")
@@ -45,29 +45,29 @@ def mount(point: str, *blocks: str, kind: str = "ext4", source: str = "/dev/x") 
 
 def test_a_disk_that_nobody_uses() -> None:
     other = mount("/", "vdb")
-    assert reasons(DISK, Machine((VDA, VDA1, VDB), (other,), swaps=("vdb",))) == []
-    assert reasons(DISK, Machine()) == []
+    assert reasons(DISK, MachineUsage((VDA, VDA1, VDB), (other,), swaps=("vdb",))) == []
+    assert reasons(DISK, MachineUsage()) == []
 
 
 def test_the_root_disk() -> None:
-    machine = Machine((VDA, VDA1), (mount("/", "vda1"), mount("/home", "vda1")))
+    machine = MachineUsage((VDA, VDA1), (mount("/", "vda1"), mount("/home", "vda1")))
     assert reasons(DISK, machine) == [
         "the root file system is on vda1", "vda1 is mounted at /home",
     ]  # fmt: skip
 
 
 def test_a_device_without_a_driver_has_nothing_to_lose() -> None:
-    machine = Machine((VDA,), (mount("/", "vda"),))
+    machine = MachineUsage((VDA,), (mount("/", "vda"),))
     assert reasons(replace(DISK, driver=None), machine) == []
 
 
 def test_a_device_whose_address_begins_alike() -> None:
     longer = replace(VDA, path=VDA.path.replace("/virtio1/", "/virtio11/"))
-    assert reasons(DISK, Machine((longer,), (mount("/", "vda"),))) == []
+    assert reasons(DISK, MachineUsage((longer,), (mount("/", "vda"),))) == []
 
 
 def test_lvm_on_luks_on_a_partition() -> None:
-    machine = Machine(
+    machine = MachineUsage(
         (VDA, built(VDA1, "dm-0"), above("dm-0", "dm-1", "dm-2", label="luks"),
          above("dm-1", label="debian-root"), above("dm-2", label="debian-swap")),
         (mount("/", "dm-1"),),
@@ -81,7 +81,7 @@ def test_lvm_on_luks_on_a_partition() -> None:
 
 def test_a_raid_of_two_disks_is_needed_of_both() -> None:
     md = above("md0")
-    machine = Machine((built(VDA, "md0"), built(VDB, "md0"), md), (mount("/srv", "md0"),))
+    machine = MachineUsage((built(VDA, "md0"), built(VDB, "md0"), md), (mount("/srv", "md0"),))
     said = ["md0, which is built on vda, is mounted at /srv"]
     assert reasons(DISK, machine) == said
     other = replace(DISK, path=f"{PCI}/0000:00:04.0/virtio2")
@@ -89,32 +89,36 @@ def test_a_raid_of_two_disks_is_needed_of_both() -> None:
 
 
 def test_holders_in_a_circle_end() -> None:
-    machine = Machine((built(VDA, "dm-0"), above("dm-0", "vda")), (mount("/x", "dm-0"),))
+    machine = MachineUsage((built(VDA, "dm-0"), above("dm-0", "vda")), (mount("/x", "dm-0"),))
     assert len(reasons(DISK, machine)) == 1
 
 
 def test_what_is_built_on_a_disk_and_not_mounted() -> None:
-    machine = Machine((built(VDA, "dm-0"), above("dm-0", label="data")))
+    machine = MachineUsage((built(VDA, "dm-0"), above("dm-0", label="data")))
     assert reasons(DISK, machine) == ["dm-0 (data) is built on vda"]
 
 
 def test_a_claim_that_nothing_explains() -> None:
     held = replace(VDA1, held=True)
-    assert reasons(DISK, Machine((VDA, held))) == ["something has vda1 claimed for itself"]
-    assert reasons(DISK, Machine((VDA, held), (mount("/", "vda1"),))) == [
+    assert reasons(DISK, MachineUsage((VDA, held))) == ["vda1 is opened exclusively"]
+    assert reasons(DISK, MachineUsage((VDA, held), (mount("/", "vda1"),))) == [
         "the root file system is on vda1"
     ]
 
 
 @pytest.mark.parametrize(("number", "kind"), [(9, "9p"), (26, "virtiofs")])
 def test_shares(number: int, kind: str) -> None:
-    share = Target("virtio5", "0000:00:06.0", number, "x", f"{PCI}/0000:00:06.0/virtio5", "home")
-    machine = Machine(mounts=(mount("/home", kind=kind, source="home"), mount("/x", source="home")))
+    share = VirtioDevice(
+        "virtio5", "0000:00:06.0", number, "x", f"{PCI}/0000:00:06.0/virtio5", "home"
+    )
+    machine = MachineUsage(
+        mounts=(mount("/home", kind=kind, source="home"), mount("/x", source="home"))
+    )
     assert reasons(share, machine) == [f"the {kind} share home is mounted at /home"]
     assert reasons(replace(share, tag="other"), machine) == []
     (said,) = reasons(replace(share, tag=None), machine)
-    assert said.endswith("mounted at /home, and which device has it is not known")
-    root = Machine(mounts=(mount("/", kind=kind, source="home"),))
+    assert said.endswith("mounted at /home, and its device is not known")
+    root = MachineUsage(mounts=(mount("/", kind=kind, source="home"),))
     assert reasons(share, root) == [f"the {kind} share home is the root file system"]
 
 
@@ -123,46 +127,54 @@ ROUTE = (("eth0",), ())
 
 def test_the_only_link() -> None:
     said = ["eth0 is the only network link"]
-    assert reasons(CARD, Machine(links=(ETH0,))) == said
+    assert reasons(CARD, MachineUsage(links=(ETH0,))) == said
     down = replace(ETH1, up=False)
-    assert reasons(CARD, Machine(links=(ETH0, down, virtual("docker0")), routes=ROUTE)) == said
-    assert reasons(CARD, Machine(links=(ETH0, ETH1))) == []
-    assert reasons(CARD, Machine(links=(replace(ETH0, up=False),))) == []
+    assert reasons(CARD, MachineUsage(links=(ETH0, down, virtual("docker0")), routes=ROUTE)) == said
+    assert reasons(CARD, MachineUsage(links=(ETH0, ETH1))) == []
+    assert reasons(CARD, MachineUsage(links=(replace(ETH0, up=False),))) == []
 
 
 def test_the_default_route() -> None:
     said = ["the default route goes through eth0"]
     links = (ETH0, ETH1)
-    assert reasons(CARD, Machine(links=links, routes=ROUTE)) == said
-    assert reasons(CARD, Machine(links=links, routes=(("eth1",), ("eth0",)))) == said
-    assert reasons(CARD, Machine(links=links, routes=(("eth1", "eth0"), ("eth1",)))) == []
+    assert reasons(CARD, MachineUsage(links=links, routes=ROUTE)) == said
+    assert reasons(CARD, MachineUsage(links=links, routes=(("eth1",), ("eth0",)))) == said
+    assert reasons(CARD, MachineUsage(links=links, routes=(("eth1", "eth0"), ("eth1",)))) == []
 
 
 def test_bridges_bonds_and_vlans() -> None:
     bridge, vlan = virtual("br0", "eth0", "tap0"), virtual("br0.5", "br0")
-    machine = Machine(links=(ETH0, ETH1, bridge, vlan, virtual("tap0")), routes=(("br0.5",), ()))
+    machine = MachineUsage(
+        links=(ETH0, ETH1, bridge, vlan, virtual("tap0")), routes=(("br0.5",), ())
+    )
     assert reasons(CARD, machine) == ["the default route goes through eth0 (with br0, br0.5 on it)"]
-    bond = Machine(links=(ETH0, ETH1, virtual("bond0", "eth0", "eth1")), routes=(("bond0",), ()))
+    bond = MachineUsage(
+        links=(ETH0, ETH1, virtual("bond0", "eth0", "eth1")), routes=(("bond0",), ())
+    )
     assert reasons(CARD, bond) == []
     alone = replace(bond, links=(ETH0, replace(ETH1, up=False), bond.links[2]))
     assert reasons(CARD, alone) == ["eth0 (with bond0 on it) is the only network link"]
-    tunnel = Machine(links=(ETH0, ETH1, virtual("wg0")), routes=(("wg0",), ()))
+    tunnel = MachineUsage(links=(ETH0, ETH1, virtual("wg0")), routes=(("wg0",), ()))
     assert reasons(CARD, tunnel) == []
 
 
 def test_consoles() -> None:
-    port = Target("virtio4", "0000:00:08.0", 3, "virtio_console", f"{PCI}/0000:00:08.0/virtio4")
-    machine = Machine(consoles=("ttyS0", "hvc0"), terminals=("hvc1",))
+    port = VirtioDevice(
+        "virtio4", "0000:00:08.0", 3, "virtio_console", f"{PCI}/0000:00:08.0/virtio4"
+    )
+    machine = MachineUsage(consoles=("ttyS0", "hvc0"), terminals=("hvc1",))
     said = ["hvc0 is a console of the kernel", "hvc1 is the terminal of a process"]
-    assert reasons(port, machine) == said  # whose they are is not known
+    assert reasons(port, machine) == said  # the owner is not known
     assert reasons(replace(port, console=True), machine) == said
     assert reasons(replace(port, console=False), machine) == []
     assert reasons(DISK, machine) == []
 
 
 def test_a_screen() -> None:
-    screen = Target("virtio7", "0000:00:09.0", 16, "virtio_gpu", f"{PCI}/0000:00:09.0/virtio7")
-    shown = Machine(consoles=("tty0",), frames=(("fb0", f"{screen.path}/graphics/fb0"),))
+    screen = VirtioDevice(
+        "virtio7", "0000:00:09.0", 16, "virtio_gpu", f"{PCI}/0000:00:09.0/virtio7"
+    )
+    shown = MachineUsage(consoles=("tty0",), frames=(("fb0", f"{screen.path}/graphics/fb0"),))
     assert reasons(screen, shown) == ["fb0 shows the console tty0"]
     assert reasons(screen, replace(shown, consoles=("ttyS0",))) == []
 
@@ -181,7 +193,7 @@ INFO = "36 35 {number} / {point} rw,relatime shared:1 - {kind} {source} rw\n"
 
 
 def test_mounts_of_every_namespace(tmp_path: Path) -> None:
-    """A pool of btrfs has a number of its own, and all its disks are needed."""
+    """A btrfs pool has a device number of its own, and needs all its disks."""
     pool = INFO.format(number="0:40", point="/a\\040b", kind="btrfs", source="/dev/vda1")
     plain = INFO.format(number="254:16", point="/srv", kind="ext4", source="/dev/root")
     write(tmp_path, {
@@ -190,7 +202,7 @@ def test_mounts_of_every_namespace(tmp_path: Path) -> None:
         "sys/class/block/vdc/dev": "254:32\n",
         "sys/fs/btrfs/0a/devices/vda1/x": "", "sys/fs/btrfs/0a/devices/vdc/x": "",
     })  # fmt: skip
-    found = reading.machine(tmp_path / "sys", tmp_path / "proc", tmp_path / "dev").mounts
+    found = reading.machine_usage(tmp_path / "sys", tmp_path / "proc", tmp_path / "dev").mounts
     assert {(m.kind, m.point, m.blocks) for m in found} == {
         ("btrfs", "/a b", ("vda1", "vdc")), ("ext4", "/srv", ("root", "vdb")),
     }  # fmt: skip
@@ -209,7 +221,7 @@ def test_swap_and_routes(tmp_path: Path) -> None:
         "proc/consoles": "tty0 -WU (EC p ) 4:1\nhvc0 -W- (E  p ) 229:0\n",
         "proc/9/stat": "9 (a) b) S 1 9 9 58625 9 0\n",
     })  # fmt: skip
-    found = reading.machine(tmp_path / "sys", tmp_path / "proc", tmp_path / "dev")
+    found = reading.machine_usage(tmp_path / "sys", tmp_path / "proc", tmp_path / "dev")
     assert found.swaps == ("vdb",)
     assert found.routes == (("eth0",), ("eth1",))
     assert (found.consoles, found.terminals) == (("tty0", "hvc0"), ("hvc1",))
@@ -221,20 +233,20 @@ def test_what_stands_above_a_disk(tmp_path: Path) -> None:
         "sys/class/block/dm-0/dev": "253:0", "sys/class/block/dm-0/dm/name": "data\n",
         "sys/block/loop0/loop/backing_file": "/dev/vda\n",
     })  # fmt: skip
-    found = reading.machine(tmp_path / "sys", tmp_path / "proc", tmp_path / "dev").blocks
+    found = reading.machine_usage(tmp_path / "sys", tmp_path / "proc", tmp_path / "dev").blocks
     assert {(block.name, block.above, block.label) for block in found} == {
         ("vda", ("dm-0", "loop0"), None), ("dm-0", (), "data"),
     }  # fmt: skip
 
 
 def test_nothing_there(tmp_path: Path) -> None:
-    assert reading.machine(tmp_path, tmp_path, tmp_path) == Machine(routes=((), ()))
-    assert reading.targets(tmp_path) == []
+    assert reading.machine_usage(tmp_path, tmp_path, tmp_path) == MachineUsage(routes=((), ()))
+    assert reading.virtio_devices(tmp_path) == []
 
 
 def test_this_machine_can_be_read() -> None:
-    """Whatever it has; its root is mounted."""
-    assert any(mount.point == "/" for mount in reading.machine().mounts)
+    """At least its root is mounted."""
+    assert any(mount.point == "/" for mount in reading.machine_usage().mounts)
 
 
 def test_force_belongs_to_rebind() -> None:
@@ -247,7 +259,7 @@ def test_a_write_that_is_refused_is_an_errno(tmp_path: Path) -> None:
     (tmp_path / "devices/virtio0").mkdir(parents=True)
     (tmp_path / "drivers/virtio_net").mkdir(parents=True)
     none = rebinder.rebind("virtio0", "virtio_net", tmp_path)
-    assert none == {"unbind": 2, "bind": None, "driver": None}  # and is not bound then
+    assert none == {"unbind": 2, "bind": None, "driver": None}  # and it is not bound
     (tmp_path / "drivers/virtio_net/unbind").touch()
     (tmp_path / "devices/virtio0/driver").symlink_to("../../drivers/virtio_net")
     kept = rebinder.rebind("virtio0", "virtio_net", tmp_path)

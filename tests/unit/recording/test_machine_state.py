@@ -14,11 +14,11 @@ import pytest
 from tests.unit.surgery import dump, golden
 from virtio_trace.errors import BadInputError
 from virtio_trace.kernel.running.blacklist import forbidden
-from virtio_trace.kernel.running.end_state import final
+from virtio_trace.kernel.running.end_state import read_end_state
 from virtio_trace.kernel.running.kmsg import KernelLog, parse
 from virtio_trace.recording import reader
 from virtio_trace.recording.evidence import DriverFacts, Evidence
-from virtio_trace.recording.machine_state import Final, Forbidden, Log, LogLine
+from virtio_trace.recording.machine_state import BlacklistRule, EndState, Log, LogLine
 
 DEVICE = b"3,9,14964115,-;virtio_net virtio1: no\n SUBSYSTEM=virtio\n DEVICE=+virtio:virtio1\n"
 
@@ -117,15 +117,15 @@ def test_what_forbids_a_module(tmp_path: Path) -> None:
         lib__modprobe_dot_d__a_dot_conf="blacklist virtio\n",  # etc's stands in its place
     )
     line, etc = "the kernel command line", "/etc/modprobe.d"
-    assert forbidden(EVIDENCE, tmp_path) == [
-        Forbidden("a", "module_blacklist", line),
-        Forbidden("virtio_rng", "module_blacklist", line),
-        Forbidden("rng_init", "initcall_blacklist", line),
-        Forbidden("virtio_rng", "modprobe.blacklist", line),
-        Forbidden("virtio_rng", "blacklist", f"{etc}/a.conf"),
-        Forbidden("virtio_rng", "install", f"{etc}/b.conf"),
-    ]
-    assert forbidden(EVIDENCE, tmp_path / "none") == []
+    assert forbidden(EVIDENCE, tmp_path) == (
+        BlacklistRule("a", "module_blacklist", line),
+        BlacklistRule("virtio_rng", "module_blacklist", line),
+        BlacklistRule("rng_init", "initcall_blacklist", line),
+        BlacklistRule("virtio_rng", "modprobe.blacklist", line),
+        BlacklistRule("virtio_rng", "blacklist", f"{etc}/a.conf"),
+        BlacklistRule("virtio_rng", "install", f"{etc}/b.conf"),
+    )
+    assert forbidden(EVIDENCE, tmp_path / "none") == ()
 
 
 def test_the_end_in_sysfs(tmp_path: Path) -> None:
@@ -147,7 +147,7 @@ def test_the_end_in_sysfs(tmp_path: Path) -> None:
     write(tmp_path, module__virtio_rng__initstate="live\n", module__virtio__x="")
     write(tmp_path, bus__virtio__drivers_autoprobe="0\n", bus__pci__drivers_autoprobe="1\n")
     write(tmp_path, debug__devices_deferred="0000:00:02.0\t\nvirtio1\twait for \tx\n")
-    found = final({"virtio_rng", "virtio"}, tmp_path, tmp_path / "debug")
+    found = read_end_state({"virtio_rng", "virtio"}, tmp_path, tmp_path / "debug")
     assert found.autoprobe == {"virtio": False, "pci": True}
     assert found.registered is False
     assert found.deferred == {"0000:00:02.0": None, "virtio1": "wait for \tx"}
@@ -156,17 +156,17 @@ def test_the_end_in_sysfs(tmp_path: Path) -> None:
     assert (first.address, first.virtio_id, first.driver) == ("0000:00:02.0", 1, None)
     assert (first.suppliers, first.override) == (("pci:0000:00:01.0",), None)
     assert (second.virtio_id, second.driver, second.override) == (4, "vfio-pci", "vfio-pci")
-    nothing = final((), tmp_path / "none")
-    assert nothing == Final(autoprobe={"virtio": None, "pci": None})
+    nothing = read_end_state((), tmp_path / "none")
+    assert nothing == EndState(autoprobe={"virtio": None, "pci": None})
 
 
 def test_what_is_written_is_what_is_read() -> None:
     for name in ("debian-6.1-reasons", "debian-6.12-deferred"):
         read = reader.read(dump(golden(name)), name)
-        assert read.trailer is not None and read.header.forbidden
-        end, log = read.trailer.final, read.trailer.log
+        assert read.trailer is not None and read.header.blacklist
+        end, log = read.trailer.end_state, read.trailer.log
         assert end is not None and log is not None
-        assert Final.from_json(recording_json(end.to_json())) == end
+        assert EndState.from_json(recording_json(end.to_json())) == end
         assert Log.from_json(recording_json(log.to_json())) == log
 
 
@@ -180,7 +180,7 @@ def recording_json(thing: Any) -> Any:
 def test_older_recordings_have_none_of_it() -> None:
     read = reader.read(dump(golden("debian-6.1")), "old")
     assert read.trailer is not None
-    assert (read.header.forbidden, read.trailer.final, read.trailer.log) == (None, None, None)
+    assert (read.header.blacklist, read.trailer.end_state, read.trailer.log) == (None, None, None)
 
 
 def _set(place: str, value: Any) -> Callable[[list[dict[str, Any]]], None]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Lines as events come: nesting, threads, what is held back, what a width leaves out."""
+"""Lines as events happen: nesting, threads, calls that are awaited, what a width leaves out."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NET = DeviceRef("0000:00:02.0", "pci", 0, 1, 0x1AF4)
 
 
 class Script:
-    """Makes events, one microsecond apart, and shows what Lines says of them."""
+    """Makes events one microsecond apart, and returns the lines for them."""
 
     def __init__(self, **keywords: Any) -> None:
         self.lines = Lines(**keywords)
@@ -34,7 +34,7 @@ class Script:
         return [line[11:] for line in self.lines.add(event)]
 
 
-def test_a_call_without_inner_ones_is_one_line() -> None:
+def test_a_leaf_call_is_one_line() -> None:
     script = Script()
     assert (
         script(ENTRY, "virtnet_probe", device=NET, module="virtio_net", driver="virtio_net") == []
@@ -69,7 +69,7 @@ def test_another_threads_line_opens_the_call_and_its_end_is_named() -> None:
     assert script(RETURN, "a", result=0) == ["udev/9          c {", "udev/7          } a = 0"]
 
 
-def test_flush_shows_what_is_held_back_once() -> None:
+def test_flush_shows_an_awaited_call_once() -> None:
     script = Script()
     script(ENTRY, "a")
     assert [line[11:] for line in script.lines.flush()] == ["udev/7          a {"]
@@ -78,7 +78,7 @@ def test_flush_shows_what_is_held_back_once() -> None:
 
 
 def test_a_return_without_its_entry_says_so() -> None:
-    assert script_line(RETURN, "a", result=0) == "a = 0 (its entry was not seen)"
+    assert script_line(RETURN, "a", result=0) == "a = 0 (entry not seen)"
 
 
 def test_a_match_is_named() -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Tables and the check's text: they fit, they are whole, they say what went wrong once."""
+"""Tables and the text of a check: they fit, are complete, and say once what went wrong."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def built(name: str) -> Graph:
 
 
 def squeezed(shown: str) -> str:
-    """Without what wrapping changes."""
+    """Without white space, which wrapping changes."""
     return re.sub(r"\s+", "", shown)
 
 
@@ -42,11 +42,11 @@ def shown_table(summary: dict[str, Any], width: int | None = None) -> str:
 
 @pytest.mark.parametrize("width", [80, 100, 200])
 @pytest.mark.parametrize("name", NAMES)
-def test_a_table_fits_and_is_whole(name: str, width: int) -> None:
+def test_a_table_fits_and_is_complete(name: str, width: int) -> None:
     summary = report.summarize(built(name))
     shown = shown_table(summary, width)
     assert max(map(len, shown.splitlines())) <= width
-    # column by column, so that a wrapped cell is put together again
+    # word by word, as cells are wrapped
     wide = shown_table(summary, 1000)
     words = {word for word in re.findall(r"[^\s]+", wide) if len(word) > 3}
     narrow = squeezed(shown)
@@ -67,7 +67,7 @@ def test_each_binding_has_its_result_and_duration(name: str) -> None:
         )
 
 
-def test_a_reason_stands_below_the_tables_once() -> None:
+def test_a_reason_is_shown_once_below_the_tables() -> None:
     lines = golden("debian-6.1")
     for probe in ("driver_probe", "virtio_dev_probe"):
         lines = change(lines, at(probe, driver="virtio_net", kind="return"), result=-12)
@@ -78,7 +78,7 @@ def test_a_reason_stands_below_the_tables_once() -> None:
     assert "driver-probed" in reasons
 
 
-def test_nothing_seen_is_still_a_report() -> None:
+def test_an_empty_recording_has_a_report() -> None:
     lines = golden("debian-6.1")
     empty = [{**lines[0], "snapshot": {"bus": False, "devices": [], "drivers": []}}]
     shown = shown_table(report.summarize(builder.build(reader.read(dump(empty), "x"))))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A reader of the Trace Event Format that takes nothing but what the format allows."""
+"""A strict reader of the Trace Event Format."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 Events = list[dict[str, Any]]
 Slice = tuple[dict[str, Any], int, int]
-"""What began, and when it began and ended, in nanoseconds."""
+"""The B event, and the begin and end in nanoseconds."""
 
 
 def read(text: str) -> Events:
@@ -26,7 +26,7 @@ def read(text: str) -> Events:
 
 
 def tracks(events: Events) -> dict[tuple[str, str], list[Slice]]:
-    """The slices of each track by process and name of the track, once the rules are held."""
+    """The slices by process and name of the track. Asserts the rules of the format."""
     processes, names = {}, {}
     by_track: dict[tuple[int, int], Events] = defaultdict(list)
     for event in events:
@@ -42,14 +42,14 @@ def tracks(events: Events) -> dict[tuple[str, str], list[Slice]]:
             by_track[pid, tid].append(event)
     assert all(processes.values()) and all(names.values())
     assert by_track.keys() <= names.keys() and {pid for pid, _ in names} <= processes.keys()
-    # for Perfetto a tid is one thread's in the whole trace, and a process's own is its main one
+    # in Perfetto a tid is unique in the whole trace, and a process's number is its main thread
     tids = Counter(tid for _, tid in names)
     assert max(tids.values()) == 1 and not tids.keys() & processes.keys()
     return {(processes[track[0]], names[track]): slices(found) for track, found in by_track.items()}
 
 
 def slices(track: Events) -> list[Slice]:
-    """The slices of a track whose times do not go back, and in which every end has its begin."""
+    """The slices of a track. Asserts that times do not go back and that every end has a begin."""
     now, within, found = 0.0, [], []
     for event in track:
         assert event["ts"] >= now

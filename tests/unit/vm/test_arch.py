@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The machines that a guest can be: which one a kernel is for, and what QEMU and apt are told."""
+"""The machine of a guest: which one a kernel is for, and the options for QEMU and apt."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import pytest
 from virtio_trace.cli import main
 from virtio_trace.cli.boot.collectors import _unpacked
 from virtio_trace.errors import BadInputError, CannotTraceError, UsageError
-from virtio_trace.vm import arch, boot
-from virtio_trace.vm.arch import AARCH64, X86_64
+from virtio_trace.kernel.files.machine import AARCH64, X86_64
+from virtio_trace.vm import arch, plan
 from virtio_trace.vm.host import debian
 from virtio_trace.vm.qemu import accel, process
 from virtio_trace.vm.root import agentless, payload
@@ -21,7 +21,7 @@ from virtio_trace.vm.root import agentless, payload
 
 @pytest.fixture
 def image(tmp_path: Path) -> Path:
-    """An arm64 Image, as far as anybody looks (Documentation/arch/arm64/booting.rst)."""
+    """The header of an arm64 Image (Documentation/arch/arm64/booting.rst)."""
     head = bytearray(0x400)
     head[0x38:0x3C] = b"ARM\x64"
     path = tmp_path / "a-kernel-of-no-telling-name"
@@ -47,11 +47,11 @@ def test_an_arm64_image_may_be_packed(tmp_path: Path, image: Path) -> None:
             assert unpacked.read_bytes() == image.read_bytes()
         assert not unpacked.exists()
     packed.write_bytes(gzip.compress(b"\x7fELF" + bytes(0x400)))
-    with pytest.raises(BadInputError, match="no kernel image"), _unpacked(packed):
+    with pytest.raises(BadInputError, match="not a kernel image"), _unpacked(packed):
         pass
 
 
-def test_packages_say_their_machine_as_apt_does() -> None:
+def test_packages_name_their_machine_as_in_apt() -> None:
     assert debian.foreign("linux-image-cloud-amd64/bookworm") is None
     assert debian.foreign("linux-image-cloud-arm64/trixie") == "arm64"
     assert debian.foreign("linux-image-6.12.9-cloud-arm64") == "arm64"
@@ -62,9 +62,9 @@ def test_packages_say_their_machine_as_apt_does() -> None:
         debian.parse("linux-image:riscv64")
 
 
-def test_the_recording_has_a_port_of_its_own_on_either_machine(image: Path) -> None:
-    x86 = process.Machine(image, "", "tcg").argv("i", 5, 6, 7)
-    arm = process.Machine(image, "", "tcg", arch=AARCH64).argv("i", 5, 6, 7)
+def test_the_recording_has_its_own_port_on_each_machine(image: Path) -> None:
+    x86 = process.QemuConfig(image, "", "tcg").argv("i", 5, 6, 7)
+    arm = process.QemuConfig(image, "", "tcg", arch=AARCH64).argv("i", 5, 6, 7)
     assert [word for word in x86 if "chardev:events" in word] == ["chardev:events"]
     assert "pci-serial,chardev=events,addr=1f.0" in arm
     assert "virt" in arm
@@ -85,25 +85,25 @@ def test_the_recording_has_a_port_of_its_own_on_either_machine(image: Path) -> N
         (("-device", "virtio-rng-pci,mac_addr=52:54"), "1f"),
     ],
 )
-def test_it_takes_no_slot_that_a_user_names(options: tuple[str, ...], slot: str) -> None:
-    assert f"pci-serial,chardev=events,addr={slot}.0" in AARCH64.options(options)
+def test_it_avoids_slots_that_the_user_names(options: tuple[str, ...], slot: str) -> None:
+    assert f"pci-serial,chardev=events,addr={slot}.0" in arch.channel_options(AARCH64, options)
 
 
-def test_kvm_is_for_ones_own_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kvm_is_for_the_hosts_machine_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(accel, "usable", lambda: "")
     assert accel.candidates("auto", AARCH64) == ("tcg",)
-    with pytest.raises(CannotTraceError, match="this machine is no aarch64"):
+    with pytest.raises(CannotTraceError, match="this machine is not aarch64"):
         accel.candidates("kvm", AARCH64)
 
 
 def test_which_collector() -> None:
-    auto, bpf, ring = (boot.Settings(collector=name) for name in ("auto", "bpf", "ftrace"))
-    assert boot.uses_agent(auto, X86_64)
-    assert boot.uses_agent(bpf, X86_64)
-    assert not boot.uses_agent(ring, X86_64)
-    assert not boot.uses_agent(auto, AARCH64)
-    with pytest.raises(UsageError, match="does not know machine aarch64"):
-        boot.uses_agent(bpf, AARCH64)
+    auto, bpf, ring = (plan.Settings(collector=name) for name in ("auto", "bpf", "ftrace"))
+    assert plan.uses_agent(auto, X86_64)
+    assert plan.uses_agent(bpf, X86_64)
+    assert not plan.uses_agent(ring, X86_64)
+    assert not plan.uses_agent(auto, AARCH64)
+    with pytest.raises(UsageError, match="does not support aarch64"):
+        plan.uses_agent(bpf, AARCH64)
 
 
 def test_bpf_on_arm64_is_refused_before_anything_is_fetched(
@@ -121,7 +121,7 @@ def test_bpf_on_arm64_is_refused_before_anything_is_fetched(
 def test_the_root_of_a_guest_without_an_agent(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What the kernel's unpacker would see, by names; .ko.zst goes in unpacked."""
+    """The archive has these files by name; a .ko.zst is unpacked first."""
     modules = tmp_path / "lib" / "modules" / "6.0"
     (modules / "kernel").mkdir(parents=True)
     (modules / "kernel" / "a.ko.zst").write_bytes(b"packed")
@@ -129,7 +129,9 @@ def test_the_root_of_a_guest_without_an_agent(
     (tmp_path / "busybox").write_bytes(b"busybox")
     monkeypatch.setattr(payload, "index", lambda *_: [])
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    made = agentless.Plain("", lambda take: take, ("p:vtl/a b",), ("vtl:*",), lambda _: b"unpacked")
+    made = agentless.AgentlessSetup(
+        "", lambda sink: sink, ("p:vtl/a b",), ("vtl:*",), lambda _: b"unpacked"
+    )
     with (tmp_path / "out").open("wb") as out:
         agentless.write(out, tmp_path / "busybox", modules, made, machine=AARCH64, task="true")
     archive = (tmp_path / "out").read_bytes()

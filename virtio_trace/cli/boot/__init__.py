@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What only ``virtio-trace boot`` needs."""
+"""What only ``virtio-trace boot`` uses."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""How a boot's guest is recorded: by the recorder in it, or from its trace ring, with no agent."""
+"""How a boot's guest is recorded: by a recorder in it, or from its trace ring, without an agent."""
 
 from __future__ import annotations
 
@@ -13,44 +13,44 @@ from virtio_trace.cli.support.boot_parameters import is_taken, say_left, with_bo
 from virtio_trace.errors import BadInputError
 from virtio_trace.kernel.files import compression, vmlinuz
 from virtio_trace.tracer.points import offline, table
-from virtio_trace.tracer.session import agentless
-from virtio_trace.vm import arch, boot
+from virtio_trace.tracer.session import agentless, agentless_arming
+from virtio_trace.vm import arch
 from virtio_trace.vm.host import cache
+from virtio_trace.vm.plan import Plan, check, uses_agent
 from virtio_trace.vm.qemu import process
-from virtio_trace.vm.root.agentless import Plain, Take
+from virtio_trace.vm.root.agentless import AgentlessSetup, LineSink
 
 
 @contextlib.contextmanager
-def collecting(plan: boot.Plan, *, boot_events: bool) -> Iterator[boot.Plan]:
-    """PLAN with what its collector needs. BOOT_EVENTS: what is built in goes on the command line.
+def collecting(plan: Plan, *, boot_events: bool) -> Iterator[Plan]:
+    """PLAN with what its collector needs. With BOOT_EVENTS, the kernel records what is built in.
 
-    Raises what boot.check raises, CannotTraceError where the kernel's files do not tell enough.
+    Raises what plan.check raises, and CannotTraceError if the kernel's files lack information.
     """
-    plan = boot.check(plan)
-    kind = arch.of_kernel(plan.vmlinuz)
-    if boot.uses_agent(plan.settings, kind):
+    plan = check(plan)
+    if uses_agent(plan.settings, plan.arch):
         yield with_boot_events(plan) if boot_events else plan
         return
-    assert plan.modules is not None  # boot.check: only a foreign system may have none
-    kernel = offline.read(plan.vmlinuz, plan.modules, [table.RING])
-    room = process.room(kind) - len(plan.settings.append.encode()) - 1
+    assert plan.modules is not None  # plan.check: only a third-party system may have none
+    kernel = offline.read(plan.vmlinuz, plan.modules, [table.VRING_POINT])
+    room = process.room(plan.arch) - len(plan.settings.append.encode()) - 1
     if not boot_events or is_taken(plan.settings.append):
         room = 0
-    arms = agentless.arming(kernel, room)
+    arms = agentless_arming.arming(kernel, room)
     if room:
         say_left(arms.line)
 
-    def assemble(take: Take) -> Take:
-        return agentless.Guest(arms, take, lambda: cache.scratch("guest")).take
+    def assemble(sink: LineSink) -> LineSink:
+        return agentless.Guest(arms, sink, lambda: cache.scratch("guest")).consume
 
-    plain = Plain(arms.parameters, assemble, arms.commands, arms.enable, _unpack)
+    setup = AgentlessSetup(arms.parameters, assemble, arms.commands, arms.enable, _unpack)
     with _unpacked(plan.vmlinuz) as image:
-        yield replace(plan, vmlinuz=image, plain=plain)
+        yield replace(plan, vmlinuz=image, agentless=setup)
 
 
 @contextlib.contextmanager
 def _unpacked(image: Path) -> Iterator[Path]:
-    """IMAGE as QEMU starts it: in memory where it is packed, by a name that goes when we go."""
+    """IMAGE as QEMU starts it. A compressed one is unpacked to memory, under a name in /proc."""
     if not arch.is_packed(image):
         yield image
         return
@@ -59,8 +59,8 @@ def _unpacked(image: Path) -> Iterator[Path]:
         file.write(data)
         file.flush()
         unpacked = Path(f"/proc/{os.getpid()}/fd/{file.fileno()}")
-        if arch.is_packed(unpacked) or arch.of_kernel(unpacked) is not arch.AARCH64:
-            raise BadInputError(f"{image} holds no arm64 Image", "give the vmlinuz of a package")
+        if arch.is_packed(unpacked) or not arch.of_kernel(unpacked).image_flat:
+            raise BadInputError(f"{image} has no arm64 Image", "give the vmlinuz of a package")
         yield unpacked
 
 

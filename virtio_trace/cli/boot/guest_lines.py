@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A recording that comes line by line out of a guest: to its file, and to the terminal."""
+"""Writes a recording that arrives line by line from a guest, and shows its events."""
 
 from __future__ import annotations
 
@@ -11,13 +11,16 @@ from virtio_trace.cli.support.live import LiveLines
 from virtio_trace.cli.support.output import RecordingOutput
 from virtio_trace.errors import IncompleteError, VirtioTraceError
 from virtio_trace.recording.events import EventReader
-from virtio_trace.recording.header import TRAILER
+from virtio_trace.recording.trailer import TRAILER
 
 _PATIENCE_SECONDS = 0.5
 
+MOST_BYTES = 1 << 30
+"""A recording is kept in memory: a guest must not fill it."""
+
 
 class GuestLines:
-    """Takes a recording's lines from the guest to the file and, as live lines, to the terminal.
+    """Passes a recording's lines on to its file and, as live lines, to the terminal.
 
     ``lines`` keeps them for the report, as the file may be standard output."""
 
@@ -28,10 +31,20 @@ class GuestLines:
         self._live: LiveLines | None = None
         self._reader = EventReader()
         self._last = 0.0
+        self._size = 0
         self.lines: list[bytes] = []
 
-    def take(self, line: bytes) -> None:
-        """One line, its end included. Raises IncompleteError where it cannot be written."""
+    def consume(self, line: bytes) -> None:
+        """Consumes one line, its newline included.
+
+        Raises IncompleteError if it cannot be written, or the recording is too large.
+        """
+        self._size += len(line)
+        if self._size > MOST_BYTES:
+            raise IncompleteError(
+                f"the guest's recording has more than {MOST_BYTES >> 20} MiB: it ends here",
+                "record less: a shorter --run, or another --until",
+            )
         self.lines.append(line)
         if self._file is None:
             self._file = self._target.open()
@@ -43,24 +56,24 @@ class GuestLines:
         except OSError as error:
             raise IncompleteError(
                 f"{self._target.name}: the recording ends here: {error.strerror}",
-                "give it a place with room: -o FILE",
+                "name a file on a disk with space: -o FILE",
             ) from error
         self._last = time.monotonic()
         self._show(line)
 
     def pause(self) -> None:
-        """Called now and then: what waits for a call's end is shown where that takes its time."""
+        """Shows calls whose return has not come for a while. To be called now and then."""
         if self._live is not None and time.monotonic() - self._last > _PATIENCE_SECONDS:
             self._live.show([])
 
     def close(self) -> None:
-        """The end of the guest."""
+        """Closes the file, and shows what is left."""
         if self._live is not None:
             self._live.close()
         self._target.close()
 
     def _show(self, line: bytes) -> None:
-        """A damaged line is shown by nobody: who reads the recording says what is wrong with it."""
+        """A damaged line is not shown. The reader of the recording reports what is wrong."""
         try:
             raw: Any = json.loads(line)
             if self._live is None:  # the header

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What boot is to boot: a kernel with its modules, or a system that somebody else made."""
+"""What boot boots: a kernel with its modules, or a third-party system."""
 
 from __future__ import annotations
 
@@ -11,19 +11,20 @@ from pathlib import Path
 from virtio_trace.cli.support.progress import ProgressBar
 from virtio_trace.cli.support.say import say, warn
 from virtio_trace.errors import UsageError
+from virtio_trace.kernel.files.machine import X86_64, Machine, by_debian
 from virtio_trace.render.escape import escape
-from virtio_trace.vm import arch, boot
-from virtio_trace.vm.arch import Arch
+from virtio_trace.vm import arch
 from virtio_trace.vm.disk import extract, partitions
 from virtio_trace.vm.host import cache, debian
 from virtio_trace.vm.host.programs import need
+from virtio_trace.vm.plan import Plan, Settings
 from virtio_trace.vm.root import foreign_initrd
-from virtio_trace.vm.root.foreign_initrd import Foreign
+from virtio_trace.vm.root.foreign_initrd import ThirdPartySystem
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """The options that name it, as they were given."""
+    """The options that name it, as given."""
 
     vmlinuz: str | None
     modules: str | None
@@ -32,37 +33,36 @@ class Source:
     image: str | None
 
     @property
-    def is_foreign(self) -> bool:
-        """Whether it is a system that somebody else made."""
+    def is_third_party(self) -> bool:
+        """Whether it is a system that somebody else built."""
         return self.initrd is not None or self.image is not None
 
-    def machine(self) -> Arch:
-        """The machine of the kernel that is to be booted, before anything is fetched; an image's
-        kernel is known only once it is taken out of it.
+    def machine(self) -> Machine:
+        """The kernel's machine, as far as it is known before anything is fetched or extracted.
 
-        Raises BadInputError where VMLINUZ is no kernel image.
+        Raises BadInputError if VMLINUZ is not a kernel image.
         """
         if self.vmlinuz is not None:
             return arch.of_kernel(Path(self.vmlinuz))
         name = debian.foreign(self.package) if self.package is not None else None
-        return arch.of_debian(name or "") or arch.X86_64
+        return by_debian(name or "") or X86_64
 
-    def check(self, settings: boot.Settings, until: str | None) -> None:
-        """Raises UsageError unless exactly one is named, and nothing that it does not take."""
+    def check(self, settings: Settings, until: str | None) -> None:
+        """Raises UsageError unless one source is named, with options that go with it."""
         self._one()
         if self.package is not None:
             debian.parse(self.package)
         options = settings.options
         if options and not options[0].startswith("-"):
             raise UsageError(f"{options[0]}: not an option of QEMU", "QEMU's options come after --")
-        if self.is_foreign and settings.run is not None:
+        if self.is_third_party and settings.run is not None:
             raise UsageError(
-                "--run does not go with --image or --initrd: such a system runs what it has",
+                "--run does not go with --image or --initrd: that system runs its own programs",
                 "give --run with --debian, or --kernel and --modules",
             )
-        if until is not None and not self.is_foreign:
+        if until is not None and not self.is_third_party:
             raise UsageError(
-                "--until is for --image and --initrd: another guest ends with its drivers loaded",
+                "--until is for --image and --initrd: other guests end with their drivers loaded",
                 "leave it out, or give --run CMD",
             )
         foreign_initrd.parse_until(until or "running")
@@ -70,42 +70,40 @@ class Source:
             need(partitions.TOOLS)
 
     @contextmanager
-    def plan(
-        self, settings: boot.Settings, until: str | None, progress: ProgressBar
-    ) -> Iterator[boot.Plan]:
-        """The boot; what was taken out of an image is there as long as the context is."""
+    def plan(self, settings: Settings, until: str | None, progress: ProgressBar) -> Iterator[Plan]:
+        """The plan. Files extracted from an image are removed at the end of the context."""
         modules = Path(self.modules) if self.modules is not None else None
         if self.package is not None:
             kernel = debian.fetch(self.package, progress)
             if kernel.note:
                 warn(kernel.note)
-            yield boot.Plan(kernel.vmlinuz, kernel.modules, settings)
+            yield Plan.of(kernel.vmlinuz, kernel.modules, settings)
         elif self.image is not None:
             with cache.scratch("image") as scratch, cache.reaped(scratch):
                 yield self._image(settings, until, scratch, progress)
         elif self.initrd is not None:
-            foreign = Foreign(
+            third_party = ThirdPartySystem(
                 (Path(self.initrd),), until=foreign_initrd.parse_until(until or "running")
             )
-            yield boot.Plan(Path(self.vmlinuz or ""), modules, settings, foreign=foreign)
+            yield Plan.of(Path(self.vmlinuz or ""), modules, settings, third_party=third_party)
         else:
-            yield boot.Plan(Path(self.vmlinuz or ""), modules, settings)
+            yield Plan.of(Path(self.vmlinuz or ""), modules, settings)
 
     def _image(
-        self, settings: boot.Settings, until: str | None, scratch: Path, progress: ProgressBar
-    ) -> boot.Plan:
+        self, settings: Settings, until: str | None, scratch: Path, progress: ProgressBar
+    ) -> Plan:
         cache.sweep()
-        system = extract.take(Path(self.image or ""), settings.append, scratch, progress)
+        system = extract.extract_system(Path(self.image or ""), settings.append, scratch, progress)
         for note in system.notes:
             say(escape(note))
-        foreign = Foreign(
+        third_party = ThirdPartySystem(
             system.initrds,
             system.options,
             system.tree,
             foreign_initrd.parse_until(until or "running"),
             system.image,
         )
-        return boot.Plan(system.vmlinuz, system.modules, settings, foreign=foreign)
+        return Plan.of(system.vmlinuz, system.modules, settings, third_party=third_party)
 
     def _one(self) -> None:
         kernel = self.vmlinuz is not None or self.modules is not None

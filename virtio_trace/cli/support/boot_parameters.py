@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What boot puts on the kernel's command line, so that what is built in is recorded too."""
+"""Kernel parameters that record built-in VirtIO code from early boot on."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from dataclasses import replace
 from virtio_trace.cli.support.say import warn
 from virtio_trace.errors import VirtioTraceError
 from virtio_trace.kernel.files.module_tree import ModuleTree
-from virtio_trace.tracer.ftrace import cmdline, fetchargs
+from virtio_trace.tracer.ftrace import cmdline
 from virtio_trace.tracer.ftrace.cmdline import BootLine
+from virtio_trace.tracer.ftrace.definitions import definitions
 from virtio_trace.tracer.points import offline
-from virtio_trace.vm.boot import Plan
+from virtio_trace.vm.plan import Plan
 from virtio_trace.vm.qemu import process
 
 _TAKEN = re.compile(r"(?:^|\s)kprobe_event=")
@@ -22,18 +23,18 @@ _TAKEN = re.compile(r"(?:^|\s)kprobe_event=")
 def with_boot_events(plan: Plan) -> Plan:
     """PLAN with the parameters for its kernel, where some of VirtIO is built into it. Where that
     cannot be done it is said, and the boot is recorded from its first module on."""
-    line = plan.machine("tcg", 0).cmdline
+    line = plan.qemu_config("tcg", 0).cmdline
     if is_taken(line):
         return plan
     if plan.modules is None:
-        warn("no boot-time events, what is built in is not seen: give its --modules DIR")
+        warn("no boot-time events, built-in code is not recorded: give its --modules DIR")
         return plan
     try:
         if "virtio" not in ModuleTree(plan.modules).builtin:
             return plan
         kernel = offline.read(plan.vmlinuz, plan.modules)
     except VirtioTraceError as error:
-        warn(f"no boot-time events, what is built in is not seen: {error}")
+        warn(f"no boot-time events, built-in code is not recorded: {error}")
         return plan
     found = for_kernel(kernel, process.CMDLINE_MAX - len(line.encode()) - 1, modules=False)
     say_left(found)
@@ -42,28 +43,31 @@ def with_boot_events(plan: Plan) -> Plan:
 
 
 def is_taken(line: str) -> bool:
-    """Whether kprobe_event= is on the command LINE, which not every kernel takes twice; then it is
-    said."""
+    """Whether the command LINE has kprobe_event=, which not every kernel accepts twice. Warns."""
     taken = _TAKEN.search(line) is not None
     if taken:
-        warn("kprobe_event= in its options: no boot-time events, what is built in is not seen")
+        warn("kprobe_event= in its options: no boot-time events, built-in code is not recorded")
     return taken
 
 
 def for_kernel(
-    kernel: offline.Kernel, room: int, *, modules: bool, prefer: Collection[str] = cmdline.COMMON
+    kernel: offline.OfflineKernel,
+    room: int,
+    *,
+    modules: bool,
+    prefer: Collection[str] = cmdline.COMMON,
 ) -> BootLine:
     """The parameters for KERNEL in ROOM characters; MODULES: for its modules, too; of those that
     are drivers the ones that are named in PREFER first."""
-    every = fetchargs.definitions(kernel.settled, kernel.offsets, kernel.machine, whole=False)
+    every = definitions(kernel.probes, kernel.offsets, kernel.machine, whole=False)
     worth = cmdline.worth_arming(every, kernel.builtin, modules=modules)
     return cmdline.boot_line(worth, room, prefer)
 
 
 def say_left(line: BootLine) -> None:
-    """What there was no room for."""
+    """Warn of what there was no room for."""
     left = dict.fromkeys(one.point.without for one in line.left)
     if not line.text:
-        warn("no room on the kernel's command line: what is built in is not seen")
+        warn("no room on the kernel's command line: built-in code is not recorded")
     elif left:
-        warn(f"no room on the kernel's command line; not seen of its boot: {'; '.join(left)}")
+        warn(f"no room on the kernel's command line; not recorded of its boot: {'; '.join(left)}")

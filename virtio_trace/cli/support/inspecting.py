@@ -1,26 +1,28 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What virtio-trace inspect does once its files are being read; see cli/inspect.py."""
+"""The part of virtio-trace inspect that is imported while files are already being read."""
 
 from __future__ import annotations
 
-import importlib
 from pathlib import Path
 
-from virtio_trace.cli.support import options
+from virtio_trace.cli.support import formats, results
 from virtio_trace.cli.support.say import say, warn
 from virtio_trace.errors import BadInputError
 from virtio_trace.kernel.drivers import inspect
 from virtio_trace.kernel.drivers.inspection import Inspection
 from virtio_trace.kernel.files.module_tree import ModuleTree
-from virtio_trace.render import json
 
-_HINT = "name .ko, .ko.xz or .ko.zst files of a kernel, x86-64 or arm64"
+_HINT = "name .ko, .ko.xz or .ko.zst files of a kernel for x86-64 or arm64"
 
 
 def run(
-    tree: ModuleTree | None, files: list[Path], kernel: Path | None, style: str, verbose: bool
+    tree: ModuleTree | None,
+    files: list[Path],
+    kernel: Path | None,
+    row: formats.Format,
+    verbose: bool,
 ) -> None:
-    """Print what TREE, else FILES, else KERNEL alone says. Raises any of our errors."""
+    """Inspect TREE, else FILES, else the image KERNEL alone, and print the result as ROW."""
     if tree:
         found = inspect.inspect_tree(tree, kernel)
     elif files or kernel is None:
@@ -29,21 +31,17 @@ def run(
         found = inspect.inspect_image(kernel)
     _say_unread(found, len(set(files)) or None)
     if verbose:
-        say(f"types are those of {found.image or 'no image'}")
-    with options.result_output() as out:
-        if style == "json":
-            json.inspection(found.to_json(), out)
-        else:
-            table = importlib.import_module("virtio_trace.render.inspection")
-            table.inspection(found.to_json(), out, options.width_of(out), options.paint_for(out))
+        say(f"types are from {found.image or 'no image'}")
+    results.show(row, found.to_json())
 
 
 def _say_unread(found: Inspection, files: int | None) -> None:
-    """A line a file; where all FILES that were named are among them, the end."""
+    """A line per file that could not be read. Raises BadInputError where none could, of the FILES
+    that were named or else of the tree."""
     reasons = [f"{file}: {reason}" for file, reason in found.unread.items()]
     if files == len(reasons) == 1:
         raise BadInputError(reasons[0], _HINT)
     for reason in reasons:
         warn(reason)
-    if files == len(reasons):
+    if files == len(reasons) or found.nothing_read:
         raise BadInputError("none of the files could be read", _HINT)

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Ctrl-C, SIGTERM and SIGHUP while something is armed: noted while recording, else raised."""
+"""Ctrl-C, SIGTERM and SIGHUP while probes are armed: raised while arming, noted while recording."""
 
 from __future__ import annotations
 
 import signal
+import sys
 from types import FrameType
 from typing import Any
 
@@ -11,39 +12,48 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Interrupts:
-    """While entered, the three signals raise KeyboardInterrupt until collect() is called; from then
-    on they are noted in ``received`` only, so that a recording is ended in order.
+    """While entered, the three signals raise KeyboardInterrupt until collect() is called. After
+    that they only set ``received``, so that a recording ends in order.
 
-    Python swallows what is raised where nobody can take it: in finalizers, in callbacks of C code
-    and around a fork. So whoever goes on for long asks check() whether one was."""
+    Python cannot pass on an exception that is raised in a finalizer, in a callback from C code, or
+    around a fork: it prints it and goes on. We keep it from being printed, and code that runs for
+    long calls check().
+    """
 
     def __init__(self) -> None:
         self.received: int | None = None
         self._collecting = False
-        self._before: dict[int, Any] = {}
+        self._handlers: dict[int, Any] = {}
+        self._unraisable = sys.unraisablehook
 
     def __enter__(self) -> Interrupts:
+        self._unraisable, sys.unraisablehook = sys.unraisablehook, self._not_raised
         for number in _SIGNALS:
             if signal.getsignal(number) != signal.SIG_IGN:  # nohup stays in force
-                self._before[number] = signal.signal(number, self._take)
+                self._handlers[number] = signal.signal(number, self._handle)
         return self
 
     def __exit__(self, *exc: object) -> None:
-        for number, handler in self._before.items():
+        for number, handler in self._handlers.items():
             signal.signal(number, handler)
+        sys.unraisablehook = self._unraisable
 
     def collect(self) -> None:
-        """From now on, note and do not raise. Raises KeyboardInterrupt for one before."""
+        """From now on, note signals and do not raise. Raises KeyboardInterrupt if one came."""
         self._collecting = True
         self.check()
 
     def check(self) -> None:
-        """Raises KeyboardInterrupt where a signal came and we are still there."""
+        """Raises KeyboardInterrupt if a signal came before and did not end us."""
         if self.received is not None:
             raise KeyboardInterrupt(self.received)
 
-    def _take(self, number: int, _frame: FrameType | None) -> None:
+    def _handle(self, number: int, _frame: FrameType | None) -> None:
         self.received = number
         if not self._collecting:
-            self._collecting = True  # a second one must not cut the cleaning up short
+            self._collecting = True  # a second signal must not interrupt the clean-up
             raise KeyboardInterrupt(number)
+
+    def _not_raised(self, unraisable: Any) -> None:
+        if not isinstance(unraisable.exc_value, KeyboardInterrupt):
+            self._unraisable(unraisable)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A line an event on standard error while recording, terminal or not."""
+"""Events on standard error while recording, whether or not it is a terminal."""
 
 from __future__ import annotations
 
@@ -7,28 +7,28 @@ import contextlib
 import sys
 from collections.abc import Sequence
 
-from virtio_trace.cli.support import options
+from virtio_trace.cli.support import terminal
 from virtio_trace.recording.events import Event
 from virtio_trace.render.lines import Lines
 
 
 class LiveLines:
-    """Prints events as they come; trouble with standard error never ends a recording."""
+    """Prints events as they happen. Errors of standard error never end a recording."""
 
     def __init__(self, quiet: bool) -> None:
         out = sys.stderr
         self._lines = None
         if not quiet and out is not None:
-            self._lines = Lines(options.width_of(out), paint=options.paint_for(out))
+            self._lines = Lines(terminal.width_of(out), paint=terminal.paint_for(out))
 
     def show(self, events: Sequence[Event]) -> None:
-        """Print EVENTS; where there are none, what was held back for a call's end is printed."""
+        """Print EVENTS. If there are none, print the call whose end was awaited."""
         if self._lines is not None:
             lines = [line for event in events for line in self._lines.add(event)]
             self._print(lines if events else self._lines.flush())
 
     def close(self) -> None:
-        """Print what is still held back."""
+        """Print the call whose end was awaited, if any."""
         if self._lines is not None:
             self._print(self._lines.flush())
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What tracing needs of this machine: asked one by one by doctor, and all at once by record."""
+"""What tracing needs of this machine. doctor shows every answer, record stops at the first no."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 from virtio_trace.errors import CannotTraceError
-from virtio_trace.kernel.running.host import Answer, Running
+from virtio_trace.kernel.running.host import Answer, HostKernel
 from virtio_trace.tracer.bpf import loader
-from virtio_trace.tracer.session.live import Mounts
+from virtio_trace.tracer.session.machine import Mounts
 
 DEBUGFS = Path("/sys/kernel/debug")
 
 
-def prerequisites(kernel: Running) -> list[tuple[str, Callable[[], Answer]]]:
-    """Each prerequisite's name and its question, the most telling first."""
+def prerequisites(kernel: HostKernel) -> list[tuple[str, Callable[[], Answer]]]:
+    """The name and the check of each prerequisite, the most telling first."""
     return [
         ("kprobes in the kernel", kernel.has_kprobes),
         ("kernel lockdown", kernel.may_probe),
@@ -29,11 +29,11 @@ def prerequisites(kernel: Running) -> list[tuple[str, Callable[[], Answer]]]:
     ]
 
 
-def require_tracing(kernel: Running) -> Mounts:
-    """Where tracing goes through. Raises CannotTraceError with the first thing that is missing."""
+def require_tracing(kernel: HostKernel) -> Mounts:
+    """The mounts of tracefs and debugfs. Raises CannotTraceError if a prerequisite is missing."""
     for name, ask in prerequisites(kernel):
         if name == "BCC":
-            break  # importing it takes long; the session does it, and says what is wrong
+            break  # importing it is slow; the session imports it and reports errors
         answer = ask()
         if not answer.ok:
             raise CannotTraceError(f"cannot trace here: {answer.reason}", answer.hint)
@@ -49,7 +49,7 @@ def _has_list() -> Answer:
         return Answer(False, "debugfs cannot be read without root", "run it with sudo")
     except OSError:
         mount = f"mount -t debugfs debugfs {DEBUGFS}"
-        return Answer(False, f"{DEBUGFS}/kprobes/list is not there", mount)
+        return Answer(False, f"{DEBUGFS}/kprobes/list does not exist", mount)
     return Answer(True)
 
 
@@ -62,7 +62,7 @@ def _switched_on() -> Answer:
     return Answer(on, "kprobes are switched off on this machine", f"echo 1 > {switch}")
 
 
-def _has_modules(kernel: Running) -> Answer:
+def _has_modules(kernel: HostKernel) -> Answer:
     tree = kernel.module_tree
     if (tree / "modules.builtin").exists() or (tree / "kernel").is_dir():
         return Answer(True)

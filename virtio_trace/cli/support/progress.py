@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A progress bar while something is fetched or built; a line where there is no terminal."""
+"""A progress bar while files are fetched or built; a line if there is no terminal."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from virtio_trace.cli.support.say import say
 
 
 class ProgressBar:
-    """Called as a ``vm.tools.Progress``. One bar for each thing that is done, one after another."""
+    """A callback for progress: one bar for each task, one after another."""
 
     def __init__(self) -> None:
         self._what: str | None = None
@@ -32,7 +32,7 @@ class ProgressBar:
         self._end()
 
     def __call__(self, what: str, done: float | None) -> None:
-        """WHAT is done to the part DONE of it, from 0.0 to 1.0."""
+        """Task WHAT has reached DONE, from 0.0 to 1.0; None if that is unknown."""
         if what != self._what:
             self._end()
             self._begin(what)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""``record --rebind``: which devices, whether they may be, and how it went."""
+"""``record --rebind``: which devices, whether it is safe, and the results."""
 
 from __future__ import annotations
 
@@ -12,80 +12,80 @@ from typing import Any
 from virtio_trace.cli.support.say import say, warn
 from virtio_trace.errors import UsageError
 from virtio_trace.rebind import read_usage, rebinder
-from virtio_trace.rebind.usage import Machine, Target, reasons
+from virtio_trace.rebind.usage import MachineUsage, VirtioDevice, reasons
 from virtio_trace.virtio import numbers
 
 QUIET_SECONDS = 1.0
-"""Without an event for so long, what a rebinding caused is taken to be over."""
+"""After so many seconds without an event, the effects of a rebinding are assumed to be over."""
 
 LONGEST_SECONDS = 30.0
-"""A machine on which something always happens is waited for so long at most."""
+"""The longest wait for that, on a machine where something always happens."""
 
 _GRACE_SECONDS = 10.0
 
 
 class Rebinds:
-    """The devices that --rebind names, checked when this is made, and rebound one after another.
+    """The devices that --rebind names: checked by the constructor, and rebound one after another.
 
-    Raises UsageError for a name that no device has, and where a device is needed, unless FORCE.
+    Raises UsageError for an unknown name and, without FORCE, for a device that is needed.
     """
 
     def __init__(self, names: Sequence[str], force: bool) -> None:
         if force and not names:
-            raise UsageError("--force has nothing to force", "it belongs to --rebind ADDRESS")
-        self._targets = _chosen(names, read_usage.targets()) if names else []
+            raise UsageError("--force has nothing to force", "it goes with --rebind ADDRESS")
+        self._targets = _chosen(names, read_usage.virtio_devices()) if names else []
         self.outcomes: list[dict[str, Any]] = []
         if self._targets:
-            _permit(self._targets, read_usage.machine(), force)
+            _permit(self._targets, read_usage.machine_usage(), force)
 
     def __bool__(self) -> bool:
         return bool(self._targets)
 
     @property
     def failed(self) -> bool:
-        """Whether one was not bound again."""
+        """Whether a device was not bound again."""
         return any(not outcome["ok"] for outcome in self.outcomes)
 
-    def run(self, take: Callable[[], int], stopped: Callable[[], bool]) -> None:
-        """Rebinds all of them. TAKE is called meanwhile, over and over, and STOPPED says whether to
-        begin no other: the one that was begun is waited for, some seconds."""
+    def run(self, consume: Callable[[], int], stopped: Callable[[], bool]) -> None:
+        """Rebinds all devices. CONSUME is called repeatedly meanwhile. If STOPPED returns True, no
+        other device is started, and the current one is waited for, for some seconds."""
         for target in self._targets:
             if stopped():
                 return
             say(f"rebinding {target.address} ({target.name}, {target.driver or 'no driver'})")
             process = rebinder.start(target.name, target.driver)
-            gave_up = _wait(process, take, stopped)
+            gave_up = _wait(process, consume, stopped)
             outcome = _outcome(target, process, gave_up)
             self.outcomes.append(outcome)
             _tell(target, outcome)
 
-    def settle(self, take: Callable[[], int], stopped: Callable[[], bool]) -> None:
-        """Waits until nothing has happened for a while."""
+    def settle(self, consume: Callable[[], int], stopped: Callable[[], bool]) -> None:
+        """Waits until no event has come for a while."""
         last = began = time.monotonic()
         while not stopped():
-            if take():
+            if consume():
                 last = time.monotonic()
             now = time.monotonic()
             if now - last > QUIET_SECONDS or now - began > LONGEST_SECONDS:
                 return
 
 
-def _chosen(names: Sequence[str], there: Sequence[Target]) -> list[Target]:
-    """Each once, in the order in which they were named."""
-    found: dict[str, Target] = {}
+def _chosen(names: Sequence[str], there: Sequence[VirtioDevice]) -> list[VirtioDevice]:
+    """Each device once, in the order of NAMES."""
+    found: dict[str, VirtioDevice] = {}
     for name in names:
         target = next((t for t in there if name in (t.address, t.name)), None)
         if target is None:
             known = ", ".join(f"{t.address} ({t.name})" for t in there)
             raise UsageError(
                 f"--rebind {name}: no device on the VirtIO bus has this address",
-                f"there are: {known}" if known else "there are none: is virtio_pci loaded?",
+                f"there are: {known}" if known else "the bus has no device: is virtio_pci loaded?",
             )
         found[target.name] = target
     return list(found.values())
 
 
-def _permit(targets: Sequence[Target], machine: Machine, force: bool) -> None:
+def _permit(targets: Sequence[VirtioDevice], machine: MachineUsage, force: bool) -> None:
     for target in targets:
         said = reasons(target, machine)
         if force:
@@ -94,17 +94,17 @@ def _permit(targets: Sequence[Target], machine: Machine, force: bool) -> None:
         elif said:
             raise UsageError(
                 f"--rebind {target.address}: {'; '.join(said)}",
-                "it would be gone for a moment, or for good: --force does it all the same",
+                "it would be gone for a moment, or for good: --force rebinds it anyway",
             )
 
 
 def _wait(
-    process: subprocess.Popen[bytes], take: Callable[[], int], stopped: Callable[[], bool]
+    process: subprocess.Popen[bytes], consume: Callable[[], int], stopped: Callable[[], bool]
 ) -> bool:
-    """Whether it was given up; it goes on by itself then."""
+    """Returns True if we gave up waiting; the process goes on by itself."""
     deadline: float | None = None
     while process.poll() is None:
-        take()
+        consume()
         if deadline is None and stopped():
             deadline = time.monotonic() + _GRACE_SECONDS
         if deadline is not None and time.monotonic() > deadline:
@@ -112,9 +112,11 @@ def _wait(
     return False
 
 
-def _outcome(target: Target, process: subprocess.Popen[bytes], gave_up: bool) -> dict[str, Any]:
-    """For the trailer. ``unbind`` and ``bind`` are what the writes returned: 0 or an errno; None is
-    unknown."""
+def _outcome(
+    target: VirtioDevice, process: subprocess.Popen[bytes], gave_up: bool
+) -> dict[str, Any]:
+    """For the trailer. ``unbind`` and ``bind`` are the results of the writes: 0 or a negative
+    errno; None is unknown."""
     assert process.stdout is not None
     said = b"" if gave_up else process.stdout.read()
     process.stdout.close()
@@ -130,7 +132,7 @@ def _outcome(target: Target, process: subprocess.Popen[bytes], gave_up: bool) ->
     return outcome | {"unbind": unbound, "bind": bound, "bound": found["driver"], "ok": ok}
 
 
-def _tell(target: Target, outcome: dict[str, Any]) -> None:
+def _tell(target: VirtioDevice, outcome: dict[str, Any]) -> None:
     who = f"{target.address} ({target.name})"
     if outcome["ok"]:
         return
@@ -140,9 +142,9 @@ def _tell(target: Target, outcome: dict[str, Any]) -> None:
         to = f"to {target.driver}" if target.driver else "to any driver"
         warn(f"{who} was not bound {to}: {_errno(outcome['bind'])}")
     elif outcome["bind"] is None:
-        warn(f"{who}: whether it was bound again is not known")
+        warn(f"{who}: it is not known whether it was bound again")
     else:
-        warn(f"{who}: no driver has it now")
+        warn(f"{who}: no driver is bound to it now")
 
 
 def _errno(result: int) -> str:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What is not a result goes to standard error, and no trouble there ends the work."""
+"""Messages on standard error. Errors of standard error are ignored."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from virtio_trace.render.escape import escape
 
 
 def say(message: str) -> None:
-    """A line of information."""
+    """Print a line of information."""
     with contextlib.suppress(OSError):
         click.echo(f"virtio-trace: {escape(message)}", err=True)
 
 
 def warn(message: str) -> None:
-    """A line that the user should not miss."""
+    """Print a warning."""
     say(f"warning: {message}")

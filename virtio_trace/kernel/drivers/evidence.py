@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a module tree says should happen, and where its functions are."""
+"""What should happen on a kernel, by its module tree, and where the tree's functions are."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from collections.abc import Callable, Collection
 
 from virtio_trace.errors import BadInputError, CannotTraceError, VirtioTraceError
 from virtio_trace.kernel.drivers import in_modules, layout
+from virtio_trace.kernel.drivers.struct_search import REGISTERED_BY
 from virtio_trace.kernel.files.btf import Btf
-from virtio_trace.kernel.files.elf import Function, Module
+from virtio_trace.kernel.files.elf import Module
+from virtio_trace.kernel.files.elf_tables import Function
 from virtio_trace.kernel.files.module_tree import ModuleTree
 from virtio_trace.kernel.running.proc_kallsyms import Found, of_module
 from virtio_trace.recording.evidence import DriverFacts, Evidence, TransportFacts
@@ -17,8 +19,8 @@ _Functions = dict[str, list[Function]]
 
 
 class Symbols:
-    """The functions of a tree's modules, each file read once; and the ``layout`` they were read
-    with, when read_evidence has found it."""
+    """The functions of a tree's modules, each file read once, and the ``layout`` of the driver
+    structs, once read_evidence has found it."""
 
     def __init__(self, tree: ModuleTree) -> None:
         self._tree = tree
@@ -30,8 +32,9 @@ class Symbols:
         file = self._tree.files.get(name.replace("-", "_"))
         if file is None:
             builtin = name.replace("-", "_") in self._tree.builtin
+            what = "built in" if builtin else "not a module of this tree"
             raise BadInputError(
-                f"{self._tree.path}: {name} is {'built in' if builtin else 'no module of it'}",
+                f"{self._tree.path}: {name} is {what}",
                 "its functions are in /proc/kallsyms" if builtin else "see modules.builtin there",
             )
         if file not in self._modules:
@@ -39,20 +42,22 @@ class Symbols:
         return self._modules[file]
 
     def functions_of(self, name: str) -> _Functions:
-        """Function name to its (section, offset, size) in that module; two where it exists twice.
+        """Function name to its places in that module; static functions may share a name.
 
         Raises BadInputError.
         """
         return self.module(name).functions
 
     def keep(self, file: str, module: Module) -> None:
-        """Remembers a file of the tree that was read already."""
+        """Remember a file of the tree that has been read."""
         self._modules[file] = module
 
 
 def functions_of(symbols: Symbols, found: Found) -> Callable[[str], _Functions | None]:
-    """A module's name to its functions, None where nothing is known of it: by its file and, where
-    it has none, by what was FOUND in kallsyms, for it may be loaded all the same."""
+    """A lookup of a module's functions by its name; None: the module is unknown.
+
+    From its file, else from what was FOUND in kallsyms: a loaded module may have no file.
+    """
 
     def functions(module: str) -> _Functions | None:
         try:
@@ -67,21 +72,21 @@ def functions_of(symbols: Symbols, found: Found) -> Callable[[str], _Functions |
 def read_evidence(
     tree: ModuleTree, btf: Btf, symbols: Symbols | None = None, machine: str | None = None
 ) -> Evidence:
-    """Every virtio driver and transport of the tree's files.
+    """Every virtio driver and transport in the tree's files.
 
-    BTF is the kernel's (vmlinux). A file that is refused is in ``unread`` and ends nothing.
-    SYMBOLS keeps what was read; MACHINE is the kernel's, as in ``uname -m``.
+    BTF is the kernel's (vmlinux). A file that cannot be read is listed in ``unread``. SYMBOLS keeps
+    the files that were read; MACHINE is the kernel's, as in ``uname -m``.
 
-    Raises CannotTraceError where the layout of the structs cannot be known at all.
+    Raises CannotTraceError where the layout of the structs is unknown.
     """
     contents, unread = tree.virtio_files()
     modules: dict[str, Module] = {}
     for file, data in contents.items():
         try:
             module = Module(data, file)
-            assert module.symbols is not None  # reads them: a damaged table is refused here
-            if machine is not None and module.machine != machine:
-                raise BadInputError(f"{file}: is for {module.machine}, not {machine}")
+            assert module.symbols is not None  # a damaged table is refused here
+            if machine is not None and module.machine.name != machine:
+                raise BadInputError(f"{file}: is for {module.machine.name}, not {machine}")
             modules[file] = module
         except BadInputError as error:
             unread[file] = _reason(file, error)
@@ -118,14 +123,14 @@ def _virtio_aliases(tree: ModuleTree) -> dict[str, tuple[str, ...]]:
 
 
 def find_layout(btf: Btf, modules: Collection[Module]) -> layout.Layout:
-    """The driver structs' layout: by the kernel's BTF, what it lacks by the modules' own.
+    """The layout of the driver structs, from the kernel's BTF, else from the modules' own BTF.
 
-    Where virtio is a module (Debian up to 6.1), so is its struct virtio_driver. Raises
-    CannotTraceError where nothing is known.
+    Where virtio is a module (Debian up to 6.1), struct virtio_driver is in the modules' BTF only.
+    Raises CannotTraceError where the layout is unknown.
     """
     found = layout.from_btf(btf)
     structs = dict(found.structs)
-    for struct, registers in in_modules.REGISTERED_BY.items():
+    for struct, registers in REGISTERED_BY.items():
         users = (m for m in modules if struct not in structs and m.undefined & registers)
         shape = next((s for m in users if (s := _shape(btf, m, struct))), None)
         if shape is not None:
@@ -136,7 +141,7 @@ def find_layout(btf: Btf, modules: Collection[Module]) -> layout.Layout:
 
 
 def _shape(btf: Btf, module: Module, struct: str) -> layout.StructLayout | None:
-    """The struct by the module's own BTF; None where it has none, or one of another kernel."""
+    """The struct by the module's own BTF; None: it has none, or that of another kernel."""
     section = module.section(".BTF")
     if section is None:
         return None

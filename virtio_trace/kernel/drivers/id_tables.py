@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Id tables of drivers, entry by entry: a reader gives entry N's bytes, None behind the end."""
+"""Id tables of drivers. A function returns the bytes of entry N, None after the end."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import struct
 from collections.abc import Callable
 
 MAX_IDS = 256
-"""A table of more entries is taken for one without an end."""
+"""A table with more entries is taken for one without an end."""
 VIRTIO_ID_SIZE = 8
 """sizeof(struct virtio_device_id) in bytes (include/linux/mod_devicetable.h)."""
 PCI_ID_READ = 24
-"""Bytes that are read of a struct pci_device_id: its first six numbers."""
+"""Bytes of a struct pci_device_id that are read: its first six numbers."""
 _PCI_ANY_ID = 0xFFFFFFFF
 
 Entry = Callable[[int], bytes | None]
@@ -19,7 +19,7 @@ Entry = Callable[[int], bytes | None]
 
 def virtio_ids(entry: Entry) -> tuple[tuple[int, int], ...] | None:
     """struct virtio_device_id[] as (device, vendor) up to the entry of device 0
-    (drivers/virtio/virtio.c, virtio_dev_match); None where it does not end."""
+    (drivers/virtio/virtio.c, virtio_dev_match); None: no end."""
     out: list[tuple[int, int]] = []
     for i in range(MAX_IDS):
         raw = entry(i)
@@ -33,9 +33,10 @@ def virtio_ids(entry: Entry) -> tuple[tuple[int, int], ...] | None:
 
 
 def pci_matches(entry: Entry) -> tuple[str, ...] | None:
-    """struct pci_device_id[] as module aliases, their wildcards at the end as one
-    (scripts/mod/file2alias.c, do_pci_entry; drivers/pci/pci-driver.c, pci_match_id); None where
-    it does not end."""
+    """struct pci_device_id[] as module aliases; the wildcards at an alias's end become one.
+
+    scripts/mod/file2alias.c, do_pci_entry; drivers/pci/pci-driver.c, pci_match_id. None: no end.
+    """
     out: list[str] = []
     for i in range(MAX_IDS):
         raw = entry(i)

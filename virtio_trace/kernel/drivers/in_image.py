@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The virtio drivers and transports that are in an x86-64 kernel image itself.
+"""The virtio drivers and transports that are built into an x86-64 kernel image.
 
-As in drivers.py, by what the code does: who calls the functions that register a driver, and which
-struct's address is put into the first argument's register (%rdi) before.
+As in struct_search.py, by what the code does: who calls the functions that register a driver, and
+which struct's address is in the register of the first argument (%rdi).
 """
 
 from __future__ import annotations
@@ -12,18 +12,22 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from virtio_trace.kernel.drivers import id_tables
-from virtio_trace.kernel.drivers.in_modules import REGISTER_DEVICE, REGISTERED_BY, TRANSPORT_BUS
 from virtio_trace.kernel.drivers.inspection import CallFact, Driver, Transport
 from virtio_trace.kernel.drivers.layout import Layout, StructLayout
 from virtio_trace.kernel.drivers.struct_reader import StructReader
+from virtio_trace.kernel.drivers.struct_search import (
+    REGISTER_DEVICE,
+    REGISTERED_BY,
+)
 from virtio_trace.kernel.files.kallsyms import Kallsyms
 from virtio_trace.kernel.files.vmlinux_memory import Image, Site
 from virtio_trace.recording.evidence import DriverFacts, TransportFacts
+from virtio_trace.virtio.transports import BUS_OF, PCI
 
 _BEFORE_CALL = 96
-"""How many bytes before a call its first argument may be set up."""
+"""Bytes before a call in which its first argument is set up."""
 _OPCODE = 1
-"""Bytes from a call's instruction to its distance, where a .ko has the relocation."""
+"""Bytes from a call instruction to its distance, where a .ko has the relocation."""
 _RDI = re.compile(rb"(?=(\x48\xc7\xc7|\x48\x8d\x3d)(.{4}))", re.DOTALL)
 """mov $imm32,%rdi and lea rel32(%rip),%rdi."""
 _INITCALL = re.compile(
@@ -34,7 +38,7 @@ _INITCALL = re.compile(
 
 @dataclass(slots=True)
 class BuiltIn:
-    """What was found, in order of addresses."""
+    """What was found, sorted by address."""
 
     drivers: list[Driver] = field(default_factory=list)
     transports: list[Transport] = field(default_factory=list)
@@ -44,7 +48,7 @@ class BuiltIn:
 def read(
     image: Image, symbols: Kallsyms, layout: Layout, aliases: dict[str, tuple[str, ...]]
 ) -> BuiltIn:
-    """Every virtio driver and transport of IMAGE. ALIASES are by module, where they are known."""
+    """Every virtio driver and transport in IMAGE. ALIASES are by module, as far as known."""
     return _Reader(image, symbols, layout, aliases).read()
 
 
@@ -70,7 +74,7 @@ class _Reader:
         return self._named()
 
     def _named(self) -> BuiltIn:
-        """With its module also where it is not an init function that calls."""
+        """Adds the module where the caller is not an init function."""
         of = {t.facts.functions["probe"]: t.facts.module for t in self.out.transports}
         self.out.calls = [
             replace(call, module=call.module or of.get(call.caller, "")) for call in self.out.calls
@@ -86,7 +90,7 @@ class _Reader:
     def _registration(
         self, kind: str, shape: StructLayout, site: Site, callee: str, probes: set[int]
     ) -> None:
-        """A call that registers a driver; of another bus only one whose probe adds devices."""
+        """A call that registers a driver; on another bus only if its probe adds devices."""
         at = self._argument(site.address, shape, kind == "virtio_driver")
         if kind == "virtio_driver":
             if at is not None:
@@ -97,7 +101,7 @@ class _Reader:
             self._add_call(site, callee, at)
 
     def _argument(self, call: int, shape: StructLayout, need_ids: bool) -> int | None:
-        """The last address put into %rdi before the call that is one of such a struct."""
+        """The last address put into %rdi before the call that is that of such a struct."""
         code = self.image.bytes_at(call - _BEFORE_CALL, _BEFORE_CALL) or b""
         found = None
         for match in _RDI.finditer(code):
@@ -144,14 +148,14 @@ class _Reader:
         init = self.symbols.function_around(site.address)[0]
         module = self.modules.get(init or "", "")
         matches = self.aliases.get(module, ())
-        if kind == "pci_driver" and shape.id_table is not None:
+        if kind == PCI.driver.struct and shape.id_table is not None:
             matches = self._pci_matches(self.image.number_at(at + shape.id_table))
         facts = TransportFacts(
             name=self._reader(shape).name(at) or "",
             module=module,
             file=self.image.where,
             struct=self._struct(at),
-            bus=TRANSPORT_BUS[kind],
+            bus=BUS_OF[kind],
             matches=matches,
             functions=self._reader(shape).functions(at),
             init=init,
@@ -165,7 +169,7 @@ class _Reader:
         return id_tables.pci_matches(lambda i: self.image.bytes_at(table + size * i, read)) or ()
 
     def _struct(self, at: int) -> str:
-        """Its symbol; without CONFIG_KALLSYMS_ALL there is none, and no address is told."""
+        """Its symbol. Without CONFIG_KALLSYMS_ALL it has none; addresses are never shown."""
         return self.symbols.object_at(at) or "(no symbol)"
 
     def _add_call(self, site: Site, callee: str, struct: int | None) -> None:
@@ -176,6 +180,6 @@ class _Reader:
 
 
 def modules_of(names: Iterable[str]) -> dict[str, str]:
-    """Init function to the module it is of, by the symbols of the initcalls (KALLSYMS_ALL)."""
+    """Init function to its module, by the symbols of the initcalls (KALLSYMS_ALL)."""
     found = (_INITCALL.fullmatch(name) for name in names if "__initcall__kmod_" in name)
     return {match["init"]: match["module"] for match in found if match}

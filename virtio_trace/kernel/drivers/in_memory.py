@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The drivers that are registered with the VirtIO bus, out of the running kernel's memory.
+"""The drivers that are registered with the VirtIO bus, read from the running kernel's memory.
 
-For those that no file of the module tree has: what is built in, and modules whose file is gone.
-The driver core's lists lead to them, in every kernel the same way (drivers/base/bus.c and base.h):
+For drivers in no file of the module tree: built-in ones, and modules whose file is gone. The driver
+core's lists lead to them, in every kernel the same way (drivers/base/bus.c and base.h):
 bus_kset has each bus's struct subsys_private, whose klist_drivers has each driver's struct
 driver_private, which points to its struct device_driver; a struct virtio_driver begins with that.
-The lists are read without their locks: what does not lead on is no driver of ours, and sysfs has
-the names of all that must be found.
+The lists are read without their locks: a broken link ends the search, and sysfs has the names of
+all drivers that must be found.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from virtio_trace.recording.evidence import DriverFacts, Evidence
 BUS = "virtio"
 _BUSES = "bus_kset"
 _MAX_ENTRIES = 4096
-"""A list of more entries is taken for one that goes in circles."""
+"""A list with more entries is taken for circular."""
 _DEAD = 1
-"""KNODE_DEAD in n_klist: the entry is on its way out (lib/klist.c)."""
+"""KNODE_DEAD in n_klist: the entry is being removed (lib/klist.c)."""
 _TRIES = 3
 
 Opens = Callable[[], AbstractContextManager[Memory]]
@@ -40,7 +40,7 @@ Opens = Callable[[], AbstractContextManager[Memory]]
 
 @dataclass(frozen=True, slots=True)
 class Links:
-    """Offsets in bytes of the members that lead from bus_kset to the drivers of a bus."""
+    """Offsets in bytes of the members between bus_kset and the drivers of a bus."""
 
     kset_list: int
     kobject_entry: int
@@ -55,7 +55,7 @@ class Links:
 
     @classmethod
     def from_btf(cls, btf: Btf) -> Links:
-        """Raises CannotTraceError where the kernel's BTF lacks one."""
+        """The offsets by BTF. Raises CannotTraceError where it lacks a member."""
         return cls(**{field.name: btf.offset(*_LINKS[field.name]) for field in fields(cls)})
 
 
@@ -74,9 +74,9 @@ _LINKS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Kernel:
-    """What is known of the running kernel: its files, symbols, and the layout that its struct
-    virtio_driver has, None where that is not known. ``links`` may raise CannotTraceError."""
+class KernelView:
+    """What is known of the running kernel: its module tree, its symbols, and the layout of its
+    struct virtio_driver, None where unknown. ``links`` may raise CannotTraceError."""
 
     tree: ModuleTree
     links: Callable[[], Links]
@@ -86,24 +86,24 @@ class Kernel:
 
 def add_registered(
     evidence: Evidence,
-    kernel: Kernel,
+    kernel: KernelView,
     names: Mapping[str, str | None] | None = None,
     opens: Opens = Kcore,
 ) -> Evidence:
-    """EVIDENCE with the drivers that sysfs has and it does not have.
+    """EVIDENCE with the drivers that sysfs has and EVIDENCE lacks.
 
-    What cannot be known of them is in ``unread``, under /proc/kcore. NAMES are those of sysfs, to
-    their modules. Never raises a VirtioTraceError.
+    Drivers that cannot be read are in ``unread``, under /proc/kcore. NAMES are the drivers' names
+    in sysfs, to their modules. Never raises a VirtioTraceError.
     """
     if names is None:
-        names = {str(driver["name"]): driver["module"] for driver in registered()}
+        names = {driver.name: driver.module for driver in registered()}
     wanted = {name: module for name, module in names.items() if evidence.driver(name) is None}
     if not wanted:
         return evidence
     try:
         found = _read(wanted, kernel, opens)
         missing = ", ".join(sorted(wanted.keys() - found.keys()))
-        lost = f"{missing}: not found on the bus, or not understood" if missing else ""
+        lost = f"{missing}: not found on the bus, or unreadable" if missing else ""
     except VirtioTraceError as error:
         found, lost = {}, str(error).removeprefix(f"{KCORE}: ")
     unread = {**evidence.unread, str(KCORE): lost} if lost else evidence.unread
@@ -111,7 +111,9 @@ def add_registered(
     return dataclasses.replace(evidence, drivers=added, unread=unread)
 
 
-def _read(wanted: Mapping[str, str | None], kernel: Kernel, opens: Opens) -> dict[str, DriverFacts]:
+def _read(
+    wanted: Mapping[str, str | None], kernel: KernelView, opens: Opens
+) -> dict[str, DriverFacts]:
     """The drivers that were found, by name. Raises CannotTraceError."""
     if kernel.shape is None:
         raise CannotTraceError("the layout of struct virtio_driver is not known")
@@ -120,7 +122,7 @@ def _read(wanted: Mapping[str, str | None], kernel: Kernel, opens: Opens) -> dic
     with opens() as memory:
         structs = StructReader(memory, kernel.shape, kernel.addresses.function_at)
         reader = _Reader(structs, kernel)
-        for _ in range(_TRIES):  # a list may change while it is followed
+        for _ in range(_TRIES):  # a list may change while it is read
             for at in drivers(memory, links, start):
                 name = structs.name(at) or ""
                 if name in wanted and name not in found:
@@ -134,12 +136,12 @@ def _read(wanted: Mapping[str, str | None], kernel: Kernel, opens: Opens) -> dic
 
 
 def _buses(addresses: Addresses) -> int:
-    """The address of the variable bus_kset (drivers/base/bus.c)."""
+    """The address of the variable bus_kset (drivers/base/bus.c). Raises CannotTraceError."""
     places = addresses.variable(_BUSES)
     if len(places) != 1:
-        few = "does not have" if not places else f"has {len(places)} times"
+        count = "no" if not places else f"{len(places)} symbols"
         raise CannotTraceError(
-            f"/proc/kallsyms {few} {_BUSES}", "needs a kernel with CONFIG_KALLSYMS_ALL=y"
+            f"/proc/kallsyms has {count} {_BUSES}", "needs a kernel with CONFIG_KALLSYMS_ALL=y"
         )
     if not places[0]:
         raise CannotTraceError(
@@ -149,8 +151,8 @@ def _buses(addresses: Addresses) -> int:
 
 
 def drivers(memory: Memory, links: Links, buses: int) -> list[int]:
-    """Addresses of the struct device_driver of every driver on the VirtIO bus, BUSES being the
-    address of bus_kset; [] where there is no such bus, or the way to it breaks off."""
+    """Addresses of the struct device_driver of every driver on the VirtIO bus; [] where the bus is
+    missing or cannot be reached. BUSES is the address of bus_kset."""
     top = memory.number_at(buses)
     for entry in _list(memory, top + links.kset_list) if top else ():
         kobject = entry - links.kobject_entry
@@ -173,7 +175,7 @@ def _drivers(memory: Memory, links: Links, nodes: Iterator[int]) -> Iterator[int
 
 
 def _list(memory: Memory, head: int) -> Iterator[int]:
-    """The entries of a struct list_head (include/linux/list.h), by their ``next``."""
+    """The entries of a struct list_head (include/linux/list.h), along ``next``."""
     at = memory.number_at(head)
     for _ in range(_MAX_ENTRIES):
         if not at or at == head:
@@ -185,7 +187,7 @@ def _list(memory: Memory, head: int) -> Iterator[int]:
 @dataclass(frozen=True, slots=True)
 class _Reader:
     structs: StructReader
-    kernel: Kernel
+    kernel: KernelView
 
     def facts(self, at: int, name: str, module: str | None, *, builtin: bool) -> DriverFacts | None:
         """The struct virtio_driver at AT; None where its id_table cannot be read."""
@@ -214,10 +216,10 @@ class _Reader:
 
 
 def builtin_module(name: str, ids: Collection[tuple[int, int]], tree: ModuleTree) -> str | None:
-    """The module that a built-in driver would be: the one of modules.builtin that has the driver's
-    name, else the only one that has its ids as aliases; None where neither is so.
+    """The module that a built-in driver would be if built as one; None: unknown.
 
-    The struct itself does not say: its owner, THIS_MODULE, is NULL.
+    It is the module in modules.builtin with the driver's name, else the only one with its ids as
+    aliases. The struct does not say: its owner, THIS_MODULE, is NULL.
     """
     same = name.replace("-", "_")
     if same in tree.builtin:

@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a kernel's files say, read for ``inspect``: a module tree, .ko files, a kernel image."""
+"""Reads for ``inspect`` what a kernel's files say: a module tree, .ko files, a kernel image."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import re
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,76 +14,55 @@ from virtio_trace.kernel.drivers import in_image, in_modules, layout_from_data
 from virtio_trace.kernel.drivers.evidence import find_layout
 from virtio_trace.kernel.drivers.inspection import CallFact, Driver, Inspection, Transport
 from virtio_trace.kernel.drivers.layout import Layout, from_btf
+from virtio_trace.kernel.drivers.opened_image import (
+    OpenedImage,
+    finish_opening,
+    image_of,
+    open_image,
+    release_of,
+    start_opening,
+)
+from virtio_trace.kernel.drivers.struct_search import REGISTER_DRIVER
 from virtio_trace.kernel.files import compression, vmlinuz
-from virtio_trace.kernel.files.background import Ahead
 from virtio_trace.kernel.files.btf import Btf
 from virtio_trace.kernel.files.elf import Module
 from virtio_trace.kernel.files.kallsyms import Kallsyms
 from virtio_trace.kernel.files.module_tree import ModuleTree
 from virtio_trace.kernel.files.vmlinux_memory import Image
 
-_X86, _ARM64 = "x86_64", "aarch64"
-_RELEASE = re.compile(r"[\w.+~-]{1,64}")
-
-
-@dataclass(frozen=True, slots=True)
-class Kernel:
-    """A kernel image: its types, None where it has none; uncompressed where it was read whole."""
-
-    path: Path
-    data: bytes
-    release: str | None
-    btf: Btf | None
-
-    @property
-    def machine(self) -> str | None:
-        """As ``uname -m`` says it; None where it was not read whole."""
-        if not self.data:
-            return None
-        return _X86 if self.data[:4] == b"\x7fELF" else _ARM64
-
 
 @dataclass(slots=True)
 class _Findings:
-    """What has been found so far."""
+    """What has been found so far. ``files`` is how many module files were opened."""
 
     drivers: list[Driver] = field(default_factory=list)
     transports: list[Transport] = field(default_factory=list)
     calls: list[CallFact] = field(default_factory=list)
     unread: dict[str, str] = field(default_factory=dict)
     unknown: list[str] = field(default_factory=list)
-
-
-def open_kernel(path: Path, *, whole: bool) -> Kernel:
-    """Reads a kernel image, its types only or the WHOLE of it.
-
-    Raises BadInputError where it is none, CannotTraceError.
-    """
-    btf, release = vmlinuz.types(path)
-    data = vmlinuz.payload(compression.read_file(path), str(path)) if whole else b""
-    return Kernel(path, data, release, btf)
+    files: int = 0
 
 
 def inspect_tree(tree: ModuleTree, named: Path | None = None) -> Inspection:
-    """Every virtio driver and transport of a module tree, and of the kernel image NAMED.
+    """Every virtio driver and transport in a module tree, and in the kernel image NAMED.
 
-    Without one, the image that belongs to the tree is looked for, for its types alone. A file that
-    is refused ends nothing. Raises BadInputError, UsageError, CannotTraceError.
+    If none is named, the tree's own image is looked for, for its types only. A file that cannot be
+    read is listed in ``unread``. Raises BadInputError, UsageError, CannotTraceError.
     """
     image = named or vmlinuz.find(tree.release, tree.path)
-    opening = _opening(image, named is not None)  # while the modules are unpacked
+    opening = start_opening(image, whole=named is not None)  # while the modules are unpacked
     contents, unread = tree.virtio_files()
-    found = _Findings(unread=unread)
+    found = _Findings(unread=unread, files=len(tree.virtio_candidates()))
     modules = _parsed(contents, found)
-    kernel = _opened(opening, named, found)
+    kernel = finish_opening(opening, named, found.unknown)
     _survey_modules(modules, kernel, named, found)
     _survey_kernel(kernel, named, tree, found)
     return _inspection(found, modules, kernel, tree.release, tree.builtin)
 
 
 def inspect_files(paths: Collection[Path], named: Path | None = None) -> Inspection:
-    """The same of single .ko files, whichever kernel they are of. Raises as above."""
-    found = _Findings()
+    """The same for single .ko files, of whichever kernel. Raises as above."""
+    found = _Findings(files=len(set(paths)))
     contents: dict[str, bytes] = {}
     for path in paths:
         try:
@@ -92,21 +70,21 @@ def inspect_files(paths: Collection[Path], named: Path | None = None) -> Inspect
         except VirtioTraceError as error:
             found.unread[str(path)] = _reason(str(path), error)
     modules = _parsed(contents, found)
-    releases = {_release(module) for module in modules.values()}
-    beside = (_image_of(Path(file), _release(module)) for file, module in modules.items())
+    releases = {release_of(module) for module in modules.values()}
+    beside = (image_of(Path(file), release_of(module)) for file, module in modules.items())
     image = named or next((path for path in beside if path), None)
-    kernel = _opened(_opening(image, named is not None), named, found)
+    kernel = finish_opening(start_opening(image, whole=named is not None), named, found.unknown)
     _survey_modules(modules, kernel, named, found)
     _survey_kernel(kernel, named, None, found)
     return _inspection(found, modules, kernel, releases.pop() if len(releases) == 1 else None, ())
 
 
 def inspect_image(path: Path) -> Inspection:
-    """What is in a kernel image, and in the module tree that belongs to it if there is one.
+    """What is in a kernel image, and in its module tree if one is found.
 
     Raises BadInputError, CannotTraceError.
     """
-    kernel, found = open_kernel(path, whole=True), _Findings()
+    kernel, found = open_image(path, whole=True), _Findings()
     place = vmlinuz.find_tree(kernel.release, path) if kernel.release else None
     tree = ModuleTree(place) if place else None
     modules: dict[str, Module] = {}
@@ -118,27 +96,12 @@ def inspect_image(path: Path) -> Inspection:
     return _inspection(found, modules, kernel, kernel.release, tree.builtin if tree else ())
 
 
-def _opening(image: Path | None, whole: bool) -> Ahead[Kernel] | None:
-    return Ahead(lambda: open_kernel(image, whole=whole)) if image else None
-
-
-def _opened(opening: Ahead[Kernel] | None, named: Path | None, found: _Findings) -> Kernel | None:
-    """The kernel; one that was only found by us and cannot be read is done without."""
-    try:
-        return opening.result() if opening else None
-    except VirtioTraceError as error:
-        if named:
-            raise
-        found.unknown.append(str(error))
-        return None
-
-
 def _parsed(contents: dict[str, bytes], found: _Findings) -> dict[str, Module]:
     modules: dict[str, Module] = {}
     for file, data in contents.items():
         try:
             module = Module(data, file)
-            assert module.symbols is not None  # reads them: a damaged table is refused here
+            assert module.symbols is not None  # a damaged table is refused here
             modules[file] = module
         except BadInputError as error:
             found.unread[file] = _reason(file, error)
@@ -146,13 +109,13 @@ def _parsed(contents: dict[str, bytes], found: _Findings) -> dict[str, Module]:
 
 
 def _survey_modules(
-    modules: dict[str, Module], kernel: Kernel | None, named: Path | None, found: _Findings
+    modules: dict[str, Module], kernel: OpenedImage | None, named: Path | None, found: _Findings
 ) -> None:
-    """Each kernel's modules by that kernel's layout."""
+    """The modules of each kernel, by the layout of that kernel."""
     groups: dict[str | None, dict[str, Module]] = {}
     for file, module in modules.items():
-        groups.setdefault(_release(module), {})[file] = module
-    if named and kernel and groups and not any(_fits(kernel, release) for release in groups):
+        groups.setdefault(release_of(module), {})[file] = module
+    if named and kernel and groups and not any(kernel.fits(release) for release in groups):
         raise UsageError(
             f"{named} is of Linux {kernel.release}, the modules are of {next(iter(groups))}",
             "name the image of the modules' own kernel with --kernel",
@@ -167,15 +130,15 @@ def _survey_modules(
 
 
 def _survey_module(file: str, module: Module, shapes: Layout, found: _Findings) -> None:
-    """All of one file or nothing of it. Raises BadInputError."""
+    """Adds all of one file, or nothing. Raises BadInputError."""
     read: list[Driver] = []
     if "virtio_driver" in shapes.structs:
         read = [Driver(facts) for facts in in_modules.virtio_drivers(module, shapes, file)]
-    elif module.undefined & in_modules.REGISTER_DRIVER:
-        raise BadInputError(f"{file}: the layout of its struct virtio_driver is not known")
+    elif module.undefined & REGISTER_DRIVER:
+        raise BadInputError(f"{file}: the layout of its struct virtio_driver is unknown")
     ways = [Transport(one) for one in in_modules.transports(module, shapes, file)]
     name, _aliases = in_modules.names(module, file)
-    opcode = 1 if module.machine == _X86 else 0  # the relocation is behind it
+    opcode = module.machine.call_opcode
     calls = [
         CallFact(name, call.caller, call.callee, call.offset + opcode, argument)
         for call, argument in in_modules.registrations(module, shapes)
@@ -186,30 +149,30 @@ def _survey_module(file: str, module: Module, shapes: Layout, found: _Findings) 
 
 
 def _layout(
-    release: str | None, modules: list[Module], kernel: Kernel | None, found: _Findings
+    release: str | None, modules: list[Module], kernel: OpenedImage | None, found: _Findings
 ) -> Layout:
-    """By the kernel's types; where there are none, of virtio_driver alone, by the data."""
-    if kernel and kernel.btf and _fits(kernel, release):
+    """By the kernel's types; without them, of virtio_driver only, by the modules' data."""
+    if kernel and kernel.btf and kernel.fits(release):
         return find_layout(kernel.btf, modules)
     if release == os.uname().release:
         with contextlib.suppress(VirtioTraceError):
             return find_layout(Btf.running(), modules)
-    why = "its image has no BTF" if kernel and _fits(kernel, release) else "no image was found"
+    why = "its image has no BTF" if kernel and kernel.fits(release) else "no image was found"
     found.unknown.append(
         f"the types of Linux {release or '(unknown)'}: {why}; struct virtio_driver was laid out by"
         " the order of its members, and transports were not read (--kernel VMLINUZ names an image)"
     )
     try:
         shape = layout_from_data.virtio_driver(modules)
-    except BadInputError:  # said of the file when it is surveyed
+    except BadInputError:  # _survey_module says it of the file
         shape = None
     return Layout({"virtio_driver": shape} if shape else {})
 
 
 def _survey_kernel(
-    kernel: Kernel | None, named: Path | None, tree: ModuleTree | None, found: _Findings
+    kernel: OpenedImage | None, named: Path | None, tree: ModuleTree | None, found: _Findings
 ) -> None:
-    """What is built in, if that was asked for; else that it is there and was not read."""
+    """Read built-in drivers if an image was NAMED; else note that they were not read."""
     if not named or not kernel:
         inside = [name for name in tree.builtin if "virtio" in name] if tree else []
         if inside:
@@ -218,8 +181,11 @@ def _survey_kernel(
                 f"what is built into the kernel ({', '.join(inside)}): --kernel {image} reads it"
             )
         return
-    if kernel.machine != _X86 or kernel.btf is None:
-        why = "it has no BTF" if kernel.btf is None else "pointers in an arm64 image are not final"
+    if kernel.btf is None or not kernel.machine or not kernel.machine.image_pointers_final:
+        name = kernel.machine.debian if kernel.machine else "unsupported"
+        why = (
+            "it has no BTF" if kernel.btf is None else f"pointers in an {name} image are not final"
+        )
         found.unknown.append(f"what is built into {kernel.path}: {why}")
         return
     try:
@@ -237,7 +203,7 @@ def _survey_kernel(
 def _inspection(
     found: _Findings,
     modules: dict[str, Module],
-    kernel: Kernel | None,
+    kernel: OpenedImage | None,
     release: str | None,
     builtins: tuple[str, ...],
 ) -> Inspection:
@@ -246,7 +212,7 @@ def _inspection(
     )
     return Inspection(
         release=release,
-        machine=machines.pop() if len(machines) == 1 else None,
+        machine=machines.pop().name if len(machines) == 1 else None,
         image=str(kernel.path) if kernel else None,
         drivers=tuple(found.drivers),
         transports=tuple(found.transports),
@@ -254,27 +220,8 @@ def _inspection(
         builtin=tuple(sorted(name for name in builtins if "virtio" in name)),
         unread={file: found.unread[file] for file in sorted(found.unread)},
         unknown=tuple(found.unknown),
+        files=found.files,
     )
-
-
-def _fits(kernel: Kernel, release: str | None) -> bool:
-    return kernel.release is None or release in (None, kernel.release)
-
-
-def _release(module: Module) -> str | None:
-    """The kernel that a module is for (include/linux/vermagic.h), or None."""
-    magic = next((value for key, value in module.modinfo() if key == "vermagic"), "")
-    release = magic.partition(" ")[0]
-    return release if _RELEASE.fullmatch(release) else None
-
-
-def _image_of(file: Path, release: str | None) -> Path | None:
-    """The image of the kernel whose module tree FILE is in, else one that stands beside it."""
-    if release is None:
-        return None
-    ups = file.absolute().parents
-    tree = next((up for up in ups if up.name == release), ups[0])
-    return vmlinuz.find(release, tree)
 
 
 def _reason(file: str, error: VirtioTraceError) -> str:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a kernel's files say of VirtIO, as ``inspect`` shows it: drivers, transports and calls.
+"""What a kernel's files say about VirtIO, as ``inspect`` shows it: drivers, transports, calls.
 
-Plain data, read by ``kernel/`` and shown by ``render/``. Unlike the evidence in a recording it is
-for people, so that bits and types come with their names, and what is not known with its reason.
+Plain data, which render/ prints. It is for people, unlike the evidence in a recording: bits and
+types have names, and what is unknown has a reason.
 """
 
 from __future__ import annotations
@@ -20,32 +20,32 @@ SCHEMA = "virtio-trace/inspect/1"
 class Driver:
     """A struct virtio_driver.
 
-    Where it is built in, ``facts.file`` is the kernel image, and ``facts.module`` is empty where
-    the image does not say which module it would have been.
+    For a built-in driver, ``facts.file`` is the kernel image and ``facts.module`` the module it
+    would be if built as one, "" where the image does not say.
     """
 
     facts: DriverFacts
 
     @property
     def features(self) -> tuple[int, ...]:
-        """Its table of feature bits, in its order."""
+        """Its feature bits, in the order of its table."""
         return self.facts.features or ()
 
     @property
     def features_legacy(self) -> tuple[int, ...]:
-        """That for legacy devices."""
+        """Its feature bits for legacy devices."""
         return self.facts.features_legacy or ()
 
     @property
     def device(self) -> int | None:
-        """The device type whose names its feature bits have; None where it takes any."""
+        """The device type that names its feature bits; None: it binds any type."""
         first = next(iter(self.facts.ids), (VIRTIO_DEV_ANY_ID, 0))[0]
         return None if first == VIRTIO_DEV_ANY_ID else first
 
 
 @dataclass(frozen=True, slots=True)
 class Transport:
-    """A driver of another bus that puts devices on the VirtIO bus; as above where built in."""
+    """A driver of another bus that adds devices to the VirtIO bus; see Driver if built in."""
 
     facts: TransportFacts
     builtin: bool = False
@@ -53,10 +53,10 @@ class Transport:
 
 @dataclass(frozen=True, slots=True)
 class CallFact:
-    """A direct call, proven by a relocation, or by its distance in a linked kernel.
+    """A direct call, proven by a relocation in a module, or by its distance in a linked kernel.
 
-    ``offset`` is where the relocation stands, in bytes from the start of ``caller``; ``argument``
-    is the driver struct that is handed over.
+    ``offset`` is that of the relocation or the distance, in bytes from the start of ``caller``;
+    ``argument`` is the driver struct that is passed.
     """
 
     module: str
@@ -68,10 +68,11 @@ class CallFact:
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """All that was found. ``image`` is the kernel image that was used, for whatever.
+    """Everything that was found. ``image`` is the kernel image that was used.
 
-    ``unread``: file to the reason it was refused; ``unknown``: sentences, what else could not be
-    known and why; ``builtin``: modules that are in the kernel, by modules.builtin.
+    ``unread``: file to the reason why it could not be read; ``unknown``: sentences about what else
+    is unknown, and why; ``builtin``: modules that are built in, from modules.builtin; ``files``:
+    how many module files were opened, unread ones included.
     """
 
     release: str | None
@@ -83,6 +84,13 @@ class Inspection:
     builtin: tuple[str, ...] = ()
     unread: dict[str, str] = field(default_factory=dict)
     unknown: tuple[str, ...] = ()
+    files: int = 0
+
+    @property
+    def nothing_read(self) -> bool:
+        """Whether files were opened, none of them could be read, and nothing else was found."""
+        found = self.drivers or self.transports or self.calls
+        return bool(self.unread) and len(self.unread) >= self.files > 0 and not found
 
     def to_json(self) -> dict[str, Any]:
         """The document of ``inspect --format json``; unknown is null."""

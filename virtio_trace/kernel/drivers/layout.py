@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Where the members of the driver structs are, for one kernel.
+"""The offsets of the members of the driver structs, for one kernel.
 
-From its BTF, never from its version. Only ``struct virtio_driver`` of a kernel whose BTF does not
-have it (5.10: its modules have no BTF) is laid out by the order of its members.
+They come from its BTF, never from its version. Only a ``struct virtio_driver`` that BTF lacks (in
+5.10, modules have no BTF) is laid out by the order of its members.
 """
 
 from __future__ import annotations
@@ -11,25 +11,24 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from virtio_trace.errors import CannotTraceError
+from virtio_trace.virtio.transports import BUS_DRIVERS
 
 if TYPE_CHECKING:
     from virtio_trace.kernel.files.btf import Btf
 
 _POINTER = 8
-DRIVERS = {  # struct: the member with its name
+DRIVERS = {  # struct: the member that holds the name
     "virtio_driver": "driver.name",
-    "pci_driver": "name",
-    "platform_driver": "driver.name",
-    "vdpa_driver": "driver.name",
+    **{driver.struct: driver.name_member for driver in BUS_DRIVERS},
 }
-"""The structs that are asked for."""
+"""The structs that are looked up."""
 
 
 @dataclass(frozen=True, slots=True)
 class StructLayout:
-    """Offsets in bytes of a driver struct's members. ``functions``: name to offset.
+    """Size of a driver struct and offsets of its members, in bytes. ``functions``: name to offset.
 
-    ``features`` are those of (feature_table, feature_table_size) and of the legacy pair.
+    ``features``: the offsets of (feature_table, feature_table_size), and of the legacy pair.
     """
 
     size: int
@@ -48,7 +47,7 @@ class Layout:
 
 
 def from_btf(btf: Btf) -> Layout:
-    """The layout by BTF; a struct that is not in it is left out. Raises BadInputError."""
+    """The layout by BTF, without structs that BTF lacks. Raises BadInputError."""
     structs = {name: struct_from_btf(btf, name) for name in DRIVERS if btf.has(name)}
     return Layout(structs, btf.size("pci_device_id") if btf.has("pci_device_id") else 0)
 
@@ -56,9 +55,9 @@ def from_btf(btf: Btf) -> Layout:
 def by_order(device_driver: int, count: int = 12) -> StructLayout:
     """struct virtio_driver by the order of its members, after DEVICE_DRIVER bytes.
 
-    include/linux/virtio.h has this order since validate came (commit 404123c2db79), and 5.10's
-    modules were read by it; freeze and restore are there with CONFIG_PM_SLEEP, three more since
-    6.16. How many there are, COUNT, says which; it is one of COUNTS.
+    include/linux/virtio.h has this order since validate was added (commit 404123c2db79); it was
+    tested with the modules of 5.10. freeze and restore depend on CONFIG_PM_SLEEP; 6.16
+    added three members. COUNT, one of COUNTS, is how many there are and says which.
     """
     members = _ORDERS[count]
     at = {name: device_driver + i * _POINTER for i, name in enumerate(members)}
@@ -88,15 +87,15 @@ _ORDER = (
 _LATER = ("reset_prepare", "reset_done", "shutdown")
 _ORDERS = {len(o): o for o in (_ORDER, _ORDER[:-2], _ORDER + _LATER, _ORDER[:-2] + _LATER)}
 COUNTS = frozenset(_ORDERS)
-"""How many members struct virtio_driver may have behind its device_driver."""
+"""How many members struct virtio_driver may have after its device_driver."""
 
 
 def struct_from_btf(btf: Btf, name: str) -> StructLayout:
-    """One of DRIVERS' structs. Raises CannotTraceError where BTF lacks it or a member."""
+    """The layout of a struct in DRIVERS. Raises CannotTraceError where BTF lacks a member."""
     try:
         id_table = btf.offset(name, "id_table")
     except CannotTraceError:
-        id_table = None  # struct vdpa_driver has none
+        id_table = None  # struct vdpa_driver has no id_table
     pairs: tuple[tuple[int, int], ...] = ()
     if name == "virtio_driver":
         pairs = tuple(
@@ -105,5 +104,7 @@ def struct_from_btf(btf: Btf, name: str) -> StructLayout:
         )
     named, functions = btf.offset(name, DRIVERS[name]), btf.functions(name)
     if "probe" not in functions:
-        raise CannotTraceError(f"{btf.where}: struct {name}: probe is no function", "damaged BTF?")
+        raise CannotTraceError(
+            f"{btf.where}: struct {name}: probe is no function", "is BTF damaged?"
+        )
     return StructLayout(btf.size(name), named, id_table, functions, pairs)

@@ -1,30 +1,31 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Where struct virtio_driver's members are, by the data of .ko files alone: without BTF.
+"""The layout of struct virtio_driver from the data of .ko files alone, without BTF.
 
-The members have one order; only how long the struct device_driver before them is, and how many
-there are, differs by kernel. Both follow from the structs themselves: their size is in the symbol
-table, and at one length alone id_table leads to device ids and
-functions are where members are functions.
+The order of the members is fixed. The size of the struct device_driver before them and their number
+differ by kernel. Both follow from the structs: their size is in the symbol table, and only with one
+size of device_driver does id_table point to device ids, and functions stand where members are
+functions.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from virtio_trace.kernel.drivers import in_modules, layout
-from virtio_trace.kernel.files.elf import Module, Place
+from virtio_trace.kernel.drivers import layout, struct_search
+from virtio_trace.kernel.files.elf import Module
+from virtio_trace.kernel.files.elf_tables import Place
 
 _SHORTEST = 64
 _POINTER = 8
 
 
 def virtio_driver(modules: Iterable[Module]) -> layout.StructLayout | None:
-    """The only layout that fits every driver of MODULES, which are of one kernel; None where there
-    is none, or more than one. Raises BadInputError."""
+    """The layout that fits every driver in MODULES, which are of one kernel; None: there is none,
+    or more than one. Raises BadInputError."""
     fitting: set[tuple[int, int]] | None = None
     for module in modules:
-        for call in module.calls(in_modules.REGISTER_DRIVER):
-            for place in in_modules.addresses_before(module, call):
+        for call in module.calls(struct_search.REGISTER_DRIVER):
+            for place in struct_search.addresses_before(module, call):
                 found = _fitting(module, place)
                 if found:
                     fitting = found if fitting is None else fitting & found
@@ -35,7 +36,7 @@ def virtio_driver(modules: Iterable[Module]) -> layout.StructLayout | None:
 
 
 def _fitting(module: Module, place: Place) -> set[tuple[int, int]]:
-    """(bytes of device_driver, members behind it) that make the object at PLACE a driver."""
+    """(bytes of device_driver, members after it) with which the object at PLACE is a driver."""
     size = module.size_at(place) or 0
     out = set()
     for count in layout.COUNTS:
@@ -43,17 +44,17 @@ def _fitting(module: Module, place: Place) -> set[tuple[int, int]]:
         if base < _SHORTEST:
             continue
         shape = layout.by_order(base, count)
-        if not in_modules.looks_like(module, place, shape, need_ids=True):
+        if not struct_search.looks_like(module, place, shape, need_ids=True):
             continue
         assert shape.id_table is not None
         table = module.pointers(place.section)[place.offset + shape.id_table]
-        if in_modules.virtio_ids(module, table) and _functions_fit(module, place, shape):
+        if struct_search.virtio_ids(module, table) and _functions_fit(module, place, shape):
             out.add((base, count))
     return out
 
 
 def _functions_fit(module: Module, place: Place, shape: layout.StructLayout) -> bool:
-    """Whether every pointer to a function is where a member is one."""
+    """Whether every pointer to a function is where a member is a function."""
     members = {place.offset + offset for offset in shape.functions.values()}
     inside = range(place.offset, place.offset + shape.size)
     pointers = module.pointers(place.section).items()

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A function that runs in a thread while its caller does something else.
+"""Runs a function in a thread while its caller does something else.
 
-concurrent.futures does as much and takes longer to import than most files take to be unpacked.
+concurrent.futures does the same, but its import takes longer than unpacking most files.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Generic, TypeVar
 _T = TypeVar("_T")
 
 
-class Ahead(Generic[_T]):
-    """Starts DO at once. A process that ends does not wait for it."""
+class BackgroundRead(Generic[_T]):
+    """Calls DO in a thread, at once. The process may exit before DO returns."""
 
     def __init__(self, do: Callable[[], _T]) -> None:
         self._do = do
@@ -30,7 +30,7 @@ class Ahead(Generic[_T]):
             self._error = error
 
     def result(self) -> _T:
-        """What DO returned, when it has; raises what it raised."""
+        """Wait for DO and return its result; raises what DO raised."""
         self._thread.join()
         if self._error is not None:
             raise self._error

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Sizes and member offsets of kernel structs, from the kernel's own BTF.
 
-The only user of libbpf (its ``btf__*`` functions, src/btf.h), which is there wherever libbpfcc is.
-The types are those of include/uapi/linux/btf.h. Where a name stands in both the kernel's BTF
-and a module's, the kernel's counts: modules of 6.16 to 7.2 carry copies of core structs.
+The only user of libbpf (its ``btf__*`` functions, src/btf.h), which libbpfcc depends on. The types
+are those of include/uapi/linux/btf.h. Where both the kernel's BTF and a module's have a name, the
+kernel's is used: modules of 6.16 to 7.2 carry copies of core structs.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from virtio_trace.errors import BadInputError, CannotTraceError
 
 RUNNING = Path("/sys/kernel/btf")
 MAX_BYTES = 256 << 20
-"""Larger BTF than this is refused unread (Debian's kernels have 3 to 8 MB)."""
+"""Most bytes of BTF that are read (Debian's kernels have 3 to 8 MB)."""
 
 _PTR, _STRUCT, _UNION, _FUNC_PROTO = 2, 4, 5, 13
 _MODIFIERS = (8, 9, 10, 11, 18)  # typedef, volatile, const, restrict, type_tag
@@ -48,7 +48,7 @@ class _RawMember(ctypes.Structure):
 
 
 class Member(NamedTuple):
-    """A member: byte offset in the outermost struct asked for, and its type's number."""
+    """A member: byte offset in the outermost struct, and the number of its type."""
 
     name: str
     offset: int
@@ -58,7 +58,7 @@ class Member(NamedTuple):
 
 @functools.cache
 def _libbpf() -> Any:
-    """libbpf.so.1 with its signatures. Raises CannotTraceError where it is not installed."""
+    """libbpf.so.1 with signatures. Raises CannotTraceError where it is not installed."""
     try:
         lib = ctypes.CDLL("libbpf.so.1", use_errno=True)
     except OSError as error:
@@ -89,12 +89,12 @@ def _kind(info: int) -> int:
 
 
 class Btf:
-    """The types of one kernel, or of one module on top of its kernel's (``base``)."""
+    """The types of one kernel, or of one module based on its kernel's (``base``)."""
 
     def __init__(self, data: bytes, where: str, base: Btf | None = None) -> None:
-        """Raises BadInputError for DATA that is no BTF, CannotTraceError without libbpf."""
+        """Raises BadInputError where DATA is not BTF, CannotTraceError without libbpf."""
         if not data or len(data) > MAX_BYTES:
-            raise BadInputError(f"{where}: is no BTF: {len(data)} bytes", _NO_BTF)
+            raise BadInputError(f"{where}: is not BTF: {len(data)} bytes", _NO_BTF)
         lib = _libbpf()
         self.where = where
         self.base = base
@@ -105,9 +105,9 @@ class Btf:
 
     @classmethod
     def running(cls, module: str = "", base: Btf | None = None) -> Btf:
-        """The running kernel's types, or those of a loaded MODULE on top of them (BASE).
+        """The running kernel's types, or those of a loaded MODULE based on them (BASE).
 
-        Raises CannotTraceError where the kernel shows no BTF.
+        Raises CannotTraceError where the kernel exports no BTF.
         """
         path = RUNNING / (module or "vmlinux")
         try:
@@ -126,34 +126,34 @@ class Btf:
             raise BadInputError(f"{path}: {error.strerror}", "give a file of raw BTF") from error
 
     def has(self, struct: str) -> bool:
-        """Whether a struct of that name is known here or in the base."""
+        """Whether this BTF or its base has a struct of that name."""
         return self._find(struct) is not None
 
     def size(self, struct: str) -> int:
-        """sizeof(struct STRUCT) in bytes. Raises CannotTraceError where there is none."""
+        """sizeof(struct STRUCT) in bytes. Raises CannotTraceError where it is missing."""
         return int(self._type(self._need(struct)).size_or_type)
 
     def offset(self, struct: str, path: str) -> int:
         """Bytes from the start of ``struct STRUCT`` to the member PATH (``"dev.parent"``).
 
-        Anonymous structs and unions are looked into. Raises CannotTraceError where the struct or
-        the member is not there, or is a bitfield, or PATH goes through a pointer.
+        Members of anonymous structs and unions are found too. Raises CannotTraceError where the
+        struct or the member is missing, the member is a bitfield, or PATH passes a pointer.
         """
         here, total = self._need(struct), 0
         for name in path.split("."):
             member = next((m for m in self._members_of(here) if m.name == name), None)
             if member is None or member.bitfield:
-                what = "is a bitfield" if member else "is not there"
+                what = "is a bitfield" if member else "is missing"
                 raise CannotTraceError(
                     f"{self.where}: struct {struct}: {name} of {path} {what}",
-                    "this kernel's structs are not known to virtio-trace; please report it",
+                    "virtio-trace does not know this kernel's structs; please report it",
                 )
             total += member.offset
             here = self._resolve(member.type)
         return total
 
     def functions(self, struct: str) -> dict[str, int]:
-        """Members of ``struct STRUCT`` that point to functions: name to offset in bytes."""
+        """The function pointers in ``struct STRUCT``: name to offset in bytes."""
         return {
             m.name: m.offset for m in self._members_of(self._need(struct)) if self._calls(m.type)
         }
@@ -186,7 +186,7 @@ class Btf:
         return _Type.from_address(address)
 
     def _resolve(self, number: int) -> int:
-        """The type behind typedefs, const and the like."""
+        """The type without typedefs, const and the like."""
         for _ in range(_MAX_DEPTH):
             found = self._type(number) if number else None
             if found is None or _kind(found.info) not in _MODIFIERS:
@@ -200,7 +200,7 @@ class Btf:
         return self._members[number]
 
     def _read_members(self, number: int, start: int, depth: int) -> list[Member]:
-        """Members of one struct or union, the anonymous ones' in their place."""
+        """Members of one struct or union, with those of anonymous ones in place."""
         if depth > _MAX_DEPTH:
             raise BadInputError(f"{self.where}: damaged BTF: a struct contains itself", _NO_BTF)
         lib, out = _libbpf(), []
@@ -212,7 +212,7 @@ class Btf:
             ctypes.addressof(found) + ctypes.sizeof(_Type)
         )
         for entry in raw:
-            has_width = info >> 31  # kind_flag: the upper 8 bits of offset are a bitfield's size
+            has_width = info >> 31  # kind_flag: the upper 8 bits are a bitfield's size
             bits = entry.offset & 0xFFFFFF if has_width else entry.offset
             width = entry.offset >> 24 if has_width else 0
             name = (lib.btf__name_by_offset(self._handle, entry.name_off) or b"").decode("latin-1")
@@ -225,7 +225,7 @@ class Btf:
 
 
 def _parse(lib: Any, data: bytes, where: str, base: Btf | None) -> int:
-    """btf__new, with libbpf's own messages kept off the terminal."""
+    """btf__new, without libbpf's messages on the terminal."""
     before = lib.libbpf_set_print(None)
     try:
         if base is None:
@@ -237,12 +237,12 @@ def _parse(lib: Any, data: bytes, where: str, base: Btf | None) -> int:
         lib.libbpf_set_print(before)
     if not handle:
         why = os.strerror(number) if number else "unknown reason"
-        raise BadInputError(f"{where}: is no BTF, or damaged: {why}", _NO_BTF)
+        raise BadInputError(f"{where}: is not BTF, or damaged: {why}", _NO_BTF)
     return int(handle)
 
 
 def _parse_split(lib: Any, data: bytes, base: int) -> int | None:
-    """btf__new_split (libbpf 1.5) by what older ones have, which want a path."""
+    """btf__new_split came with libbpf 1.5; the older function wants a path."""
     with os.fdopen(os.memfd_create("btf", os.MFD_CLOEXEC), "wb", buffering=0) as file:
         file.write(data)
         handle: int | None = lib.btf__parse_raw_split(b"/proc/self/fd/%d" % file.fileno(), base)

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Compressed kernel files, by their first bytes: xz, gzip, zstd, lz4, bzip2, lzma.
 
-xz, gzip and bzip2 by the standard library; zstd by libzstd, as a tree of .ko.zst has thousands of
-files, else by its program, as lz4. What comes out is bounded, so that a bomb fills no memory.
+The standard library unpacks xz, gzip and bzip2. libzstd unpacks zstd, because a tree of .ko.zst has
+thousands of files; without it the program zstd does, as lz4 does for lz4. The output is bounded, so
+that no small file fills the memory (a decompression bomb).
 """
 
 from __future__ import annotations
@@ -22,7 +23,12 @@ from virtio_trace.errors import BadInputError, CannotTraceError
 from virtio_trace.kernel.files import zstd
 
 MAX_BYTES = 256 << 20
-"""Most that a file may be, packed or unpacked, in bytes."""
+"""Largest file, compressed or unpacked, in bytes."""
+MAX_RATIO = 64
+"""Most unpacked bytes per compressed byte of a file of more than a few MB. Modules with debug
+information reach 8, kernel images 6; zeros reach 7,000 in xz, 30,000 in zstd."""
+SMALL = 16 << 20
+"""Any file may unpack to as many bytes, whatever its ratio."""
 _HINT = "fetch the file again"
 _MAGIC = {
     b"\xfd7zXZ\0": "xz",
@@ -37,12 +43,15 @@ _PROGRAMS = {"zstd": ("zstd", "-dcq"), "lz4": ("lz4", "-dc")}
 
 
 def read_file(path: Path) -> bytes:
-    """A regular file's bytes. Raises BadInputError with the reason where it cannot be read."""
+    """A regular file's bytes. Raises BadInputError where it cannot be read, or is too large.
+
+    A larger file, a sparse one among them, is refused unread.
+    """
     try:
-        with io.FileIO(path, opener=_no_wait) as file:
+        with io.FileIO(path, opener=_without_waiting) as file:
             found = os.fstat(file.fileno())
             if not stat.S_ISREG(found.st_mode):
-                raise BadInputError(f"{path}: is no regular file", "name a file")
+                raise BadInputError(f"{path}: is not a regular file", "name a file")
             if found.st_size <= MAX_BYTES:
                 return file.readall()
     except (OSError, ValueError) as error:
@@ -51,20 +60,27 @@ def read_file(path: Path) -> bytes:
     raise BadInputError(f"{path}: is larger than {MAX_BYTES >> 20} MB", "name a kernel's file")
 
 
-def _no_wait(path: str, flags: int) -> int:
-    """A FIFO without a writer would be waited for without O_NONBLOCK."""
+def _without_waiting(path: str, flags: int) -> int:
+    """Without O_NONBLOCK, opening a FIFO waits for a writer."""
     return os.open(path, flags | os.O_NONBLOCK)
 
 
-def unpack(data: bytes, where: str, limit: int = MAX_BYTES) -> bytes:
-    """DATA uncompressed, or as it is where it is not compressed.
+def limit_for(size: int, most: int = MAX_BYTES) -> int:
+    """Bytes that SIZE compressed bytes may unpack to; never more than MOST."""
+    return min(most, max(SMALL, MAX_RATIO * size))
 
-    Raises BadInputError for damaged data and more than LIMIT bytes, CannotTraceError where a
-    program is missing.
+
+def unpack(data: bytes, where: str, limit: int | None = None) -> bytes:
+    """DATA uncompressed, or unchanged where it is not compressed.
+
+    At most LIMIT bytes, by default :func:`limit_for` its size. Raises BadInputError for damaged
+    data and for more bytes, CannotTraceError where a program is missing.
     """
     kind = next((kind for magic, kind in _MAGIC.items() if data.startswith(magic)), "")
     if not kind:
         return data
+    if limit is None:
+        limit = limit_for(len(data))
     if kind == "lz4" or (kind == "zstd" and zstd.library() is None):
         return _program(kind, data, where, limit)
     try:
@@ -82,7 +98,7 @@ def unpack(data: bytes, where: str, limit: int = MAX_BYTES) -> bytes:
 
 
 def is_zstd(data: bytes) -> bool:
-    """Whether DATA is of zstd, and libzstd is there to look into it while it is unpacked."""
+    """Whether DATA is zstd, and libzstd is installed to look into it while it is unpacked."""
     return data.startswith(b"\x28\xb5\x2f\xfd") and zstd.library() is not None
 
 
@@ -105,7 +121,7 @@ def _program(kind: str, data: bytes, where: str, limit: int) -> bytes:
             raise CannotTraceError(
                 f"{where}: needs the program {kind}", f"apt install {kind}"
             ) from error
-        with process:  # its pipe closed, a program that has more to say ends
+        with process:  # closing its pipe ends a program that has more to write
             assert process.stdout is not None
             out = process.stdout.read(limit + 1)
         errors.seek(0)

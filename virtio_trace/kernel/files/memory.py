@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A kernel's memory by address: what every kind of it can say, and the running kernel's own.
+"""A kernel's memory by address: the interface to it, and the running kernel's memory.
 
 /proc/kcore is an ELF core file whose segments are the kernel's memory (fs/proc/kcore.c;
-Elf64_Ehdr and Elf64_Phdr of the System V ABI). Lockdown refuses it where it refuses kprobes
-(include/linux/security.h: both are behind LOCKDOWN_INTEGRITY_MAX).
+Elf64_Ehdr and Elf64_Phdr of the System V ABI). Lockdown forbids both it and kprobes
+(include/linux/security.h: both come after LOCKDOWN_INTEGRITY_MAX).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from virtio_trace.errors import CannotTraceError
+from virtio_trace.kernel.files.machine import ELF_IDENT
 
 KCORE = Path("/proc/kcore")
 
@@ -27,20 +28,20 @@ _HINT = "needs CONFIG_PROC_KCORE and CAP_SYS_RAWIO"
 
 
 class Memory(ABC):
-    """Bytes by the kernel's own addresses, little-endian, with pointers of 8 bytes."""
+    """Bytes by the kernel's addresses; little-endian, pointers of 8 bytes."""
 
     @abstractmethod
     def bytes_at(self, address: int, size: int) -> bytes | None:
-        """SIZE bytes from ADDRESS; None where that is not the kernel's."""
+        """SIZE bytes from ADDRESS; None: not in the kernel's memory."""
 
     def number_at(self, address: int, size: int = 8) -> int | None:
-        """The unsigned number of SIZE bytes at ADDRESS, a pointer where it is 8; None as above."""
+        """The unsigned number of SIZE bytes at ADDRESS, by default a pointer; None as above."""
         raw = self.bytes_at(address, size)
         return None if raw is None else int.from_bytes(raw, "little")
 
     def string_at(self, address: int) -> str | None:
-        """The C string at ADDRESS; None where there is none that is short and printable."""
-        for size in (_MAX_STRING, 16):  # the last string of a segment has less behind it
+        """The C string at ADDRESS; None: not printable, or 256 bytes and longer."""
+        for size in (_MAX_STRING, 16):  # the segment may end right after the string
             raw = self.bytes_at(address, size) or b""
             text, end, _ = raw.partition(b"\0")
             if end and text.isascii() and text.decode("ascii").isprintable():
@@ -55,10 +56,10 @@ class _Segment(NamedTuple):
 
 
 class Kcore(Memory):
-    """The running kernel's memory; a context manager. What is read may change meanwhile."""
+    """The running kernel's memory, which changes while it is read; a context manager."""
 
     def __init__(self, path: Path = KCORE) -> None:
-        """Raises CannotTraceError where PATH cannot be read, or is no core file."""
+        """Raises CannotTraceError where PATH cannot be read, or is not a core file."""
         try:
             self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
@@ -67,7 +68,7 @@ class Kcore(Memory):
             self._segments = sorted(self._load())
         except (OSError, struct.error) as error:
             os.close(self._file)
-            raise CannotTraceError(f"{path}: is no core file of a kernel", _HINT) from error
+            raise CannotTraceError(f"{path}: is not a core file of a kernel", _HINT) from error
         self._starts = [segment.address for segment in self._segments]
 
     def __enter__(self) -> Kcore:
@@ -78,7 +79,7 @@ class Kcore(Memory):
 
     def _load(self) -> list[_Segment]:
         head = os.pread(self._file, _EHDR, 0)
-        if head[:6] != b"\x7fELF\x02\x01":
+        if head[:6] != ELF_IDENT:
             raise OSError
         (table,) = struct.unpack_from("<Q", head, 32)
         size, count = struct.unpack_from("<HH", head, 54)
@@ -87,7 +88,7 @@ class Kcore(Memory):
         return [_Segment(row[3], row[6], row[2]) for row in rows if row[0] == _PT_LOAD]
 
     def bytes_at(self, address: int, size: int) -> bytes | None:
-        """As above; None also where the kernel refuses to read it."""
+        """As above; None also where the kernel refuses."""
         i = bisect.bisect_right(self._starts, address) - 1
         if i < 0:
             return None

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""An uncompressed x86-64 kernel as memory: what stands at an address, and who calls what.
+"""An uncompressed x86-64 kernel as memory: the bytes at an address, and who calls what.
 
-A vmlinux out of a bzImage keeps its segments and sections and has lost symbols and relocations
-(arch/x86/boot/compressed/Makefile, objcopy -S). Its pointers have the addresses for which it was
-linked, as its relocations are a table of their own behind it, so they can be followed as they are.
+The vmlinux in a bzImage has its segments and sections, but neither symbols nor relocations
+(arch/x86/boot/compressed/Makefile, objcopy -S). Its pointers hold the addresses that it was linked
+for, because its relocations are a separate table after it: they can be followed as they are.
 Layouts: Elf64_Ehdr, Elf64_Phdr and Elf64_Shdr of the System V ABI.
 """
 
@@ -15,10 +15,10 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from virtio_trace.errors import BadInputError
+from virtio_trace.kernel.files.machine import of_elf
 from virtio_trace.kernel.files.memory import Memory
 
 _HINT = "give the vmlinuz of an x86-64 kernel"
-_EM_X86_64 = 62
 _PT_LOAD, _SHT_PROGBITS = 1, 1
 _WRITE, _EXECINSTR = 1, 4
 _PHDR = struct.Struct("<IIQQQQQQ")
@@ -28,8 +28,7 @@ _BLOCK = 1 << 16
 
 
 class Segment(NamedTuple):
-    """Where a part of the file is in memory; what is behind ``size`` bytes, up to ``memory``, is
-    zero."""
+    """Where a part of the file is in memory: ``size`` bytes, then zeros up to ``memory`` bytes."""
 
     address: int
     offset: int
@@ -45,14 +44,15 @@ class Site(NamedTuple):
 
 
 class Image(Memory):
-    """A kernel image's memory. Addresses are those for which the kernel was linked."""
+    """A kernel image's memory. Addresses are those that the kernel was linked for."""
 
     def __init__(self, data: bytes, where: str) -> None:
-        """Raises BadInputError where DATA is no x86-64 vmlinux."""
+        """Raises BadInputError where DATA is not an x86-64 vmlinux."""
         self.data = data
         self.where = where
-        if data[:6] != b"\x7fELF\x02\x01" or data[18:20] != bytes((_EM_X86_64, 0)):
-            raise BadInputError(f"{where}: is no x86-64 vmlinux", _HINT)
+        machine = of_elf(data)
+        if machine is None or not machine.image_pointers_final:
+            raise BadInputError(f"{where}: is not an x86-64 vmlinux", _HINT)
         try:
             self.segments = self._segments()
             self.text = self._text()
@@ -70,12 +70,12 @@ class Image(Memory):
             )
             if kind == _PT_LOAD:
                 if offset + length > len(self.data):
-                    raise ValueError("a segment ends behind the file's end (truncated?)")
+                    raise ValueError("a segment ends after the file's end (truncated?)")
                 out.append(Segment(address, offset, length, max(memory, length)))
         return sorted(out)
 
     def _text(self) -> list[Segment]:
-        """The sections of code. .data, which is marked as such in 7.2 too, is none."""
+        """The sections of code, without .data, which is executable too in 7.2."""
         (table,) = struct.unpack_from("<Q", self.data, 40)
         size, count = struct.unpack_from("<HH", self.data, 58)
         out = []
@@ -87,14 +87,14 @@ class Image(Memory):
         return sorted(out)
 
     def address_of(self, offset: int) -> int | None:
-        """The address at which a byte of the file is."""
+        """The address of the byte at OFFSET in the file; None: it is not in memory."""
         for segment in self.segments:
             if segment.offset <= offset < segment.offset + segment.size:
                 return segment.address + offset - segment.offset
         return None
 
     def bytes_at(self, address: int, size: int) -> bytes | None:
-        """SIZE bytes from ADDRESS, zeros in .bss; None where that is not the kernel's."""
+        """SIZE bytes from ADDRESS, zeros in .bss; None: not in the kernel's memory."""
         i = bisect.bisect_right(self._starts, address) - 1
         if i < 0:
             return None
@@ -113,8 +113,8 @@ class Image(Memory):
     def calls(self, targets: Iterable[int]) -> list[Site]:
         """Every direct call of one of TARGETS, sorted by address.
 
-        By the four bytes that make the distance to a target right, which by chance are in the
-        middle of another instruction once in 2**32: whoever reads this asks in which function.
+        By opcode and distance. Once in 2**32 they are, by chance, in the middle of another
+        instruction: callers ask which function a site is in.
         """
         out = [
             site
@@ -125,7 +125,7 @@ class Image(Memory):
         return sorted(out)
 
     def _calls_in(self, part: Segment, target: int) -> list[Site]:
-        """The distance's upper half is the same for 64 KB of code: that is looked for first."""
+        """The upper half of the distance is the same for 64 KB of code: it is searched first."""
         out = []
         data, start, end = self.data, part.offset, part.offset + part.size
         # distance = target - (address + 5), with address = part.address + (at - start)

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""BTF out of a kernel image, for a kernel that is not running.
+"""The kernel in an image (vmlinuz), its BTF and its release, for a kernel that is not running.
 
-A bzImage names its payload in the setup header (Documentation/arch/x86/boot.rst), an EFI zboot
-image (arm64) in its first 64 bytes (drivers/firmware/efi/libstub/zboot-header.S), and an arm64
-Image.gz is plain gzip. The payload is an ELF vmlinux, or a flat Image in which the BTF stands
-somewhere.
+A bzImage says where its payload is in the setup header (Documentation/arch/x86/boot.rst), an EFI
+zboot image in its first 64 bytes (drivers/firmware/efi/libstub/zboot-header.S); an Image.gz is
+plain gzip. The payload is an ELF vmlinux, or a flat Image with the BTF somewhere in it.
 """
 
 from __future__ import annotations
@@ -18,17 +17,19 @@ from pathlib import Path
 from virtio_trace.errors import BadInputError
 from virtio_trace.kernel.files import compression, zstd
 from virtio_trace.kernel.files.btf import Btf
+from virtio_trace.kernel.files.machine import ELF_IDENT, NAMES, of_kernel
 
-_HINT = "give the vmlinuz of a Linux kernel, x86-64 or arm64"
+_HINT = f"give the vmlinuz of a Linux kernel, {NAMES}"
 _BTF = struct.Struct("<HBBIIIII")  # struct btf_header, include/uapi/linux/btf.h
 _BTF_START = b"\x9f\xeb\x01"
 _SIZE = 4
-"""Bytes behind a packed kernel that say how many it is unpacked (scripts/Makefile.lib)."""
+"""Bytes after a packed kernel, with its unpacked size (scripts/Makefile.lib)."""
 _LIMIT = 1 << 30
+"""Largest unpacked kernel, in bytes."""
 _VERSION = b"Linux version "
 _BANNER = re.compile(_VERSION + rb"([!-~]{1,64}) \(")  # init/version-timestamp.c, linux_banner
 _OVERLAP = 128
-"""Bytes that are looked at again, as what is looked for may have been cut."""
+"""Bytes that are searched again, because a match may have been cut."""
 _Memory = bytes | mmap.mmap
 
 
@@ -41,34 +42,35 @@ def btf(path: Path) -> Btf:
 
 
 def types(path: Path) -> tuple[Btf | None, str | None]:
-    """The types of an image and its ``uname -r``, None where it has none; unpacked so far only.
+    """The types of an image and its ``uname -r``, None where it has none.
 
-    Raises BadInputError where PATH is no kernel's image, CannotTraceError.
+    The image is unpacked only until both are found. Raises BadInputError where PATH is not a kernel
+    image, CannotTraceError.
     """
     where = str(path)
     image = compression.read_file(path)
     start, end = _packed(image, where)
     if compression.is_zstd(image[start : start + 4]):
-        look = _Looking()
-        part = zstd.Part(image, start, end - _SIZE)  # not copied: it is of 10 MB and more
-        raw, name = zstd.search(part, where, _LIMIT, look.so_far, look.at_the_end)
+        look, limit = BtfScanner(), compression.limit_for(end - start, _LIMIT)
+        part = zstd.Part(image, start, end - _SIZE)  # not copied: it has 10 MB and more
+        raw, name = zstd.search(part, where, limit, look.so_far, look.at_the_end)
     else:
         kernel = _unpacked(image[start:end], where)
-        raw, name = _Looking().at_the_end(kernel, len(kernel))
+        raw, name = BtfScanner().at_the_end(kernel, len(kernel))
     if raw is None and name is None:
-        raise BadInputError(f"{path}: is no kernel image", _HINT)
+        raise BadInputError(f"{path}: is not a kernel image", _HINT)
     return Btf(raw, where) if raw else None, name
 
 
 def find(release: str, tree: Path) -> Path | None:
-    """The image that belongs to a module tree: in it, beside it (dpkg -x), or in /boot."""
+    """The image of a module tree's kernel: in the tree, beside it (dpkg -x), or in /boot."""
     name = f"vmlinuz-{release}"
     places = [tree / "vmlinuz", *(up / "boot" / name for up in tree.absolute().parents)]
     return next((p for p in (*places, Path("/boot") / name) if os.path.isfile(p)), None)  # noqa: PTH113
 
 
 def find_tree(release: str, image: Path) -> Path | None:
-    """The module tree that belongs to an image: the reverse of :func:`find`."""
+    """The module tree of an image's kernel: the reverse of :func:`find`."""
     image = image.absolute()
     ups = (up / part for up in image.parents for part in ("lib/modules", "usr/lib/modules"))
     places = (image.parent, *(up / release for up in ups))
@@ -76,22 +78,22 @@ def find_tree(release: str, image: Path) -> Path | None:
 
 
 def btf_bytes(image: bytes, where: str) -> bytes:
-    """The raw .BTF of a kernel image. Raises BadInputError where it has none, or is none."""
+    """The raw .BTF of a kernel image. Raises BadInputError where there is none."""
     kernel = payload(image, where)
-    raw, _release = _Looking().at_the_end(kernel, len(kernel))
+    raw, _release = BtfScanner().at_the_end(kernel, len(kernel))
     if raw is None:
         raise _no_btf(where)
     return raw
 
 
 def payload(image: bytes, where: str) -> bytes:
-    """The uncompressed kernel, ELF or flat. Raises BadInputError where IMAGE is no kernel's."""
+    """The uncompressed kernel, ELF or flat. Raises BadInputError where IMAGE has none."""
     start, end = _packed(image, where)
     return _unpacked(image[start:end], where)
 
 
-class _Looking:
-    """Looks for the BTF and the release in a kernel of which not all is there yet."""
+class BtfScanner:
+    """Finds the BTF and the release in a kernel while it is unpacked."""
 
     def __init__(self) -> None:
         self._seen = 0
@@ -99,18 +101,18 @@ class _Looking:
         self._release: str | None = None
 
     def so_far(self, kernel: _Memory, size: int) -> tuple[bytes | None, str | None] | None:
-        """Both, or None where the first SIZE bytes do not have them."""
+        """Both; None: the first SIZE bytes do not have them."""
         self._see(kernel, size)
         btf = self._btf(kernel, size)
         return (btf, self._release) if btf and self._release else None
 
     def at_the_end(self, kernel: _Memory, size: int) -> tuple[bytes | None, str | None]:
-        """What there is of both in all that there is."""
+        """Both, each None where the whole KERNEL of SIZE bytes does not have it."""
         self._see(kernel, size)
         return self._btf(kernel, size), self._release
 
     def _see(self, kernel: _Memory, size: int) -> None:
-        """What is new, and a little more; as bytes, in which Python searches faster."""
+        """Search what is new, and _OVERLAP; as bytes, which Python searches faster."""
         start = max(0, self._seen - _OVERLAP)
         new = kernel[start:size]
         at = new.find(_BTF_START)
@@ -130,10 +132,9 @@ class _Looking:
 
 
 def _btf_end(kernel: _Memory, at: int, size: int) -> int:
-    """Where the BTF ends that starts there, behind SIZE where not all of it is there; 0
-    where it only looks like one.
+    """The end of the BTF that starts at AT, after SIZE where it is incomplete; 0: not BTF.
 
-    The string section begins and ends with a zero byte, and the types end where it begins.
+    The string section starts and ends with a zero byte, and the types end where it starts.
     """
     if size - at < _BTF.size:
         return size + 1
@@ -153,8 +154,8 @@ def _no_btf(where: str) -> BadInputError:
 
 
 def _packed(image: bytes, where: str) -> tuple[int, int]:
-    """From where to where the packed kernel is in an image, which may be the kernel itself."""
-    if image[:4] == b"\x7fELF" or image[0x38:0x3C] == b"ARM\x64":
+    """Start and end of the packed kernel in an image, which may be an unpacked kernel itself."""
+    if _is_unpacked(image):
         return 0, len(image)
     if image[0x202:0x206] == b"HdrS" and len(image) > 0x250:
         sectors = image[0x1F1] or 4
@@ -165,16 +166,21 @@ def _packed(image: bytes, where: str) -> tuple[int, int]:
     elif image[:2] == b"\x1f\x8b":
         start, length = 0, len(image)
     else:
-        raise BadInputError(f"{where}: is no kernel image", _HINT)
+        raise BadInputError(f"{where}: is not a kernel image", _HINT)
     if not length or len(image) < start + length:
         raise BadInputError(f"{where}: is cut short", _HINT)
     return start, start + length
 
 
 def _unpacked(packed: bytes, where: str) -> bytes:
-    if packed[:4] == b"\x7fELF" or packed[0x38:0x3C] == b"ARM\x64":
+    if _is_unpacked(packed):
         return packed
-    try:  # all but gzip have the unpacked size behind them
-        return compression.unpack(packed[:-_SIZE], where, limit=_LIMIT)
+    limit = compression.limit_for(len(packed), _LIMIT)
+    try:  # all but gzip have the unpacked size after them
+        return compression.unpack(packed[:-_SIZE], where, limit=limit)
     except BadInputError:
-        return compression.unpack(packed, where, limit=_LIMIT)
+        return compression.unpack(packed, where, limit=limit)
+
+
+def _is_unpacked(kernel: bytes) -> bool:
+    return kernel[:4] == ELF_IDENT[:4] or of_kernel(kernel) is not None

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""zstd by libzstd (lib/zstd.h), which is there wherever dpkg is: a tree of .ko.zst has thousands
-of files, and of a kernel image often only the beginning is wanted.
+"""zstd by libzstd (lib/zstd.h), which dpkg depends on.
 
-What is unpacked goes straight to its place in one room of memory, where it can be looked at before
-all is there. The room takes no memory before it is written to.
+It saves a process per file, where a tree of .ko.zst has thousands, and allows to stop early: of a
+kernel image often only the start is needed. The output goes to one mapping, where it can be
+searched while it grows; its pages take no memory until they are written.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from virtio_trace.errors import BadInputError
 
 _HINT = "fetch the file again"
 _STEP = 1 << 20
-"""Packed bytes from one look to the next."""
-_STABLE_OUT = 1001  # ZSTD_d_stableOutBuffer, since 1.4.5: no window of its own, no copying
+"""Compressed bytes between two calls of the callback."""
+_STABLE_OUT = 1001  # ZSTD_d_stableOutBuffer, since 1.4.5: no window, no copies
 _TOO_SMALL = 70  # ZSTD_error_dstSize_tooSmall (lib/zstd_errors.h)
 
 _T = TypeVar("_T")
@@ -45,7 +45,7 @@ class Part(NamedTuple):
 
 @functools.cache
 def library() -> Any:
-    """libzstd.so.1 with its signatures; None where it is not installed, or too old."""
+    """libzstd.so.1 with signatures; None: not installed, or too old."""
     try:
         lib = ctypes.CDLL("libzstd.so.1")
     except OSError:
@@ -66,7 +66,7 @@ def library() -> Any:
 
 
 def unpack(data: bytes, where: str, limit: int) -> bytes:
-    """DATA unpacked. Raises BadInputError where it is damaged, or makes more than LIMIT bytes."""
+    """DATA unpacked. Raises BadInputError where it is damaged, or unpacks to over LIMIT bytes."""
     whole = Part(data, 0, len(data))
     return search(whole, where, limit, lambda _room, _size: None, lambda room, size: room[:size])
 
@@ -78,9 +78,9 @@ def search(
     look: Callable[[mmap.mmap, int], _T | None],
     end: Callable[[mmap.mmap, int], _T],
 ) -> _T:
-    """What LOOK finds while PART is unpacked, else what END makes of all of it.
+    """The first result of LOOK while PART is unpacked; without one, the result of END.
 
-    Both are given the room and how many bytes of it are there; LOOK says None to go on. Raises as
+    Both get the output and how many bytes of it are valid. LOOK returns None to go on. Raises as
     above.
     """
     lib = library()

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A second look at the machine, when a recording ends: what has no driver, and what is known of it.
+"""The state of the machine when a recording ends: which devices have no driver, and related facts.
 
-The probes show what was called; that nothing was called is seen here (Documentation/ABI/testing:
+Probes show which functions were called; this shows that none was (Documentation/ABI/testing:
 sysfs-bus-pci, sysfs-devices-supplier; drivers/base/dd.c, deferred_devs_show).
 """
 
@@ -12,31 +12,34 @@ from pathlib import Path
 
 from virtio_trace.kernel.running import sysfs, viot
 from virtio_trace.kernel.running.host import snapshot
-from virtio_trace.recording.machine_state import Final, PciFunction
+from virtio_trace.recording.machine_state import EndState, PciFunction
 from virtio_trace.virtio import numbers
+from virtio_trace.virtio.transports import PCI
 
 _SUPPLIER = "supplier:"
 
 
-def final(modules: Collection[str], sys: Path = Path("/sys"), debugfs: Path | None = None) -> Final:
-    """The machine now; MODULES are those whose being loaded matters. Never raises."""
+def read_end_state(
+    modules: Collection[str], sys: Path = Path("/sys"), debugfs: Path | None = None
+) -> EndState:
+    """The machine's state now. MODULES are those to report as loaded or not. Never raises."""
     bus = snapshot(sys)
     pci = sys / "bus/pci"
-    behind = viot.read(sys)
-    found = (_pci(path, behind) for path in sysfs.entries(pci / "devices"))
-    return Final(
+    translated = viot.read(sys)
+    found = (_pci(path, translated) for path in sysfs.entries(pci / "devices"))
+    return EndState(
         autoprobe={name: _autoprobe(sys / "bus" / name) for name in ("virtio", "pci")},
         pci=tuple(function for function in found if function is not None),
-        registered=sysfs.is_dir(pci / "drivers/virtio-pci") if sysfs.is_dir(pci) else None,
+        registered=sysfs.is_dir(pci / "drivers" / PCI.driver_name) if sysfs.is_dir(pci) else None,
         deferred=_deferred(debugfs or sys / "kernel/debug"),
         modules=tuple(sorted(name for name in modules if _is_loaded(sys / "module" / name))),
-        devices=tuple(bus["devices"]),
-        drivers=tuple(bus["drivers"]),
+        devices=bus.devices,
+        drivers=bus.drivers,
     )
 
 
-def _pci(path: Path, behind: list[viot.Range]) -> PciFunction | None:
-    """A PCI device that virtio_pci_probe takes by its ids (VirtIO 4.1.2); else None."""
+def _pci(path: Path, translated: list[viot.Range]) -> PciFunction | None:
+    """A PCI device that virtio_pci_probe binds by its ids (VirtIO 4.1.2); None: another one."""
     vendor, device = sysfs.number(path / "vendor"), sysfs.number(path / "device")
     if vendor != numbers.PCI_VENDOR or device is None or device not in numbers.PCI_DEVICES:
         return None
@@ -52,12 +55,12 @@ def _pci(path: Path, behind: list[viot.Range]) -> PciFunction | None:
             for entry in sysfs.entries(path)
             if entry.name.startswith(_SUPPLIER)
         ),
-        iommu=viot.iommu_of(behind, path.name),
+        iommu=viot.iommu_of(translated, path.name),
     )
 
 
 def _deferred(debugfs: Path) -> dict[str, str | None] | None:
-    """Device to reason; the kernel has none for every one. None where it cannot be read."""
+    """Device to reason, None where the kernel gives none. None: the file cannot be read."""
     text = sysfs.text(debugfs / "devices_deferred")
     if text is None:
         return None
@@ -66,7 +69,7 @@ def _deferred(debugfs: Path) -> dict[str, str | None] | None:
 
 
 def _is_loaded(folder: Path) -> bool:
-    """Loaded and its init done: one that is built in has no initstate (kernel/module/sysfs.c)."""
+    """Loaded, and its init done. A built-in module has no initstate (kernel/module/sysfs.c)."""
     return sysfs.text(folder / "initstate") == "live"
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""This kernel: what it can do, what it has loaded, and its VirtIO bus as sysfs shows it."""
+"""The running kernel: what it supports, what it has loaded, and its VirtIO bus in sysfs."""
 
 from __future__ import annotations
 
@@ -9,18 +9,21 @@ import zlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from virtio_trace.kernel.running import sysfs
 from virtio_trace.kernel.running.proc_kallsyms import Addresses
+from virtio_trace.recording.bus_state import BusState, SysfsDevice, SysfsDriver, SysfsPci
 
 _CAP_DAC_OVERRIDE, _CAP_SYS_ADMIN, _CAP_PERFMON, _CAP_BPF = 1, 21, 38, 39
 _MAX_CONFIG = 16 << 20
+_MAX_KALLSYMS = 256 << 20
+"""Bytes. Debian's kernels have some 7 MB, with every module loaded 20 MB."""
+_INDEX = re.compile(r"(?<![0-9])[0-9]{1,9}$", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Whether a prerequisite is there; else ``reason`` says what is wrong, ``hint`` what to do."""
+    """Whether a prerequisite is met; if not, ``reason`` says why and ``hint`` what to do."""
 
     ok: bool
     reason: str = ""
@@ -28,8 +31,8 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Running:
-    """The running kernel. The folders are other ones in tests only."""
+class HostKernel:
+    """The running kernel. Only tests give other folders."""
 
     proc: Path = Path("/proc")
     sys: Path = Path("/sys")
@@ -48,14 +51,14 @@ class Running:
 
     @property
     def module_tree(self) -> Path:
-        """Where this kernel's modules are, if it has any."""
+        """The folder of this kernel's modules; it may not exist."""
         return self.modules / self.release
 
     @cached_property
     def config(self) -> dict[str, str] | None:
-        """The kernel's configuration, CONFIG_X to its value; one that is not set is "n".
+        """The kernel's configuration: CONFIG_X to its value, "n" where it is not set.
 
-        From /proc/config.gz, /boot/config-RELEASE or the module tree; None where none is there.
+        From /proc/config.gz, /boot/config-RELEASE or the module tree; None: there is none.
         """
         places = (
             self.proc / "config.gz",
@@ -64,23 +67,25 @@ class Running:
             self.module_tree / "build/.config",
         )
         for path in places:
-            try:
-                raw = path.read_bytes()
-                if raw[:2] == b"\x1f\x8b":
-                    raw = zlib.decompressobj(wbits=31).decompress(raw, _MAX_CONFIG)
-            except (OSError, zlib.error):
+            raw = sysfs.data(path, _MAX_CONFIG)
+            if raw is None:
                 continue
+            if raw[:2] == b"\x1f\x8b":
+                try:
+                    raw = zlib.decompressobj(wbits=31).decompress(raw, _MAX_CONFIG)
+                except zlib.error:
+                    continue
             lines = _CONFIG_LINE.findall(raw.decode("utf-8", "replace"))
             return {unset or name: "n" if unset else value for name, value, unset in lines}
         return None
 
     def tracefs(self) -> Path | None:
-        """Where tracefs is: /sys/kernel/tracing, or under debugfs; None where it is not mounted."""
+        """Where tracefs is mounted: /sys/kernel/tracing, or in debugfs; None: it is not mounted."""
         places = (self.sys / "kernel/tracing", self.sys / "kernel/debug/tracing")
         return next((p for p in places if sysfs.is_dir(p / "events")), None)
 
     def has_tracefs(self) -> Answer:
-        """Whether tracefs is mounted and may be looked into."""
+        """Whether tracefs is mounted and can be read."""
         if self.tracefs():
             return Answer(True)
         if self._unset("FTRACE", "TRACING"):
@@ -105,7 +110,7 @@ class Running:
         return Answer(False, f"{where} has no kprobe_events", _OTHER_KERNEL)
 
     def has_btf(self) -> Answer:
-        """Whether the kernel shows the types of its structs."""
+        """Whether the kernel exports its BTF, the types of its structs."""
         path = self.sys / "kernel/btf/vmlinux"
         if sysfs.exists(path):
             return Answer(True)
@@ -116,7 +121,7 @@ class Running:
     def is_privileged(self) -> Answer:
         """Whether this process may load BPF programs and define kprobes (capabilities(7))."""
         line = re.search(
-            r"^CapEff:\s*([0-9a-f]+)$", sysfs.text(self.proc / "self/status") or "", re.M
+            r"^CapEff:\s*([0-9a-f]{1,16})$", sysfs.text(self.proc / "self/status") or "", re.M
         )
         have = int(line[1], 16) if line else 0
         few = (_CAP_DAC_OVERRIDE, _CAP_PERFMON, _CAP_BPF)
@@ -125,15 +130,15 @@ class Running:
         return Answer(False, "not root: no CAP_SYS_ADMIN", "run it with sudo")
 
     def lockdown(self) -> str | None:
-        """none, integrity or confidentiality; None where the kernel does not say.
+        """none, integrity or confidentiality; None: the kernel does not say.
 
-        Confidentiality refuses kprobes and BPF (kernel_lockdown(7)).
+        Confidentiality forbids kprobes and BPF (kernel_lockdown(7)).
         """
         found = re.search(r"\[(\w+)\]", sysfs.text(self.sys / "kernel/security/lockdown") or "")
         return found[1] if found else None
 
     def may_probe(self) -> Answer:
-        """Whether lockdown lets kprobes through."""
+        """Whether lockdown allows kprobes."""
         if self.lockdown() != "confidentiality":
             return Answer(True)
         return Answer(
@@ -143,19 +148,16 @@ class Running:
         )
 
     def loaded_modules(self) -> frozenset[str]:
-        """Names of the loaded modules, by /proc/modules; none where the kernel has no modules."""
-        lines = (sysfs.text(self.proc / "modules") or "").splitlines()
+        """Names of the loaded modules, from /proc/modules."""
+        lines = sysfs.lines(self.proc / "modules")
         return frozenset(line.split()[0] for line in lines if line.strip())
 
     def addresses(self) -> Addresses:
-        """Its symbols, none where it does not show them."""
-        try:
-            return Addresses((self.proc / "kallsyms").read_bytes())
-        except OSError:
-            return Addresses(b"")
+        """The kernel's symbols; none where /proc/kallsyms cannot be read."""
+        return Addresses(sysfs.data(self.proc / "kallsyms", _MAX_KALLSYMS) or b"")
 
     def _unset(self, *names: str) -> str:
-        """The first of the options that the configuration is known not to have; "" for none."""
+        """The first of the options that the configuration lacks; "" where none or not known."""
         config = self.config
         if config is None:
             return ""
@@ -167,58 +169,55 @@ _OTHER_KERNEL = "boot a kernel that has it, as Debian's have; or try: virtio-tra
 _CONFIG_LINE = re.compile(r"^(?:(CONFIG_\w+)=(.*)|# (CONFIG_\w+) is not set)$", re.M)
 
 
-def snapshot(sys: Path = Path("/sys")) -> dict[str, Any]:
-    """The VirtIO bus, now.
+def snapshot(sys: Path = Path("/sys")) -> BusState:
+    """The VirtIO bus, now; devices in order of index.
 
-    {"bus": whether it is registered, "devices": [{name, address, bus, index, id, vendor,
-    modalias, driver, status, features, pci}], "drivers": [{name, module}]}. Devices are in order
-    of index; ``address`` is the parent device's name and ``bus`` its subsystem; ``features`` is
-    the bit string of sysfs, bit 0 first; unknown is None. Never raises: what is gone while it
-    is read is left out.
+    Never raises: what disappears while it is read is left out, what cannot be read is None.
     """
     bus = sys / "bus/virtio"
     devices = [d for path in sysfs.entries(bus / "devices") if (d := _device(path)) is not None]
-    devices.sort(key=lambda d: (d["index"] is None, d["index"] or 0, d["name"]))
-    return {"bus": sysfs.is_dir(bus), "devices": devices, "drivers": registered(sys)}
+    devices.sort(key=lambda d: (d.index is None, d.index or 0, d.name))
+    return BusState(sysfs.is_dir(bus), tuple(devices), registered(sys))
 
 
-def registered(sys: Path = Path("/sys")) -> list[dict[str, str | None]]:
-    """The drivers on the VirtIO bus, now: [{name, module}]; never raises."""
+def registered(sys: Path = Path("/sys")) -> tuple[SysfsDriver, ...]:
+    """The drivers on the VirtIO bus, now. Never raises."""
     drivers = sysfs.entries(sys / "bus/virtio/drivers")
-    return [{"name": path.name, "module": sysfs.link(path / "module")} for path in drivers]
+    return tuple(SysfsDriver(path.name, sysfs.link(path / "module")) for path in drivers)
 
 
-def _device(path: Path) -> dict[str, Any] | None:
+def _device(path: Path) -> SysfsDevice | None:
     try:
         parent = path.resolve(strict=True).parent
-    except OSError:
+    except (OSError, RuntimeError):  # RuntimeError: a loop of links
         return None
-    digits = re.search(r"([0-9]{1,9})$", path.name)
+    index = _INDEX.search(path.name)
     bus = sysfs.link(parent / "subsystem")
-    return {
-        "name": path.name,
-        "address": parent.name,
-        "bus": bus,
-        "index": int(digits[1]) if digits else None,
-        "id": sysfs.number(path / "device"),
-        "vendor": sysfs.number(path / "vendor"),
-        "modalias": sysfs.text(path / "modalias") or None,
-        "driver": sysfs.link(path / "driver"),
-        "status": sysfs.number(path / "status"),
-        "features": sysfs.text(path / "features") or None,
-        "pci": _pci(parent) if bus == "pci" else None,
-    }
+    return SysfsDevice(
+        name=path.name,
+        address=parent.name,
+        bus=bus,
+        index=int(index[0]) if index else None,
+        id=sysfs.number(path / "device"),
+        vendor=sysfs.number(path / "vendor"),
+        modalias=sysfs.text(path / "modalias") or None,
+        driver=sysfs.link(path / "driver"),
+        status=sysfs.number(path / "status"),
+        features=sysfs.text(path / "features") or None,
+        pci=_pci(parent) if bus == "pci" else None,
+    )
 
 
-def _pci(device: Path) -> dict[str, int | bool | None]:
-    """Its ids, and whether it has the modern interface: a capability of VIRTIO_PCI_CAP_COMMON_CFG
-    (VirtIO 4.1.4). That is None for who may not read behind the first 64 bytes."""
-    ids = {name: sysfs.number(device / name) for name in ("vendor", "device", "subsystem_device")}
-    try:
-        config = (device / "config").read_bytes()
-    except OSError:
-        config = b""
-    return {**ids, "modern": has_common_cfg(config) if len(config) >= _PCI_CONFIG else None}
+def _pci(device: Path) -> SysfsPci:
+    """Whether it has the modern interface: a capability of VIRTIO_PCI_CAP_COMMON_CFG (VirtIO
+    4.1.4). Unknown to a user who may not read beyond the first 64 bytes."""
+    config = sysfs.data(device / "config", _PCI_CONFIG) or b""
+    return SysfsPci(
+        vendor=sysfs.number(device / "vendor"),
+        device=sysfs.number(device / "device"),
+        subsystem_device=sysfs.number(device / "subsystem_device"),
+        modern=has_common_cfg(config) if len(config) >= _PCI_CONFIG else None,
+    )
 
 
 _PCI_CONFIG = 256
@@ -227,12 +226,12 @@ _PCI_CAP_VENDOR, _VIRTIO_CAP_COMMON_CFG = 0x09, 1
 
 
 def has_common_cfg(config: bytes) -> bool:
-    """Whether a PCI configuration space (256 bytes) has a common configuration structure."""
+    """Whether a PCI configuration space (256 bytes) points to a common configuration."""
     if not config[_PCI_STATUS] & _PCI_STATUS_CAPABILITIES:
         return False
     place, seen = config[_PCI_FIRST_CAPABILITY] & 0xFC, set()
     while place and place not in seen and place + 3 < len(config):
-        seen.add(place)  # a list that goes in circles must end
+        seen.add(place)  # a circular list must end
         if config[place] == _PCI_CAP_VENDOR and config[place + 3] == _VIRTIO_CAP_COMMON_CFG:
             return True
         place = config[place + 1] & 0xFC

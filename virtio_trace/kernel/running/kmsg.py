@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The kernel's log from the moment of arming: what it says of virtio, its drivers and devices.
+"""The kernel's log since the probes were armed: messages about virtio, its drivers and devices.
 
-/dev/kmsg gives a record a read (Documentation/ABI/testing/dev-kmsg):
-``4,1234,21456789,-;virtio_net: probe of virtio1 failed with error -22``, then lines that begin with
-a space, where dev_printk puts the device: `` DEVICE=+virtio:virtio1``.
+Each read of /dev/kmsg returns one record (Documentation/ABI/testing/dev-kmsg):
+``4,1234,21456789,-;virtio_net: probe of virtio1 failed with error -22``, then lines that start
+with a space, where dev_printk puts the device: `` DEVICE=+virtio:virtio1``.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from virtio_trace.recording.machine_state import Log, LogLine
 _MAX_LINES = 1000
 _MAX_RECORD = 8192
 _DEBUG = 7
-_RECORD = re.compile(r"([0-9]{1,9}),[0-9]+,([0-9]{1,15}),[^;]*;(.*)", re.DOTALL)
-_NUMBER = re.compile(rb"[0-9]+,([0-9]{1,19}),")
+_RECORD = re.compile(r"([0-9]{1,9}),[0-9]{1,19},([0-9]{1,15}),[^;]*;(.*)", re.DOTALL)
+"""Priority, number, microseconds; bounded, as the text may be a guest's."""
+_NUMBER = re.compile(rb"[0-9]{1,9},([0-9]{1,19}),")
 _MAY_BE_OURS = re.compile(r"virtio|[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]|blacklist", re.I)
-"""virtio0 and virtio_net, and any PCI address: which of those are ours is known at the end."""
+"""virtio0, virtio_net, and any PCI address: which of those are virtio's is known at the end."""
 
 
 class KernelLog:
-    """Reads as it goes, for the kernel's own buffer is small; keeps what may name ours.
-
-    Without a PATH it has what it is handed (:meth:`take`)."""
+    """Reads the log as it is written, because the kernel's buffer is small; keeps messages that
+    may be about virtio. Without a PATH, it has only what is given to :meth:`take`."""
 
     def __init__(self, path: Path | None = Path("/dev/kmsg")) -> None:
         self._lines: list[LogLine] = []
@@ -39,23 +39,23 @@ class KernelLog:
         self._fd: int | None = None
         if path is None:
             return
-        with contextlib.suppress(OSError):  # dmesg_restrict, a container: then it is unknown
+        with contextlib.suppress(OSError):  # dmesg_restrict, or a container: the log is unknown
             self._fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
             os.lseek(self._fd, 0, os.SEEK_END)
 
     def close(self) -> None:
-        """Let go of the log."""
+        """Close the log."""
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None
 
     def look_for(self, names: Collection[str]) -> None:
-        """More words that make a message one of ours."""
+        """Keep messages with one of NAMES too."""
         words = "|".join(re.escape(name) for name in sorted(names))
         self._names = re.compile(rf"\b(?:{words})\b") if words else None
 
     def poll(self) -> None:
-        """Take in what is there."""
+        """Read what is new."""
         for record in self._records():
             line = parse(record)
             if line is not None:
@@ -64,7 +64,7 @@ class KernelLog:
                 self.take(line)
 
     def take(self, line: LogLine) -> None:
-        """Take in one message, from wherever it is."""
+        """Keep one message, if it may be about virtio."""
         if line.level >= _DEBUG or not self._may_be_ours(line):
             return
         if len(self._lines) < _MAX_LINES:
@@ -73,13 +73,13 @@ class KernelLog:
             self._lost = True
 
     def end(self, addresses: Collection[str]) -> Log | None:
-        """The lines that are about ours, now that the ADDRESSES of our devices are known; None
-        where the log could not be read."""
+        """The messages about virtio, now that the ADDRESSES of its devices are known; None: the
+        log could not be read."""
         self.poll()
         return None if self._fd is None else self.about(addresses)
 
     def about(self, addresses: Collection[str]) -> Log:
-        """What was taken in so far and is about ours."""
+        """The messages so far that are about virtio."""
         kept = [line for line in self._lines if self._is_ours(line, addresses)]
         return Log(tuple(kept), self._lost, self._behind)
 
@@ -87,10 +87,10 @@ class KernelLog:
         while self._fd is not None:
             try:
                 record = os.read(self._fd, _MAX_RECORD)
-            except BrokenPipeError:  # overwritten before they were read; the next read goes on
+            except BrokenPipeError:  # overwritten before we read them; the next read goes on
                 self._lost = True
                 continue
-            except OSError:  # EAGAIN: no more for now
+            except OSError:  # EAGAIN: nothing new
                 return
             if not record:
                 return
@@ -108,7 +108,7 @@ class KernelLog:
 
 
 def records(lines: Iterable[str]) -> Iterator[bytes]:
-    """The records in what ``cat /dev/kmsg`` gave: one begins at a line that has no space before."""
+    """The records in the output of ``cat /dev/kmsg``: each starts at a line without a space."""
     record: list[str] = []
     for line in lines:
         if record and not line.startswith(" "):
@@ -120,16 +120,16 @@ def records(lines: Iterable[str]) -> Iterator[bytes]:
 
 
 def is_whole(found: Sequence[bytes]) -> bool:
-    """Whether FOUND are all records since the kernel's start: numbered from 0, none left out."""
+    """Whether FOUND are all records since the kernel started: numbered from 0, without a gap."""
     numbers = [_NUMBER.match(record) for record in found]
     return bool(found) and all(m and int(m[1]) == n for n, m in enumerate(numbers))
 
 
 def parse(record: bytes) -> LogLine | None:
-    r"""One record of /dev/kmsg; None where it is none, or a program wrote it: what programs say
-    (their facility is not the kernel's 0) is no evidence of the kernel.
+    r"""One record of /dev/kmsg; None: damaged, or written by a program.
 
-    Bytes that do not print the kernel writes as ``\x1b``; they stay so."""
+    Programs' messages (facility other than 0) are no evidence of what the kernel did. The kernel
+    escapes bytes that do not print, as in ``\x1b``; they are kept so."""
     match = _RECORD.fullmatch(record.decode("utf-8", "backslashreplace"))
     if match is None or int(match[1]) >> 3:
         return None

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""sysfs as text, put together again as a folder, for those who read it as files.
+"""Turns sysfs as text back into a folder, for code that reads it as files.
 
-A guest that has no agent hands out the few files that matter (vm/guest/plain). Five forms of line:
-``==> /sys/... <==`` before a file's first line (head -v), ``'/sys/...' -> '...'`` of a link (stat),
-a folder's path alone, ``config /sys/... HEX`` of a PCI configuration space, and ``deferred ...``,
-a line of debugfs's devices_deferred.
+A guest without an agent sends the few files that matter (vm/guest/plain), in five forms of line:
+``==> /sys/... <==`` before a file's first line (head -v), ``'/sys/...' -> '...'`` for a link
+(stat), a folder's path, ``config /sys/... HEX`` for a PCI configuration space, and
+``deferred ...`` for a line of devices_deferred in debugfs.
 """
 
 from __future__ import annotations
@@ -21,11 +21,19 @@ _FILE = re.compile(r"==> (/.+) <==")
 _LINK = re.compile(r"'(/.+)' -> '(.+)'")
 _CONFIG = re.compile(r"config (/\S+) ((?:[0-9a-f]{2})+)")
 _DEFERRED = "deferred "
+_MAX_DEPTH = 64
+"""Folders from the root to a file. Real paths have about 10."""
+
+_REFUSED = (OSError, ValueError)
+"""The host's file system refuses a name: too long, a file where a folder should be, no encoding."""
 
 
 def rebuild(lines: Iterable[str], root: Path) -> None:
-    """Makes below ROOT, an empty folder, what LINES tell. A line that makes no sense makes nothing,
-    and nothing is made outside: the guest may be anybody's."""
+    """Create in ROOT, an empty folder, what LINES describe.
+
+    The guest is not trusted: a line that makes no sense is ignored, and nothing is created outside
+    of ROOT. Never raises for what LINES hold.
+    """
     root = Path(os.path.realpath(root))
     links: list[tuple[str, str]] = []
     deferred: list[str] = []
@@ -34,7 +42,7 @@ def rebuild(lines: Iterable[str], root: Path) -> None:
         if (found := _FILE.fullmatch(line)) is not None:
             path = found[1]
         elif path is not None:
-            _file(root, path, line.encode() + b"\n")
+            _file(root, path, _encoded(line))
             path = None
         elif (found := _LINK.fullmatch(line)) is not None:
             links.append((found[1], found[2]))
@@ -43,41 +51,48 @@ def rebuild(lines: Iterable[str], root: Path) -> None:
         elif line.startswith(_DEFERRED):
             deferred.append(line.removeprefix(_DEFERRED))
         elif line.startswith("/"):
-            place = _place(root, line)
-            if place is not None:
-                with contextlib.suppress(OSError):
-                    place.mkdir(exist_ok=True)
-    _file(root, f"/{DEBUGFS}/devices_deferred", "".join(f"{x}\n" for x in deferred).encode())
+            _folder(root, line)
+    _file(root, f"/{DEBUGFS}/devices_deferred", b"".join(map(_encoded, deferred)))
     for name, target in links:
         _link(root, name, target)
 
 
+def _encoded(line: str) -> bytes:
+    return line.encode("utf-8", "replace") + b"\n"
+
+
 def _place(root: Path, name: str) -> Path | None:
-    """Where NAME is below ROOT, its folder made; None where a link leads there, or it is no plain
-    path."""
-    if os.path.normpath(name) != name or name.startswith("//") or "\0" in name:
+    """Where NAME is in ROOT, its parent folders created; None: not a plain path, too deep, or
+    through a link."""
+    if os.path.normpath(name) != name or name.startswith("//") or name.count("/") > _MAX_DEPTH:
         return None
     place = root / name.lstrip("/")
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(*_REFUSED):
         place.parent.mkdir(parents=True, exist_ok=True)
         if os.path.realpath(place.parent) == str(place.parent):
             return place
     return None
 
 
+def _folder(root: Path, name: str) -> None:
+    place = _place(root, name)
+    if place is not None:
+        with contextlib.suppress(*_REFUSED):
+            place.mkdir(exist_ok=True)
+
+
 def _file(root: Path, name: str, data: bytes) -> None:
     place = _place(root, name)
-    with contextlib.suppress(OSError):
-        if place is not None and not place.is_symlink():
-            place.write_bytes(data)
+    if place is not None:
+        with contextlib.suppress(*_REFUSED):
+            if not place.is_symlink():
+                place.write_bytes(data)
 
 
 def _link(root: Path, name: str, target: str) -> None:
-    """A link that stays inside: targets in sysfs are relative."""
-    if "\0" in target:
-        return
+    """Create a link that stays inside; targets in sysfs are relative."""
     place = _place(root, os.path.normpath(name))
     inside = os.path.normpath(f"{os.path.dirname(os.path.normpath(name))}/{target}")  # noqa: PTH120
     if place is not None and not target.startswith("/") and inside.startswith("/sys/"):
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(*_REFUSED):
             place.symlink_to(target)

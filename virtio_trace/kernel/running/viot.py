@@ -1,15 +1,18 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""ACPI's Virtual I/O Translation table: which devices are behind which VirtIO IOMMU.
+"""ACPI's Virtual I/O Translation table: which devices a VirtIO IOMMU translates for.
 
-A device of it is not probed before its IOMMU has a driver, and no device link in sysfs says so
+Such a device is not probed before its IOMMU has a driver, and sysfs has no device link for it
 (drivers/acpi/viot.c, viot_iommu_configure; include/acpi/actbl3.h, struct acpi_table_viot).
 """
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Iterator
 from pathlib import Path
+
+from virtio_trace.kernel.running import sysfs
 
 _HEADER = 36  # struct acpi_table_header
 _COUNTS = struct.Struct("<HH")  # node_count, node_offset
@@ -17,21 +20,19 @@ _NODE = struct.Struct("<BxH")  # type, length
 _PCI_RANGE = struct.Struct("<4xIHHHHH")  # endpoint, segments, bdfs, output node
 _IOMMU_PCI = struct.Struct("<4xHH")  # segment, bdf
 _TYPE_PCI_RANGE, _TYPE_IOMMU_PCI = 1, 3
+_ADDRESS = re.compile(r"([0-9a-f]{4,8}):([0-9a-f]{2}):([0-9a-f]{2})\.([0-7])")
 
 Range = tuple[range, range, str]
-"""PCI segments and, in each, the bus-device-function numbers that are behind an IOMMU's address."""
+"""PCI segments, the bus-device-function numbers in each, and the address of their IOMMU."""
 
 
 def read(sys: Path = Path("/sys")) -> list[Range]:
-    """This machine's; none where there is no such table, or none that can be read."""
-    try:
-        return parse((sys / "firmware/acpi/tables/VIOT").read_bytes())
-    except OSError:
-        return []
+    """This machine's ranges; [] where the table is missing or cannot be read."""
+    return parse(sysfs.data(sys / "firmware/acpi/tables/VIOT") or b"")
 
 
 def parse(table: bytes) -> list[Range]:
-    """The PCI devices of TABLE that are behind an IOMMU on PCI; what is damaged is left out."""
+    """The PCI devices of TABLE whose IOMMU is on PCI; damaged nodes are left out."""
     nodes = dict(_nodes(table))
     found = []
     for node in nodes.values():
@@ -46,23 +47,21 @@ def parse(table: bytes) -> list[Range]:
 
 
 def iommu_of(ranges: list[Range], address: str) -> str | None:
-    """The address of the IOMMU that the PCI device at ADDRESS (0000:00:02.0) is behind."""
-    try:
-        segment, bus, rest = address.split(":")
-        slot, function = rest.split(".")
-        number = int(bus, 16) << 8 | int(slot, 16) << 3 | int(function, 16)
-        where = int(segment, 16)
-    except ValueError:
+    """The address of the IOMMU of the PCI device at ADDRESS (0000:00:02.0); None: it has none."""
+    match = _ADDRESS.fullmatch(address)
+    if match is None:
         return None
+    where, bus, slot, function = (int(digits, 16) for digits in match.groups())
+    number = bus << 8 | slot << 3 | function
     for segments, numbers, iommu in ranges:
-        # The range of QEMU's table has the IOMMU itself in it; it waits for nobody.
+        # The range in QEMU's table includes the IOMMU itself, which waits for nothing.
         if where in segments and number in numbers and iommu != address:
             return iommu
     return None
 
 
 def _nodes(table: bytes) -> Iterator[tuple[int, bytes]]:
-    """Each node by its offset, by which the others name it."""
+    """Each node with its offset, by which other nodes refer to it."""
     if len(table) < _HEADER + _COUNTS.size:
         return
     count, place = _COUNTS.unpack_from(table, _HEADER)

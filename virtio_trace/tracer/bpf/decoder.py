@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Bytes from the ring buffer to Events: numbers them, knows who an address is, pairs returns.
+"""Decodes the ring buffer's records: numbers events, resolves addresses, pairs returns.
 
-Pure: it is given bytes and returns Events. The kernel's ring keeps the order of reservation,
-which is the order that ``seq`` counts; what found no room leaves a gap in it. What says who
-a device or a driver is comes before the first event that is about it, and is no event.
+Bytes in, Events out; pure. The kernel's ring has events in the order of their reservation, and
+``seq`` counts in that order; a lost event leaves a gap. The description of a device or a driver
+comes before the first event about it, and is not an event.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from virtio_trace.recording import events
 from virtio_trace.recording.events import Detail, DeviceRef, Event
 from virtio_trace.tracer.bpf import wire
 from virtio_trace.tracer.points import shape
-from virtio_trace.tracer.points.table import ProbePoint
+from virtio_trace.tracer.points.point import ProbePoint
 
 
 @dataclass(frozen=True, slots=True)
 class Armed:
-    """What probe number N of the program stands for: the point, and the function armed for it."""
+    """What a probe number of the program means: the point, and the function armed for it."""
 
     point: ProbePoint
     function: str
@@ -31,7 +31,7 @@ class Armed:
 
 @dataclass(frozen=True, slots=True)
 class _Driver:
-    """Who a driver is: its name, and the features in its tables."""
+    """A described driver: its name, and the features in its tables."""
 
     name: str | None
     tables: Detail | None
@@ -39,18 +39,18 @@ class _Driver:
 
 @dataclass(frozen=True, slots=True)
 class _Call:
-    """A call that has not returned; ``stack`` and ``lost_here`` are struct vt_event's."""
+    """An open call; ``stack`` and ``lost_here`` are those of its struct vt_event."""
 
     event: Event
     stack: int
     lost_here: int
 
 
-class Collector:
-    """Decodes what one tracing session's ring buffer gives; keeps the calls that are open, and who
-    the kernel's addresses are: the addresses themselves get no further.
+class RingDecoder:
+    """Decodes the records of one ring buffer. It keeps the open calls, and which device or driver
+    is at a kernel address; the addresses themselves are in no Event.
 
-    ``hit`` has the numbers of the probe points that were."""
+    ``hit`` has the numbers of the probe points that had a hit."""
 
     def __init__(self, armed: Sequence[Armed]) -> None:
         self._armed = armed
@@ -61,8 +61,8 @@ class Collector:
         self._drivers: dict[int, _Driver] = {0: _Driver(None, None)}
         self.hit: set[int] = set()
 
-    def take(self, data: bytes) -> Event | None:
-        """One record of the ring buffer as an Event; None where it says who something is."""
+    def decode(self, data: bytes) -> Event | None:
+        """One record as an Event; None if it describes a device or a driver."""
         kind = int.from_bytes(data[:4], sys.byteorder)
         if kind == wire.KIND_KNOWN_DEVICE:
             device = wire.WireDevice.from_buffer_copy(data)
@@ -77,7 +77,7 @@ class Collector:
 
     def _event(self, raw: wire.WireEvent, data: bytes) -> Event:
         self._count += 1
-        # Two CPUs may read the counter in the other order than they got their place in the ring.
+        # Two CPUs may read the counter in another order than that of their places in the ring.
         self._lost = max(self._lost, raw.lost)
         event = Event(
             seq=self._count + self._lost,
@@ -112,7 +112,7 @@ class Collector:
 
     def _entry(self, event: Event, raw: wire.WireEvent) -> None:
         calls = self._open.setdefault((raw.tid, raw.probe), [])
-        # Stacks grow down: what was entered here or below has returned, and was not seen to.
+        # Stacks grow down: a call entered here or below has returned, and that was not seen.
         while calls and calls[-1].stack <= raw.stack:
             calls.pop()
         calls.append(_Call(event, raw.stack, raw.lost_here))
@@ -131,11 +131,11 @@ class Collector:
         event.detail = _both(event.detail, entry.detail)
 
     def _entry_of(self, raw: wire.WireEvent) -> Event | None:
-        """The entry of the call that returned; None where that is not sure.
+        """The entry of the call that returned; None if that is not certain.
 
-        A function returns with the stack that it was entered with, but for the return address,
-        which x86-64 has taken from it. Where an event of this probe point was lost in between,
-        that entry may be another call's.
+        A function returns with the stack pointer of its entry; on x86-64 the return address has
+        been popped. If an event of this probe point was lost in between, the entry may be that of
+        another call.
         """
         calls = self._open.get((raw.tid, raw.probe), [])
         while calls and calls[-1].stack <= raw.stack:
@@ -188,7 +188,7 @@ def _detail(raw: wire.WireEvent, data: bytes) -> Detail | None:
 
 
 def _both(detail: Detail | None, entry: Detail | None) -> Detail | None:
-    """A return's own detail, or its entry's; of a new virtqueue's size, whose it is."""
+    """A return's detail, or its entry's; a new virtqueue's size gets the index and the name."""
     if detail is None or entry is None:
         return detail or entry
     return replace(detail, queue=entry.queue, name=entry.name)
@@ -199,7 +199,7 @@ def _name(data: bytes) -> str:
 
 
 def _tables(raw: wire.WireDriver) -> Detail:
-    """The driver's tables as bits; without one for legacy devices, the other one counts for them
+    """The driver's tables as bits. Without one for legacy devices, the other is used for them, too
     (drivers/virtio/virtio.c, virtio_dev_probe)."""
     features = _mask(raw.bits, raw.length)
     legacy = _mask(raw.legacy_bits, raw.legacy_length) if raw.has_legacy else features
@@ -208,7 +208,7 @@ def _tables(raw: wire.WireDriver) -> Detail:
 
 def _mask(bits: ct.Array[ct.c_uint32], length: int) -> str | None:
     if length >= wire.TABLE_LENGTH:
-        return None  # longer than what was copied: unknown
+        return None  # longer than what was copied
     return f"{sum(1 << bit for bit in set(bits[:length]) if bit < _FEATURES):#x}"
 
 
@@ -221,5 +221,5 @@ def _bits(words: ct.Array[ct.c_uint64]) -> str:
 
 
 def _text(raw: bytes) -> str:
-    # The kernel's names are bytes; whatever they are must come out again as they went in.
+    # The kernel's names are any bytes: keep them readable and distinct.
     return raw.decode("utf-8", "backslashreplace")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Where this kernel's struct members are, for the BPF program: from BTF, and one from tracefs."""
+"""The offsets that the BPF program needs: from BTF, and one from tracefs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from virtio_trace.tracer.points.struct_offsets import struct_offsets
 
 
 def read_offsets(btf: Btf, symbols: Symbols, tracefs: Path) -> WireOffsets:
-    """All offsets, in bytes. Raises CannotTraceError where one cannot be known."""
+    """All offsets, in bytes. Raises CannotTraceError if a required one is unknown."""
     found = struct_offsets(btf, symbols)
     wanted = {field[0]: found[field[0]] for field in WireOffsets._fields_ if field[0] in found}
     return WireOffsets(module_load_name=_module_load_name(tracefs), **wanted)
@@ -30,5 +30,5 @@ def _module_load_name(tracefs: Path) -> int:
         ) from error
     match = re.search(r"__data_loc char\[\] name;\s*offset:(\d+);", text)
     if match is None:
-        raise CannotTraceError(f"{path}: has no field 'name'", "please report this kernel")
+        raise CannotTraceError(f"{path} has no field 'name'", "please report this kernel")
     return int(match[1])

@@ -1,17 +1,26 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The ctypes mirror of bpf/events.h. tests/unit/test_wire.py holds it to a compiler's layout."""
+"""The ctypes mirror of bpf/events.h.
+
+tests/unit/tracer/bpf/test_wire.py compares it with a compiler's layout of that file.
+"""
 
 from __future__ import annotations
 
 import ctypes as ct
 
+from virtio_trace.errors import CannotTraceError
+
+MAX_POINTS = 256
+"""VT_MAX_POINTS: the number of a probe point is below it."""
+
+# enum vt_kind: the first member of every record
 KIND_ENTRY = 1
 KIND_RETURN = 2
 KIND_MODULE = 3
 KIND_KNOWN_DEVICE = 4
 KIND_KNOWN_DRIVER = 5
 
-
+# enum vt_has: which fields of a record are known
 HAS_ID = 1
 HAS_INDEX = 2
 HAS_PCI = 4
@@ -79,6 +88,7 @@ class WireDevice(ct.Structure):
 
 
 TABLE_LENGTH = 64
+"""VT_TABLE_LENGTH: a feature table that is not shorter is not in the record."""
 
 
 class WireDriver(ct.Structure):
@@ -99,7 +109,7 @@ class WireDriver(ct.Structure):
 
 
 class WireOffsets(ct.Structure):
-    """struct vt_offsets: bytes."""
+    """struct vt_offsets: offsets in bytes."""
 
     _fields_ = tuple(
         (name, ct.c_uint32)
@@ -133,6 +143,15 @@ class WireOffsets(ct.Structure):
     )
 
 
+def require_room(number: int) -> None:
+    """Raises CannotTraceError if the program has no room for a probe point of this NUMBER."""
+    if number >= MAX_POINTS:
+        raise CannotTraceError(
+            f"the BPF program has room for {MAX_POINTS} probe points, this is number {number + 1}",
+            "raise VT_MAX_POINTS in bpf/events.h and MAX_POINTS in tracer/bpf/wire.py",
+        )
+
+
 STRUCTS = {
     "vt_event": WireEvent,
     "vt_named": WireNamed,
@@ -140,4 +159,4 @@ STRUCTS = {
     "vt_driver": WireDriver,
     "vt_offsets": WireOffsets,
 }
-"""By their names in bpf/events.h."""
+"""The mirrors by the names of their structs in bpf/events.h."""

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Collecting by tracefs alone, and the events that the kernel recorded at boot."""
+"""Collecting with tracefs alone, and the events that the kernel recorded at boot."""

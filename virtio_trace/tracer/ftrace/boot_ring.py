@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The boot-time events in this tracefs: stop them, drain the ring they are in, remove them.
+"""The boot-time events in this tracefs: stop them, drain their ring, remove them.
 
-By kprobe_events and set_event alone: their directories in events/ may be missing (the initcall that
-makes them races with tracefs's own). Removing an event wipes the ring, so that comes last.
+Only kprobe_events and set_event are used: the directories in events/ may be missing, because the
+initcall that makes them races with tracefs's. Removing an event clears the ring, so it comes last.
 """
 
 from __future__ import annotations
@@ -15,17 +15,16 @@ from pathlib import Path
 
 from virtio_trace.errors import CannotTraceError
 from virtio_trace.tracer.ftrace.cmdline import GROUP
+from virtio_trace.tracer.ftrace.confirm import ring_losses
 from virtio_trace.tracer.ftrace.tracefs import append, event_counts, read, remove_groups
 
 _MODULE_LOAD = "module:module_load"
 _CLOCK = re.compile(r"\[(\w+)\]")
 _CHUNK = 1 << 16
-_COUNTED = ("overrun", "commit overrun", "dropped events")
-"""Of per_cpu/cpuN/stats: events that are not in the ring any more, or never were."""
 
 
 class BootEvents:
-    """Those of one tracefs. Every method raises CannotTraceError where tracefs refuses."""
+    """Those of one tracefs. Every method raises CannotTraceError if tracefs refuses."""
 
     def __init__(self, tracefs: Path) -> None:
         self._tracefs = tracefs
@@ -46,16 +45,11 @@ class BootEvents:
 
     def overrun(self) -> int:
         """Events that the ring has lost so far."""
-        total = 0
-        for path in sorted(self._tracefs.glob("per_cpu/cpu*/stats")):
-            for line in read(path).splitlines():
-                name, _, number = line.partition(": ")
-                if name in _COUNTED and number.strip().isdigit():
-                    total += int(number)
-        return total
+        paths = sorted(self._tracefs.glob("per_cpu/cpu*/stats"))
+        return ring_losses(line for path in paths for line in read(path).splitlines())
 
     def stop(self) -> None:
-        """Disable them; the module's events too, which are on for them."""
+        """Disable them, and module:module_load, which was enabled with them."""
         for event in (f"{GROUP}:*", _MODULE_LOAD):
             try:
                 append(self._tracefs / "set_event", f"!{event}")
@@ -66,14 +60,13 @@ class BootEvents:
 
     @contextlib.contextmanager
     def pipe(self) -> Iterator[Callable[[], list[str]]]:
-        """Holds the ring's one reader; what it gives drains the ring when it is called, to lines
-        with their ends."""
+        """Hold the ring's only reader. Calling the result drains the ring: lines, ends included."""
         path = self._tracefs / "trace_pipe"
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError as error:
             raise CannotTraceError(
-                f"cannot read {path}: {error.strerror}", "end the other program that reads it"
+                f"cannot read {path}: {error.strerror}", "stop the other program that reads it"
             ) from error
         try:
             yield lambda: _drain(descriptor)

@@ -1,66 +1,38 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The kernel parameters with which a kernel records its own early boot, as much as fits. Pure."""
+"""The kernel parameters that make a kernel record its own early boot, as far as they fit. Pure."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from virtio_trace.tracer.ftrace.fetchargs import Definition
+from virtio_trace.tracer.ftrace.definitions import Definition
+from virtio_trace.tracer.points import table
+from virtio_trace.virtio import transports
 
 GROUP = "vt"
-"""The group of boot-time events: short, as every definition has it."""
+"""The group of boot-time events; short, because every definition repeats it."""
 
 CMDLINE_MAX = 2047
-"""Characters of a kernel command line (COMMAND_LINE_SIZE - 1 on x86-64 and arm64); an x86-64 kernel
-that is given one more dies without a word."""
+"""Characters of a kernel command line (COMMAND_LINE_SIZE - 1 on x86-64 and arm64). An x86-64 kernel
+that is given one more dies without a message."""
 
 SWITCHES = "trace_clock=mono trace_event=module:module_load"
-"""The clock of all recordings; the events of modules, which also have the kernel give the ring its
-size from the start (1.4 MB a processor; without any trace_event= it stays at 7 KB)."""
+"""The clock of all recordings, and the events of modules. Any trace_event= also makes the kernel
+allocate the whole ring at once (1.4 MB per processor instead of 7 KB)."""
 
 PARAMETERS = ("trace_clock", "trace_event", "kprobe_event")
-"""The names of all that stand in a BootLine."""
+"""The names of all parameters in a BootLine."""
 
 _EVENT = " kprobe_event="
-
-ORDER = (
-    "register_virtio_device",
-    "virtio_pci_probe",
-    "virtio_mmio_probe",
-    "virtio_dev_probe",
-    "virtio_dev_match",
-    "register_virtio_driver",
-    "driver_probe",
-    "unregister_virtio_device",
-    "virtio_dev_remove",
-    "unregister_virtio_driver",
-    "bus_register",
-    "set_status",
-    "virtio_pci_modern_probe",
-    "virtio_pci_legacy_probe",
-    "get_features",
-    "virtio_features_ok",
-    "reset",
-    "find_vqs",
-    "setup_vq",
-    "find_vqs_msix",
-    "driver_validate",
-    "driver_features",
-    "do_init_module",
-    "virtio_device_restore",
-    "virtio_device_freeze",
-    "vring_create_virtqueue",
-)
-"""The probe points, the most important first: without those up to bus_register no verdict."""
 
 BUS_TOO_EARLY = "the kernel registers its bus before it arms events (core_initcall)"
 
 
 @dataclass(frozen=True, slots=True)
 class BootLine:
-    """What goes on the command line. ``text`` is empty where nothing fits; ``left`` are the
+    """What goes on the command line. ``text`` is empty if nothing fits; ``left`` are the
     definitions for which there was no room."""
 
     text: str
@@ -69,19 +41,16 @@ class BootLine:
 
 
 COMMON = ("virtio_net", "virtio_blk", "virtio_scsi", "virtio_rng", "virtio_balloon")
-"""Modules of drivers for devices that most machines have."""
-
-MMIO = "virtio_mmio"
-"""A transport that few machines have, but for arm64's."""
+"""The modules of drivers for devices that most machines have."""
 
 
 def boot_line(
     definitions: Iterable[Definition], room: int, prefer: Collection[str] = COMMON
 ) -> BootLine:
-    """The parameters, at most ROOM characters; a point's entry and return together or not at all.
+    """The parameters, at most ROOM characters; a point's entry and return go in together.
 
-    Drivers and virtio_mmio in modules that are not among PREFER come last. One kprobe_event=, as
-    of several the last one counts before Linux 7.
+    Drivers in modules, and transports that few machines have, come last unless PREFER names their
+    modules. There is one kprobe_event=, because before Linux 7 only the last of several counts.
     """
     calls: dict[int, list[Definition]] = {}
     for one in definitions:
@@ -104,35 +73,31 @@ def boot_line(
 
 def _rank(one: Definition, prefer: Collection[str]) -> tuple[bool, int]:
     module, name = one.target.module, one.point.name
-    rare = module == MMIO or (module is not None and name in _OF_DRIVERS)
-    return rare and module not in prefer, ORDER.index(name)
-
-
-_OF_DRIVERS = ("driver_probe", "driver_validate")
+    transport = transports.BY_MODULE.get(module or "")
+    of_driver = module is not None and name in (table.DRIVER_PROBE, table.DRIVER_VALIDATE)
+    rare = of_driver or (transport is not None and not transport.common)
+    return rare and module not in prefer, one.point.priority
 
 
 def worth_arming(
     definitions: Sequence[Definition], builtin: Iterable[str], *, modules: bool
 ) -> list[Definition]:
-    """Those that can show something at boot: not the registration of a bus that is built in, as
-    that is over by then. MODULES: also what happens once there is a user space."""
-    never = {"bus_register"} if "virtio" in builtin else set()
-    if not modules:
-        never |= _BY_USERS
+    """Those that can have a hit at boot: a built-in bus is registered before events are armed.
+
+    MODULES: also those in modules, and of what only happens once user space has started.
+    """
+    over = {"bus_register"} if "virtio" in builtin else set()
     return [
         one
         for one in definitions
-        if (modules or one.target.module is None) and one.point.name not in never
+        if (modules or (one.target.module is None and not one.point.user_space))
+        and one.point.name not in over
     ]
-
-
-_BY_USERS = {"do_init_module", "virtio_device_freeze", "virtio_device_restore"}
-"""What nobody asks for before user space begins."""
 
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A line of kprobe_events: what is defined there, by its parts."""
+    """A line of kprobe_events, in its parts."""
 
     name: str
     returns: bool
@@ -153,28 +118,25 @@ def listed(kprobe_events: str, group: str = GROUP) -> list[Listed]:
     ]
 
 
-def recognized(
+def match(
     events: Iterable[Listed], definitions: Iterable[Definition]
 ) -> tuple[list[Definition], list[Listed]]:
-    """Those of DEFINITIONS that EVENTS are, by their names there; and the events that are none.
+    """Match EVENTS with DEFINITIONS: those that were found, under the events' names, and the
+    foreign events, which were made for another kernel.
 
-    By target and arguments, which are this kernel's: another kernel's would show nonsense.
+    Target and arguments must be the same: with another kernel's, an event reads nonsense.
     """
     known = {(one.returns, _target(str(one.target)), one.arguments): one for one in definitions}
-    found, strange = [], []
+    matched, foreign = [], []
     for event in events:
         one = known.get((event.returns, event.target, event.arguments))
         if one is None:
-            strange.append(event)
+            foreign.append(event)
         else:
-            found.append(
-                Definition(
-                    event.name, one.number, one.point, one.target, one.returns, one.arguments
-                )
-            )
-    return found, strange
+            matched.append(replace(one, name=event.name))
+    return matched, foreign
 
 
 def _target(text: str) -> str:
-    """As the kernel prints it: the offset in decimal digits (trace_kprobe.c)."""
+    """As the kernel prints a target: its offset is decimal (trace_kprobe.c, trace_kprobe_show)."""
     return _PLUS.sub(lambda m: f"+{int(m[1], 16) if m[1] else int(m[2])}", text)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Boot-time events and those of the program as one stream: nothing twice, nothing lost between.
+"""Merges boot-time events with those of the BPF program: no hit twice, none lost in between.
 
-For a while both are armed, and what is hit then is seen by both. The two stamps of one hit differ
-by what the first one's handler took; so hits are matched, never cut by a time alone. Pure.
+For a while both are armed, and both see each hit. The two timestamps of a hit differ by the run
+time of the first handler, so hits are matched in pairs instead of cut at a time. Pure.
 """
 
 from __future__ import annotations
@@ -17,27 +17,29 @@ from virtio_trace.recording.events import Event
 from virtio_trace.tracer.points import table
 
 SLACK_NS = 100_000_000
-"""The two stamps of one hit are nearer than this (2 to 600 microseconds, measured under TCG); both
-are armed at least so long, so that a hit before that and one behind it are not taken for one."""
+"""The two timestamps of one hit are closer than this (measured under TCG: 2 to 600 microseconds).
+Both are armed for at least this long, so that a hit before and one after are not paired."""
 
 BOOT, LIVE = "boot", "live"
 """The two streams."""
 
 _ROUNDING_NS = 500
-"""The ring's text has microseconds, to the nearest."""
+"""The ring's text is rounded to microseconds."""
 
 _NEXT_NS = 10_000
-"""Two hits of one function in one thread that are nearer may be confused by that."""
+"""Two hits of one function in one thread that are closer may be confused by the rounding."""
 
-_AT_RETURN = frozenset(point.name for point in (*table.TABLE, *table.DETAILS) if not point.entry)
-"""Probe points whose hits are returns: for those the program may come first."""
+_AT_RETURN = frozenset(
+    point.name for point in (*table.CORE_POINTS, *table.NEGOTIATION_POINTS) if not point.entry
+)
+"""Probe points whose hits are returns: there the program's handler may run first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Overlap:
-    """When both were armed, as far as that is certain: from ``begin``, when the program's last
-    probe had been attached, to ``end``, before the first boot-time event was disabled. ``since``:
-    before the program's first one was attached."""
+    """When both were armed for certain, in nanoseconds: from ``begin``, after the program's last
+    probe was attached, to ``end``, before the first boot-time event was disabled. ``since``:
+    before the program's first probe was attached."""
 
     since: int
     begin: int
@@ -45,13 +47,13 @@ class Overlap:
 
     @property
     def cut(self) -> int:
-        """Of what both saw, the boot-time event counts before it, the program's behind it."""
+        """Of a hit that both saw, keep the boot-time event before this time, else the program's."""
         return (self.begin + self.end) // 2
 
 
 class Numbering:
-    """Gives events of streams that are put together the numbers of one; a gap in a stream's own
-    numbers, where it lost events, is one in theirs."""
+    """Numbers the events of merged streams. A gap in a stream's own numbers, where it lost events,
+    becomes a gap in the result."""
 
     def __init__(self) -> None:
         self._last = 0
@@ -59,12 +61,12 @@ class Numbering:
         self._gap = 0
 
     def skip(self, event: Event, stream: str) -> None:
-        """EVENT is left out; what was lost before it is not forgotten."""
+        """Leave EVENT out, but keep the gap before it."""
         self._gap += event.seq - self._of.get(stream, 0) - 1
         self._of[stream] = event.seq
 
     def number(self, event: Event, stream: str) -> Event:
-        """The next one, of STREAM."""
+        """Number EVENT, the next one of STREAM."""
         self.skip(event, stream)
         self._last += 1 + self._gap
         self._gap = 0
@@ -73,8 +75,7 @@ class Numbering:
 
 
 class Stream:
-    """The program's events as they come, behind those of BOOT, where there are any, which come with
-    the first of them."""
+    """The events of BOOT, if any, followed by the program's as they come."""
 
     def __init__(self, boot: Sequence[Event] = (), overlap: Overlap | None = None) -> None:
         self._boot = boot
@@ -83,11 +84,11 @@ class Stream:
 
     @property
     def waits(self) -> bool:
-        """Whether the next ones must be all that there are, to be held against those of boot."""
+        """Whether the next add() merges, and must be given all events so far."""
         return self._overlap is not None
 
     def add(self, live: Sequence[Event]) -> list[Event]:
-        """What follows, numbered."""
+        """The next events of the merged stream, numbered. LIVE are the program's."""
         overlap, self._overlap = self._overlap, None
         if overlap is None:
             return [self._numbering.number(event, LIVE) for event in live]
@@ -98,7 +99,7 @@ def merge(
     boot: Sequence[Event], live: Sequence[Event], overlap: Overlap, numbering: Numbering
 ) -> list[Event]:
     """Both in one order, each hit once. LIVE has all that the program saw until the boot-time
-    events were off; both are in their own order, by which BOOT was numbered from 1."""
+    events were disabled. Each is in its own order; BOOT is numbered from 1."""
     twins = _twins(boot, live, overlap)
     gone = {id(theirs) if ours.ns < overlap.cut else id(ours) for ours, theirs in twins}
     out: list[Event] = []
@@ -119,7 +120,7 @@ _Pair = tuple[Event, Event]
 
 
 def _twins(boot: Sequence[Event], live: Sequence[Event], overlap: Overlap) -> list[_Pair]:
-    """The pairs of events that are one hit."""
+    """The pairs of events that are the same hit."""
     near = [event for event in boot if event.ns >= overlap.since - SLACK_NS]
     found = _in_turn(_by_key(near, _begins), _by_key(live, _begins), overlap)
     ours, theirs = _returns(boot), _returns(live)
@@ -151,24 +152,24 @@ def _by_key(events: Iterable[Event], which: Callable[[Event], bool]) -> dict[_Ke
 def _in_turn(
     boot: dict[_Key, list[Event]], live: dict[_Key, list[Event]], overlap: Overlap
 ) -> list[_Pair]:
-    """In one thread a hit is seen by the one, then by the other, and then comes the next hit. Which
-    is first is the same for all (kernel/kprobes.c, add_new_kprobe: the one that was armed last):
-    by the other reading, twins would be as far from each other as one hit from the next."""
+    """In one thread, both handlers see a hit before the next hit comes. Which handler runs first is
+    the same for all hits (kernel/kprobes.c, add_new_kprobe: the one armed last). Of the two
+    possible orders, the wrong one pairs timestamps that are as far apart as two hits."""
     ours_first = [pair for key, ours in boot.items() for pair in _turns(ours, live.get(key, []))]
     theirs_first = [
         (ours, theirs)
         for key, second in boot.items()
         for theirs, ours in _turns(live.get(key, []), second)
     ]
-    readings = [
+    orders = [
         [pair for pair in pairs if _may_be_one(*pair, overlap)]
         for pairs in (ours_first, theirs_first)
     ]
-    return min(readings, key=_strain)
+    return min(orders, key=_pairing_cost)
 
 
 def _turns(first: list[Event], second: list[Event]) -> list[_Pair]:
-    """Each of SECOND with the last of FIRST before it, each of them once."""
+    """Pair each of SECOND with the last unpaired one of FIRST before it."""
     found = []
     stamps = [event.ns for event in first]
     used = 0
@@ -176,7 +177,7 @@ def _turns(first: list[Event], second: list[Event]) -> list[_Pair]:
         at = bisect_right(stamps, event.ns + _ROUNDING_NS) - 1
         near = at > used and stamps[at - 1] > event.ns - _NEXT_NS
         if near and stamps[at] >= event.ns - _ROUNDING_NS > stamps[at - 1]:
-            at -= 1  # rounded, the next hit's stamp may seem to be the same or before
+            at -= 1  # rounding may put the next hit's timestamp at or before this one
         if at >= used:
             used = at + 1
             found.append((first[at], event))
@@ -184,18 +185,18 @@ def _turns(first: list[Event], second: list[Event]) -> list[_Pair]:
 
 
 def _may_be_one(ours: Event, theirs: Event, overlap: Overlap) -> bool:
-    """Whatever lies between the stamps, where both were armed for certain; else not much."""
+    """While both were armed for certain, any distance will do; else at most SLACK_NS."""
     certain = overlap.begin <= min(ours.ns, theirs.ns) and max(ours.ns, theirs.ns) <= overlap.end
     return certain or abs(theirs.ns - ours.ns) < SLACK_NS
 
 
-def _strain(pairs: list[_Pair]) -> int:
-    """How far twins are from each other; one more pair is worth the most that one may be."""
+def _pairing_cost(pairs: list[_Pair]) -> int:
+    """Total distance of the pairs, in nanoseconds; one more pair outweighs any distance."""
     return sum(min(abs(b.ns - a.ns), SLACK_NS) - 2 * SLACK_NS for a, b in pairs)
 
 
 def _nearest(boot: dict[_Key, list[Event]], live: dict[_Key, list[Event]]) -> list[_Pair]:
-    """Whichever of the two comes first: the one that is nearest in time."""
+    """Pair each with the nearest in time, whichever handler ran first."""
     found = []
     for key, ours in boot.items():
         left = list(live.get(key, ()))
@@ -208,7 +209,7 @@ def _nearest(boot: dict[_Key, list[Event]], live: dict[_Key, list[Event]]) -> li
 
 
 def _returns(events: Iterable[Event]) -> dict[int, Event]:
-    """The id of a call's entry to its return."""
+    """Each call's return by the id() of its entry."""
     calls: dict[_Key, list[Event]] = {}
     found: dict[int, Event] = {}
     for event in events:

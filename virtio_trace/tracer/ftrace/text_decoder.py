@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The text of the trace ring to Events: what fetch.py's definitions had the kernel write there.
+"""Decodes the text of the trace ring: lines in, Events out. definitions.py defines its events.
 
-An event is known by its name, never by the symbol or the thread's name in its line: both are
-looked up when the line is printed (kernel/trace/trace_output.c). Pure: lines in, Events out.
+An event is identified by its name, never by the symbol or thread name in its line: the kernel looks
+those up when it prints the line (kernel/trace/trace_output.c). Pure.
 """
 
 from __future__ import annotations
@@ -14,37 +14,43 @@ from dataclasses import dataclass, replace
 
 from virtio_trace.recording import events
 from virtio_trace.recording.events import DeviceRef, Event
-from virtio_trace.tracer.ftrace.fetchargs import Definition, Offsets
+from virtio_trace.tracer.ftrace.definitions import Definition
+from virtio_trace.tracer.ftrace.fetchargs import Offsets
 from virtio_trace.tracer.ftrace.text_line import LINE, Hit, entry_detail, fetched, return_detail
 from virtio_trace.tracer.points import shape
+from virtio_trace.tracer.points.table import SUBJECTS
+from virtio_trace.virtio.transports import BY_MODULE, TRANSPORTS
 
 MODULE_LOAD = "module_load"
-"""The tracepoint module:module_load, which makes the events of modules."""
+"""The event of tracepoint module:module_load."""
 
 UNKNOWN_COMM = "<...>"
-"""How the kernel itself prints the name of a thread that it has forgotten."""
+"""How the kernel prints the name of a thread that it no longer knows."""
 
 _LOST = re.compile(r"CPU:[0-9]+ \[LOST ([0-9]{1,15}) EVENTS\]")
 _INIT = 1
 
+_BUS_OF = {SUBJECTS[transport.argument]: transport.bus for transport in TRANSPORTS}
+"""What a transport's probe is called with, to the bus of the device."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Open:
-    """A call that has not returned: its entry, the struct virtio_device that it is about, and
-    whether it gives features in an array."""
+    """A call that has not returned: its entry, the address of its struct virtio_device, and whether
+    it writes features to an array."""
 
     entry: Event
     device: int | None
     extended: bool
 
 
-class RingText:
+class TextDecoder:
     """Decodes lines of trace, trace_pipe or a copy of them, in the ring's order.
 
-    DEFINITIONS are those that made the events, by the names that they have in the ring; functions
-    and modules are their targets'. ``lost`` counts the events that the ring says it lost, and the
-    lines that are ``damaged``; lines of other tools' events are passed over. ``hits``: how many
-    there were of each name. ``seq`` counts from 1 and skips a number for each event lost before.
+    DEFINITIONS are those of the events, under their names in the ring; they also give function and
+    module. ``lost`` counts the events that the ring reports as lost and the ``damaged`` lines;
+    events of other tools are ignored. ``hits`` counts the events of each name. ``seq`` starts at 1
+    and skips a number for each lost event.
     """
 
     def __init__(self, definitions: Iterable[Definition], offsets: Offsets) -> None:
@@ -61,7 +67,7 @@ class RingText:
 
     @property
     def names(self) -> frozenset[str]:
-        """Those of the definitions."""
+        """The names of the definitions."""
         return frozenset(self._definitions)
 
     def events(self, lines: Iterable[str]) -> list[Event]:
@@ -69,11 +75,11 @@ class RingText:
         return [event for line in lines if (event := self.event(line)) is not None]
 
     def event(self, line: str) -> Event | None:
-        """The event of one line, its \\n included; None where it makes none."""
+        """The event of one line, its \\n included; None if it is not an event of ours."""
         if not line.strip() or line.startswith("#"):
             return None
         if not line.endswith("\n"):
-            self._damage(line)  # cut: the last number may have more digits
+            self._damage(line)  # cut off: the last number may have had more digits
             return None
         line = line.rstrip("\r\n")
         lost = _LOST.match(line)
@@ -101,7 +107,7 @@ class RingText:
             ns=int(match["s"]) * 1_000_000_000 + int(match["us"]) * 1000,
             cpu=int(match["cpu"]),
             tid=tid,
-            # init has had several names, and the text has the last one
+            # init changes its name, and the text always has the last one
             comm=UNKNOWN_COMM if tid == _INIT else match["comm"].strip() or UNKNOWN_COMM,
             kind=events.MODULE,
         )
@@ -170,10 +176,10 @@ class RingText:
             self._after(event, call.device)
         return event
 
-    # -- devices, which are known by their pointers
+    # -- devices, identified by their pointers
 
     def _device(self, hit: Hit) -> int | None:
-        """The struct virtio_device."""
+        """The address of the struct virtio_device."""
         pointer = hit.number("v")
         if pointer is not None and hit.definition.point.subject == shape.DEVICE:
             return pointer - self._dev
@@ -181,11 +187,9 @@ class RingText:
 
     def _ref(self, hit: Hit, device: int | None) -> DeviceRef | None:
         address, subject = hit.text("a"), hit.definition.point.subject
-        if subject == shape.PCI_DEV and address:
-            vendor, number = hit.pair("p", "o", 16)
-            return DeviceRef(address, "pci", pci_vendor=vendor, pci_device=number)
-        if subject == shape.PLATFORM_DEVICE and address:
-            return DeviceRef(address, "platform")
+        if subject in _BUS_OF and address:
+            vendor, number = hit.pair("p", "o", 16)  # only struct pci_dev has them
+            return DeviceRef(address, _BUS_OF[subject], pci_vendor=vendor, pci_device=number)
         if device is None:
             return None
         known = self._refs.get(device)
@@ -198,14 +202,14 @@ class RingText:
         return known
 
     def _described(self, hit: Hit, address: str) -> DeviceRef:
-        """By what was fetched here alone: memory is used again."""
+        """The device by what this event fetched and nothing older: memory is reused."""
         kind, vendor = hit.pair("d", "e")
-        pci = hit.definition.point.module == "virtio_pci"  # whose devices' parents are on no other
+        transport = BY_MODULE.get(hit.definition.point.module or "")
         return DeviceRef(
             address,
-            hit.text("b") or ("pci" if pci else "unknown"),
+            hit.text("b") or (transport.bus if transport else "unknown"),
             index=hit.low("i") if hit.number("h") else None,
-            # the transport fills id in before register_virtio_device; until then it is 0
+            # the transport sets id before it calls register_virtio_device; until then it is 0
             id=kind or None,
             vendor=vendor if kind else None,
         )
@@ -214,13 +218,13 @@ class RingText:
         point, named = hit.definition.point, hit.text("r")
         if point.name == "virtio_dev_probe" and device is not None and named:
             self._drivers[device] = named
-        if named or device is None or point.driver_second:
+        if named or device is None or point.arg2_driver:
             return named
         return self._drivers.get(device)
 
     def _after(self, event: Event, device: int | None) -> None:
-        """A device has its driver from before virtio_dev_probe to behind virtio_dev_remove
-        (drivers/base/dd.c), unless that probe fails."""
+        """A device has its driver from before virtio_dev_probe until after virtio_dev_remove
+        (drivers/base/dd.c), unless the probe fails."""
         if device is None:
             return
         failed = event.probe == "virtio_dev_probe" and event.result != 0

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""One line of the trace ring's text: what was fetched, and what that shows of a negotiation."""
+"""One line of the trace ring's text: what was fetched, and what it shows of a negotiation."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from virtio_trace.recording.events import Detail
-from virtio_trace.tracer.ftrace.fetchargs import TABLE_LENGTH, Definition
+from virtio_trace.tracer.ftrace.definitions import Definition
+from virtio_trace.tracer.ftrace.fetchargs import TABLE_LENGTH
 from virtio_trace.tracer.points import shape
 
 LINE = re.compile(
     r"(?P<comm>.{0,20}?)-(?P<tid>[0-9]{1,10})\s+(?:\([ \d-]+\)\s+)?\[(?P<cpu>[0-9]{3,9})\]\s+"
     r"(?:[^\s:]+\s+)?(?P<s>[0-9]{1,9})\.(?P<us>[0-9]{6}): (?P<name>\w+): (?P<rest>.*)"
 )
-"""Whose event it is, when and where, and the event with its arguments (trace_output.c)."""
+"""Thread, processor, time, and the event with its arguments (kernel/trace/trace_output.c)."""
 
 _PROBED = re.compile(r"\((?:[^()]+)\)(?P<arguments>.*)")
 _ARGUMENT = re.compile(r' (\w)=(?:"(.*?)"(?= \w=|$)|(\(fault\))|\{([^}]*)\}|(\S+))')
@@ -26,30 +27,29 @@ Fetched = Mapping[str, int | str | tuple[int, ...]]
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """One line: which definition's event it is, and what it fetched. A string that could not be
-    read is not in ``fetched``."""
+    """One line: its definition, and what it fetched. ``fetched`` lacks what could not be read."""
 
     definition: Definition
     tid: int
     fetched: Fetched
 
     def number(self, name: str) -> int | None:
-        """What NAME fetched, as the register or the 8 bytes were."""
+        """The 64 bits that NAME fetched; None if it is not a number."""
         value = self.fetched.get(name)
         return value if isinstance(value, int) else None
 
     def text(self, name: str) -> str | None:
-        """The string NAME; None where there was none."""
+        """The string that NAME fetched; None if it is not one."""
         value = self.fetched.get(name)
         return value if isinstance(value, str) else None
 
     def low(self, name: str, bits: int = 32) -> int | None:
-        """The lower BITS of NAME."""
+        """The lower BITS of what NAME fetched."""
         value = self.number(name)
         return None if value is None else value & (1 << bits) - 1
 
     def pair(self, name: str, other: str, bits: int = 32) -> tuple[int | None, int | None]:
-        """Two numbers that were fetched as one where they lie side by side."""
+        """Two numbers; adjacent ones were fetched as one argument (fetchargs._pair)."""
         first, second = self.low(name, bits), self.low(other, bits)
         whole = self.number(name)
         if other not in self.fetched and whole is not None:
@@ -58,7 +58,7 @@ class Hit:
 
 
 def fetched(text: str, definition: Definition) -> Fetched | None:
-    """The arguments behind an event's name; None where they are not those of DEFINITION."""
+    """The arguments after an event's name; None if they are not those of DEFINITION."""
     probed = _PROBED.fullmatch(text)
     if probed is None:
         return None
@@ -91,6 +91,7 @@ def _number(text: str) -> int:
 
 
 def entry_detail(hit: Hit) -> Detail | None:
+    """What an entry shows besides its device and driver."""
     point = hit.definition.point
     kind = point.detail
     if point.subject == shape.MODULE_STRUCT:
@@ -107,7 +108,7 @@ def entry_detail(hit: Hit) -> Detail | None:
 
 
 def return_detail(hit: Hit, extended: bool | None) -> Detail | None:
-    """EXTENDED: whether features are in an array; None: unknown, as the call's entry is."""
+    """What a return shows. EXTENDED: the features are in an array; None: the entry is unknown."""
     kind = hit.definition.point.detail
     if kind == shape.FEATURES:
         value = f"{hit.number('x') or 0:#x}"
@@ -126,8 +127,8 @@ def _features(hit: Hit) -> str | None:
 
 
 def _tables(hit: Hit) -> Detail:
-    """As drivers/virtio/virtio.c, virtio_dev_probe: without a table for legacy devices the other
-    one counts for them."""
+    """The driver's tables. Without one for legacy devices, the other is used for them, too
+    (drivers/virtio/virtio.c, virtio_dev_probe)."""
     features = _mask(hit, "t", "k")
     return Detail(features=features, legacy=_mask(hit, "u", "l") if hit.number("j") else features)
 
@@ -135,5 +136,5 @@ def _tables(hit: Hit) -> Detail:
 def _mask(hit: Hit, table: str, length: str) -> str | None:
     bits, count = hit.fetched.get(table), hit.low(length)
     if not isinstance(bits, tuple) or count is None or count > min(len(bits), TABLE_LENGTH):
-        return None  # longer than what was fetched: unknown
+        return None  # longer than what was fetched
     return f"{sum(1 << bit for bit in set(bits[:count]) if bit < _FEATURES):#x}"

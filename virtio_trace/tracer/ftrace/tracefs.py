@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Kprobe events in tracefs: define, confirm, count misses, remove; sweep what a dead recorder left.
+"""Kprobe events in tracefs: define, count misses, remove; sweep those of a dead recorder.
 
-Definitions go through tracefs and not through perf's own kprobe type, because only tracefs keeps
-``module:symbol`` waiting for a module that is not loaded yet (kernel/trace/trace_kprobe.c).
+Definitions go through tracefs, not perf's kprobe type, because only tracefs lets ``module:symbol``
+wait for a module that is not loaded yet (kernel/trace/trace_kprobe.c).
 """
 
 from __future__ import annotations
@@ -15,25 +15,26 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from virtio_trace.errors import CannotTraceError
-from virtio_trace.tracer.points.target import Target
+from virtio_trace.tracer.ftrace.confirm import armed_in
+from virtio_trace.tracer.points.target import ListKey, Target
 
 GROUP_PREFIX = "virtio_trace_"
 MAXACTIVE = 64
-"""Calls of one function that may be open at once, for kretprobes: many devices probe at a time."""
+"""Open calls of one function that a kretprobe follows: many devices may be probed at once."""
 
 _REMOVE_SECONDS = 5.0
 
 
 def group_name(pid: int) -> str:
-    """The group of process PID's events: its pid and its start, as pids are used again."""
+    """The group of process PID's events: its pid and start time, because pids are reused."""
     return f"{GROUP_PREFIX}{pid}_{_start_time(pid)}"
 
 
 class KprobeEvents:
     """The events of one recorder in one tracefs.
 
-    Files are opened unbuffered for appending, as the kernel takes one command a write and
-    Python's text mode seeks first.
+    Files are opened unbuffered for appending: the kernel takes one command per write, and Python's
+    text mode seeks first.
     """
 
     def __init__(self, tracefs: Path, group: str) -> None:
@@ -42,9 +43,9 @@ class KprobeEvents:
         self.group = group
 
     def define(self, name: str, target: Target, returns: bool = True) -> None:
-        """Define NAME (entry) and, with RETURNS, NAME_ret (return), or neither.
+        """Define NAME (entry) and, with RETURNS, NAME_ret (return); both or neither.
 
-        Raises CannotTraceError with the kernel's word.
+        Raises CannotTraceError if the kernel refuses.
         """
         self._write(f"p:{self.group}/{name} {target}")
         if not returns:
@@ -56,12 +57,12 @@ class KprobeEvents:
             raise
 
     def missed(self) -> dict[str, int]:
-        """Event name to the hits that the kernel could not report, from kprobe_profile."""
+        """Event name to hits that the kernel could not report, from kprobe_profile."""
         counts = event_counts(read(self._profile))
         return {name: missed for name, (_hits, missed) in counts.items()}
 
     def remove(self) -> None:
-        """Remove every event of the group; busy ones are retried, their users may be dying."""
+        """Remove every event of the group; retry busy ones, whose users may be exiting."""
         remove_groups(self._control, lambda group: group == self.group)
 
     def _write(self, command: str) -> None:
@@ -82,7 +83,10 @@ def event_counts(profile: str) -> dict[str, tuple[int, int]]:
 
 
 def remove_groups(control: Path, which: Callable[[str], bool]) -> list[str]:
-    """Remove all events of the groups for which WHICH(group) is true; returns those groups."""
+    """Remove all events of the groups for which WHICH(group) is true; return those groups.
+
+    Raises CannotTraceError if an event stays busy for five seconds.
+    """
     gone: set[str] = set()
     deadline = time.monotonic() + _REMOVE_SECONDS
     while True:
@@ -93,41 +97,30 @@ def remove_groups(control: Path, which: Callable[[str], bool]) -> list[str]:
             gone.add(group)
             try:
                 append(control, f"-:{group}/{name}")
-                deadline = time.monotonic() + _REMOVE_SECONDS  # each takes its time; this one went
+                deadline = time.monotonic() + _REMOVE_SECONDS  # one is gone
             except OSError as error:
                 if time.monotonic() > deadline:
                     raise CannotTraceError(
                         f"tracefs event {group}/{name} cannot be removed: {error.strerror}",
-                        "another tool uses it; end that, then run virtio-trace doctor",
+                        "another tool uses it: stop that, then run virtio-trace doctor",
                     ) from error
         time.sleep(0.01)
 
 
 def sweep(tracefs: Path) -> list[str]:
-    """Remove the events of recorders that are no more; returns their groups."""
+    """Remove the events of recorders that no longer run; return their groups."""
     control = tracefs / "kprobe_events"
     return remove_groups(control, _is_orphan) if control.exists() else []
 
 
-def armed_functions(debugfs: Path) -> Counter[tuple[str, str, str | None]]:
-    """What the kernel has armed, from kprobes/list: how often ("k" or "r", symbol, module) is.
+def armed_functions(debugfs: Path) -> Counter[ListKey]:
+    """How often each function is armed now, by the kernel's list of kprobes.
 
-    Only probes at a function's entry. Raises CannotTraceError where the list cannot be read.
+    Raises CannotTraceError if the list cannot be read.
     """
     return armed_in(read(debugfs / "kprobes" / "list"))
 
 
-def armed_in(text: str) -> Counter[tuple[str, str, str | None]]:
-    """The same from the list's TEXT."""
-    found = _LIST_LINE.findall(text)
-    return Counter((kind, symbol, module or None) for kind, symbol, module in found)
-
-
-# "ffffffffc0123450  k  virtnet_probe+0x0  virtio_net [FTRACE]"; with IBT the entry is at +0x4.
-_LIST_LINE = re.compile(
-    r"^[0-9a-f]+ +([kr]) +([^\s+]+)\+0x[04](?![0-9a-f])[ \t]*([\w-]*)(?!.*\[(?:GONE|DISABLED)\])",
-    re.MULTILINE,
-)
 _COUNT = re.compile(r"[0-9]{1,19}")
 _EVENT_LINE = re.compile(r"^[pr]\d*:(\w+)/(\S+) ", re.MULTILINE)
 
@@ -142,7 +135,7 @@ def _is_orphan(group: str) -> bool:
 
 
 def _start_time(pid: int) -> str:
-    """Clock ticks since boot at which PID started (proc(5), stat field 22); "0" for none."""
+    """Clock ticks from boot to the start of PID (proc(5), stat field 22); "0": no such process."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -151,7 +144,7 @@ def _start_time(pid: int) -> str:
 
 
 def append(path: Path, command: str) -> None:
-    """One write of one line; the kernel takes a command a write. Raises OSError."""
+    """Write one line in one write: the kernel takes one command per write. Raises OSError."""
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
     try:
         os.write(descriptor, command.encode() + b"\n")
@@ -160,7 +153,7 @@ def append(path: Path, command: str) -> None:
 
 
 def read(path: Path) -> str:
-    """A file of tracefs or debugfs. Raises CannotTraceError."""
+    """The text of a file of tracefs or debugfs. Raises CannotTraceError."""
     try:
         return path.read_text(encoding="utf-8", errors="replace")
     except OSError as error:

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Which functions of this kernel a probe point is: settled from symbol tables before arming.
+"""Which functions of this kernel a probe point is: resolved from symbol tables before arming.
 
-tracefs takes ``module:symbol`` for a module that is away without a look at the symbol, and takes
-the first of two functions with one name on some kernels (5.10; 6.1 with a module's name). So
-names are counted in the module's own symbol table, and in kallsyms for what is built in. Where
-several functions of a name are meant, each is reached from a symbol that is alone in its name:
-one of the module's before it in its section, or the kernel's _stext. Pure.
+tracefs accepts ``module:symbol`` for an absent module without checking the symbol, and some kernels
+arm the first of two functions with one name (5.10; 6.1 for a module's). So names are counted in the
+module's own symbol table, and in kallsyms for what is built in. Where several functions of a name
+are meant, each is reached from a uniquely named symbol: one before it in its section of the module,
+or the kernel's _stext. Pure.
 """
 
 from __future__ import annotations
@@ -13,24 +13,27 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from virtio_trace.kernel.files.elf import Function
-from virtio_trace.recording.header import ABSENT, NOT_ARMED, WAITING, ProbeState
-from virtio_trace.tracer.points.table import ProbePoint
-from virtio_trace.tracer.points.target import Target
+from virtio_trace.kernel.files.elf_tables import Function
+from virtio_trace.recording.probe_state import ABSENT, NOT_ARMED, WAITING, ProbeState
+from virtio_trace.tracer.points.point import ProbePoint
+from virtio_trace.tracer.points.target import ListKey, Target
 
 STEXT = "_stext"
-"""Where the kernel's text begins: the base of built-in functions that share a name."""
+"""The start of the kernel's text: the base of built-in functions that share a name."""
 
 FunctionsOf = Callable[[str], Mapping[str, Sequence[Function]] | None]
-"""A module's name to its functions by name, each with where they are; None: no such file."""
+"""A module's name to its functions by name, each with its places; None: no such file."""
 
 Builtin = Mapping[str, Sequence[int]]
 """The kernel's own functions by name: their addresses (kallsyms)."""
 
 
 @dataclass(frozen=True, slots=True)
-class Settled:
-    """A probe point with a function to arm, or with the reason why there is none."""
+class ResolvedProbe:
+    """A probe point with the function to arm, or with the reason why there is none.
+
+    ``absent``: this kernel was built without the function, and may be.
+    """
 
     point: ProbePoint
     target: Target | None
@@ -38,12 +41,12 @@ class Settled:
     absent: bool = False
 
     @property
-    def listed(self) -> list[tuple[str, str, str | None]]:
-        """Its lines in the kernel's list of kprobes: kind, symbol, module."""
+    def listed(self) -> list[ListKey]:
+        """Its lines in the kernel's list of kprobes once it is armed."""
         if self.target is None:
             return []
         kinds = "kr" if self.point.returns else "k"
-        return [(kind, self.target.symbol, self.target.module) for kind in kinds]
+        return [self.target.list_key(kind) for kind in kinds]
 
     def state(
         self,
@@ -52,7 +55,7 @@ class Settled:
         missed: int = 0,
         armed_ns: int | None = None,
     ) -> ProbeState:
-        """For the recording; STATE is that of a settled point, the others know theirs."""
+        """What the recording says of it: STATE and REASON, but if there is no target, why."""
         if self.target is None:
             state, reason = (ABSENT if self.absent else NOT_ARMED), self.reason
         return ProbeState(
@@ -67,14 +70,14 @@ class Settled:
         )
 
 
-def settle(
+def resolve(
     points: Iterable[ProbePoint], builtin: Builtin, functions_of: FunctionsOf
-) -> list[Settled]:
-    """Settle each point: once, or once for each function where ``every`` of a name is meant."""
-    return [found for point in points for found in _settle(point, builtin, functions_of)]
+) -> list[ResolvedProbe]:
+    """Resolve each point: once, or once for each function if ``every`` function is meant."""
+    return [found for point in points for found in _resolve(point, builtin, functions_of)]
 
 
-def _settle(point: ProbePoint, builtin: Builtin, functions_of: FunctionsOf) -> list[Settled]:
+def _resolve(point: ProbePoint, builtin: Builtin, functions_of: FunctionsOf) -> list[ResolvedProbe]:
     functions = functions_of(point.module) if point.module else None
     for symbol in point.symbols:
         addresses = builtin.get(symbol, ())
@@ -82,9 +85,9 @@ def _settle(point: ProbePoint, builtin: Builtin, functions_of: FunctionsOf) -> l
         where = "the kernel" if addresses else str(point.module)
         count = len(addresses) or len(places)
         if count == 1:
-            return [Settled(point, Target(symbol, None if addresses else point.module))]
+            return [ResolvedProbe(point, Target(symbol, None if addresses else point.module))]
         if count > 1 and not point.every:
-            return [Settled(point, None, f"{count} functions of this name in {where}")]
+            return [ResolvedProbe(point, None, f"{count} functions of this name in {where}")]
         if addresses:
             return [_from_stext(point, symbol, address, builtin) for address in addresses]
         if places:
@@ -93,30 +96,30 @@ def _settle(point: ProbePoint, builtin: Builtin, functions_of: FunctionsOf) -> l
     return [_nowhere(point, functions is not None)]
 
 
-def _from_stext(point: ProbePoint, symbol: str, address: int, builtin: Builtin) -> Settled:
+def _from_stext(point: ProbePoint, symbol: str, address: int, builtin: Builtin) -> ResolvedProbe:
     base = builtin.get(STEXT, ())
     if len(base) != 1 or not 0 < base[0] < address:
-        return Settled(point, None, "the kernel hides its addresses (kptr_restrict)")
-    return Settled(point, Target(symbol, None, STEXT, address - base[0]))
+        return ResolvedProbe(point, None, "the kernel hides its addresses (kptr_restrict)")
+    return ResolvedProbe(point, Target(symbol, None, STEXT, address - base[0]))
 
 
 def _from_base(
     point: ProbePoint, symbol: str, place: Function, functions: Mapping[str, Sequence[Function]]
-) -> Settled:
-    """From the nearest function before it whose name is its own."""
+) -> ResolvedProbe:
+    """From the nearest uniquely named function before it."""
     before = [
         (found[0].offset, name)
         for name, found in functions.items()
         if len(found) == 1 and found[0].section == place.section and found[0].offset < place.offset
     ]
     if not before:
-        reason = f"no function of a name of its own before {symbol} in {point.module}"
-        return Settled(point, None, reason)
+        reason = f"no uniquely named function before {symbol} in {point.module}"
+        return ResolvedProbe(point, None, reason)
     offset, name = max(before)
-    return Settled(point, Target(symbol, point.module, name, place.offset - offset))
+    return ResolvedProbe(point, Target(symbol, point.module, name, place.offset - offset))
 
 
-def _nowhere(point: ProbePoint, has_file: bool) -> Settled:
+def _nowhere(point: ProbePoint, has_file: bool) -> ResolvedProbe:
     names = " or ".join(point.symbols)
     if point.module is None:
         reason = f"this kernel has no function {names}"
@@ -124,4 +127,4 @@ def _nowhere(point: ProbePoint, has_file: bool) -> Settled:
         reason = f"no function {names} in module {point.module}"
     else:
         reason = f"{names} is not built in, and there is no module {point.module}"
-    return Settled(point, None, reason, absent=point.optional)
+    return ResolvedProbe(point, None, reason, absent=point.optional)

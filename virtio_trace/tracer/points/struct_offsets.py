@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Where this kernel's struct members are, from BTF."""
+"""The offsets of this kernel's struct members, from its BTF."""
 
 from __future__ import annotations
 
@@ -20,16 +20,14 @@ _MEMBERS = {
     "virtio_device_vendor": ("virtio_device", "id.vendor"),
 }
 
-
-_OPTIONAL = {  # a kernel without PCI, or without platform devices, has no such struct
+_OPTIONAL = {  # a kernel without PCI or platform devices lacks the struct: then 0
     "pci_dev_dev": ("pci_dev", "dev"),
     "pci_dev_vendor": ("pci_dev", "vendor"),
     "pci_dev_device": ("pci_dev", "device"),
     "platform_device_dev": ("platform_device", "dev"),
 }
 
-
-_UNKNOWN = {  # 0 is unknown to the program: what it would show is then unknown to the recording
+_UNKNOWN = {  # 0 means unknown: the program then does not read it, and no event shows it
     "virtio_device_features": ("virtio_device", "features"),
     "virtio_device_config": ("virtio_device", "config"),
     "config_extended": ("virtio_config_ops", "get_extended_features"),  # since Linux 6.17
@@ -37,19 +35,18 @@ _UNKNOWN = {  # 0 is unknown to the program: what it would show is then unknown 
     "module_name": ("module", "name"),
 }
 
-
-_FETCHED = {  # the same, which only definitions with fetch arguments read
+_FETCHED = {  # the same, but only fetch arguments read them
     "queue_index": ("virtqueue", "index"),
     "queue_name": ("virtqueue", "name"),
 }
 
 
 def struct_offsets(btf: Btf, symbols: Symbols) -> dict[str, int]:
-    """What the kernel's files tell, without a look at tracefs; also for fetch.definitions.
+    """All offsets that the kernel's files tell, in bytes, by their names in struct vt_offsets.
 
-    ``struct virtio_driver`` needs none: it begins with its struct device_driver
+    There is none for struct virtio_driver: it begins with its struct device_driver
     (include/linux/virtio.h), as struct virtio_pci_device begins with its struct virtio_device.
-    Raises CannotTraceError where one cannot be known.
+    Raises CannotTraceError if a required one is unknown.
     """
     types = _with_virtio(btf, symbols)
     found = {name: types.offset(*member) for name, member in _MEMBERS.items()}
@@ -70,7 +67,7 @@ def _known(types: Btf, struct: str, member: str) -> int:
 
 
 def _tables(symbols: Symbols) -> dict[str, int]:
-    """The driver's feature tables; by the layout that its .ko files were read with."""
+    """The driver's feature tables, by the layout with which the .ko files were read."""
     shape = symbols.layout.structs.get("virtio_driver") if symbols.layout else None
     if shape is None or len(shape.features) != 2:
         return {}
@@ -84,7 +81,7 @@ def _tables(symbols: Symbols) -> dict[str, int]:
 
 
 def _with_virtio(btf: Btf, symbols: Symbols) -> Btf:
-    """The kernel's types, with the virtio module's own where those know more of virtio."""
+    """The kernel's types, and the virtio module's if the kernel's lack VirtIO's structs."""
     if all(btf.has(struct) for struct in ("virtio_device", "virtqueue", "virtio_config_ops")):
         return btf
     try:
@@ -95,10 +92,10 @@ def _with_virtio(btf: Btf, symbols: Symbols) -> Btf:
     except BadInputError as error:
         if btf.has("virtio_device"):
             return btf
-        raise CannotTraceError(f"struct virtio_device is unknown: {error}", error.hint) from error
+        raise CannotTraceError(f"no struct virtio_device: {error}", error.hint) from error
     if btf.has("virtio_device"):
         return btf
     raise CannotTraceError(
-        "struct virtio_device is neither in this kernel's BTF nor in its virtio module's",
-        "virtio-trace needs a kernel with CONFIG_DEBUG_INFO_BTF and virtio",
+        "no struct virtio_device in the BTF of this kernel or of its virtio module",
+        "use a kernel with CONFIG_DEBUG_INFO_BTF and CONFIG_VIRTIO",
     )

@@ -1,17 +1,20 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The probe points, a table: what is traced, where it is found, and what is not seen without it.
 
-Which symbol a kernel has is found by trying, newest name first; see ``settle.py``. The probe
-functions of the drivers are not in the table: they come from the kernel's own .ko files and, where
-they are built in, from its memory.
+To add a point, add a row; letters and priorities are checked when this file is imported. Which
+symbol a kernel has is found by trying, newest name first (``resolve.py``). The probe functions of
+drivers are not in the table: they come from the kernel's .ko files and, if built in, from memory.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from typing import Any
 
 from virtio_trace.recording.evidence import DriverFacts, Evidence
 from virtio_trace.tracer.points import shape
+from virtio_trace.tracer.points.point import ProbePoint, check_table
+from virtio_trace.virtio.transports import CONFIG_OPS, PCI, TRANSPORTS, ProbeArgument, Transport
 
 DRIVER_VALIDATE = "driver_validate"
 """The probe point of a driver's validate function, which may refuse a device's features."""
@@ -19,76 +22,58 @@ DRIVER_VALIDATE = "driver_validate"
 DRIVER_PROBE = "driver_probe"
 """The probe point of every driver's own probe function, the one in its struct virtio_driver."""
 
+SUBJECTS = {
+    ProbeArgument.PCI_DEV: shape.PCI_DEV,
+    ProbeArgument.PLATFORM_DEVICE: shape.PLATFORM_DEVICE,
+}
+"""What a transport's probe is called with, to enum vt_subject."""
 
-@dataclass(frozen=True, slots=True)
-class ProbePoint:
-    """A function's entry and return.
 
-    ``name`` is the same on every kernel, ``symbols`` are the function's names, the newest first;
-    ``module`` is the module whose function it is where it is not built in (None: always built
-    in). ``subject`` says what the first argument points to (enum vt_subject), ``driver_second``
-    that the second is a driver; ``result`` whether the return register means anything; ``reread``
-    whether the return is to show what the function gave to the device (its index), or to an
-    argument; ``anew`` that a device may be there where another was. A kernel may be built without
-    an ``optional`` one's code; that it is absent from the kernel's own files is then no loss.
-    ``entry`` and ``returns`` say which of the two make an event, ``detail`` what more it shows
-    (enum vt_detail). ``every``: a kernel may have several functions of the name, and all of them
-    are meant (vp_set_status of the modern and of the legacy PCI transport).
-    """
-
-    name: str
-    symbols: tuple[str, ...]
-    module: str | None
-    subject: int
-    without: str
-    driver_second: bool = False
-    entry: bool = True
-    returns: bool = True
-    detail: int = shape.PLAIN
-    every: bool = False
-    result: bool = True
-    reread: bool = False
-    anew: bool = False
-    optional: bool = False
-
-    def shape(self, anew: bool) -> int:
-        """How the BPF program reads it (enum vt_shape); ANEW: as if it were so."""
-        keep = self.reread or self.subject == shape.BUS_TYPE  # other buses have no return either
-        named = self.subject == shape.MODULE_STRUCT or self.detail in _QUEUES
-        virtio = self.subject in (shape.VIRTIO_DEVICE, shape.DEVICE)
-        return (
-            self.subject
-            | self.detail << 4
-            | shape.SECOND * self.driver_second
-            | shape.KEEP * keep
-            | shape.ANEW * (anew or self.anew or not virtio)
-            | shape.QUIET * (not self.entry)
-            | shape.NAMED * named
+def _probes(number: int, transport: Transport) -> Iterator[ProbePoint]:
+    """The probe function of a transport, and those with which it tries each interface."""
+    yield ProbePoint(
+        transport.probe,
+        (transport.probe,),
+        transport.module,
+        SUBJECTS[transport.argument],
+        f"the probe of {transport.devices}",
+        letter=transport.letter,
+        priority=20 + number,
+        optional=True,
+    )
+    for place, (name, letter) in enumerate(transport.interfaces):
+        yield ProbePoint(
+            name,
+            (name,),
+            transport.module,
+            shape.VIRTIO_DEVICE,  # struct virtio_pci_device begins with one
+            f"which {transport.bus.upper()} transport a device has",
+            letter=letter,
+            priority=130 + 5 * place,
+            redescribe=True,
+            announces=True,
+            optional=True,
         )
 
-    def programs(self) -> tuple[str, ...]:
-        """The functions of probe.bpf.c for the entry and, where it makes an event, the return."""
-        if not self.returns:
-            return ("vt_entry",)
-        return ("vt_entry", "vt_return_kept" if self.shape(False) & shape.KEEP else "vt_return")
 
-
-_QUEUES = (shape.QUEUE, shape.QUEUE_NO_VECTOR)
-
-TABLE = (
+CORE_POINTS = (
     ProbePoint(
         "bus_register",  # drivers/base/bus.c; virtio_init calls it (drivers/virtio/virtio.c)
         ("bus_register",),
         None,
         shape.BUS_TYPE,
         "the registration of the VirtIO bus",
+        letter="b",
+        priority=110,
     ),
     ProbePoint(
-        "register_virtio_driver",  # a macro around __register_virtio_driver from Linux 6.10 on
+        "register_virtio_driver",  # since Linux 6.10 a macro around __register_virtio_driver
         ("__register_virtio_driver", "register_virtio_driver"),
         "virtio",
         shape.DRIVER,
         "the registration of drivers",
+        letter="d",
+        priority=60,
     ),
     ProbePoint(
         "unregister_virtio_driver",
@@ -96,50 +81,23 @@ TABLE = (
         "virtio",
         shape.DRIVER,
         "the removal of drivers",
+        letter="e",
+        priority=100,
         result=False,
     ),
+    # drivers/virtio/virtio_pci_common.c, virtio_pci_modern.c, virtio_pci_legacy.c, virtio_mmio.c
+    *(point for number, each in enumerate(TRANSPORTS) for point in _probes(number, each)),
     ProbePoint(
-        "virtio_pci_probe",  # drivers/virtio/virtio_pci_common.c
-        ("virtio_pci_probe",),
-        "virtio_pci",
-        shape.PCI_DEV,
-        "the probe of PCI devices",
-        optional=True,
-    ),
-    ProbePoint(
-        "virtio_pci_modern_probe",  # drivers/virtio/virtio_pci_modern.c
-        ("virtio_pci_modern_probe",),
-        "virtio_pci",
-        shape.VIRTIO_DEVICE,  # struct virtio_pci_device begins with one
-        "which PCI transport a device has",
-        anew=True,
-        optional=True,
-    ),
-    ProbePoint(
-        "virtio_pci_legacy_probe",  # drivers/virtio/virtio_pci_legacy.c
-        ("virtio_pci_legacy_probe",),
-        "virtio_pci",
-        shape.VIRTIO_DEVICE,
-        "which PCI transport a device has",
-        anew=True,
-        optional=True,
-    ),
-    ProbePoint(
-        "virtio_mmio_probe",  # drivers/virtio/virtio_mmio.c
-        ("virtio_mmio_probe",),
-        "virtio_mmio",
-        shape.PLATFORM_DEVICE,
-        "the probe of MMIO devices",
-        optional=True,
-    ),
-    ProbePoint(
-        "register_virtio_device",  # drivers/virtio/virtio.c, as all that follow
+        "register_virtio_device",  # drivers/virtio/virtio.c, as are the points below
         ("register_virtio_device",),
         "virtio",
         shape.VIRTIO_DEVICE,
         "the registration of devices",
+        letter="r",
+        priority=10,
         reread=True,
-        anew=True,
+        redescribe=True,
+        announces=True,
     ),
     ProbePoint(
         "unregister_virtio_device",
@@ -147,6 +105,8 @@ TABLE = (
         "virtio",
         shape.VIRTIO_DEVICE,
         "the removal of devices",
+        letter="u",
+        priority=80,
         result=False,
     ),
     ProbePoint(
@@ -155,7 +115,9 @@ TABLE = (
         "virtio",
         shape.DEVICE,
         "the scan of the bus for pairs",
-        driver_second=True,
+        letter="t",
+        priority=50,
+        arg2_driver=True,
     ),
     ProbePoint(
         "virtio_dev_probe",
@@ -163,6 +125,8 @@ TABLE = (
         "virtio",
         shape.DEVICE,
         "the bus's call of a driver's probe",
+        letter="p",
+        priority=40,
     ),
     ProbePoint(
         "virtio_dev_remove",  # int until Linux 5.14, void since
@@ -170,117 +134,118 @@ TABLE = (
         "virtio",
         shape.DEVICE,
         "the unbinding of drivers",
+        letter="x",
+        priority=90,
         result=False,
     ),
 )
+"""The points that the procedure of profile linux needs, but for the drivers' own functions."""
 
 REGISTER = ("register_virtio_driver", "register_virtio_device")
-"""Points that see each device and each driver before it is used, though it is where another was."""
-
-_MODERN_AND_LEGACY = "virtio_pci"
+"""The points that see each driver and device before its first use, even at a reused address."""
 
 
-def _detail(
-    name: str, symbols: tuple[str, ...], module: str, detail: int, without: str, **more: bool
-) -> ProbePoint:
-    """A function of a transport that shows the negotiation; its first argument is the device."""
-    every = module == _MODERN_AND_LEGACY
+def _detail(transport: Transport, name: str, letter: str, priority: int, **more: Any) -> ProbePoint:
+    """A transport's function that shows the negotiation; its first argument is the device."""
     return ProbePoint(
-        name, symbols, module, shape.VIRTIO_DEVICE, without,
-        detail=detail, every=every, optional=True, **more,
-    )  # fmt: skip
+        name,
+        (f"{transport.prefix}{name}",),
+        transport.module,
+        shape.VIRTIO_DEVICE,
+        letter=letter,
+        priority=priority,
+        every=bool(transport.interfaces),
+        optional=True,
+        **more,
+    )
 
 
-def _transport(module: str, prefix: str, queue: int) -> tuple[ProbePoint, ...]:
-    """The struct virtio_config_ops of a transport (include/linux/virtio_config.h).
+def _config_ops(transport: Transport) -> tuple[ProbePoint, ...]:
+    """The functions in a transport's struct virtio_config_ops (include/linux/virtio_config.h).
 
-    At the transport, because virtio_add_status is inlined into all its callers.
+    The status is traced there because virtio_add_status is inlined into all its callers.
     """
-    status = "the device status as it is written"
+    status, queues = "the device status as it is written", "the virtqueues"
+    queue = shape.QUEUE if transport.vectors else shape.QUEUE_NO_VECTOR
+    offered = "the features that a device offers"
     return (
         _detail(
-            "set_status", (f"{prefix}_set_status",), module, shape.STATUS, status, returns=False
+            transport, "set_status", "s", 120, without=status, detail=shape.STATUS, returns=False
         ),
-        _detail("reset", (f"{prefix}_reset",), module, shape.RESET, status, returns=False),
+        _detail(transport, "reset", "z", 170, without=status, detail=shape.RESET, returns=False),
         _detail(
-            "get_features", (f"{prefix}_get_features",), module, shape.FEATURES,
-            "the features that a device offers", entry=False, result=False, reread=True,
+            transport, "get_features", "f", 150, without=offered, detail=shape.FEATURES,
+            entry=False, result=False, reread=True,
         ),
-        _detail("find_vqs", (f"{prefix}_find_vqs",), module, shape.COUNT, "the virtqueues"),
-        _detail("setup_vq", (f"{prefix}_setup_vq",), module, queue, "the virtqueues", result=False),
+        _detail(transport, "find_vqs", "v", 180, without=queues, detail=shape.COUNT),
+        _detail(transport, "setup_vq", "q", 190, without=queues, detail=queue, result=False),
     )  # fmt: skip
 
 
-DETAILS = (
-    *_transport("virtio_pci", "vp", shape.QUEUE),
-    _detail(
-        "find_vqs_msix", ("vp_find_vqs_msix",), "virtio_pci", shape.COUNT, "the fall-back to INTx"
-    ),
-    *_transport("virtio_mmio", "vm", shape.QUEUE_NO_VECTOR),
+def _device_function(
+    name: str, letter: str, priority: int, without: str, *, user_space: bool = False
+) -> ProbePoint:
+    """A function of drivers/virtio/virtio.c whose argument is the device."""
+    return ProbePoint(
+        name, (name,), "virtio", shape.VIRTIO_DEVICE, without, letter, priority,
+        optional=True, user_space=user_space,
+    )  # fmt: skip
+
+
+NEGOTIATION_POINTS = (
+    *_config_ops(PCI),
+    _detail(PCI, "find_vqs_msix", "i", 200, without="the fall-back to INTx", detail=shape.COUNT),
+    *(point for other in TRANSPORTS if other is not PCI for point in _config_ops(other)),
     ProbePoint(
         "driver_features",  # a second event at virtio_dev_probe, by a program of its own
         ("virtio_dev_probe",),
         "virtio",
         shape.DEVICE,
         "the features that a driver wants",
+        letter="a",
+        priority=220,
         detail=shape.TABLE,
         returns=False,
     ),
-    ProbePoint(
-        "virtio_features_ok",  # drivers/virtio/virtio.c
-        ("virtio_features_ok",),
-        "virtio",
-        shape.VIRTIO_DEVICE,
-        "whether the device took the features",
-        optional=True,
-    ),
-    ProbePoint(
-        "virtio_device_freeze",
-        ("virtio_device_freeze",),
-        "virtio",
-        shape.VIRTIO_DEVICE,
-        "suspend",
-        optional=True,
-    ),
-    ProbePoint(
-        "virtio_device_restore",
-        ("virtio_device_restore",),
-        "virtio",
-        shape.VIRTIO_DEVICE,
-        "resume",
-        optional=True,
-    ),
+    _device_function("virtio_features_ok", "k", 160, "whether the device took the features"),
+    _device_function("virtio_device_freeze", "w", 250, "suspend", user_space=True),
+    _device_function("virtio_device_restore", "y", 240, "resume", user_space=True),
     ProbePoint(
         "do_init_module",  # kernel/module/main.c
         ("do_init_module",),
         None,
         shape.MODULE_STRUCT,
         "whether a module's init failed",
+        letter="n",
+        priority=230,
         optional=True,
+        user_space=True,
     ),
 )
 """What the procedure of profile linux does not need; without it the report has unknowns."""
 
-RING = ProbePoint(
+VRING_POINT = ProbePoint(
     "vring_create_virtqueue",  # drivers/virtio/virtio_ring.c
     ("vring_create_virtqueue",),
     "virtio_ring",
     shape.NOTHING,
     "the virtqueues of transports whose own function for them is inlined",
+    letter="j",
+    priority=260,
     entry=False,
     result=False,
     detail=shape.QUEUE_NO_VECTOR,
     optional=True,
 )
-"""Every transport's virtqueues, without a vector: virtio_mmio's vm_setup_vq is inlined. The event
-is about the device whose find_vqs is running. Traced where it costs no more than a line of text."""
+"""The virtqueues of every transport, without a vector; virtio_mmio's vm_setup_vq is inlined. The
+event is about the device whose find_vqs is running. Only collected as text: there it is cheap."""
 
 
 def points(evidence: Evidence) -> list[ProbePoint]:
-    """The table, and the probe function of every driver that is known.
+    """The table, and the probe and validate function of every known driver.
 
     Each function once: virtio_console's two drivers share virtcons_probe, and two events on one
-    function would show every call of it twice.
+    function would show every call twice.
     """
     found = {(_module(facts), facts.functions.get("probe")): facts for facts in evidence.drivers}
     drivers = [
@@ -289,36 +254,43 @@ def points(evidence: Evidence) -> list[ProbePoint]:
         for point in (driver_point(facts), validate_point(facts))
         if point is not None
     ]
-    return [*TABLE, *drivers, *DETAILS]
+    return [*CORE_POINTS, *drivers, *NEGOTIATION_POINTS]
+
+
+def driver_point(facts: DriverFacts) -> ProbePoint | None:
+    """The probe point of a driver's probe function; None if its struct names none."""
+    function = facts.functions.get("probe")
+    return of_driver(DRIVER_PROBE, function, facts.name, _module(facts)) if function else None
+
+
+def validate_point(facts: DriverFacts) -> ProbePoint | None:
+    """The probe point of a driver's validate function; None if it has none."""
+    function = facts.functions.get("validate")
+    return of_driver(DRIVER_VALIDATE, function, facts.name, _module(facts)) if function else None
+
+
+def of_driver(name: str, function: str, driver: str, module: str | None) -> ProbePoint:
+    """The probe point NAME (DRIVER_PROBE or DRIVER_VALIDATE) on a FUNCTION of DRIVER."""
+    word, letter, priority = _OF_DRIVERS[name]
+    return ProbePoint(
+        name, (function,), module, shape.VIRTIO_DEVICE, f"the {word} function of {driver}",
+        letter, priority,
+    )  # fmt: skip
+
+
+_OF_DRIVERS = {DRIVER_PROBE: ("probe", "g", 70), DRIVER_VALIDATE: ("validate", "h", 210)}
 
 
 def _module(facts: DriverFacts) -> str | None:
     return None if facts.builtin else facts.module
 
 
-def driver_point(facts: DriverFacts) -> ProbePoint | None:
-    """The probe point of one driver's own probe function; None where its struct names none."""
-    function = facts.functions.get("probe")
-    if function is None:
-        return None
-    return ProbePoint(
-        DRIVER_PROBE,
-        (function,),
-        _module(facts),
-        shape.VIRTIO_DEVICE,
-        f"the probe function of {facts.name}",
-    )
-
-
-def validate_point(facts: DriverFacts) -> ProbePoint | None:
-    """The probe point of one driver's validate function, where it has one."""
-    function = facts.functions.get("validate")
-    if function is None:
-        return None
-    return ProbePoint(
-        DRIVER_VALIDATE,
-        (function,),
-        _module(facts),
-        shape.VIRTIO_DEVICE,
-        f"the validate function of {facts.name}",
-    )
+check_table(
+    (
+        *CORE_POINTS,
+        *NEGOTIATION_POINTS,
+        VRING_POINT,
+        *(of_driver(name, name, "any driver", None) for name in _OF_DRIVERS),
+    ),
+    named=(*REGISTER, *CONFIG_OPS),
+)

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Recording sessions: live, and of a guest without an agent."""
+"""Recordings: of this kernel, and of a guest without an agent."""

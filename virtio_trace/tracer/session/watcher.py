@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A small child that outlives the recorder and removes its tracefs events, whatever killed it.
+"""A small child that outlives the recorder and removes its tracefs events, whatever kills it.
 
-What is armed hangs on file descriptors and ends with the process; the definitions do not. The
-child is forked before BCC is imported, so it is small, and waits for the pipe's other end to
-close. On a normal end it finds nothing to do.
+Armed probes belong to file descriptors and end with the process; the definitions do not. The child
+is forked before BCC is imported, so it is small. It waits for the other end of a pipe to close. If
+the recorder ends normally, nothing is left to remove.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from virtio_trace.tracer.session.signals import ENDING
 
 @contextlib.contextmanager
 def watched(events: KprobeEvents) -> Iterator[None]:
-    """While the body runs, a child stands by to remove EVENTS should this process be killed."""
+    """While the body runs, a child waits to remove EVENTS in case this process is killed."""
     reader, writer = os.pipe2(os.O_CLOEXEC)
-    # A KeyboardInterrupt that is raised in one of Python's hooks around a fork is swallowed there.
+    # Python swallows a KeyboardInterrupt that is raised in one of its hooks around a fork.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
     pid = os.fork()
     if pid == 0:
@@ -39,14 +39,14 @@ def watched(events: KprobeEvents) -> Iterator[None]:
 
 
 def _watch(events: KprobeEvents, reader: int) -> None:
-    """The child: never returns, and keeps nothing of the parent's but the pipe."""
+    """The child: never returns, and closes all of the parent's descriptors but the pipe."""
     status = 1
     try:
-        os.setsid()  # a terminal's Ctrl-C and hang-up are the recorder's
+        os.setsid()  # Ctrl-C and hang-up of the terminal are for the recorder
         for number in (*ENDING, signal.SIGPIPE):
             signal.signal(number, signal.SIG_IGN)
         null = os.open(os.devnull, os.O_RDWR)
-        for standard in (0, 1, 2):  # a reader of our output must see its end when the parent ends
+        for standard in (0, 1, 2):  # else a reader of the recorder's output would not see it end
             os.dup2(null, standard)
         _close_all_but(reader)
         while os.read(reader, 1):
@@ -54,7 +54,7 @@ def _watch(events: KprobeEvents, reader: int) -> None:
         events.remove()
         status = 0
     except (OSError, VirtioTraceError):
-        pass  # nobody is left to be told; the next record or doctor sweeps
+        pass  # nobody is left to tell; the next record or doctor sweeps
     finally:
         os._exit(status)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A disk image as a device of a guest: read, never written."""
+"""A disk image as a device of a guest: it is read, never written."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from virtio_trace.errors import UsageError
 
 NAME = "image"
-"""The image's id in QEMU's options: a user who gives drive=image places the device."""
+"""The image's id in QEMU's options: a user can place the device with drive=image."""
 
 _SLOTS = range(3, 0x1F)
 _ADDRESS = re.compile(r"\baddr=(?:0x)?([0-9a-f]{1,2})(?:\.[0-7])?\b", re.I)
@@ -28,10 +28,11 @@ class Disk:
     format: str
 
     def devices(self, options: Sequence[str]) -> tuple[str, ...]:
-        """QEMU's options: the image, the first virtio-blk disk by its place; and net and rng, or
-        OPTIONS in place of these two.
+        """QEMU's options: the image as the first virtio-blk disk; and net and rng, or OPTIONS
+        instead of these two.
 
-        An address that OPTIONS name stays theirs; with drive=image they place the disk too.
+        An address that OPTIONS name is not used. If they have drive=image, they place the disk.
+        Raises UsageError if no PCI slot is left.
         """
         # A comma in a value is doubled (QEMU's manual, -drive).
         file = str(self.path).replace(",", ",,")
@@ -42,7 +43,7 @@ class Disk:
         taken = {int(slot, 16) for option in options for slot in _ADDRESS.findall(option)}
         free = next((slot for slot in _SLOTS if slot not in taken), None)
         if free is None:
-            raise UsageError("no PCI slot is left for the image", "give it one, with drive=image")
+            raise UsageError("no PCI slot is left for the image", "place it with drive=image")
         device = ("-device", f"virtio-blk-pci,drive={NAME},addr={free:02x}.0")
         if not options:
             return (*found, *_NET, *device, *_RNG)

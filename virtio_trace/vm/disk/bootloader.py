@@ -1,22 +1,29 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a boot loader would boot: GRUB's configuration, and Boot Loader Specification entries.
+"""The default boot entry of a boot loader: GRUB's configuration, and BLS entries.
 
-Pure: it is given texts. GRUB's is a script; what is read of it is what grub-mkconfig writes:
+Pure: its input is text. GRUB's configuration is a script; this reads what grub-mkconfig writes:
 menu entries with their ``linux`` and ``initrd`` lines, and which of them is the default.
+
+The text may be hostile: nothing recurses, and lines, numbers and values have limits.
 """
 
 from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+
+_LONGEST_LINE = 1 << 16
+_LONGEST_VALUE = 1 << 12
+_MOST_MENUS = 1 << 16
+"""A number with more digits than this has names no entry."""
 
 
 @dataclass(frozen=True, slots=True)
 class BootEntry:
-    """One entry: paths as its loader has them, and the kernel's options."""
+    """One entry: paths as in its loader's configuration, and the kernel's options."""
 
     title: str
     linux: str
@@ -37,23 +44,23 @@ class _Menu:
 
     @property
     def entry(self) -> BootEntry | None:
-        """What it boots: a submenu, its own first entry; None where nothing can be booted."""
-        menus = [self]
-        while menus:  # no recursion: a file may nest them as deep as it likes
-            menu = menus.pop()
+        """What it boots. For a submenu: its first entry with a kernel, or None."""
+        waiting = [self]
+        while waiting:
+            menu = waiting.pop()
             if menu.linux:
                 return BootEntry(menu.title, menu.linux, menu.initrds, menu.options)
-            menus += reversed(menu.inner)
+            waiting += reversed(menu.inner)
         return None
 
 
 _SET = re.compile(r"(?:^|[\s;])set\s+(\w+)=(\"[^\"]*\"|'[^']*'|[^\s;]*)")
-_NUMBER = re.compile(r"[0-9]{1,9}")
 _VARIABLE = re.compile(r"\$\{?(\w+)\}?")
+_COMMAND = re.compile(r"\s*(menuentry|submenu|linux(?:16|efi)?|initrd(?:16|efi)?)\s")
 
 
 def grub(text: str, environment: str = "") -> BootEntry | None:
-    """The default entry of a grub.cfg; ENVIRONMENT is its grubenv. None where none has a kernel."""
+    """The default entry of a grub.cfg, whose grubenv is ENVIRONMENT; None if none has a kernel."""
     saved = dict(re.findall(r"^(\w+)=(.*)$", environment, re.M))
     menus, values = _grub_menus(text)
     default = values.get("default", "0")
@@ -64,41 +71,44 @@ def grub(text: str, environment: str = "") -> BootEntry | None:
 
 
 def _grub_menus(text: str) -> tuple[list[_Menu], dict[str, str]]:
-    """The top level's entries and submenus, and the variables that are set outside of them.
+    """The top level's entries and submenus, and the variables set outside of them.
 
-    Of a default that is set twice, the plain one counts: the other is for one boot only.
+    If a default is set twice, the plain one counts: the other is for one boot only.
     """
     top = _Menu("")
-    stack: list[_Menu | None] = []  # None: a brace that is no menu's
+    stack = [top]  # the innermost menu at each brace
     values: dict[str, str] = {}
     for line in text.replace("\\\n", " ").splitlines():
-        words = _words(line)
-        menu = next((item for item in reversed(stack) if item is not None), top)
-        if words[:1] in (["menuentry"], ["submenu"]) and len(words) > 1:
+        if len(line) > _LONGEST_LINE:
+            continue
+        menu = stack[-1]
+        words = _words(line) if _COMMAND.match(line) else []
+        command = words[0] if len(words) > 1 else ""
+        if command in ("menuentry", "submenu"):
             fresh = _Menu(words[1], _ident(words))
             menu.inner.append(fresh)
             stack.append(fresh)
             continue
-        if words[:1] and re.fullmatch(r"linux(16|efi)?", words[0]) and len(words) > 1:
+        if command.startswith("linux"):
             menu.linux = words[1]
-            menu.options = " ".join(_expand(word, values) for word in _raw_words(line)[2:]).strip()
-        elif words[:1] and re.fullmatch(r"initrd(16|efi)?", words[0]):
+            menu.options = _options(line, values)
+        elif command.startswith("initrd"):
             menu.initrds = tuple(words[1:])
         elif menu is top:
             for name, value in _SET.findall(line):
                 plain = value.strip("\"'")
-                if name != "default" or "next_entry" not in plain:
+                if (name != "default" or "next_entry" not in plain) and len(plain) < _LONGEST_VALUE:
                     values[name] = plain
-        code = line.split("#", 1)[0] if line.lstrip().startswith("#") else line
-        if code.rstrip().endswith("{"):
-            stack.append(None)
-        elif code.strip() == "}" and stack:
+        code = line.strip()
+        if code.endswith("{") and not code.startswith("#"):
+            stack.append(menu)
+        elif code == "}" and len(stack) > 1:
             stack.pop()
     return top.inner, values
 
 
 def _ident(words: list[str]) -> str:
-    """An entry's id, which follows --id or, as grub-mkconfig has it, $menuentry_id_option."""
+    """An entry's id, which follows --id or, in grub-mkconfig's output, $menuentry_id_option."""
     for at, word in enumerate(words[:-1]):
         if word in ("--id", "$menuentry_id_option"):
             return words[at + 1]
@@ -106,18 +116,28 @@ def _ident(words: list[str]) -> str:
 
 
 def _choose(menus: list[_Menu], default: str) -> _Menu | None:
-    """The menu that DEFAULT names: by number, title or id, ``>`` before what is in a submenu."""
-    found = None
-    while default:
-        first, _, default = default.partition(">")
-        if _NUMBER.fullmatch(first):
-            inner = menus[int(first)] if int(first) < len(menus) else None
-        else:
-            inner = next((menu for menu in menus if first in (menu.ident, menu.title)), None)
-        if inner is None:
+    """The menu that DEFAULT names: by number, title or id; ``>`` leads into a submenu."""
+    found: _Menu | None = None
+    for part in default.split(">"):
+        if not part:
             return found
-        found, menus = inner, inner.inner
+        inner = menus if found is None else found.inner
+        number = _number(part)
+        if number is not None:
+            chosen = inner[number] if number < len(inner) else None
+        else:
+            chosen = next((menu for menu in inner if part in (menu.ident, menu.title)), None)
+        if chosen is None:
+            return found
+        found = chosen
     return found
+
+
+def _number(text: str) -> int | None:
+    """A decimal number; None for other text. A huge one names no entry."""
+    if not (text.isascii() and text.isdecimal()):
+        return None
+    return int(text) if len(text) < len(str(_MOST_MENUS)) else _MOST_MENUS
 
 
 def _words(line: str) -> list[str]:
@@ -127,23 +147,49 @@ def _words(line: str) -> list[str]:
         return line.split()
 
 
+def _options(line: str, values: Mapping[str, str]) -> str:
+    """The words after the kernel, with variables expanded and with their quotes, which the kernel
+    needs too. Options longer than any kernel's command line are cut."""
+    found, size = [], 0
+    for word in _raw_words(line)[2:]:
+        found.append(_expand(word, values))
+        size += len(found[-1])
+        if size > _LONGEST_LINE:
+            break
+    return " ".join(found).strip()
+
+
 def _raw_words(line: str) -> list[str]:
-    """Words with the quotes that are in them: the kernel wants them too."""
     return re.findall(r"""(?:[^\s"']|"[^"]*"|'[^']*')+""", line)
 
 
 def _expand(word: str, values: Mapping[str, str]) -> str:
-    """A variable that the file does not set outside of its entries is empty."""
+    """WORD with its variables. One that is not set outside of the entries is empty."""
+    if word.count("$") > _LONGEST_VALUE // 16:
+        return ""
     return _VARIABLE.sub(lambda found: values.get(found[1], ""), word)
 
 
 def bls(files: Mapping[str, str], loader: str = "") -> BootEntry | None:
     """The default of the entries FILES (name to text) of loader/entries; LOADER is loader.conf.
 
-    By loader.conf's pattern where one matches, else the newest version (uapi-group.org,
-    Boot Loader Specification). None where no entry has a kernel.
+    It is the one that loader.conf's pattern matches, else the newest version (uapi-group.org,
+    Boot Loader Specification). None if no entry has a kernel.
     """
-    found = []
+    found = [(name.removesuffix(".conf"), *item) for name, item in _bls_entries(files)]
+    if not found:
+        return None
+    wanted = next(iter(re.findall(r"^default\s+(\S+)", loader, re.M)), None)
+    for name, _version, entry in sorted(found, key=lambda item: item[1], reverse=True):
+        if wanted is not None and fnmatchcase(name, wanted.removesuffix(".conf")):
+            return entry
+    return max(found, key=lambda item: item[1])[2]
+
+
+Version = list[tuple[int, int, str]]
+
+
+def _bls_entries(files: Mapping[str, str]) -> Iterator[tuple[str, tuple[Version, BootEntry]]]:
     for name, text in files.items():
         keys: dict[str, list[str]] = {}
         for line in text.splitlines():
@@ -158,21 +204,20 @@ def bls(files: Mapping[str, str], loader: str = "") -> BootEntry | None:
             initrds=tuple(path for value in keys.get("initrd", ()) for path in value.split()),
             options=" ".join(keys.get("options", ())),
         )
-        version = keys.get("version", [name])[-1]
-        found.append((name.removesuffix(".conf"), version_key(version), entry))
-    if not found:
-        return None
-    wanted = next(iter(re.findall(r"^default\s+(\S+)", loader, re.M)), None)
-    for name, _version, entry in sorted(found, key=lambda item: item[1], reverse=True):
-        if wanted is not None and fnmatchcase(name, wanted.removesuffix(".conf")):
-            return entry
-    return max(found, key=lambda item: item[1])[2]
+        yield name, (version_key(keys.get("version", [name])[-1]), entry)
 
 
-def version_key(text: str) -> list[tuple[int, int, str]]:
-    """Sorts as versions do: numbers by their value, before words; 6.1.0-9 is before 6.1.0-10."""
-    parts = re.findall(r"([0-9]+)|([^0-9]+)", text)
-    # More digits are a larger number: int() refuses to read thousands of them.
-    return [
-        (1, len(n := digits.lstrip("0")), n) if digits else (0, 0, word) for digits, word in parts
-    ]
+def version_key(text: str) -> Version:
+    """A sort key for versions: numbers by value, and before words. 6.1.0-9 is before 6.1.0-10.
+
+    Numbers are compared as text, by length first: they may have any number of digits.
+    """
+    parts = re.findall(r"[0-9]+|[^0-9]+", text)
+    return [_part_key(part) for part in parts]
+
+
+def _part_key(part: str) -> tuple[int, int, str]:
+    if part[0] in "0123456789":
+        digits = part.lstrip("0")
+        return (1, len(digits), digits)
+    return (0, 0, part)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Reads an ext2, ext3 or ext4 file system in a disk image, by debugfs of e2fsprogs.
+"""Reads an ext2, ext3 or ext4 file system in a disk image, with debugfs of e2fsprogs.
 
-debugfs reads at an offset into a file and needs neither root nor a mount. Its exit status is
-always 0, so what it says on standard error is looked at.
+The image may be hostile. Sizes are checked before a file is dumped, and nothing is written outside
+of the scratch folder.
 """
 
 from __future__ import annotations
@@ -10,29 +10,38 @@ from __future__ import annotations
 import posixpath
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from virtio_trace.errors import BadInputError
+from virtio_trace.vm.disk.debugfs import Debugfs
 from virtio_trace.vm.disk.partitions import FileSystem
-from virtio_trace.vm.host.programs import run
 
 KINDS = ("ext2", "ext3", "ext4")
 
+MOST_TEXT = 1 << 20
+"""Bytes of a configuration file."""
+
+MOST_FILE = 2 << 30
+"""Bytes of any file."""
+
+_MOST_DUMPED = 8 << 30
+_MOST_ENTRIES = 200_000
+
 _LINKS = 40
-"""Symbolic links on the way to one file, as the kernel has it (MAXSYMLINKS)."""
+"""Symbolic links on the way to one file, as in the kernel (MAXSYMLINKS)."""
 
 _PATH_MAX = 4096
 
-_ENTRY = re.compile(r"/(\d+)/([0-7]+)/(\d+)/(\d+)/([^/\n]+)/(\d*)/")
-_TARGET = re.compile(r'^Fast link dest: "(.*)"$', re.M)
-_NO_NAME = re.compile(r'["\n\0]')
+_ENTRY = re.compile(r"/([0-9]{1,10})/([0-7]{1,7})/[0-9]+/[0-9]+/([^/\n]+)/([0-9]{0,20})/")
+_FAST_LINK = re.compile(r'^Fast link dest: "(.*)"$', re.M)
+_BAD_NAME = re.compile(r'["\n\0]')
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One name in a folder; ``mode`` as in stat(2), ``size`` in bytes."""
+    """One name in a folder. ``mode`` is as in stat(2), ``size`` is in bytes."""
 
     name: str
     inode: int
@@ -41,30 +50,32 @@ class Entry:
 
 
 class Ext:
-    """The file system WHERE of the image DISK, a file's name in folder SCRATCH.
+    """The file system WHERE of the image DISK, a file name in folder SCRATCH.
 
-    Paths begin with a slash and are in that file system; symbolic links are followed there.
+    Paths begin with a slash and are inside that file system, where symbolic links are followed.
     """
 
     def __init__(self, disk: str, where: FileSystem, scratch: Path) -> None:
         self.where = where
-        self._file = f"{disk}?offset={where.offset}" if where.offset else disk
+        file = f"{disk}?offset={where.offset}" if where.offset else disk
+        self._debugfs = Debugfs(file, scratch, where.name)
         self._scratch = scratch
         self._folders: dict[int, dict[str, Entry]] = {}
+        self._entries = 0
+        self._dumped = 0
 
     @property
     def unclean(self) -> bool:
-        """Whether its journal has what it has not itself: it was not unmounted."""
-        return bool(
-            re.search(r"^Filesystem features:.*\bneeds_recovery\b", self._ask("stats -h"), re.M)
-        )
+        """Whether it was not unmounted: its journal has changes that are not yet applied."""
+        (stats,) = self._debugfs.ask(["stats -h"])
+        return re.search(r"^Filesystem features:.*\bneeds_recovery\b", stats, re.M) is not None
 
     def find(self, path: str) -> Entry | None:
-        """What PATH leads to, by its real path as ``name``; None where it leads nowhere."""
-        return self._walk(path.strip("/").split("/") if path.strip("/") else [], _LINKS)
+        """What PATH leads to, with its real path as ``name``; None if it leads nowhere."""
+        return self._walk(path.strip("/").split("/") if path.strip("/") else [])
 
     def names(self, path: str) -> list[str]:
-        """The names in a folder, sorted; none where there is no such folder."""
+        """The sorted names in a folder; [] if there is no such folder."""
         folder = self.find(path)
         if folder is None or not stat.S_ISDIR(folder.mode):
             return []
@@ -80,54 +91,90 @@ class Ext:
         found = self.find(path)
         return found is not None and stat.S_ISREG(found.mode)
 
-    def dump(self, path: str, target: Path) -> Path:
-        """Copies the file PATH to TARGET, a path below SCRATCH whose folder is made.
-
-        Raises BadInputError where there is no such file, or not all of it came.
-        """
-        found = self.find(path)
-        if found is None or not stat.S_ISREG(found.mode):
-            raise BadInputError(f"{self.where.name} has no file {path}")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        name = str(target.relative_to(self._scratch))
-        if _NO_NAME.search(name):
-            raise BadInputError(f"{self.where.name}: {name!r} is no name that can be asked for")
-        self._ask(f'dump <{found.inode}> "{name}"')
-        if not target.is_file() or target.stat().st_size != found.size:
-            raise BadInputError(f"{self.where.name}: {path} cannot be read whole")
+    def dump(self, path: str, target: Path, most: int = MOST_FILE) -> Path:
+        """Copies the file PATH to TARGET (see :meth:`dump_all`)."""
+        self.dump_all([(path, target)], most)
         return target
 
+    def dump_all(self, files: Iterable[tuple[str, Path]], most: int = MOST_FILE) -> None:
+        """Copies each file to its target below SCRATCH, whose folders are created.
+
+        Raises BadInputError if there is no such file, it has more than MOST bytes, a target is
+        outside of SCRATCH, or a file cannot be read whole.
+        """
+        requests, expected = [], []
+        for path, target in files:
+            found = self.find(path)
+            if found is None or not stat.S_ISREG(found.mode):
+                raise BadInputError(f"{self.where.name} has no file {path}")
+            self._charge(path, found.size, most)
+            requests.append(f'dump <{found.inode}> "{self._place(target)}"')
+            expected.append((path, target, found.size))
+        self._debugfs.ask(requests)
+        for path, target, size in expected:
+            if not target.is_file() or target.stat().st_size != size:
+                raise BadInputError(f"{self.where.name}: {path} cannot be read whole")
+
     def read(self, path: str) -> str:
-        """A small text. Raises BadInputError."""
-        target = self.dump(path, self._scratch / "text")
+        """The text of a file of up to MOST_TEXT bytes. Raises BadInputError."""
+        target = self.dump(path, self._scratch / "text", MOST_TEXT)
         try:
             return target.read_text("utf-8", "replace")
         finally:
             target.unlink()
 
     def files(self, path: str) -> Iterator[str]:
-        """The regular files below a folder, with their paths; links are not followed."""
-        folder = self.find(path)
-        if folder is None or not stat.S_ISDIR(folder.mode):
-            return
-        folders, seen = [(path, folder.inode)], {folder.inode}
-        while folders:
-            here, inode = folders.pop()
-            inner = []
-            for name, entry in sorted(self._list(inode).items()):
-                if name in (".", ".."):
-                    continue
-                if stat.S_ISREG(entry.mode):
-                    yield posixpath.join(here, name)
-                elif stat.S_ISDIR(entry.mode) and entry.inode not in seen:
-                    seen.add(entry.inode)  # a damaged folder may be in itself
-                    inner.append((posixpath.join(here, name), entry.inode))
-            folders += reversed(inner)
+        """The paths of the regular files below a folder. Symbolic links are not followed.
 
-    def _walk(self, parts: list[str], links: int) -> Entry | None:
+        Whole levels are listed at once. A folder that is found again, in a loop, is left out.
+        """
+        folder = self.find(path)
+        level = [] if folder is None or not stat.S_ISDIR(folder.mode) else [(path, folder.inode)]
+        seen = {inode for _, inode in level}
+        while level:
+            self._load(inode for _, inode in level)
+            below = []
+            for here, inode in level:
+                for name, entry in sorted(self._list(inode).items()):
+                    if name in (".", ".."):
+                        continue
+                    if stat.S_ISREG(entry.mode):
+                        yield posixpath.join(here, name)
+                    elif stat.S_ISDIR(entry.mode) and entry.inode not in seen:
+                        seen.add(entry.inode)
+                        below.append((posixpath.join(here, name), entry.inode))
+            level = below
+
+    def _charge(self, path: str, size: int, most: int) -> None:
+        self._dumped += size
+        if size > most:
+            limit = f"{most >> 20} MiB"
+            raise BadInputError(
+                f"{self.where.name}: {path} has {size} bytes, more than the {limit} allowed"
+            )
+        if self._dumped > _MOST_DUMPED:
+            raise BadInputError(f"{self.where.name}: more than {_MOST_DUMPED >> 30} GiB to read")
+
+    def _place(self, target: Path) -> str:
+        """TARGET relative to SCRATCH, by its real path. Raises BadInputError."""
+        try:
+            scratch, parent = self._scratch.resolve(), target.parent.resolve()
+            if not parent.is_relative_to(scratch) or target.name == ".." or target.is_symlink():
+                raise BadInputError(f"{self.where.name}: {target.name!r} leaves its folder")
+            parent.mkdir(parents=True, exist_ok=True)
+        except (OSError, ValueError) as error:  # such as ENAMETOOLONG, or a zero byte
+            raise BadInputError(f"{self.where.name}: {target.name:.80}: {error}") from error
+        name = str(parent.relative_to(scratch) / target.name)
+        if _BAD_NAME.search(name):
+            raise BadInputError(f"{self.where.name}: debugfs cannot be asked for {name!r}")
+        return name
+
+    def _walk(self, parts: list[str]) -> Entry | None:
         here = [Entry("/", 2, stat.S_IFDIR, 0)]
+        parts = parts[::-1]
+        links = _LINKS
         while parts:
-            part, parts = parts[0], parts[1:]
+            part = parts.pop()
             if part in ("", "."):
                 continue
             if part == "..":
@@ -143,7 +190,7 @@ class Ext:
                 target = self._target(entry)
                 if links < 0 or target is None:
                     return None
-                parts = target.split("/") + parts
+                parts += target.split("/")[::-1]
                 here = here[:1] if target.startswith("/") else here
                 continue
             here.append(entry)
@@ -151,28 +198,27 @@ class Ext:
         return Entry(path, here[-1].inode, here[-1].mode, here[-1].size)
 
     def _list(self, inode: int) -> dict[str, Entry]:
-        if inode not in self._folders:
-            found = {}
-            for match in _ENTRY.finditer(self._ask(f"ls -p <{inode}>")):
-                number, mode, _uid, _gid, name, size = match.groups()
-                found[name] = Entry(name, int(number), int(mode, 8), int(size or 0))
-            self._folders[inode] = found
+        self._load([inode])
         return self._folders[inode]
 
+    def _load(self, inodes: Iterable[int]) -> None:
+        """Lists the folders that are not listed yet."""
+        missing = [inode for inode in dict.fromkeys(inodes) if inode not in self._folders]
+        answers = self._debugfs.ask([f"ls -p <{inode}>" for inode in missing])
+        for inode, answer in zip(missing, answers, strict=True):
+            found = {}
+            for match in _ENTRY.finditer(answer):
+                number, mode, name, size = match.groups()
+                found[name] = Entry(name, int(number), int(mode, 8), int(size or 0))
+            self._folders[inode] = found
+            self._entries += len(found)
+        if self._entries > _MOST_ENTRIES:
+            raise BadInputError(f"{self.where.name} has more than {_MOST_ENTRIES} files")
+
     def _target(self, link: Entry) -> str | None:
-        """Where a symbolic link points: in its inode, or in a block if it is long; None where that
-        is longer than any path."""
+        """Where a symbolic link points: in its inode, or in a block if it is long."""
         if link.size >= _PATH_MAX:
             return None
-        fast = _TARGET.search(self._ask(f"stat <{link.inode}>"))
-        target = fast[1] if fast else self._ask(f"cat <{link.inode}>")
+        fast = _FAST_LINK.search(self._debugfs.ask([f"stat <{link.inode}>"])[0])
+        target = fast[1] if fast else self._debugfs.ask([f"cat <{link.inode}>"])[0]
         return target or None
-
-    def _ask(self, request: str) -> str:
-        """What debugfs says. Raises BadInputError where it cannot open the file system."""
-        argv = ["debugfs", "-R", request, self._file]
-        done = run(argv, f"reading {self.where.name}", cwd=self._scratch, check=False)
-        lines = [line for line in done.stderr.splitlines() if not line.startswith("debugfs 1.")]
-        if any("while trying to open" in line or "not open" in line for line in lines):
-            raise BadInputError(f"{self.where.name} cannot be read: {lines[0]}")
-        return done.stdout

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A disk image: its format, its partitions and what file systems they have, by tools made for it.
+"""A disk image: its format, its partitions and their file systems, by standard tools.
 
-qemu-img knows formats, sfdisk partition tables, blkid file systems. Nothing is mounted and no
-virtual machine started; the image is only read.
+qemu-img reads formats, sfdisk partition tables, blkid file systems. Nothing is mounted and no
+virtual machine is started. The image is only read.
 """
 
 from __future__ import annotations
@@ -10,24 +10,28 @@ from __future__ import annotations
 import json
 import os
 import re
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from virtio_trace.errors import BadInputError
-from virtio_trace.vm.host.programs import Progress, run, said
+from virtio_trace.vm.host.children import Limits
+from virtio_trace.vm.host.programs import ProgramLimitError, Progress, error_line, no_room, run
 
 TOOLS = ("qemu-img", "sfdisk", "blkid", "debugfs")
-"""Which image.py and ext.py call too."""
+"""The programs that reading an image needs."""
 
 _RAW = "disk.raw"
+_MOST_PARTITIONS = 256
+_UNPACK = Limits(seconds=7200)
 
 
 @dataclass(frozen=True, slots=True)
 class FileSystem:
-    """One file system, or what else fills a partition: ``offset`` and ``size`` in bytes, ``kind``
-    as blkid names it (ext4, xfs, LVM2_member, crypto_LUKS, ""). ``number`` of the partition is 0
-    where the disk has none."""
+    """The content of one partition. ``offset`` and ``size`` are in bytes, ``kind`` is blkid's name
+    for it (ext4, xfs, LVM2_member, crypto_LUKS, or ""). ``number`` is 0 for a disk without a
+    partition table."""
 
     number: int
     offset: int
@@ -39,23 +43,26 @@ class FileSystem:
     def name(self) -> str:
         """``partition 1 (ext4)``."""
         where = f"partition {self.number}" if self.number else "the whole disk"
-        return f"{where} ({self.kind or 'nothing that blkid knows'})"
+        return f"{where} ({self.kind or 'nothing known to blkid'})"
 
 
 def format_of(image: Path) -> str:
     """The format of IMAGE (raw, qcow2, ...). Raises BadInputError, CannotTraceError."""
-    if not image.exists():
-        raise BadInputError(f"{image}: No such file or directory", "name a disk image")
-    if not (image.is_file() or image.is_block_device()):
-        raise BadInputError(f"{image} is no file", "name a disk image")
+    try:
+        mode = image.stat().st_mode
+    except (OSError, ValueError) as error:  # ValueError: a zero byte
+        reason = getattr(error, "strerror", None) or error
+        raise BadInputError(f"{image}: {reason}", "name a disk image") from error
+    if not (stat.S_ISREG(mode) or stat.S_ISBLK(mode)):
+        raise BadInputError(f"{image} is not a file", "name a disk image")
     if not os.access(image, os.R_OK):
         raise BadInputError(f"{image}: Permission denied", "name one that you may read")
     argv = ["qemu-img", "info", "--output=json", str(image.resolve())]
-    done = run(argv, f"looking at {image}", check=False)
+    done = run(argv, f"reading {image}", check=False)
     try:
         found = str(json.loads(done.stdout)["format"])
-    except (ValueError, KeyError, TypeError) as error:
-        reason = said(done.stderr).removeprefix("qemu-img: ")
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        reason = error_line(done.stderr).removeprefix("qemu-img: ")
         raise BadInputError(f"{image}: {reason}", "is it a whole disk image?") from error
     if image.is_file() and image.stat().st_size == 0:
         raise BadInputError(f"{image} is empty", "name a disk image")
@@ -63,10 +70,10 @@ def format_of(image: Path) -> str:
 
 
 def raw(image: Path, form: str, scratch: Path, progress: Progress) -> str:
-    """The name in folder SCRATCH under which IMAGE can be read as it is seen by a guest.
+    """The name in folder SCRATCH under which IMAGE can be read as a guest sees it.
 
-    A raw one is linked there; another one is unpacked, which takes as much room as its data has.
-    Raises BadInputError where qemu-img cannot do that.
+    A raw image is linked. Any other is unpacked, which takes as much space as its data.
+    Raises BadInputError if qemu-img cannot unpack it, or the disk is full.
     """
     target = scratch / _RAW
     if form == "raw":
@@ -75,30 +82,32 @@ def raw(image: Path, form: str, scratch: Path, progress: Progress) -> str:
     what = f"unpacking {image.name}"
     progress(what, None)
     argv = ["qemu-img", "convert", "-f", form, "-O", "raw", str(image.resolve()), str(target)]
-    done = run(argv, what, check=False)
+    hint = "is it whole, and has the cache (XDG_CACHE_HOME) space for its data?"
+    try:
+        done = run(argv, what, check=False, limits=_UNPACK, watch=lambda: no_room(scratch))
+    except ProgramLimitError as error:
+        raise BadInputError(f"{image}: {error}", hint) from error
     if done.returncode != 0:
-        raise BadInputError(
-            f"{image}: {said(done.stderr).removeprefix('qemu-img: ')}",
-            "is it whole, and is there room for its data in the cache (XDG_CACHE_HOME)?",
-        )
+        reason = error_line(done.stderr).removeprefix("qemu-img: ")
+        raise BadInputError(f"{image}: {reason}", hint)
     progress(what, 1.0)
     return _RAW
 
 
 def file_systems(disk: str, scratch: Path) -> list[FileSystem]:
-    """What the DISK (a name in SCRATCH) has, in the order of its partition table.
+    """The partitions of DISK, a name in SCRATCH, in the order of its partition table.
 
-    Raises BadInputError where sfdisk's answer cannot be understood, CannotTraceError.
+    Raises BadInputError if sfdisk's output cannot be read, CannotTraceError.
     """
     done = run(["sfdisk", "--json", disk], "reading the partition table", cwd=scratch, check=False)
     if done.returncode != 0:  # it has no partition table
         size = (scratch / disk).stat().st_size
         return [_look(disk, scratch, 0, 0, size)]
-    return [_look(disk, scratch, *place) for place in partitions(done.stdout)]
+    return [_look(disk, scratch, *place) for place in partitions(done.stdout)[:_MOST_PARTITIONS]]
 
 
 def partitions(answer: str) -> list[tuple[int, int, int]]:
-    """(number, offset, size in bytes) by ``sfdisk --json``. Raises BadInputError."""
+    """(number, offset, size in bytes) from ``sfdisk --json``. Raises BadInputError."""
     try:
         table: dict[str, Any] = json.loads(answer)["partitiontable"]
         sector = table.get("sectorsize", 512)
@@ -107,13 +116,13 @@ def partitions(answer: str) -> list[tuple[int, int, int]]:
             number = re.search(r"([0-9]{1,9})$", entry["node"])
             start, size = _bytes(entry["start"], sector), _bytes(entry["size"], sector)
             found.append((int(number[1]) if number else 0, start, size))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise BadInputError("the partition table cannot be read: sfdisk gives no list") from error
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise BadInputError("the partition table cannot be read: sfdisk prints no list") from error
     return found
 
 
 def _bytes(sectors: Any, size: Any) -> int:
-    """SECTORS of SIZE bytes. Raises ValueError for what is no number, and for no disk's size."""
+    """SECTORS of SIZE bytes. Raises ValueError if they are not numbers, or too large for a disk."""
     if type(sectors) is not int or type(size) is not int or not 0 <= sectors * size < 1 << 63:
         raise ValueError(sectors)
     return sectors * size

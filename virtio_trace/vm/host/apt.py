@@ -1,17 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""An apt of the project's own: its lists, archives and suites, on the machine's own mirror.
+"""A private apt: lists, archives and suites of its own, on the machine's own mirror.
 
-The host's lists are neither read nor written, and nothing is installed; root is not needed. The
-host's apt.conf stays in force (a proxy, a cache), and so do its sources: the mirror's address is
-asked of apt itself, which knows every form in which it can be written.
+The host's lists are neither read nor written, nothing is installed, and root is not needed. The
+host's apt.conf stays in force (a proxy, a cache).
 """
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import subprocess
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,21 +16,21 @@ from pathlib import Path
 
 from virtio_trace.errors import CannotTraceError, UsageError
 from virtio_trace.vm.host import cache
-from virtio_trace.vm.host.programs import Progress, ended, failed, find, run
+from virtio_trace.vm.host.children import Limits
+from virtio_trace.vm.host.mirror import Mirror, mirror
+from virtio_trace.vm.host.programs import Progress, failed, follow, run
 
 SUITES = ("bookworm", "trixie", "trixie-backports", "sid", "bullseye")
-"""Where a plain NAME is looked for after the host's own release, in this order."""
+"""The suites searched for a plain NAME after the host's own release, in this order."""
 
-_DEBIAN = {
-    *("bullseye", "bookworm", "trixie", "forky", "duke", "sid", "experimental"),
-    *("oldoldstable", "oldstable", "stable", "testing", "unstable"),
-}
-_POCKETS = ("-updates", "-security", "-backports", "-proposed-updates", "-backports-sloppy")
 FRESH = 86400.0
-"""Seconds for which a suite's index is believed."""
+"""Seconds for which a suite's index is trusted."""
 
-# Read after every other file (apt's -c), for #clear is not obeyed in an APT_CONFIG, which is read
-# first: the host's hooks would otherwise run, as root, at the end of our updates.
+_LIMITS = Limits(seconds=7200, stall=120)
+_DONE = re.compile(r"dlstatus:[0-9]{1,9}:([0-9]{1,3}(?:\.[0-9]{1,9})?):")
+
+# Passed by apt's -c, which is read after every other file. #clear has no effect in an APT_CONFIG,
+# which is read first: the host's hooks would then run, as root, at the end of our updates.
 _CONF = """\
 Dir::State "{base}/state";
 Dir::State::lists "{base}/state/lists";
@@ -59,26 +56,6 @@ APT::Architectures {{ "{architecture}"; }};
 
 
 @dataclass(frozen=True, slots=True)
-class Mirror:
-    """A machine's Debian mirror. ``security`` is None where the machine has no such entry.
-
-    ``options`` are further deb822 lines of its entry (``Signed-By: ...``), one a line.
-    """
-
-    archive: str
-    security: str | None
-    options: str = ""
-
-    def sources(self, suite: str) -> str:
-        """The deb822 text for SUITE and, where it is a release, its updates and security."""
-        return "\n".join(
-            f"Types: deb\nURIs: {uri}\nSuites: {name}\nComponents: main\n{self.options}"
-            for name in family(suite)
-            if (uri := self.security if name.endswith("-security") else self.archive)
-        )
-
-
-@dataclass(frozen=True, slots=True)
 class Package:
     """One version of a binary package; ``depends`` has the first alternative of each."""
 
@@ -88,68 +65,13 @@ class Package:
 
 
 class GoneError(CannotTraceError):
-    """The mirror's index names a file that the mirror does not have (any more)."""
-
-
-def family(suite: str) -> tuple[str, ...]:
-    """The suites in which a package of SUITE is looked for: a release comes with its updates."""
-    if suite in {"sid", "unstable", "experimental"} or suite.endswith(_POCKETS):
-        return (suite,)
-    return (suite, f"{suite}-updates", f"{suite}-security")
-
-
-def parse_mirror(targets: str) -> Mirror:
-    """Reads lines ``URI|RELEASE|SIGNED_BY|TRUSTED`` of apt-get indextargets.
-
-    Raises CannotTraceError where none of them is a Debian archive.
-    """
-    archive = security = None
-    options = ""
-    for line in targets.splitlines():
-        uri, release, signed_by, trusted = line.split("|")
-        base, _, pocket = release.partition("-")
-        if base not in _DEBIAN:
-            continue
-        if pocket == "security":
-            security = security or uri
-            continue
-        if archive is None:
-            archive = uri
-            # apt leaves a field that the entry does not have as the name that was asked for.
-            options += f"Signed-By: {signed_by}\n" if not signed_by.startswith("$(") else ""
-            options += f"Trusted: {trusted}\n" if not trusted.startswith("$(") else ""
-    if archive is None:
-        raise CannotTraceError(
-            "this machine's apt has no entry for a Debian archive",
-            "add one to /etc/apt/sources.list.d, or give --kernel VMLINUZ --modules DIR",
-        )
-    return Mirror(archive, security, options)
-
-
-def mirror() -> Mirror:
-    """The mirror that this machine uses. Raises CannotTraceError."""
-    form = "$(REPO_URI)|$(RELEASE)|$(SIGNED_BY)|$(TRUSTED)"
-    argv = ["apt-get", "indextargets", "--no-release-info", "--format", form]
-    done = run(
-        [*argv, "Created-By: Packages", "Component: main"], "reading this machine's apt sources"
-    )
-    return parse_mirror(done.stdout)
-
-
-def host_release() -> str | None:
-    """This machine's Debian codename; None on any other system."""
-    try:
-        text = Path("/etc/os-release").read_text("utf-8")
-    except OSError:
-        return None
-    found = dict(re.findall(r'^([A-Z_]+)="?([^"\n]*)"?$', text, re.MULTILINE))
-    return found.get("VERSION_CODENAME") if found.get("ID") == "debian" else None
+    """The mirror's index names a file that the mirror no longer has, or does not have yet."""
 
 
 class Suite:
     """One suite's apt state. Nothing is fetched before :meth:`refresh` is called.
 
-    ARCHITECTURE is dpkg's word for another machine's than this one's.
+    ARCHITECTURE is dpkg's name of a foreign architecture; None for this machine's.
     """
 
     def __init__(self, name: str, architecture: str | None = None) -> None:
@@ -160,7 +82,7 @@ class Suite:
 
     @property
     def age(self) -> float:
-        """Seconds since the index was fetched; infinite where it never was."""
+        """Seconds since the index was fetched; infinite if it never was."""
         try:
             return time.time() - (self.base / "fetched").stat().st_mtime
         except OSError:
@@ -169,16 +91,18 @@ class Suite:
     def refresh(self, progress: Progress, fresh: float = FRESH) -> None:
         """Fetches the index unless it is younger than FRESH seconds.
 
-        Raises UsageError when the mirror has no such suite, CannotTraceError when the mirror or
-        apt is not to be had.
+        Raises UsageError when the mirror has no such suite, CannotTraceError when the mirror
+        cannot be reached or apt fails.
         """
         if 0 <= self.age < fresh:
             return
         self._write(mirror())
         what = f"fetching the package index of {self.name}"
-        status, stderr = fetch(["apt-get", "-c", self._conf, "-q", "update"], what, progress)
+        status, stderr = fetch(
+            ["apt-get", "-c", self._conf, "-q", "update"], what, progress, self.base
+        )
         lists = self.base / "state" / "lists"
-        # Its -updates or -security may be missing: the release itself may not.
+        # -updates or -security may be missing, the release itself may not.
         if not any(lists.glob(f"*_dists_{self.name}_*Release")):
             if " 404 " in stderr or "does not have a Release file" in stderr:
                 shutil.rmtree(self.base, ignore_errors=True)
@@ -190,13 +114,13 @@ class Suite:
         (self.base / "fetched").touch()
 
     def show(self, name: str) -> Package | None:
-        """The newest version of package NAME; None where this suite has none."""
+        """The newest version of package NAME; None if this suite has none."""
         return next(iter(self.versions(name)), None)
 
     def versions(self, name: str) -> list[Package]:
-        """Every version of package NAME that this suite has, the newest first.
+        """Every version of package NAME in this suite, newest first.
 
-        apt-cache takes a name that it does not know for a pattern: 7.x shows libgm2-17-x32-cross.
+        apt-cache treats an unknown name as a pattern: 7.x shows libgm2-17-x32-cross.
         """
         argv = ["apt-cache", "-c", self._conf, "show", name]
         done = run(argv, f"looking for {name} in {self.name}", check=False)
@@ -204,14 +128,14 @@ class Suite:
         return [package for package in found if package is not None and package.name == name]
 
     def download(self, package: Package, into: Path, progress: Progress) -> Path:
-        """Fetches the .deb into folder INTO, checked by apt.
+        """Fetches the .deb into folder INTO. apt verifies it.
 
-        Raises GoneError when the mirror does not have what its index names, CannotTraceError.
+        Raises GoneError when the mirror lacks what its index names, CannotTraceError.
         """
         what = f"fetching {package.name} {package.version}"
         wanted = f"{package.name}={package.version}"
         argv = ["apt-get", "-c", self._conf, "-q", "download", wanted]
-        status, stderr = fetch(argv, what, progress, cwd=into)
+        status, stderr = fetch(argv, what, progress, into)
         found = list(into.glob(f"{package.name}_*.deb"))
         if status != 0 or not found:
             error = failed(what, "apt-get", status, stderr)
@@ -238,7 +162,7 @@ class Suite:
 
 
 def parse_package(stanza: str) -> Package | None:
-    """The first paragraph of ``apt-cache show``; None where there is none."""
+    """The first paragraph of ``apt-cache show``; None if there is none."""
     fields = dict(re.findall(r"^([A-Za-z-]+): (.*)$", stanza.split("\n\n", 1)[0], re.MULTILINE))
     if "Package" not in fields:
         return None
@@ -247,36 +171,26 @@ def parse_package(stanza: str) -> Package | None:
     return Package(fields["Package"], fields["Version"], tuple(names))
 
 
-def fetch(
-    argv: Sequence[str], what: str, progress: Progress, *, cwd: Path | None = None
-) -> tuple[int, str]:
-    """Runs an apt that fetches; gives its exit status and what it said on standard error.
+def fetch(argv: Sequence[str], what: str, progress: Progress, folder: Path) -> tuple[int, str]:
+    """Runs an apt that fetches into FOLDER. Returns its exit status and its standard error.
 
-    Raises CannotTraceError when apt cannot be run.
+    Raises CannotTraceError when apt cannot be run, stalls or fills the disk.
     """
-    reader, writer = os.pipe()
-    command = [find(argv[0]), "-o", f"APT::Status-Fd={writer}", *argv[1:]]
     progress(what, 0.0)
-    try:
-        with (
-            subprocess.Popen(
-                command,
-                cwd=cwd,
-                pass_fds=[writer],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                env={**os.environ, "LC_ALL": "C.UTF-8"},
-            ) as apt,
-            os.fdopen(reader, encoding="utf-8", errors="replace") as status,
-        ):
-            os.close(writer)
-            with ended(apt):
-                for line in status:
-                    if found := re.match(r"dlstatus:\d+:([\d.]+):", line):
-                        progress(what, min(float(found[1]) / 100, 0.99))
-                stderr = apt.stderr.read().decode(errors="replace") if apt.stderr else ""
-    except OSError as error:
-        raise CannotTraceError(f"{what}: {argv[0]}: {error.strerror}") from error
+    last = ""
+
+    def on_line(line: str) -> bool:
+        # On a full disk apt tries for ever and repeats its last line.
+        nonlocal last
+        if line == last:
+            return False
+        last = line
+        if found := _DONE.match(line):
+            progress(what, min(float(found[1]) / 100, 0.99))
+        return True
+
+    status, stderr = follow(
+        argv, what, on_line, limits=_LIMITS, folder=folder, status_option="APT::Status-Fd"
+    )
     progress(what, 1.0)
-    return apt.returncode, stderr
+    return status, stderr

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The folder in which what was fetched and built is kept: $XDG_CACHE_HOME/virtio-trace."""
+"""The cache of everything fetched and built: $XDG_CACHE_HOME/virtio-trace."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from virtio_trace.errors import CannotTraceError
 
 
 def root() -> Path:
-    """The cache's folder, made if it is not there. Raises CannotTraceError where it cannot be."""
+    """The cache's folder, created if missing. Raises CannotTraceError."""
     base = os.environ.get("XDG_CACHE_HOME", "")
-    # The XDG specification: a relative path there is to be ignored.
+    # XDG Base Directory Specification: a relative path must be ignored.
     if base.startswith("/"):
         return folder(Path(base) / "virtio-trace")
     try:
         return folder(Path.home() / ".cache" / "virtio-trace")
-    except RuntimeError as error:  # no HOME, and a user whom the system does not know
+    except RuntimeError as error:  # no HOME, and no such user in the password database
         raise CannotTraceError(
             "there is no folder for the cache: this user has no home",
             "set XDG_CACHE_HOME to a folder that you may write to, with 2 GB free",
@@ -33,16 +33,16 @@ def root() -> Path:
 
 
 def folder(path: Path) -> Path:
-    """PATH as a folder. Raises CannotTraceError where it cannot be made."""
+    """PATH, created as a folder if missing. Raises CannotTraceError."""
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise cannot("cannot make the cache's folder", path, error) from error
+        raise cannot("cannot create the cache's folder", path, error) from error
     return path
 
 
 def cannot(what: str, path: Path, error: OSError) -> CannotTraceError:
-    """An OSError about the cache, in our words."""
+    """Turns an OSError about the cache into our error."""
     return CannotTraceError(
         f"{what}: {path}: {error.strerror or error}",
         "set XDG_CACHE_HOME to a folder that you may write to, with 2 GB free",
@@ -51,7 +51,7 @@ def cannot(what: str, path: Path, error: OSError) -> CannotTraceError:
 
 @contextlib.contextmanager
 def lock(name: str) -> Iterator[None]:
-    """Holds the lock NAME of this cache, waiting for whoever has it; a death gives it back."""
+    """Holds the lock NAME of this cache, after waiting for it. It is released if we die."""
     path = root() / f"{name}.lock"
     try:
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -66,14 +66,14 @@ def lock(name: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def scratch(prefix: str) -> Iterator[Path]:
-    """A folder that is gone at the end, whatever the end is. On the cache's file system."""
+    """A temporary folder on the cache's file system, removed however the block is left."""
     try:
         path = Path(tempfile.mkdtemp(prefix=f"tmp-{prefix}-", dir=root()))
     except OSError as error:
-        raise cannot("cannot make a temporary folder", root(), error) from error
+        raise cannot("cannot create a temporary folder", root(), error) from error
     handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX)  # says to sweep() that its owner lives
+        fcntl.flock(handle, fcntl.LOCK_EX)  # tells sweep() that its owner is alive
         yield path
     finally:
         shutil.rmtree(path, ignore_errors=True)
@@ -82,11 +82,11 @@ def scratch(prefix: str) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def reaped(path: Path) -> Iterator[None]:
-    """While the body runs, a child stands by to remove folder PATH should this process be killed.
+    """Runs a child that removes folder PATH if this process is killed while the body runs.
 
-    Raises CannotTraceError where there is no shell.
+    Raises CannotTraceError if there is no shell.
     """
-    # It reads the end of a pipe that we alone hold; a terminal's signals are for us.
+    # It waits for the end of a pipe that only we hold open. Signals of a terminal are for us alone.
     script = 'trap "" INT TERM HUP; read -r _; exec rm -rf -- "$1"'
     try:
         child = subprocess.Popen(
@@ -107,7 +107,7 @@ def reaped(path: Path) -> Iterator[None]:
 
 
 def sweep() -> None:
-    """Removes what was left by runs that were killed: temporary folders that nobody holds."""
+    """Removes temporary folders that killed runs left: those that nobody holds a lock on."""
     for path in root().glob("tmp-*"):
         try:
             handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -124,15 +124,15 @@ def sweep() -> None:
 
 
 def read_json(path: Path) -> Any:
-    """What a JSON file of the cache holds; None where it is missing or damaged."""
+    """The content of a JSON file of the cache; None if it is missing or damaged."""
     try:
         return json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Replaces a JSON file of the cache at once. Raises CannotTraceError."""
+    """Replaces a JSON file of the cache atomically. Raises CannotTraceError."""
     fresh = path.with_name(f"{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

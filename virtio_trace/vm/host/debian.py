@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Debian's kernel packages: fetched, unpacked with ``dpkg -x`` into the cache, never installed."""
+"""Debian's kernel packages: fetched, unpacked into the cache with ``dpkg -x``, never installed."""
 
 from __future__ import annotations
 
@@ -10,28 +10,29 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from virtio_trace.errors import BadInputError, CannotTraceError, UsageError, VirtioTraceError
-from virtio_trace.vm import arch
+from virtio_trace.kernel.files import machine
 from virtio_trace.vm.host import cache
-from virtio_trace.vm.host.apt import FRESH, SUITES, GoneError, Package, Suite, host_release
+from virtio_trace.vm.host.apt import FRESH, SUITES, GoneError, Package, Suite
+from virtio_trace.vm.host.mirror import host_release
 from virtio_trace.vm.host.programs import Progress, quiet, run
 
 KEPT = 12
-"""Unpacked kernels that stay in the cache (60 to 130 MB each), the last used ones."""
+"""How many unpacked kernels stay in the cache (60 to 130 MB each): the most recently used."""
 
 _SETTLED = 60.0
-"""Seconds: an index that is older may be wrong about the mirror and is fetched again."""
+"""An index older than this many seconds may be stale, and is fetched again."""
 
-# What of a kernel's Depends is the kernel: up to 7.1 a metapackage leads to one linux-image-RELEASE
-# with all in it; from 7.2 that is a metapackage too, of linux-binary-, linux-base- and
-# linux-modules-RELEASE. The plain linux-base is scripts of the installed system.
+# The part of a kernel's Depends that is the kernel. Up to 7.1 a metapackage leads to one
+# linux-image-RELEASE with everything in it. From 7.2 that is a metapackage too, of linux-binary-,
+# linux-base- and linux-modules-RELEASE. The plain linux-base has scripts for an installed system.
 _PART = re.compile(r"linux-(image|binary|base|modules)-.+")
 
 
 @dataclass(frozen=True, slots=True)
-class Kernel:
-    """A kernel's files. ``modules`` is its …/lib/modules/RELEASE folder.
+class KernelPackage:
+    """A kernel's files, unpacked from its packages. ``modules`` is a …/lib/modules/RELEASE folder.
 
-    ``note`` is a sentence for the user (the mirror could not be asked), or empty.
+    ``note`` is a sentence for the user (such as: the mirror could not be reached), or empty.
     """
 
     package: str
@@ -42,47 +43,52 @@ class Kernel:
     note: str = ""
 
 
+_LONGEST = 200
+"""Characters. Names become names of files and folders in the cache."""
+
 _WANTED = re.compile(r"([a-z0-9][a-z0-9+.-]+)(?::([a-z0-9]+))?(?:/([a-z][a-z0-9-]*))?")
 
 
 def parse(wanted: str) -> tuple[str, str | None]:
     """``NAME``, ``NAME/SUITE`` or ``NAME:ARCHITECTURE/SUITE`` to name and suite.
 
-    Raises UsageError on anything else, and where boot knows no such architecture.
+    Raises UsageError on anything else, and if boot does not support the architecture.
     """
-    found = _WANTED.fullmatch(wanted)
+    found = _WANTED.fullmatch(wanted) if len(wanted) <= _LONGEST else None
     if found is None:
         raise UsageError(
-            f"{wanted!r} is not a package name", "for example: linux-image-cloud-amd64/bookworm"
+            f"{wanted[:_LONGEST]!r} is not a package name",
+            "for example: linux-image-cloud-amd64/bookworm",
         )
-    if found[2] and arch.of_debian(found[2]) is None:
-        known = " and ".join(known.debian for known in arch.ARCHES)
+    if found[2] and machine.by_debian(found[2]) is None:
+        known = " and ".join(known.debian for known in machine.MACHINES)
         raise UsageError(f"{wanted}: boot knows {known}, not {found[2]}")
     return found[1], found[3]
 
 
 def foreign(wanted: str) -> str | None:
-    """dpkg's word for the machine of package WANTED, where that is another one than this.
+    """dpkg's name of the architecture of package WANTED if it is foreign; None if it is native.
 
-    A kernel's package says it in its own name (linux-image-cloud-arm64), else WANTED's
-    ``:ARCHITECTURE`` does; None: this machine's.
+    WANTED has it as ``:ARCHITECTURE``, or at the end of the name (linux-image-cloud-arm64).
     """
     found = _WANTED.fullmatch(wanted)
     word = found[2] or found[1].rpartition("-")[2] if found else ""
-    known = arch.of_debian(word)
+    known = machine.by_debian(word)
     return None if known is None or known.native else known.debian
 
 
-def fetch(wanted: str, progress: Progress = quiet, architecture: str | None = None) -> Kernel:
-    """The kernel of package WANTED (see :func:`parse`), from the cache where it is there.
+def fetch(
+    wanted: str, progress: Progress = quiet, architecture: str | None = None
+) -> KernelPackage:
+    """The kernel of package WANTED (see :func:`parse`), from the cache if it is there.
 
-    ARCHITECTURE is dpkg's word for another machine's than WANTED says.
+    ARCHITECTURE, as dpkg names it, overrides the one in WANTED.
 
-    A plain NAME is looked for in the host's release, then in the others; indexes are fetched only
-    for the suites that are asked. With a filled cache no network is needed.
+    A plain NAME is searched in the host's release, then in the others. Only the indexes of the
+    suites searched are fetched. A filled cache needs no network.
 
-    Raises UsageError when there is no such package or suite, CannotTraceError when apt, dpkg or
-    the mirror cannot be had, BadInputError when the package is no kernel.
+    Raises UsageError when there is no such package or suite, CannotTraceError when apt or dpkg
+    fails or the mirror cannot be reached, BadInputError when the package has no kernel.
     """
     name, suite = parse(wanted)
     architecture = architecture or foreign(wanted)
@@ -98,7 +104,7 @@ def fetch(wanted: str, progress: Progress = quiet, architecture: str | None = No
         except CannotTraceError as error:
             if old is None:
                 raise
-            note = f"the mirror could not be asked ({error}); taking {old.package} as cached"
+            note = f"the mirror could not be reached ({error}); using {old.package} from the cache"
             return replace(old, note=note)
         found = {"at": time.time(), "key": key, "package": name, "version": kernel.version}
         cache.write_json(record, found)
@@ -107,7 +113,7 @@ def fetch(wanted: str, progress: Progress = quiet, architecture: str | None = No
 
 
 def closure(suite: Suite, first: Package) -> list[Package]:
-    """FIRST and every package of the kernel that it leads to through Depends, FIRST first."""
+    """FIRST, then every package of the kernel that it leads to through Depends."""
     found = {first.name: first}
     queue = [first]
     while queue:
@@ -121,8 +127,8 @@ def closure(suite: Suite, first: Package) -> list[Package]:
     return list(found.values())
 
 
-def locate(tree: Path, package: str, version: str) -> Kernel:
-    """Finds the kernel in an unpacked tree. Raises BadInputError where it holds none."""
+def locate(tree: Path, package: str, version: str) -> KernelPackage:
+    """Finds the kernel in an unpacked tree. Raises BadInputError if it has none."""
     folders = [
         folder
         for pattern in ("lib/modules/*", "usr/lib/modules/*")
@@ -138,15 +144,15 @@ def locate(tree: Path, package: str, version: str) -> Kernel:
             tree / "usr/lib/modules" / release / "vmlinuz",
         ):
             if image.is_file():
-                return Kernel(package, version, release, image, modules)
+                return KernelPackage(package, version, release, image, modules)
     raise BadInputError(
-        f"package {package} {version} holds no bootable kernel with modules",
+        f"package {package} {version} has no bootable kernel with modules",
         "name an image package: linux-image-amd64, linux-image-cloud-amd64",
     )
 
 
-def _recall(known: object) -> Kernel | None:
-    """The kernel that a record names, if it is still unpacked."""
+def _recall(known: object) -> KernelPackage | None:
+    """The kernel of a record in the cache, if it is still unpacked."""
     if not isinstance(known, dict):
         return None
     try:
@@ -160,7 +166,7 @@ def _recall(known: object) -> Kernel | None:
 
 def _resolve(
     name: str, suite: str | None, architecture: str | None, progress: Progress
-) -> tuple[str, Kernel]:
+) -> tuple[str, KernelPackage]:
     for suite_name in _suites(suite):
         state = Suite(suite_name, architecture)
         try:
@@ -168,7 +174,7 @@ def _resolve(
         except UsageError:
             if suite is not None:
                 raise
-            continue  # a mirror need not have every suite
+            continue  # mirrors need not have every suite
         if state.show(name) is not None:
             return _newest(state, name, progress)
     where = suite or "any suite of this machine's mirror"
@@ -178,8 +184,8 @@ def _resolve(
     )
 
 
-def _newest(state: Suite, name: str, progress: Progress) -> tuple[str, Kernel]:
-    """The newest version that can be had: a mirror may list one that it has not, or no more."""
+def _newest(state: Suite, name: str, progress: Progress) -> tuple[str, KernelPackage]:
+    """The newest version that the mirror has: it may list one that is gone or not there yet."""
     gone: GoneError | None = None
     for package in state.versions(name):
         try:
@@ -190,7 +196,7 @@ def _newest(state: Suite, name: str, progress: Progress) -> tuple[str, Kernel]:
                 return _newest(state, name, progress)
             gone = gone or error
         else:
-            note = f"{gone}; taking {name} {package.version}" if gone else ""
+            note = f"{gone}; using {name} {package.version}" if gone else ""
             return key, replace(kernel, note=note)
     raise gone or CannotTraceError(f"{name} is no longer in {state.name}", "try again")
 
@@ -202,10 +208,10 @@ def _suites(suite: str | None) -> list[str]:
     return list(dict.fromkeys([first, *SUITES] if first else SUITES))
 
 
-def _unpack(suite: Suite, first: Package, progress: Progress) -> tuple[str, Kernel]:
-    """Fetches and unpacks what is not there yet; gives the folder's name and the kernel."""
+def _unpack(suite: Suite, first: Package, progress: Progress) -> tuple[str, KernelPackage]:
+    """Fetches and unpacks what is missing. Returns the folder's name and the kernel."""
     parts = closure(suite, first)
-    # The same kernel by its metapackage and by its own name is unpacked once.
+    # A kernel is unpacked once, whether named by its metapackage or by its own name.
     last = [part for part in parts if part.name.startswith("linux-image-")][-1:] or parts[:1]
     key = f"{last[0].name}_{last[0].version.replace(':', '%3a')}"
     tree = cache.root() / "kernels" / key
@@ -225,7 +231,7 @@ def _unpack(suite: Suite, first: Package, progress: Progress) -> tuple[str, Kern
 
 
 def _prune() -> None:
-    """Removes all but the last used kernels."""
+    """Removes all but the most recently used kernels."""
     trees = sorted((cache.root() / "kernels").iterdir(), key=lambda p: p.stat().st_mtime)
     for tree in trees[:-KEPT]:
         shutil.rmtree(tree, ignore_errors=True)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Which accelerator QEMU gets: KVM where it works, software emulation (TCG) elsewhere.
+"""The accelerator for QEMU: KVM if it works, else software emulation (TCG).
 
-/dev/kvm can be there and not work: in a nested hypervisor the guest then hangs without a word. So
-``auto`` tries KVM, falls back to TCG when nothing comes over the console, and remembers that for
-this machine and this host kernel.
+/dev/kvm can exist and not work: under some nested hypervisors the guest hangs silently. So ``auto``
+tries KVM, falls back to TCG if the console stays silent, and remembers that for this machine and
+this host kernel.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ import re
 from pathlib import Path
 
 from virtio_trace.errors import CannotTraceError
-from virtio_trace.vm.arch import X86_64, Arch
+from virtio_trace.kernel.files.machine import X86_64, Machine
 from virtio_trace.vm.host import cache
 
 CHOICES = ("auto", "kvm", "tcg")
 
 SILENCE = 6.0
-"""Seconds without a byte on the console after which KVM is taken for one that hangs.
+"""Seconds without a byte on the console after which KVM is assumed to hang.
 
-A Debian kernel says its first word under KVM well within one second, under TCG within two.
+A Debian kernel's first output comes well within one second under KVM, two under TCG.
 """
 
 DEVICE = Path("/dev/kvm")
 
 
 def usable(device: Path = DEVICE) -> str:
-    """Why KVM cannot be had, in words; empty where the device can be opened."""
+    """Why KVM cannot be used; "" if the device can be opened."""
     try:
         os.close(os.open(device, os.O_RDWR | os.O_CLOEXEC))
     except OSError as error:
@@ -37,14 +37,14 @@ def usable(device: Path = DEVICE) -> str:
     return ""
 
 
-def candidates(choice: str, guest: Arch = X86_64) -> tuple[str, ...]:
-    """The accelerators to try in order, for one of CHOICES and a kernel of machine GUEST.
+def candidates(choice: str, guest: Machine = X86_64) -> tuple[str, ...]:
+    """The accelerators to try, in order, for one of CHOICES and a kernel of machine GUEST.
 
-    Raises CannotTraceError when KVM was asked for and cannot be had.
+    Raises CannotTraceError if KVM was requested and cannot be used.
     """
     if choice == "tcg":
         return ("tcg",)
-    other = f"this machine is no {guest.name}"
+    other = f"this machine is not {guest.name}"
     reason = usable() if guest.native else other
     if choice == "kvm":
         if reason:
@@ -56,12 +56,12 @@ def candidates(choice: str, guest: Arch = X86_64) -> tuple[str, ...]:
 
 
 def remember(accel: str) -> None:
-    """Keeps in the cache what ``auto`` takes on this machine from now on."""
+    """Makes ACCEL the choice of ``auto`` on this machine, in the cache."""
     cache.write_json(_file(), {"machine": machine(), "accel": accel})
 
 
 def machine() -> str:
-    """This machine and its kernel as 16 hexadecimal digits: another one is tried anew."""
+    """A hash of this machine and its kernel, 16 hexadecimal digits: a change means a new try."""
     try:
         model = re.findall(r"^(?:model name|CPU part)\s*:.*$", _read("/proc/cpuinfo"), re.MULTILINE)
     except OSError:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a guest says, as it comes: the recording's channel, the console; and when that was all."""
+"""What a guest sends: the recording's channel and the console; and how its boot is ended."""
 
 from __future__ import annotations
 
@@ -10,37 +10,41 @@ from collections.abc import Callable
 
 from virtio_trace.vm.qemu import process
 from virtio_trace.vm.root import until
-from virtio_trace.vm.root.until import Enough
+from virtio_trace.vm.root.until import StopReason
 
 _FINISH_SECONDS = 15.0
-"""A foreign system's recorder gets so long to end its recording once --timeout has run out."""
+"""How long a third-party system's recorder may take to finish after --timeout."""
 
 _LAST_WORDS_SECONDS = 1.0
-"""After a panic the stack trace is still to come; at a recording's end, what the console has in its
-queue."""
+"""How long to keep reading: a panic's stack trace follows it, and the console has a queue."""
 
 TAIL = 25
 """Lines of the console that an Outcome keeps."""
 
+LONGEST_LINE = 4 << 20
+"""Bytes. A longer line of a guest is dropped; a header, the longest of ours, has some 30 KB."""
 
-class Finish:
-    """How a boot is brought to its end. A guest of ours switches itself off, or runs out of time;
-    a FOREIGN one goes on for ever: it is asked to finish its recording, and ended then."""
+_SAID_LINES = 20
 
-    def __init__(self, foreign: bool, deadline: float) -> None:
-        self._foreign = foreign
+
+class GuestShutdown:
+    """Ends a boot. A guest of ours switches itself off, or runs out of time. A THIRD_PARTY one runs
+    for ever: it is told to finish its recording, and then ended."""
+
+    def __init__(self, third_party: bool, deadline: float) -> None:
+        self._third_party = third_party
         self._ask_at = deadline
-        self.deadline = deadline + (_FINISH_SECONDS if foreign else 0)
+        self.deadline = deadline + (_FINISH_SECONDS if third_party else 0)
         self._asked = False
         self._over: float | None = None
         self.too_late = False
 
-    def reached(self, run: process.Run, channel: Channel, console: Tail) -> bool:
-        """Whether this was all; asks the guest for its end where it is time for that."""
-        if not self._foreign:
+    def reached(self, run: process.Run, channel: Channel, console: ConsoleTail) -> bool:
+        """Whether QEMU can be ended. Tells the guest to finish when it is time to."""
+        if not self._third_party:
             return False
         now = time.monotonic()
-        # Who is not armed yet does not listen.
+        # Before it is armed, the recorder does not listen.
         if not self._asked and ((console.heard and channel.began) or now >= self._ask_at):
             self._asked, self.too_late = True, now >= self._ask_at
             run.tell(until.HOST_SAYS)
@@ -50,34 +54,62 @@ class Finish:
 
 
 class Channel:
-    """Cuts what comes over the events channel into lines, and keeps init's own lines back."""
+    """Cuts the events channel into lines, and interprets the lines of the guest's own scripts.
+
+    ``began``: a line of the recording came. ``status``: the recorder's exit status. ``dropped``:
+    lines longer than LONGEST_LINE.
+    """
 
     _PREFIX = b"virtio-trace: "
-    _STATUS = re.compile(rb"virtio-trace: recorder ended with status (\d+)\n")
+    _STATUS = re.compile(rb"virtio-trace: recorder ended with status ([0-9]{1,5})\n")
     _SAID = b"virtio-trace: recorder said: "
-    _ENOUGH = re.compile(rb"virtio-trace: until (yes|no): (.*)\n")
+    _STOP = re.compile(rb"virtio-trace: until (yes|no): (.*)\n")
 
     def __init__(self, on_line: Callable[[bytes], None]) -> None:
         self._on_line = on_line
-        self._rest = b""
+        self._rest = bytearray()
+        self._too_long = False
         self.began = False
         self.status: int | None = None
         self.said: list[str] = []
-        self.enough: Enough | None = None
+        self.stop: StopReason | None = None
+        self.dropped = 0
 
     def feed(self, data: bytes) -> None:
-        """Bytes as they come, cut anywhere."""
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        for line in lines:
-            self._take(line + b"\n")
+        """Consumes bytes as they come, cut anywhere."""
+        start = 0
+        while (end := data.find(b"\n", start)) >= 0:
+            self._add(data[start : end + 1])
+            self._end_line()
+            start = end + 1
+        self._add(data[start:])
 
     def close(self) -> None:
-        """The end: a line that was cut short is handed over as it is."""
-        if self._rest:
-            self._on_line(self._rest)
-            self._rest = b""
+        """The end: a line that was cut short is handed on too."""
+        if self._too_long:
+            self._end_line()
+        elif self._rest:
+            rest = bytes(self._rest)
+            self._rest.clear()
+            self._on_line(rest)
 
-    def _take(self, line: bytes) -> None:
+    def _add(self, data: bytes) -> None:
+        if self._too_long or len(self._rest) + len(data) > LONGEST_LINE:
+            self._too_long = True
+            self._rest.clear()
+        else:
+            self._rest += data
+
+    def _end_line(self) -> None:
+        if self._too_long:
+            self._too_long = False
+            self.dropped += 1
+            return
+        line = bytes(self._rest)
+        self._rest.clear()
+        self._consume(line)
+
+    def _consume(self, line: bytes) -> None:
         if not line.startswith(self._PREFIX):
             self.began = True
             self._on_line(line)
@@ -85,15 +117,17 @@ class Channel:
             self.status = int(found[1])
         elif line.startswith(self._SAID):
             self.said.append(line.removeprefix(self._SAID).decode(errors="replace").strip())
-        elif found := self._ENOUGH.fullmatch(line):
-            self.enough = Enough(found[1] == b"yes", found[2].decode(errors="replace").strip())
+            del self.said[:-_SAID_LINES]
+        elif found := self._STOP.fullmatch(line):
+            self.stop = StopReason(found[1] == b"yes", found[2].decode(errors="replace").strip())
 
 
-class Tail:
-    """The last lines of a console, and the line in which the kernel said that it dies.
+class ConsoleTail:
+    """The last lines of a console, and the line in which the kernel reported its death.
 
-    ``cramped``: it said that it could not unpack its root (init/initramfs.c); ``panicked``: it
-    is dead (kernel/panic.c); ``heard``: it said TEXT, in one line that need not be over."""
+    ``root_too_big``: the kernel could not unpack its root (init/initramfs.c). ``panicked``: it is
+    dead (kernel/panic.c). ``heard``: TEXT was printed, in one line that may be unfinished.
+    """
 
     _FATAL = re.compile(rb"Kernel panic|BUG: |Oops|double fault|Out of memory")
 
@@ -102,15 +136,15 @@ class Tail:
         self._lines: deque[bytes] = deque(maxlen=TAIL)
         self._rest = b""
         self._fatal: bytes | None = None
-        self.cramped = self.panicked = self.heard = False
+        self.root_too_big = self.panicked = self.heard = False
 
     def feed(self, data: bytes) -> None:
-        """Bytes as they come, cut anywhere."""
+        """Consumes bytes as they come, cut anywhere."""
         *lines, self._rest = (self._rest + data).split(b"\n")
         for line in lines:
             self._lines.append(line)
             if b"Initramfs unpacking failed: write error" in line:
-                self.cramped = True
+                self.root_too_big = True
             if b"Kernel panic - not syncing" in line:
                 self.panicked = True
             if self._FATAL.search(line):
@@ -120,7 +154,7 @@ class Tail:
             self.heard = any(self._text in line for line in (*lines, self._rest))
 
     def lines(self) -> list[str]:
-        """The last lines as text, without their ends."""
+        """The last lines as text, without their newlines."""
         every = [*self._lines, *([self._rest] if self._rest.strip() else [])][-TAIL:]
         if self._fatal is not None and self._fatal not in every:
             every = [self._fatal, b"[...]", *every]

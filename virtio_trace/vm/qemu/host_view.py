@@ -1,89 +1,159 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Asks QEMU what it thinks of the guest's virtio devices, and puts that into a trailer.
+"""Asks QEMU for its view of the guest's virtio devices, and adds it to a recording's trailer.
 
-x-query-virtio and its like are there from QEMU 7.2 on. They name a device by its place in QEMU's
-object tree; which bus address that is to the guest is asked of the same tree: the device's addr on
-its bus, and for buses behind bridges the numbers that the guest gave them (query-pci).
+x-query-virtio and its like exist from QEMU 7.2 on. They name a device by its path in QEMU's object
+tree. Its bus address in the guest comes from the same tree: the device's addr on its bus and, for
+buses behind bridges, the bus numbers that the guest assigned (query-pci).
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from virtio_trace.errors import BadInputError, CannotTraceError
-from virtio_trace.recording.header import TRAILER
-from virtio_trace.recording.host_view import Bits, HostDevice, HostQueue, HostView, host_from_json
-from virtio_trace.vm.qemu.qmp import Monitor
+from virtio_trace.recording.host_view import (
+    Bits,
+    HostDevice,
+    HostQueue,
+    HostView,
+)
+from virtio_trace.recording.trailer import TRAILER
+from virtio_trace.virtio import numbers
+from virtio_trace.vm.qemu.qmp import Monitor, MonitorClosedError
 
 _PATIENCE_SECONDS = 20.0
 _MARK = f'"kind":"{TRAILER}"'.encode()
 _ROOT_BUSES = ("pci.0", "pcie.0")
-"""What machines call the bus that the guest knows as number 0 (hw/i386, hw/arm/virt.c)."""
+"""What machines call the bus that is number 0 in the guest (hw/i386, hw/arm/virt.c)."""
+
+_MOST_DEVICES = 1024
+_MOST_QUEUES = 1024
+"""VIRTIO_QUEUE_MAX (include/hw/virtio/virtio.h of QEMU)."""
+
+_OTHER_SHAPE = (
+    KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError, RecursionError,
+    BadInputError,
+)  # fmt: skip
+"""What reading an answer of another shape may raise."""
 
 
-def with_host(line: bytes, monitor: Monitor, say: Callable[[str], None]) -> bytes:
-    """LINE; a trailer with the host's view added as its ``host``. Where QEMU cannot tell, the
-    reason is in there, and said. A trailer that has one already is left alone."""
-    if _MARK not in line[:64]:
+def is_trailer(line: bytes) -> bool:
+    """Whether LINE looks like a recording's trailer."""
+    return _MARK in line[:64]
+
+
+def with_host(line: bytes, monitor: Monitor, say: Callable[[str], None], dropped: int = 0) -> bytes:
+    """LINE; a trailer gets the host's view as ``host``, and DROPPED more ``lost`` events.
+
+    If QEMU cannot be queried, the view has the reason, and SAY gets it too. A trailer that already
+    has a host's view is returned unchanged.
+    """
+    if not is_trailer(line):
         return line
     try:
         trailer = json.loads(line)
     except (ValueError, RecursionError):
-        return line  # who reads the recording says what is wrong with it
+        return line  # the reader of the recording reports what is wrong with it
     if not isinstance(trailer, dict) or trailer.get("kind") != TRAILER or "host" in trailer:
         return line
     view = look(monitor)
     if view.reason is not None:
-        say(f"the host's own view is not in the recording: {view.reason}")
+        say(f"the recording has {_part(view)} of the host's own view: {view.reason}")
     added = {**trailer, "host": view.to_json()}
+    if dropped and type(added.get("lost")) is int:
+        added["lost"] += dropped
     return json.dumps(added, separators=(",", ":"), ensure_ascii=True).encode() + b"\n"
 
 
+def _part(view: HostView) -> str:
+    return "only part" if view.devices else "nothing"
+
+
 def look(monitor: Monitor) -> HostView:
-    """Every virtio device as QEMU has it now. Never raises: what failed is the ``reason``."""
-    model = None
+    """Every virtio device as QEMU sees it now. Never raises: ``reason`` says what failed.
+
+    x-query-virtio-status is sent last, as QEMU 11.1 aborts on it: what the other commands returned
+    is kept.
+    """
+    view = HostView(None, None)
     monitor.patience(_PATIENCE_SECONDS)
     try:
         version = monitor.command("query-version")
-        model = "QEMU {major}.{minor}.{micro}".format(**version["qemu"])
+        view = replace(view, model="QEMU {major}.{minor}.{micro}".format(**version["qemu"]))
         places = _Places(monitor)
         found = [
-            _device(monitor, places, entry["path"]) for entry in monitor.command("x-query-virtio")
+            _outline(monitor, places, entry)
+            for entry in monitor.command("x-query-virtio")[:_MOST_DEVICES]
         ]
+        found.sort(key=lambda device: device.address or "~")
+        view = _checked(replace(view, devices=tuple(found)))
+        for index, device in enumerate(found):
+            found[index] = _with_status(monitor, device)
+            view = _checked(replace(view, devices=tuple(found)))
+    except MonitorClosedError:
+        return replace(view, reason="QEMU ended when it was asked")
     except CannotTraceError as error:
-        return HostView(model, None, str(error))
-    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
-        return HostView(model, None, f"QEMU's answer is another than expected: {error!r}")
-    view = HostView(model, tuple(sorted(found, key=lambda device: device.address or "~")))
-    try:
-        host_from_json(view.to_json())  # one that cannot be read would condemn the recording
-    except BadInputError as error:
-        return HostView(model, None, f"QEMU's answer is another than expected: {error}")
+        return replace(view, reason=str(error))
+    except _OTHER_SHAPE as error:
+        return replace(view, reason=f"QEMU's answer has an unexpected form: {error!r:.200}")
     return view
 
 
-def _device(monitor: Monitor, places: _Places, path: str) -> HostDevice:
-    shown = monitor.command("x-query-virtio-status", path=path)
-    queues = [
-        monitor.command("x-query-virtio-queue-status", path=path, queue=number)
-        for number in range(shown["num-vqs"])
-    ]
+def _checked(view: HostView) -> HostView:
+    """VIEW, if a reader of the recording accepts it. Raises BadInputError."""
+    HostView.from_json(view.to_json())
+    return view
+
+
+def _outline(monitor: Monitor, places: _Places, entry: dict[str, Any]) -> HostDevice:
+    """A device without its status and features. ``name`` is such as virtio-net."""
+    path = entry["path"]
     bus, address = places.of(path)
-    status = shown["status"]
     return HostDevice(
         path=path,
-        id=shown["device-id"],
+        id=_type_id(entry.get("name", "")),
         bus=bus,
         address=address,
+        status=None,
+        guest_features=None,
+        host_features=None,
+        queues=tuple(_queues(monitor, path)),
+    )
+
+
+def _type_id(name: str) -> int:
+    """The device type's number, by QEMU's name for it; 0, which no device has, if unknown."""
+    word = name.removeprefix("virtio-")
+    names = {"blk": "block", "serial": "console", "9p": "9p"}
+    wanted = names.get(word, word)
+    return next((number for number, known in numbers.DEVICE_TYPES.items() if known == wanted), 0)
+
+
+def _queues(monitor: Monitor, path: str) -> Iterator[HostQueue]:
+    """The device's virtqueues: from the first index that it lacks on, QEMU returns an error."""
+    for number in range(_MOST_QUEUES):
+        try:
+            queue = monitor.command("x-query-virtio-queue-status", path=path, queue=number)
+        except MonitorClosedError:
+            raise
+        except CannotTraceError:
+            return
+        yield HostQueue(queue["queue-index"], queue["vring-num"], bool(queue["vring-desc"]))
+
+
+def _with_status(monitor: Monitor, device: HostDevice) -> HostDevice:
+    shown = monitor.command("x-query-virtio-status", path=device.path)
+    status = shown["status"]
+    return replace(
+        device,
+        id=shown["device-id"],
         status=Bits(_names(status["statuses"]), hex(status.get("unknown-statuses", 0))),
         guest_features=_features(shown["guest-features"]),
         host_features=_features(shown["host-features"]),
-        queues=tuple(
-            HostQueue(queue["queue-index"], queue["vring-num"], bool(queue["vring-desc"]))
-            for queue in queues
-        ),
+        queues=device.queues[: shown["num-vqs"]],
     )
 
 
@@ -94,17 +164,19 @@ def _features(shown: dict[str, Any]) -> Bits:
 
 
 def _names(said: list[str]) -> tuple[str, ...]:
-    """``VIRTIO_CONFIG_S_DRIVER_OK: Driver setup and ready`` is its name."""
+    """The names: QEMU sends ``VIRTIO_CONFIG_S_DRIVER_OK: Driver setup and ready``."""
     return tuple(line.partition(":")[0] for line in said)
 
 
 class _Places:
-    """Which bus address of the guest a place in QEMU's object tree is."""
+    """Maps a path in QEMU's object tree to a bus address in the guest."""
 
     def __init__(self, monitor: Monitor) -> None:
         self._monitor = monitor
         try:
             pci = monitor.command("query-pci")
+        except MonitorClosedError:
+            raise
         except CannotTraceError:
             pci = []  # a QEMU without PCI
         functions = [function for bus in pci for function in _functions(bus["devices"])]
@@ -115,10 +187,10 @@ class _Places:
         }
 
     def of(self, path: str) -> tuple[str | None, str | None]:
-        """Bus and address as the guest's sysfs has them; None is unknown.
+        """Bus and address as in the guest's sysfs; None if unknown.
 
-        virtio-net-pci has its virtio-net as the child virtio-backend; a virtio-net-device sits in
-        a virtio-mmio transport itself, whose address names the device of a device tree.
+        virtio-net-pci has its virtio-net as the child virtio-backend. A virtio-net-device is in a
+        virtio-mmio transport, whose address names the device in a device tree.
         """
         device = path.removesuffix("/virtio-backend")
         if self._number(device, "addr") is not None:
@@ -139,7 +211,7 @@ class _Places:
         return bus, devfn >> 3, devfn & 7
 
     def _bus_number(self, bus: str) -> int | None:
-        """That of a PCI bus: 0 for the machine's own, else what the guest gave the bridge."""
+        """A PCI bus's number: 0 for the machine's own, else as the guest set it in the bridge."""
         owner, _, name = bus.rpartition("/")
         if self._number(owner, "addr") is None:
             return 0 if name in _ROOT_BUSES else None
@@ -155,9 +227,11 @@ class _Places:
         return value if type(value) is int else None
 
     def _get(self, path: str, name: str) -> Any:
-        """A property, None where the object has none of that name."""
+        """A property; None if the object has no property of that name."""
         try:
             return self._monitor.command("qom-get", path=path, property=name)
+        except MonitorClosedError:
+            raise
         except CannotTraceError:
             return None
 

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """QEMU: its command line, and one run of it.
 
-Two serial ports: the first is the console, the second carries the recording. Both end in sockets of
-ours, so nothing is lost when we are slow: QEMU then makes the guest wait. Neither needs a virtio
-driver; how each machine gets them is in arch.py. QEMU's monitor is on a third socket, beside any
-that a user has.
+The first serial port is the console, the second carries the recording. Each is connected to a
+socket of ours, so nothing is lost when we are slow: QEMU then makes the guest wait. Neither needs a
+virtio driver; arch.py says how each machine gets them. QEMU's monitor is on a third socket, next to
+any that the user adds.
 """
 
 from __future__ import annotations
@@ -21,12 +21,14 @@ from pathlib import Path
 from types import TracebackType
 
 from virtio_trace.errors import CannotTraceError, UsageError
-from virtio_trace.vm.arch import X86_64, Arch
+from virtio_trace.kernel.files.machine import X86_64, Machine
+from virtio_trace.vm.arch import channel_options
+from virtio_trace.vm.host.children import Child
 from virtio_trace.vm.host.programs import find
 from virtio_trace.vm.qemu.qmp import Monitor
 
-# romfile=: without it the firmware's network boot costs seconds. null-co: a disk of zeros without a
-# file. Fixed addresses, so that recordings of different boots can be compared.
+# An empty romfile= avoids the firmware's network boot, which takes seconds. null-co: a disk of
+# zeros without a file. Fixed addresses make recordings of different boots comparable.
 DEVICES = (
     "-netdev",
     "user,id=net0",
@@ -39,58 +41,61 @@ DEVICES = (
     "-device",
     "virtio-rng-pci,addr=04.0",
 )
-"""The default devices, for which a user's QEMU OPTIONS are put."""
+"""The default devices, which a user's QEMU OPTIONS replace."""
 
 OURS = ("-kernel", "-initrd", "-append", "-daemonize", "-nographic", "-S")
-"""Options that only we give: with another one nothing would be recorded."""
+"""Options that only we may give: with another value nothing would be recorded."""
 
 CMDLINE_MAX = 2047
-"""Characters of a kernel command line that x86 and arm64 take (COMMAND_LINE_SIZE, with its end);
-with one more x86 dies without a word, arm64 cuts it."""
+"""The longest kernel command line on x86 and arm64, in bytes (COMMAND_LINE_SIZE less its NUL). With
+one more, x86 dies silently and arm64 truncates it."""
 
 MEMORY = 1536
-"""The least that a guest gets, in MiB."""
+"""The least memory of a guest, in MiB."""
 
-# panic=-1: a crash ends the guest at once (-no-reboot). A lot of log is worth more than a quiet
-# console: its last lines are what a guest that died leaves behind.
+# panic=-1: with -no-reboot, a crash ends the guest at once. ignore_loglevel: the console's last
+# lines are all that remains of a guest that died.
 _APPEND = "console={console} panic=-1 rdinit=/init ignore_loglevel"
 
 
 def check_options(options: Sequence[str]) -> None:
-    """Raises UsageError for a QEMU option that only we can give."""
+    """Raises UsageError for a QEMU option that only we may give."""
     for option in options:
         plain = option.replace("--", "-", 1)
         if plain in OURS:
             raise UsageError(
-                f"the QEMU option {option} is ours to give",
+                f"the QEMU option {option} is set by virtio-trace",
                 "use --kernel, --modules, --append and --keep-console",
             )
 
 
 def memory_for(initrd: int) -> int:
-    """MiB for a guest whose root is an archive of INITRD bytes.
+    """MiB of memory for a guest whose root is an archive of INITRD bytes.
 
-    The kernel has the archive in memory while it unpacks it, and the root (a tmpfs) may fill half
-    of what is left then; the rest is for the kernel and for what runs.
+    The kernel keeps the archive in memory while it unpacks it, and the root, a tmpfs, may fill half
+    of the remaining memory. The rest is for the kernel and the programs.
     """
     return max(MEMORY, 3 * (initrd >> 20) + 320)
 
 
-def room(arch: Arch = X86_64) -> int:
-    """Bytes that are left on the kernel's command line behind what is always on it."""
+def room(arch: Machine = X86_64) -> int:
+    """Bytes left on the kernel's command line after what is always on it."""
     return CMDLINE_MAX - len(_always(arch)) - 1
 
 
-def _always(arch: Arch) -> str:
+def _always(arch: Machine) -> str:
     return f"{_APPEND.format(console=arch.console)} {arch.parameters}".rstrip()
 
 
-def cmdline(append: str, arch: Arch = X86_64, first: str | None = None) -> str:
-    """The kernel's command line. Raises UsageError where it is too long or holds a line's end."""
+def cmdline(append: str, arch: Machine = X86_64, first: str | None = None) -> str:
+    """The kernel's command line.
+
+    Raises UsageError if it is too long, or is not one line of UTF-8.
+    """
     always = _always(arch) if first is None else first
     text = f"{always} {append}".strip()
-    if "\n" in text or "\0" in text:
-        raise UsageError("--append holds the end of a line", "give one line")
+    if "\n" in text or not is_text(text):
+        raise UsageError("--append has a newline or a zero byte, or is not UTF-8", "give one line")
     if len(text.encode()) > CMDLINE_MAX:
         raise UsageError(
             f"the kernel's command line has {len(text.encode())} bytes; it takes {CMDLINE_MAX}",
@@ -99,17 +104,25 @@ def cmdline(append: str, arch: Arch = X86_64, first: str | None = None) -> str:
     return text
 
 
+def is_text(text: str) -> bool:
+    """Whether TEXT, an argument of ours, is UTF-8 without a zero byte (PEP 383)."""
+    try:
+        return b"\0" not in text.encode()
+    except UnicodeEncodeError:
+        return False
+
+
 @dataclass(frozen=True, slots=True)
-class Machine:
-    """What QEMU is to run. ``options`` empty: the default devices; ``memory`` is in MiB. ``first``
-    is what stands before ``append`` on the kernel's command line."""
+class QemuConfig:
+    """What QEMU runs. Empty ``options``: the default devices. ``memory`` is in MiB. ``first`` comes
+    before ``append`` on the kernel's command line; None: what our own guests need."""
 
     vmlinuz: Path
     append: str
     accel: str
     options: tuple[str, ...] = ()
     memory: int = MEMORY
-    arch: Arch = X86_64
+    arch: Machine = X86_64
     first: str | None = None
 
     @property
@@ -118,8 +131,8 @@ class Machine:
         return cmdline(self.append, self.arch, self.first)
 
     def argv(self, initrd: str, console: int, events: int, monitor: int) -> list[str]:
-        """QEMU's command line; INITRD is a path, the others are sockets' descriptors."""
-        # Some kernels die under TCG when its threads run side by side.
+        """QEMU's command line. INITRD is a path, the others are descriptors of sockets."""
+        # Under TCG with several threads some kernels die.
         cpu = self.arch.cpu if self.accel == "tcg" else "host"
         accel = "tcg,thread=single" if self.accel == "tcg" else self.accel
         return [
@@ -127,7 +140,11 @@ class Machine:
             *("-m", str(self.memory), "-smp", "1"),
             *("-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"),
             *("-chardev", f"socket,id=console,fd={console}", "-serial", "chardev:console"),
-            *("-chardev", f"socket,id=events,fd={events}", *self.arch.options(self.options)),
+            *(
+                "-chardev",
+                f"socket,id=events,fd={events}",
+                *channel_options(self.arch, self.options),
+            ),
             *("-chardev", f"socket,id=vt-monitor,fd={monitor}"),
             *("-mon", "chardev=vt-monitor,mode=control"),
             *("-kernel", str(self.vmlinuz), "-initrd", initrd, "-append", self.cmdline),
@@ -136,12 +153,12 @@ class Machine:
 
 
 class Run:
-    """One QEMU, from its start to its end. ``with`` ends it in every case.
+    """One QEMU, from start to end. ``with`` ends it however the block is left.
 
-    Raises CannotTraceError when it cannot be started.
+    Raises CannotTraceError when QEMU cannot be started.
     """
 
-    def __init__(self, machine: Machine, initrd: int) -> None:
+    def __init__(self, machine: QemuConfig, initrd: int) -> None:
         ours, theirs = zip(*(socket.socketpair() for _ in range(3)), strict=True)
         self._sockets: dict[str, socket.socket] = dict(
             zip(("console", "events"), ours[:2], strict=True)
@@ -149,17 +166,14 @@ class Run:
         self.monitor = Monitor(ours[2])
         fds = [end.fileno() for end in theirs]
         self.argv = machine.argv(f"/dev/fd/{initrd}", *fds)
-        # setpriv: the kernel kills QEMU when we die, of SIGKILL too. A group of its own: Ctrl-C at
-        # the terminal is for us, and we end QEMU.
+        # setpriv: the kernel kills QEMU when we die, even by SIGKILL.
         command = [find("setpriv"), "--pdeathsig", "KILL", "--", *self.argv]
         try:
-            self._child = subprocess.Popen(
+            self._child = Child(
                 command,
-                stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
                 pass_fds=[*fds, initrd],
-                process_group=0,
             )
         except OSError as error:
             self._close()
@@ -185,26 +199,29 @@ class Run:
         """QEMU's exit status; None while it runs."""
         return self._child.poll()
 
+    def wait(self, seconds: float = 10.0) -> None:
+        """Waits for a QEMU that has closed everything, up to SECONDS: it may be dumping core."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._child.wait(seconds)
+
     def stop(self) -> None:
-        """Ends QEMU if it runs, by the process that was started."""
-        if self._child.poll() is None:
-            self._child.kill()
-        self._child.wait()
+        """Ends QEMU if it runs. It is killed: it has nothing to save."""
+        self._child.end(term_seconds=0)
 
     def tell(self, data: bytes) -> None:
-        """Sends a few bytes to the guest, against the recording's stream; for nobody if it died."""
+        """Sends a few bytes to the guest over the recording's port. Does nothing if it died."""
         with contextlib.suppress(OSError):
             self._sockets["events"].sendall(data)
 
     def release(self) -> None:
-        """Lets the guest switch itself off: it waits for a line until QEMU has been asked."""
+        """Lets the guest switch itself off: it waits for a line until we have queried QEMU."""
         self.tell(b"\n")
 
     def read(self, deadline: float) -> Iterator[tuple[str, bytes]]:
-        """What comes, as it comes: (``console`` | ``events`` | ``stderr``, bytes).
+        """Yields (``console`` | ``events`` | ``stderr``, bytes) as they come.
 
-        Ends when QEMU has closed all three, or at DEADLINE (of time.monotonic()). An empty
-        ``("", b"")`` comes at least five times a second, so that the caller can look at the clock.
+        Ends when QEMU has closed all three, or at DEADLINE (of time.monotonic()). ``("", b"")``
+        comes at least five times a second, so that the caller can check the time.
         """
         with selectors.DefaultSelector() as selector:
             for name, end in self._sockets.items():
@@ -233,4 +250,4 @@ def _receive(handle: int) -> bytes:
     try:
         return os.read(handle, 1 << 16)
     except ConnectionResetError:
-        return b""  # QEMU died with bytes of ours unread; there are none, but the kernel says so
+        return b""  # QEMU died with bytes of ours unread

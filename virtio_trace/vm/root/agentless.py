@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The root of a guest that has no agent: a static busybox, the kernel's modules, and a script.
+"""The root of a guest without an agent: a static busybox, the kernel's modules, and a script.
 
-The script (guest/plain) hands out what the kernel's trace ring has; what that says is worked out on
-the host. So any machine will do for which there is a busybox: Debian's, fetched for that machine.
-Modules go in as they are. busybox unpacks .xz and .gz, after the kernel was handed the packed file
-and refused it ("Invalid ELF header magic" in its log); it knows no .zst, so those go in unpacked,
-under the same name.
+The script (guest/plain) prints the kernel's trace ring, and the host interprets it. So any machine
+works for which Debian has a busybox; it is fetched for that machine.
+
+Modules go in unchanged. busybox first gives the kernel the compressed file, which it refuses
+("Invalid ELF header magic" in its log), and then unpacks .xz and .gz itself. It cannot unpack .zst,
+so these go in unpacked, under the same name.
 """
 
 from __future__ import annotations
@@ -16,14 +17,14 @@ from pathlib import Path
 from typing import BinaryIO
 
 from virtio_trace.errors import BadInputError, CannotTraceError
-from virtio_trace.vm.arch import Arch
+from virtio_trace.kernel.files.machine import Machine
 from virtio_trace.vm.host import apt, cache
 from virtio_trace.vm.host.programs import Progress, quiet, run
 from virtio_trace.vm.root import payload
 from virtio_trace.vm.root.cpio import Writer
 
-Take = Callable[[bytes], None]
-"""Takes a line, its end included."""
+LineSink = Callable[[bytes], None]
+"""Consumes a line, its newline included."""
 
 SUITE = "bookworm"
 PACKAGE = "busybox-static"
@@ -33,23 +34,23 @@ _LINKS = {"sbin": "bin", "usr/bin": "../bin", "usr/sbin": "../bin", "lib": "usr/
 
 
 @dataclass(frozen=True, slots=True)
-class Plain:
-    """What such a guest is to trace. ``parameters`` are for the kernel's command line;
-    ``definitions`` are lines for kprobe_events, ``enable`` lines for set_event, both written before
-    the first module is loaded. ``assemble`` gives who takes the guest's lines and hands on those of
-    a recording; ``unpack`` the unpacked content of a module's file."""
+class AgentlessSetup:
+    """What such a guest traces. ``parameters`` go on the kernel's command line. ``definitions`` are
+    lines for kprobe_events and ``enable`` lines for set_event; both are written before the first
+    module is loaded. ``assemble(sink)`` returns a consumer of the guest's lines that passes a
+    recording's lines on to SINK. ``unpack`` returns the unpacked content of a module's file."""
 
     parameters: str
-    assemble: Callable[[Take], Take]
+    assemble: Callable[[LineSink], LineSink]
     definitions: tuple[str, ...] = ()
     enable: tuple[str, ...] = ()
     unpack: Callable[[Path], bytes] = Path.read_bytes
 
 
-def busybox(machine: Arch, progress: Progress = quiet) -> Path:
-    """A static busybox for MACHINE, fetched when it is not in the cache.
+def busybox(machine: Machine, progress: Progress = quiet) -> Path:
+    """A static busybox for MACHINE, fetched if it is not in the cache.
 
-    Raises CannotTraceError where the mirror is not to be had.
+    Raises CannotTraceError if the mirror cannot be reached.
     """
     path = cache.root() / f"busybox-{SUITE}-{machine.debian}"
     with cache.lock("busybox"):
@@ -73,11 +74,17 @@ def busybox(machine: Arch, progress: Progress = quiet) -> Path:
 
 
 def write(
-    out: BinaryIO, program: Path, modules: Path, plain: Plain, *, machine: Arch, task: str | None
+    out: BinaryIO,
+    program: Path,
+    modules: Path,
+    setup: AgentlessSetup,
+    *,
+    machine: Machine,
+    task: str | None,
 ) -> None:
-    """Writes the root of a MACHINE to OUT: PROGRAM is busybox, TASK the shell text of --run.
+    """Writes the root of a MACHINE to OUT. PROGRAM is busybox, TASK the shell text of --run.
 
-    MODULES is read, never written to. Raises CannotTraceError, BadInputError.
+    MODULES is only read. Raises CannotTraceError, BadInputError.
     """
     guest = payload.PACKAGE / "vm" / "guest"
     try:
@@ -86,7 +93,7 @@ def write(
                 root.folder(name)
             for name, target in _LINKS.items():
                 root.link(name, target)
-            # The kernel opens it for /init before anything can be mounted.
+            # The kernel opens it for /init before anything is mounted.
             root.device("dev/console", 5, 1)
             root.device("dev/null", 1, 3, 0o666)
             root.file("bin/busybox", program.read_bytes(), 0o755)
@@ -95,10 +102,10 @@ def write(
             root.file("etc/modprobe.d/virtio-trace.conf", payload.BLACKLIST)
             root.file("virtio-trace/drive", (guest / "drive").read_bytes(), 0o755)
             root.file("virtio-trace/port", f"{machine.port}\n".encode())
-            for name, lines in (("definitions", plain.definitions), ("enable", plain.enable)):
+            for name, lines in (("definitions", setup.definitions), ("enable", setup.enable)):
                 root.file(f"virtio-trace/{name}", "".join(f"{x}\n" for x in lines).encode())
             if task is not None:
                 root.file("virtio-trace/run", task.encode() + b"\n", 0o755)
-            payload.add_modules(root, modules, plain.unpack)
+            payload.add_modules(root, modules, setup.unpack)
     except EOFError as error:
         raise BadInputError(f"{modules}: {error}") from error

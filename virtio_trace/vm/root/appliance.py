@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The guest's root: a small Debian 12 with Python and BCC, built once and kept in the cache.
 
-It is Debian 12 whatever the host is, so that every user's recorder runs on the same Python, BCC
-and LLVM. mmdebstrap unpacks the packages and installs none (variant ``extract``): no maintainer
-script runs, no dpkg is needed in the guest. What it makes is put into an uncompressed cpio, for the
-emulated processor unpacks slower than the file is read: these 280 MB take it 1.6 s.
+It is Debian 12 on every host, so that every user's recorder runs on the same Python, BCC and LLVM.
+mmdebstrap unpacks the packages and installs none (variant ``extract``): no maintainer script runs,
+and the guest needs no dpkg. The result is an uncompressed cpio: an emulated processor unpacks more
+slowly than the file is read. These 280 MB take it 1.6 s.
 """
 
 from __future__ import annotations
@@ -13,14 +13,15 @@ import hashlib
 import json
 import os
 import re
-import subprocess
 import tarfile
 import time
 from pathlib import Path
 
 from virtio_trace.errors import CannotTraceError
-from virtio_trace.vm.host import apt, cache
-from virtio_trace.vm.host.programs import Progress, ended, failed, find, quiet, run
+from virtio_trace.vm.host import cache
+from virtio_trace.vm.host.children import Limits
+from virtio_trace.vm.host.mirror import mirror
+from virtio_trace.vm.host.programs import Progress, failed, follow, quiet, run
 from virtio_trace.vm.root.cpio import Writer
 
 SUITE = "bookworm"
@@ -38,11 +39,11 @@ PACKAGES = (
     "python3-minimal",
     "python3-pyelftools",
     "python3-tabulate",
-    "zstd",  # for .ko.zst: kmod needs none, but bookworm's Python knows no zstd
+    "zstd",  # for .ko.zst: kmod does not need it, but bookworm's Python has no zstd
 )
 
-# What goes in, by its path in the packages; the first rule that matches decides, none is a no.
-# Documentation, locales, dpkg, perl and the like are never asked for by what runs there.
+# Which files go in, by their path in the packages. The first matching rule decides; no match means
+# no. What runs there never opens documentation, locales, dpkg, perl and the like.
 _RULES = (
     (False, r"usr/lib/[^/]+/gconv/.*"),
     (False, r"usr/lib/python3\.\d+/(test|idlelib|lib2to3|ensurepip|tkinter|turtledemo)(/.*)?"),
@@ -54,9 +55,9 @@ _RULES = (
     (True, r"usr/sbin/(depmod|insmod|lsmod|modinfo|modprobe|rmmod)"),
 )
 
-# Merged /usr, made before the first package: ``extract`` runs no script that would make it. The
-# byte code is believed without a look at its source, which in the guest never changes; where a
-# plain user may not change the root, Python starts slower and all else is the same.
+# Merged /usr is created before the first package: ``extract`` runs no script that would create it.
+# Byte code is unchecked: its source never changes in the guest. If a plain user may not change the
+# root, Python starts more slowly and all else is the same.
 _HOOKS = (
     "--setup-hook=for d in bin sbin lib lib64; do"
     ' mkdir -p "$1/usr/$d"; ln -sT "usr/$d" "$1/$d"; done',
@@ -66,9 +67,11 @@ _HOOKS = (
 )
 
 UNUSED = 86400.0
-"""Seconds after which an appliance of another recipe is removed from the cache."""
+"""Seconds after which an unused appliance of another recipe is removed from the cache."""
 
-# What mmdebstrap says when a step begins, and how much of the work is behind it then (measured).
+_LIMITS = Limits(seconds=7200, stall=900)
+
+# What mmdebstrap prints when a step begins, and the part of the work done by then (measured).
 _STEPS = (
     ("running apt-get update", 0.05),
     ("downloading packages", 0.2),
@@ -79,16 +82,16 @@ _STEPS = (
 
 
 def key() -> str:
-    """What an appliance is made of, as 12 hexadecimal digits: another recipe, another file."""
+    """A hash of the recipe, 12 hexadecimal digits: another recipe is another file."""
     recipe = json.dumps([2, SUITE, PACKAGES, _RULES, _HOOKS])
     return hashlib.sha256(recipe.encode()).hexdigest()[:12]
 
 
 def appliance(progress: Progress = quiet) -> Path:
-    """The appliance's cpio, built when it is not in the cache.
+    """The appliance's cpio, built if it is not in the cache.
 
-    Two that ask at once build it once. Raises CannotTraceError when mmdebstrap or the mirror are
-    not to be had, or there is no room.
+    Concurrent callers build it once. Raises CannotTraceError when mmdebstrap fails, the mirror
+    cannot be reached, or there is no space.
     """
     path = cache.root() / f"appliance-{key()}.cpio"
     with cache.lock("appliance"):
@@ -118,52 +121,44 @@ def _build(scratch: Path, path: Path, progress: Progress) -> None:
 
 
 def _mmdebstrap(scratch: Path, tar: Path, what: str, progress: Progress) -> None:
-    """Lets mmdebstrap unpack the packages into a tar, telling how far it is."""
+    """Lets mmdebstrap unpack the packages into a tar, and reports its progress."""
     sources = scratch / "debian.sources"
     settings = scratch / "apt.conf"
-    # mmdebstrap does not read the host's apt.conf, and the way to the mirror may be in it.
+    # mmdebstrap does not read the host's apt.conf, which may have the proxy to the mirror.
     settings.write_text(run(["apt-config", "dump", "Acquire"], "reading apt's settings").stdout)
-    sources.write_text(apt.mirror().sources(SUITE), "utf-8")
-    command = [find("mmdebstrap"), "--variant=extract", "--format=tar", *_HOOKS]
+    sources.write_text(mirror().sources(SUITE), "utf-8")
+    command = ["mmdebstrap", "--variant=extract", "--format=tar", *_HOOKS]
     command += [f"--include={','.join(PACKAGES)}", f"--aptopt={settings}", SUITE, str(tar)]
     if os.geteuid() != 0:
-        # Nothing is run in the new root, so no user namespace (uidmap) is needed to make it.
+        # Nothing runs in the new root, so no user namespace (uidmap) is needed.
         command.insert(1, "--mode=chrootless")
-    said: list[str] = []
-    try:
-        with (
-            subprocess.Popen(
-                [*command, str(sources)],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                text=True,
-                errors="replace",
-                env={**os.environ, "LC_ALL": "C.UTF-8", "TMPDIR": str(scratch)},
-            ) as child,
-            ended(child),
-        ):
-            for line in child.stderr or ():
-                said.append(line)
-                for step, done in _STEPS:
-                    if step in line:
-                        progress(what, done)
-    except OSError as error:
-        raise CannotTraceError(f"{what}: mmdebstrap: {error.strerror}") from error
-    if child.returncode != 0:
-        raise failed(what, "mmdebstrap", child.returncode, "".join(said))
+
+    def on_line(line: str) -> bool:
+        for step, done in _STEPS:
+            if step in line:
+                progress(what, done)
+        return True
+
+    argv = [*command, str(sources)]
+    env = {"TMPDIR": str(scratch)}
+    status, stderr = follow(argv, what, on_line, limits=_LIMITS, folder=scratch, env=env)
+    if status != 0:
+        raise failed(what, "mmdebstrap", status, stderr)
 
 
 def wanted(name: str) -> bool:
-    """Whether the file NAME of a package (its path, with no leading slash) goes into the guest."""
+    """Whether the file NAME of a package (a path without a leading slash) goes into the guest."""
     return next((keep for keep, rule in _RULES if re.fullmatch(rule, name)), False)
 
 
 def convert(tar: Path, out: Path) -> None:
-    """Writes what is wanted of a tar as a cpio. Raises OSError, EOFError, tarfile.TarError."""
+    """Writes the wanted files of a tar as a cpio.
+
+    Raises OSError, EOFError, tarfile.TarError, BadInputError (see Writer).
+    """
     with tarfile.open(tar) as archive, out.open("wb") as file, Writer(file) as root:
         root.folder("dev")
-        # The kernel opens it for /init before anything can be mounted.
+        # The kernel opens it for /init before anything is mounted.
         root.device("dev/console", 5, 1)
         root.device("dev/null", 1, 3, 0o666)
         for name in ("proc", "sys", "run", "root", "etc", "var"):
@@ -192,13 +187,13 @@ def _touch(path: Path) -> None:
 
 
 def _prune(used: Path) -> None:
-    """Removes appliances of other recipes that nobody used for a day.
+    """Removes appliances of other recipes that were not used for a day.
 
-    One that is just being copied for a guest stays readable to the process that has it open.
+    A process that is copying one for a guest has it open and can go on.
     """
     for path in cache.root().glob("appliance-*.cpio"):
         try:
             if path != used and time.time() - path.stat().st_mtime > UNUSED:
                 path.unlink()
         except OSError:
-            continue  # another process was quicker
+            continue  # another process removed it

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Puts the recorder in front of an initrd that somebody else made, which is not changed.
+"""Puts the recorder in front of a third party's initrd, which is not changed.
 
-The kernel unpacks archives that stand one behind another into one root (Documentation/
-driver-api/early-userspace/buffer-format.rst). Ours comes first, uncompressed, all of it in a folder
-of its own; guest/early there is the first process (rdinit=) and becomes the initrd's own.
+The kernel unpacks concatenated archives into one root (Documentation/driver-api/early-userspace/
+buffer-format.rst). Ours comes first, uncompressed, with all files in one folder. Its guest/early is
+the first process (rdinit=), and then executes the initrd's own.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ from typing import BinaryIO
 
 from virtio_trace.bpf_source import bpf_folder
 from virtio_trace.errors import BadInputError, UsageError
+from virtio_trace.kernel.files.machine import X86_64
 from virtio_trace.vm.disk.attach import Disk
 from virtio_trace.vm.host import cache
+from virtio_trace.vm.qemu.process import is_text
 from virtio_trace.vm.root import appliance, payload, until
 from virtio_trace.vm.root.cpio import Writer, append_file, find
 
@@ -26,24 +28,27 @@ _SCRIPTS = ("early", "nest", "recorder")
 _BUSYBOX = "usr/bin/busybox"
 
 FIRST = f"rdinit=/{FOLDER}/early"
-"""Before everything else: the kernel forgets what it had for its first process when it reads it
+"""It must come first: the kernel drops the arguments of the first process that came before it
 (init/main.c, rdinit_setup)."""
 _LAST = "ignore_loglevel no_timer_check console=ttyS0"
-"""The last console= is /dev/console. No panic=: initramfs-tools would switch the machine off in
-place of its emergency shell, and the recording would have no end."""
+"""The last console= is /dev/console. No panic=: with it initramfs-tools would reboot instead of
+starting its emergency shell, and the recording would have no end."""
 
-_OUR_PORT = re.compile(r"console=ttyS1(,.*)?")
+_OUR_PORT = re.compile(rf"console={X86_64.port}(,.*)?")
 
 TEXT = "text:"
 
 MEMORY = 512
-"""MiB for the other system, beside what the recorder needs: Debian's boots in less."""
+"""MiB for the third-party system, in addition to what the recorder needs. Debian boots in less."""
+
+MOST_INITRD = 2 << 30
+"""Bytes of an initrd. More cannot be loaded below 4 GiB, next to the kernel."""
 
 
 @dataclass(frozen=True, slots=True)
 class Until:
-    """When a recording is enough. ``kind`` is one of until's; ASKED with ``text``: the host asks
-    for the end once the console has said that."""
+    """When a recording ends. ``kind`` is one of until's. ASKED with ``text``: the host ends it once
+    the console has printed that text."""
 
     kind: str = until.RUNNING
     seconds: float = until.QUIET_SECONDS
@@ -51,7 +56,7 @@ class Until:
 
     @property
     def words(self) -> str:
-        """As the guest's until takes it."""
+        """The arguments of until.py in the guest."""
         return f"{self.kind} {self.seconds:g}"
 
 
@@ -62,21 +67,21 @@ def parse_until(words: str) -> Until:
         return Until()
     if kind == until.QUIET and not colon:
         return Until(until.QUIET)
-    if kind == until.QUIET and re.fullmatch(r"\d{1,6}(\.\d{1,3})?", rest) and float(rest) > 0:
+    if kind == until.QUIET and re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,3})?", rest) and float(rest) > 0:
         return Until(until.QUIET, float(rest))
-    if words.startswith(TEXT) and rest and "\n" not in rest:
+    if words.startswith(TEXT) and rest and "\n" not in rest and is_text(rest):
         return Until(until.ASKED, text=rest)
     raise UsageError(
         f"--until {words!r} is not one of running, quiet, quiet:SECONDS, text:TEXT",
-        "text:TEXT is what the console says, such as text:login:",
+        "TEXT is what the console prints, as in text:login:",
     )
 
 
 @dataclass(frozen=True, slots=True)
-class Foreign:
-    """A system that somebody else made: its initrd's files in their order, the kernel options that
-    it is to be booted with, and ``tree``, a folder with modprobe's configuration out of its root;
-    None where that is unknown. ``disk`` is its image."""
+class ThirdPartySystem:
+    """A system that somebody else built: its initrd's files in their order, its kernel options, and
+    ``tree``, a folder with modprobe's configuration out of its root; None if unknown. ``disk`` is
+    its image."""
 
     initrds: tuple[Path, ...]
     options: str = ""
@@ -85,27 +90,27 @@ class Foreign:
     disk: Disk | None = None
 
     def devices(self, options: tuple[str, ...]) -> tuple[str, ...]:
-        """QEMU's options for it; OPTIONS are the user's."""
+        """QEMU's options for its devices; OPTIONS are the user's. Raises UsageError."""
         return options if self.disk is None else self.disk.devices(options)
 
 
-def options(foreign: Foreign, append: str) -> str:
-    """The kernel's command line for FOREIGN; APPEND is the user's own."""
+def options(system: ThirdPartySystem, append: str) -> str:
+    """The kernel's command line for SYSTEM; APPEND is the user's addition."""
     theirs, ours = (
         [word for word in _words(line) if not _OUR_PORT.fullmatch(word) and not _is_init(word)]
-        for line in (foreign.options, append)
+        for line in (system.options, append)
     )
     return " ".join([FIRST, *theirs, _LAST, *ours])
 
 
-def first_process(foreign: Foreign, append: str) -> str:
-    """What is to be the first process in the initrd's root: /init, or what rdinit= says."""
-    said = [w for w in [*_words(foreign.options), *_words(append)] if _is_init(w)]
+def first_process(system: ThirdPartySystem, append: str) -> str:
+    """The first process of SYSTEM in its initrd: /init, or what rdinit= names."""
+    said = [w for w in [*_words(system.options), *_words(append)] if _is_init(w)]
     return said[-1].partition("=")[2] if said else "/init"
 
 
 def _words(line: str) -> list[str]:
-    """The options of a kernel command line; quotes keep blanks together and stay in it."""
+    """The options of a kernel command line. Quotes keep blanks together and are kept."""
     return re.findall(r'(?:[^\s"]|"[^"]*")+', line)
 
 
@@ -114,53 +119,61 @@ def _is_init(word: str) -> bool:
 
 
 def check_initrd(path: Path) -> Path:
-    """PATH, resolved. Raises BadInputError where it cannot be read, or nothing is in it."""
+    """PATH, resolved. Raises BadInputError if it cannot be read, is empty or is too large."""
     try:
+        if not path.is_file():  # opening a FIFO would wait for ever
+            path.stat()
+            raise BadInputError(f"{path} is not a file", "name a readable initrd")
         with path.open("rb") as file:
-            head = file.read(4)
-    except OSError as error:
-        raise BadInputError(f"{path}: {error.strerror}", "name a readable initrd") from error
+            head, size = file.read(4), os.fstat(file.fileno()).st_size
+    except (OSError, ValueError) as error:  # ValueError: a zero byte
+        reason = getattr(error, "strerror", None) or error
+        raise BadInputError(f"{path}: {reason}", "name a readable initrd") from error
     if len(head) < 4:
-        raise BadInputError(f"{path} is no initrd: it is empty", "give the initrd of a system")
+        raise BadInputError(f"{path} is not an initrd: it is empty", "give the initrd of a system")
+    if size > MOST_INITRD:
+        raise BadInputError(f"{path} has {size >> 20} MiB: no initrd is that large", "name another")
     return path.resolve()
 
 
-def write(out: BinaryIO, root: Path, foreign: Foreign, modules: Path | None, append: str) -> None:
-    """Writes the guest's whole initrd to OUT. ROOT is the appliance's cpio; MODULES is the folder
-    lib/modules/RELEASE of FOREIGN where that is at hand, all of which goes in.
+def write(
+    out: BinaryIO, root: Path, system: ThirdPartySystem, modules: Path | None, append: str
+) -> None:
+    """Writes the guest's whole initrd to OUT. ROOT is the appliance's cpio. MODULES is the folder
+    lib/modules/RELEASE of SYSTEM, all of which goes in; None if there is none.
 
-    Raises OSError, BadInputError (a file of FOREIGN), CannotTraceError.
+    Raises OSError, BadInputError (a file of SYSTEM), CannotTraceError.
     """
     guest = payload.PACKAGE / "vm" / "guest"
     with Writer(out) as ours, root.open("rb") as archive, cache.scratch("payload") as scratch:
         for name in _SCRIPTS:
             ours.file(f"{FOLDER}/{name}", (guest / name).read_bytes(), 0o755)
-        ours.file(f"{FOLDER}/next", f"{first_process(foreign, append)}\n".encode())
+        ours.file(f"{FOLDER}/next", f"{first_process(system, append)}\n".encode())
         busybox = find(archive, _BUSYBOX)
         assert busybox is not None
         ours.file(f"{FOLDER}/busybox", busybox, 0o755)
         _whole(ours, "appliance", root)
         own = scratch / "payload.cpio"
         with own.open("wb") as file:
-            _payload(file, foreign, modules)
+            _payload(file, system, modules)
         _whole(ours, "payload", own)
-    for initrd in foreign.initrds:
-        out.write(b"\0" * (-out.tell() % 4))  # an archive begins at a multiple of four
+    for initrd in system.initrds:
+        out.write(b"\0" * (-out.tell() % 4))  # an archive begins at a multiple of four bytes
         append_file(out, initrd)
 
 
 def _whole(ours: Writer, name: str, path: Path) -> None:
-    """A cpio as a file of ours: the guest unpacks it where it is not in the way."""
+    """Adds a cpio as a file: the guest unpacks it out of the initrd's way."""
     with path.open("rb") as file:
         ours.stream(f"{FOLDER}/{name}.cpio", file, os.fstat(file.fileno()).st_size)
 
 
-def _payload(out: BinaryIO, foreign: Foreign, modules: Path | None) -> None:
-    """What goes into the recorder's root behind the appliance."""
+def _payload(out: BinaryIO, system: ThirdPartySystem, modules: Path | None) -> None:
+    """What goes into the recorder's root after the appliance."""
     guest = payload.PACKAGE / "vm" / "guest"
     with Writer(out) as root:
         root.file(f"{FOLDER}/recorder", (guest / "recorder").read_bytes(), 0o755)
-        root.file(f"{FOLDER}/until", f"{foreign.until.words}\n".encode())
+        root.file(f"{FOLDER}/until", f"{system.until.words}\n".encode())
         root.folder(f"{FOLDER}/bin")
         target = f"{appliance.PYTHON_FOLDER}/virtio_trace"
         payload.add_package(root, payload.PACKAGE, target)
@@ -169,5 +182,5 @@ def _payload(out: BinaryIO, foreign: Foreign, modules: Path | None) -> None:
             payload.add_tree(root, modules, f"usr/lib/modules/{modules.name}")
         elif modules is not None:
             payload.add_modules(root, modules)
-        if foreign.tree is not None:
-            payload.add_tree(root, foreign.tree / "etc", "etc")
+        if system.tree is not None:
+            payload.add_tree(root, system.tree / "etc", "etc")

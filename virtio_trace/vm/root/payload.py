@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What goes into a guest behind the appliance: our package, the kernel's modules, this boot's task.
+"""What a guest gets after the appliance: our package, the kernel's modules, this boot's task.
 
-A second cpio, written for every boot: a change of our code rebuilds nothing.
+It is a second cpio, written for every boot: a change of our code rebuilds nothing.
 
-The whole module tree goes in. Measured under TCG with 6.1 (91 MB), against the virtio drivers and
-what they need alone: 0.7 s more to unpack, and 2 of 15 s in all with what udev's way of loading
-drivers then finds; 6.12 (21 MB, .xz) 1.3 of 17 s. It is worth that: a driver that was left out
-would be a device unbound by our doing, --run may modprobe anything, and what a kernel's files say
-is read from the same tree.
+The whole module tree goes in. Measured under TCG with 6.1 (91 MB), compared with the virtio drivers
+and their dependencies alone: 0.7 s more to unpack, and 2 of 15 s in all, with what loading drivers
+by modalias then finds; 6.12 (21 MB, .xz) 1.3 of 17 s. It is worth that: leaving out a driver would
+leave its device unbound, --run may modprobe anything, and what a kernel's files say is read from
+the same tree.
 """
 
 from __future__ import annotations
@@ -29,23 +29,23 @@ from virtio_trace.vm.root import appliance
 from virtio_trace.vm.root.cpio import Writer
 
 PACKAGE = Path(virtio_trace.__file__).resolve().parent
-"""The folder of the package virtio_trace that runs."""
+"""The folder of the running package virtio_trace."""
 
 _LINKS = ("build", "source", "vmlinuz")
-"""What is no module in such a folder: links to headers, and from 7.2 the kernel itself."""
+"""What is not a module in such a folder: links to headers, and from 7.2 on the kernel itself."""
 
 BLACKLIST = b"blacklist kvm_amd\nblacklist kvm_intel\n"
-"""A guest of ours is nobody's host, and loading these takes an emulated processor a second.
+"""Our guests are not hypervisors, and loading these takes an emulated processor a second.
 
-Not by -cpu max,-svm: under TCG of QEMU 7.2 a 6.1 kernel's processes then die at random.
+-cpu max,-svm is no alternative: under TCG of QEMU 7.2 processes of a 6.1 kernel then die at random.
 """
 
 _READ = ("modules.order", "modules.builtin", "modules.builtin.modinfo")
-"""What depmod reads there; every other modules.* it makes."""
+"""What depmod reads there. It creates every other modules.*."""
 
 
 def check_modules(folder: Path) -> Path:
-    """The module FOLDER, resolved. Raises BadInputError where it is no …/lib/modules/RELEASE."""
+    """The module FOLDER, resolved. Raises BadInputError if it is not a …/lib/modules/RELEASE."""
     try:
         path = folder.resolve(strict=True)
         names = {entry.name for entry in path.iterdir()}
@@ -54,7 +54,7 @@ def check_modules(folder: Path) -> Path:
     if path.parent.name != "modules" or path.parent.parent.name != "lib" or "kernel" not in names:
         raise BadInputError(
             f"{folder} is not a kernel's module folder",
-            "give its lib/modules/RELEASE, the folder that holds kernel/",
+            "give its lib/modules/RELEASE, the folder that has kernel/",
         )
     return path
 
@@ -62,8 +62,7 @@ def check_modules(folder: Path) -> Path:
 def write(out: BinaryIO, modules: Path, task: str | None) -> None:
     """Appends the second cpio to OUT.
 
-    TASK is the shell text of --run. MODULES is read, never written to. Raises CannotTraceError,
-    BadInputError.
+    TASK is the shell text of --run. MODULES is only read. Raises CannotTraceError, BadInputError.
     """
     try:
         with Writer(out) as root:
@@ -88,9 +87,9 @@ def write(out: BinaryIO, modules: Path, task: str | None) -> None:
 
 
 def add_package(root: Writer, package: Path, target: str) -> None:
-    """Puts the Python PACKAGE into folder TARGET, with its byte code where Python is the guest's.
+    """Adds the Python PACKAGE in folder TARGET; with byte code if our Python is the guest's.
 
-    Compiling it anew costs an emulated processor a second or two.
+    Compiling it takes an emulated processor a second or two.
     """
     for path in sorted(package.rglob("*.py")):
         name = f"{target}/{path.relative_to(package)}"
@@ -102,9 +101,9 @@ def add_package(root: Writer, package: Path, target: str) -> None:
 
 
 def byte_code(source: bytes, name: str) -> bytes:
-    """A .pyc that Python believes without a look at its source (PEP 552, unchecked hash).
+    """A .pyc that Python uses without checking its source (PEP 552, unchecked hash).
 
-    A source that does not compile gives none (b""): Python then reads the source and says why.
+    b"" for a source that does not compile: Python then reads the source and reports the error.
     """
     try:
         code = compile(source, name, "exec", dont_inherit=True)
@@ -115,9 +114,10 @@ def byte_code(source: bytes, name: str) -> bytes:
 
 
 def add_modules(root: Writer, modules: Path, unpack: Callable[[Path], bytes] | None = None) -> None:
-    """Puts the tree of a …/lib/modules/RELEASE in, with index files made by depmod on the side.
+    """Adds the tree of a …/lib/modules/RELEASE, with index files that depmod creates elsewhere.
 
-    With UNPACK, .ko.zst as what that gives of them. Raises OSError, EOFError, VirtioTraceError.
+    With UNPACK, each .ko.zst goes in as UNPACK returns it. Raises OSError, EOFError,
+    VirtioTraceError.
     """
     target = f"usr/lib/modules/{modules.name}"
     with cache.scratch("depmod") as scratch:
@@ -135,13 +135,13 @@ def add_modules(root: Writer, modules: Path, unpack: Callable[[Path], bytes] | N
 
 
 def index(modules: Path, scratch: Path) -> list[Path]:
-    """Lets depmod index MODULES in folder SCRATCH; gives the files that it made.
+    """Runs depmod for MODULES in folder SCRATCH. Returns the files that it created.
 
-    depmod writes beside the modules that it reads (kmod 30, Debian 12's, has no --outdir), so it
+    depmod writes next to the modules that it reads (kmod 30, Debian 12's, has no --outdir), so it
     gets a folder of links. Raises OSError, CannotTraceError.
     """
     beside = cache.folder(scratch / "lib" / "modules" / modules.name)
-    # Where kmod was built for a merged /usr it looks there.
+    # kmod that is built for a merged /usr looks there.
     (scratch / "usr").symlink_to(".")
     for entry in modules.iterdir():
         made = entry.name.startswith("modules.") and entry.name not in _READ
@@ -155,8 +155,8 @@ def index(modules: Path, scratch: Path) -> list[Path]:
 def add_tree(
     root: Writer, source: Path, target: str, unpack: Callable[[Path], bytes] | None = None
 ) -> None:
-    """Puts the files of folder SOURCE into TARGET, each as UNPACK gives it; none where there is no
-    such folder."""
+    """Adds the files of folder SOURCE in TARGET; none if there is no such folder. With UNPACK, each
+    .ko.zst goes in as UNPACK returns it."""
     for folder, folders, files in os.walk(source):
         folders.sort()
         name = f"{target}/{Path(folder).relative_to(source)}".removesuffix("/.")

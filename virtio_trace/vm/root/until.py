@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Runs in a guest that is somebody else's, as the recorder's command: ends when enough was seen.
+"""Runs in a third-party guest, as the recorder's command: it ends when the recording should end.
 
     python -m virtio_trace.vm.root.until running | quiet SECONDS | asked
 
-Lets the guest's first process go on, for the recorder is armed, and then watches. It looks only:
-the system's own ``systemctl`` is asked how far it is, in its own root, and changes nothing.
+As the recorder is armed, it lets the guest's first process go on, and then watches. It changes
+nothing: it asks the system's own ``systemctl``, in the system's own root, for its state.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from pathlib import Path
 RUNNING, QUIET, ASKED = "running", "quiet", "asked"
 
 QUIET_SECONDS = 5.0
-"""So long nothing happened to a device or a module while the processors were idle: the end, where
-no systemd says more."""
+"""Idle processor time without a change of a device or a module after which the recording ends, if
+there is no systemd to ask."""
 
 STUCK_SECONDS = 60.0
-"""The same for a system that is still in its initrd: initramfs-tools waits 30 s for a root disk."""
+"""The same for a system in its initrd: initramfs-tools waits 30 s for a root disk."""
 
 WAITING_SECONDS = 150.0
-"""The same for a systemd that is still starting: it waits up to 90 s for a job by itself, and 120 s
-for the network."""
+"""The same for a systemd that is starting: by default it waits up to 90 s for a job, and 120 s for
+the network."""
 
 ASK_SECONDS = 2.0
-"""Between two questions to systemctl, which costs an emulated processor a tenth of a second."""
+"""Between two runs of systemctl, which takes an emulated processor a tenth of a second."""
 
 SETTLE_SECONDS = 5.0
-"""At most so long for what is under way at the end: a call that has not returned is unknown."""
+"""How long to wait at the end for calls under way: one that has not returned is unknown."""
 
 _POLL_SECONDS = 0.25
 _NO_ANSWER = "unknown"
@@ -45,15 +45,15 @@ _GO = Path("/proc/1/root/virtio-trace/armed")
 _REASON = Path("/run/until")
 _HOST = Path("/dev/ttyS1")
 HOST_SAYS = b"end\n"
-"""What the host sends when it wants no more."""
+"""What the host sends to end the recording."""
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """The guest at one moment. ``idle`` are the seconds that its processors had nothing to do, on
-    average: a slow or busy host stretches every other time. ``activity`` changes when a traced
-    function was called or a module came; ``system`` is systemctl's word, "" where the first process
-    is another than systemd."""
+    """The guest at one moment. ``idle`` is the average idle time of its processors, in seconds: a
+    slow or busy host stretches every other time. ``activity`` changes when a traced function is
+    called or a module is loaded. ``system`` is systemctl's answer; "" if the first process is not
+    systemd. ``asked``: the host asked for the end."""
 
     idle: float
     in_initrd: bool
@@ -63,52 +63,54 @@ class Look:
 
 
 @dataclass(frozen=True, slots=True)
-class Enough:
-    """Why a recording ends, in words; ``reached``: whether that is what it was to wait for."""
+class StopReason:
+    """Why a recording ends; ``reached``: whether its condition was met."""
 
     reached: bool
     why: str
 
 
 @dataclass(slots=True)
-class Criterion:
-    """When it is enough. ``kind`` is RUNNING, QUIET (for ``seconds``) or ASKED."""
+class StopCondition:
+    """When a recording ends. ``kind`` is RUNNING, QUIET (for ``seconds``) or ASKED."""
 
     kind: str
     seconds: float = QUIET_SECONDS
     _activity: str = field(default="", init=False)
     _since: float = field(default=0.0, init=False)
 
-    def met(self, look: Look) -> Enough | None:
-        """Why it is enough; None where it is not. To be given every look, in order."""
+    def met(self, look: Look) -> StopReason | None:
+        """Why it ends; None if it does not. It must get every look, in order."""
         if look.activity != self._activity:
             self._activity, self._since = look.activity, look.idle
         quiet = look.idle - self._since
         if look.asked:
-            return Enough(True, "asked by the host")
+            return StopReason(True, "asked by the host")
         if self.kind == QUIET and quiet >= self.seconds:
-            return Enough(True, f"nothing happened for {self.seconds:g} s")
+            return StopReason(True, f"nothing happened for {self.seconds:g} s")
         if self.kind != RUNNING:
             return None
         if look.in_initrd:
             if quiet < STUCK_SECONDS:
                 return None
-            return Enough(False, f"still in the initrd, nothing happened for {STUCK_SECONDS:g} s")
+            return StopReason(
+                False, f"still in the initrd, nothing happened for {STUCK_SECONDS:g} s"
+            )
         if look.system in _UP:
-            return Enough(True, f"systemctl says {look.system}")
+            return StopReason(True, f"systemctl says {look.system}")
         if look.system in _DOWN:
-            return Enough(False, f"systemctl says {look.system}")
+            return StopReason(False, f"systemctl says {look.system}")
         if look.system and quiet >= WAITING_SECONDS:
             why = f"systemctl says {look.system}, nothing happened for {WAITING_SECONDS:g} s"
-            return Enough(False, why)
+            return StopReason(False, why)
         if not look.system and quiet >= QUIET_SECONDS:
             why = f"the initrd is left, and nothing happened for {QUIET_SECONDS:g} s"
-            return Enough(True, why)
+            return StopReason(True, why)
         return None
 
 
 class Guest:
-    """What can be seen of the guest. The folders are other ones in tests only."""
+    """What can be seen of the guest. Only tests pass other folders."""
 
     def __init__(
         self, proc: Path = Path("/proc"), tracing: Path = Path("/sys/kernel/tracing")
@@ -132,8 +134,8 @@ class Guest:
         return Look(self._idle(), in_initrd, self._activity(), self._system, asked)
 
     def settle(self) -> None:
-        """Wait until no module's init runs and no traced function was called since the last look;
-        not for ever."""
+        """Waits until no module's init runs and no traced function was called since the last look,
+        up to SETTLE_SECONDS."""
         before, deadline = "", time.monotonic() + SETTLE_SECONDS
         while time.monotonic() < deadline:
             now = self._activity()
@@ -143,37 +145,37 @@ class Guest:
             time.sleep(2 * _POLL_SECONDS)
 
     def is_loading(self) -> bool:
-        """Whether a module is being initialized, by its state in /proc/modules (proc(5))."""
+        """Whether a module's init runs, by its state in /proc/modules (proc(5))."""
         lines = (line.split() for line in _read(self._proc / "modules").splitlines())
         return any("Loading" in words[4:5] for words in lines)
 
     def _device(self) -> int | None:
-        """The file system on which the first process has its root."""
+        """The file system of the first process's root."""
         try:
             return (self._proc / "1/root").stat().st_dev
         except OSError:
             return None
 
     def _is_systemd(self) -> bool:
-        """By its file: it is begun as /sbin/init, and gives itself its name late."""
+        """Whether the first process is systemd, by its file: it starts as /sbin/init."""
         try:
             return (self._proc / "1/exe").readlink().name == "systemd"
         except OSError:
             return False
 
     def _idle(self) -> float:
-        """The second figure of /proc/uptime is the sum of all processors' (proc(5))."""
+        """The second number in /proc/uptime is the sum over all processors (proc(5))."""
         words = _read(self._proc / "uptime").split()
         return float(words[1]) / (os.cpu_count() or 1) if len(words) > 1 else 0.0
 
     def _activity(self) -> str:
-        """The probes' hit counters (Documentation/trace/kprobetrace.rst), and the modules."""
+        """The probes' hit counters (Documentation/trace/kprobetrace.rst) and the modules."""
         names = (line.split(" ", 1)[0] for line in _read(self._proc / "modules").splitlines())
         return _read(self._tracing / "kprobe_profile") + " ".join(names)
 
     def _ask(self) -> str:
-        """``systemctl is-system-running`` in the root of the first process, which may not be ready
-        to answer."""
+        """``systemctl is-system-running`` in the root of the first process. systemd may not be
+        ready to answer."""
         command = ["chroot", str(self._proc / "1/root"), "systemctl", "is-system-running"]
         try:
             done = subprocess.run(
@@ -192,7 +194,7 @@ def _read(path: Path) -> str:
 
 
 def _asked() -> Iterator[bool]:
-    """Again and again, whether the host has asked for the end, over the recording's own line."""
+    """Yields, for ever, whether the host has asked for the end on the recording's port."""
     handle = os.open(_HOST, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
     said = b""
     while True:
@@ -201,16 +203,16 @@ def _asked() -> Iterator[bool]:
         yield HOST_SAYS in said
 
 
-def parse(words: list[str]) -> Criterion:
-    """The command line's words. Raises ValueError."""
+def parse(words: list[str]) -> StopCondition:
+    """Parses the command line. Raises ValueError."""
     kind, *rest = words
     if kind not in (RUNNING, QUIET, ASKED):
         raise ValueError(kind)
-    return Criterion(kind, *(float(word) for word in rest))
+    return StopCondition(kind, *(float(word) for word in rest))
 
 
 def main(words: list[str]) -> int:
-    """Watch to the end; says why it is one in /run/until."""
+    """Watches until the recording should end; writes the reason to /run/until."""
     criterion = parse(words)
     guest = Guest()
     asked = _asked()

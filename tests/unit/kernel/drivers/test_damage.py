@@ -18,8 +18,9 @@ from pathlib import Path
 import pytest
 
 from virtio_trace.cli import main
-from virtio_trace.kernel.drivers import inspect
+from virtio_trace.kernel.drivers import inspect, opened_image
 from virtio_trace.kernel.drivers.inspection import Inspection
+from virtio_trace.kernel.drivers.opened_image import OpenedImage, open_image
 from virtio_trace.kernel.files import compression, vmlinuz
 from virtio_trace.kernel.files.module_tree import ModuleTree
 from virtio_trace.vm.host import debian
@@ -40,7 +41,7 @@ def truncated(data: bytes, chance: random.Random) -> bytes:
 
 
 def flipped(data: bytes, chance: random.Random) -> bytes:
-    """Bits, some of them in the header and in the table of sections."""
+    """Flips bits, some of them in the header and in the section table."""
     out = bytearray(data)
     table = min(int.from_bytes(data[40:48], "little"), len(data) - 1)
     start, size = chance.choice([(0, 64), (table, len(data) - table), (0, len(data))])
@@ -50,7 +51,7 @@ def flipped(data: bytes, chance: random.Random) -> bytes:
 
 
 def swapped(data: bytes, chance: random.Random) -> bytes:
-    """Two sections change places: where they are, or what they are, or all of it."""
+    """Swaps two section headers: their offsets, their types, their links, or all of them."""
     table, count = int.from_bytes(data[40:48], "little"), int.from_bytes(data[60:62], "little")
     out = bytearray(data)
     first, second = (table + 64 * chance.randrange(1, count) for _ in range(2))
@@ -61,7 +62,7 @@ def swapped(data: bytes, chance: random.Random) -> bytes:
 
 
 def overwritten(data: bytes, chance: random.Random) -> bytes:
-    """A stretch of it is of another place, as in a file system that was cut off."""
+    """Copies a stretch of it elsewhere, as a damaged file system does."""
     size = chance.choice((16, 512, 4096))
     into, of = (chance.randrange(max(1, len(data) - size)) for _ in range(2))
     return data[:into] + data[of : of + size] + data[into + size :]
@@ -84,11 +85,11 @@ MUTATE: tuple[Mutation, ...] = (truncated, flipped, swapped, overwritten, damage
 
 
 @pytest.fixture(scope="module")
-def originals() -> dict[str, tuple[bytes, inspect.Kernel]]:
+def originals(fetch: Callable[..., debian.KernelPackage]) -> dict[str, tuple[bytes, OpenedImage]]:
     out = {}
     for package, names in FILES.items():
-        kernel = debian.fetch(package)
-        opened = inspect.open_kernel(kernel.vmlinuz, whole=False)
+        kernel = fetch(package)
+        opened = open_image(kernel.vmlinuz, whole=False)
         tree = ModuleTree(kernel.modules)
         for name in names:
             out[name] = tree.read(tree.files[name]), opened
@@ -97,7 +98,7 @@ def originals() -> dict[str, tuple[bytes, inspect.Kernel]]:
 
 @pytest.fixture
 def bounded() -> Iterator[None]:
-    """No more than MEMORY bytes of address space beyond what there is."""
+    """Allows MEMORY more bytes of address space than are in use."""
     before = resource.getrlimit(resource.RLIMIT_AS)
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
     resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + MEMORY, before[1]))
@@ -106,7 +107,7 @@ def bounded() -> Iterator[None]:
 
 
 def test_each_is_read_or_refused(
-    originals: dict[str, tuple[bytes, inspect.Kernel]],
+    originals: dict[str, tuple[bytes, OpenedImage]],
     bounded: None,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -118,10 +119,10 @@ def test_each_is_read_or_refused(
         mutate = MUTATE[i % len(MUTATE)]
         path = tmp_path / f"{name}.ko"
         path.write_bytes(mutate(data, chance))
-        # The kernel's types are read once for all; half of the files have none.
+        # The kernel's types are read once; half of the files go without them.
         known = i // len(MUTATE) % 2
         monkeypatch.setattr(vmlinuz, "find", lambda *_, k=kernel, n=known: k.path if n else None)
-        monkeypatch.setattr(inspect, "open_kernel", lambda *_, k=kernel, **__: k)
+        monkeypatch.setattr(opened_image, "open_image", lambda *_, k=kernel, **__: k)
         began = time.process_time()
         found = inspect.inspect_files([path])
         assert time.process_time() - began < SECONDS, f"{i}: {mutate.__name__} of {name}"
@@ -144,8 +145,8 @@ def _outcome(found: Inspection, path: Path) -> str:
     return "read"
 
 
-def test_nothing_is_the_matter_with_them_before(
-    originals: dict[str, tuple[bytes, inspect.Kernel]], tmp_path: Path
+def test_the_originals_are_intact(
+    originals: dict[str, tuple[bytes, OpenedImage]], tmp_path: Path
 ) -> None:
     for name, (data, _kernel) in originals.items():
         path = tmp_path / f"{name}.ko"
@@ -156,8 +157,8 @@ def test_nothing_is_the_matter_with_them_before(
 
 
 @pytest.mark.parametrize("mutate", [truncated, damaged_xz, damaged_zst])
-def test_a_person_gets_one_line_and_a_hint(
-    originals: dict[str, tuple[bytes, inspect.Kernel]],
+def test_a_refusal_is_one_line_and_a_hint(
+    originals: dict[str, tuple[bytes, OpenedImage]],
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     mutate: Mutation,
@@ -176,8 +177,7 @@ def test_a_person_gets_one_line_and_a_hint(
 def test_a_bomb_fills_no_memory(
     bounded: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, what: str
 ) -> None:
-    monkeypatch.setattr(compression, "MAX_BYTES", 8 << 20)
-    monkeypatch.setattr(compression.unpack, "__defaults__", (8 << 20,))
+    monkeypatch.setattr(compression, "SMALL", 8 << 20)
     packed = subprocess.run(
         command.split(), input=bytes(16 << 20), check=True, capture_output=True
     ).stdout

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""kernel/evidence.py and modules.py on real trees, against modinfo, with and without depmod."""
+"""kernel/drivers/evidence.py and files/module_tree.py on real trees, compared with modinfo."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from virtio_trace.kernel.files import compression
 from virtio_trace.kernel.files.btf import Btf
 from virtio_trace.kernel.files.module_tree import ModuleTree, module_name
 from virtio_trace.recording.evidence import Evidence
-from virtio_trace.vm.host.debian import Kernel
+from virtio_trace.vm.host.debian import KernelPackage
 
 
 @pytest.fixture(scope="session")
-def evidence(kernel: Kernel, kernel_btf: Btf) -> Evidence:
+def evidence(kernel: KernelPackage, kernel_btf: Btf) -> Evidence:
     return read_evidence(ModuleTree(kernel.modules), kernel_btf)
 
 
 @pytest.fixture
-def small(kernel: Kernel, tmp_path: Path) -> ModuleTree:
-    """A copy of the tree's virtio modules, that may be damaged."""
+def small(kernel: KernelPackage, tmp_path: Path) -> ModuleTree:
+    """A copy of the tree's virtio modules, for tests that change it."""
     tree = ModuleTree(kernel.modules)
     copy = tmp_path / "lib/modules" / tree.release
     for name, file in tree.files.items():
@@ -51,7 +51,7 @@ def _depmod(tree: ModuleTree) -> ModuleTree:
 
 
 def _aliases(tree: ModuleTree) -> dict[str, set[str]]:
-    """Module to its virtio: aliases, by modinfo, for the whole tree."""
+    """Module to its virtio: aliases, by modinfo, in the whole tree."""
     out = {}
     for name, file in tree.files.items():
         if b"virtio:d" in tree.read(file):
@@ -62,7 +62,7 @@ def _aliases(tree: ModuleTree) -> dict[str, set[str]]:
 
 
 def test_every_module_with_a_virtio_alias_has_its_driver(
-    kernel: Kernel, evidence: Evidence
+    kernel: KernelPackage, evidence: Evidence
 ) -> None:
     aliases = _aliases(ModuleTree(kernel.modules))
     assert len(aliases) > 8
@@ -75,7 +75,7 @@ def test_every_module_with_a_virtio_alias_has_its_driver(
     assert evidence.unread == {}
 
 
-def test_virtio_net_is_what_its_source_says(kernel: Kernel, evidence: Evidence) -> None:
+def test_virtio_net_agrees_with_its_source(kernel: KernelPackage, evidence: Evidence) -> None:
     net = evidence.driver("virtio_net")
     assert net
     assert net.ids == ((1, 0xFFFFFFFF),)
@@ -94,7 +94,7 @@ def test_virtio_net_is_what_its_source_says(kernel: Kernel, evidence: Evidence) 
     assert evidence.drivers_for(1, 0x1AF4) == (net,)
 
 
-def test_transports_or_that_they_are_built_in(evidence: Evidence) -> None:
+def test_transports_in_modules_or_built_in(evidence: Evidence) -> None:
     ways = {t.module: t for t in evidence.transports}
     assert ways["virtio_mmio"].functions["probe"] == "virtio_mmio_probe"
     assert "of:N*T*Cvirtio,mmio" in ways["virtio_mmio"].matches
@@ -108,11 +108,11 @@ def test_transports_or_that_they_are_built_in(evidence: Evidence) -> None:
         assert pci.functions["remove"] == "virtio_pci_remove"
 
 
-def test_it_survives_the_recordings_header(evidence: Evidence) -> None:
+def test_it_is_the_same_after_the_recordings_header(evidence: Evidence) -> None:
     assert Evidence.from_json(json.loads(json.dumps(evidence.to_json()))) == evidence
 
 
-def test_depmods_files_change_nothing_but_the_time(small: ModuleTree, kernel_btf: Btf) -> None:
+def test_depmods_files_change_only_the_time(small: ModuleTree, kernel_btf: Btf) -> None:
     before = read_evidence(small, kernel_btf)
     indexed = _depmod(small)
     assert indexed.depends
@@ -121,8 +121,8 @@ def test_depmods_files_change_nothing_but_the_time(small: ModuleTree, kernel_btf
     assert len(before.drivers) > 8
 
 
-def test_a_driver_from_outside_is_read_alike(small: ModuleTree, kernel_btf: Btf) -> None:
-    """Neither its name nor an alias says what it is, and updates/ and extra/ come first."""
+def test_an_out_of_tree_driver_is_read_too(small: ModuleTree, kernel_btf: Btf) -> None:
+    """Its name and aliases do not mention virtio; updates/ and extra/ come first."""
     data = small.read(small.files["virtio_rng"]).replace(b"alias=virtio:", b"alias=acme00:")
     for folder, name in (("updates/dkms", "acme"), ("extra", "virtio_rng")):
         (small.path / folder).mkdir(parents=True)
@@ -134,7 +134,7 @@ def test_a_driver_from_outside_is_read_alike(small: ModuleTree, kernel_btf: Btf)
             assert tree.files["virtio_rng"] == "extra/virtio_rng.ko"
 
 
-def test_one_damaged_file_ends_nothing(small: ModuleTree, kernel_btf: Btf) -> None:
+def test_the_others_are_read_despite_a_damaged_file(small: ModuleTree, kernel_btf: Btf) -> None:
     whole = read_evidence(small, kernel_btf)
     cut = small.path / small.files["virtio_blk"]
     cut.write_bytes(cut.read_bytes()[:5000])
@@ -151,8 +151,8 @@ def test_one_damaged_file_ends_nothing(small: ModuleTree, kernel_btf: Btf) -> No
     assert all(reason and "\n" not in reason for reason in found.unread.values())
 
 
-def test_a_struct_that_cannot_be_read_is_said(small: ModuleTree, kernel_btf: Btf) -> None:
-    """Registers a driver, but the struct's relocations are gone."""
+def test_a_struct_that_cannot_be_read_is_reported(small: ModuleTree, kernel_btf: Btf) -> None:
+    """The module registers a driver, but the struct has lost its relocations."""
     module = bytearray(small.read(small.files["virtio_blk"]))
     _drop_relocations(module)
     (small.path / "kernel/blind.ko").write_bytes(module)
@@ -161,7 +161,7 @@ def test_a_struct_that_cannot_be_read_is_said(small: ModuleTree, kernel_btf: Btf
 
 
 def _drop_relocations(data: bytearray) -> None:
-    """Makes every SHT_RELA section for data a section of no meaning to us (SHT_NOTE)."""
+    """Turns every SHT_RELA section for data into SHT_NOTE, which is ignored."""
     start, count = int.from_bytes(data[40:48], "little"), int.from_bytes(data[60:62], "little")
     for header in range(start, start + 64 * count, 64):
         kind = int.from_bytes(data[header + 4 : header + 8], "little")
@@ -177,7 +177,7 @@ def test_symbols_by_module_name(small: ModuleTree) -> None:
     assert probe.section == ".text"
     assert probe.size > 100
     assert symbols.functions_of("virtio-rng") is symbols.functions_of("virtio_rng")
-    with pytest.raises(BadInputError, match="no module of it"):
+    with pytest.raises(BadInputError, match="not a module of this tree"):
         symbols.functions_of("no_such")
 
 
@@ -198,27 +198,27 @@ def test_compressed_files(small: ModuleTree, how: str) -> None:
         compression.unpack(packed[:40] + bytes(len(packed) - 40), "x")
 
 
-def test_names_are_those_of_lsmod() -> None:
+def test_names_are_as_in_lsmod() -> None:
     assert module_name("kernel/drivers/char/hw_random/virtio-rng.ko.xz") == "virtio_rng"
     assert module_name("virtio_net.ko.zst") == module_name("a/virtio_net.ko") == "virtio_net"
 
 
-def test_what_is_no_tree(tmp_path: Path) -> None:
+def test_folders_that_are_not_trees(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     for path, says in ((tmp_path / "gone", "No such"), (tmp_path / "file", "Not a directory")):
         with pytest.raises(BadInputError, match=says):
             ModuleTree(path)
-    with pytest.raises(BadInputError, match="no module tree"):
+    with pytest.raises(BadInputError, match="not a module tree"):
         ModuleTree(tmp_path)
 
 
-def test_nothing_is_empty(evidence: Evidence) -> None:
+def test_no_fact_is_empty(evidence: Evidence) -> None:
     for facts in (*evidence.to_json()["drivers"], *evidence.to_json()["transports"]):
         assert all(value != "" for value in facts.values())
 
 
-def test_aliases_of_what_is_built_in(small: ModuleTree, kernel_btf: Btf) -> None:
-    """As 6.18 and later have them (modules.builtin.modinfo); of VirtIO devices alone."""
+def test_aliases_of_built_in_modules(small: ModuleTree, kernel_btf: Btf) -> None:
+    """6.18 and later have them in modules.builtin.modinfo; only those of VirtIO are kept."""
     assert read_evidence(small, kernel_btf).builtin_aliases == {}
     (small.path / "modules.builtin.modinfo").write_bytes(
         b"virtiofs.alias=fs-virtiofs\0virtiofs.alias=virtio:d0000001Av*\0"

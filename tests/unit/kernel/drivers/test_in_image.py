@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What is built in, from kernel images: equal to the image's own exports, objdump and bpftool."""
+"""Built-in drivers from kernel images, compared with the exports, objdump and bpftool."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import random
 import re
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from virtio_trace.kernel.files.kallsyms import Kallsyms
 from virtio_trace.kernel.files.vmlinux_memory import Image
 from virtio_trace.vm.host import debian
 
-KERNELS = {  # kallsyms: offsets before the names; behind, with per-CPU symbols; from their place
+KERNELS = {  # kallsyms' offsets: before the names; after, with per-CPU symbols; relative
     "6.1": "linux-image-cloud-amd64/bookworm",
     "6.12": "linux-image-cloud-amd64/trixie",
     "sid": "linux-image-cloud-amd64/sid",
@@ -32,23 +33,27 @@ MUTATIONS = int(os.environ.get("VIRTIO_TRACE_FUZZ", "800")) // 100
 
 @dataclass(frozen=True)
 class Case:
-    """A kernel unpacked, as a file too for other tools."""
+    """An unpacked kernel, and its file for other tools."""
 
-    kernel: debian.Kernel
+    kernel: debian.KernelPackage
     path: Path
     image: Image
     symbols: Kallsyms
     sections: dict[str, tuple[int, int]]
 
     def bytes_of(self, section: str) -> tuple[int, bytes]:
-        """Address and contents of a section by readelf."""
+        """Address of a section, and the bytes from its start; by readelf."""
         address, offset = self.sections[section]
         return address, self.image.data[offset:]
 
 
 @pytest.fixture(scope="module", params=KERNELS)
-def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Case:
-    kernel = debian.fetch(KERNELS[request.param])
+def case(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    fetch: Callable[..., debian.KernelPackage],
+) -> Case:
+    kernel = fetch(KERNELS[request.param])
     data = vmlinuz.payload(kernel.vmlinuz.read_bytes(), "vmlinuz")
     path = tmp_path_factory.mktemp("image") / "vmlinux"
     path.write_bytes(data)
@@ -61,8 +66,8 @@ def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 
 def _exports(case: Case) -> dict[str, int]:
-    """struct kernel_symbol[]: each field is a distance from where it stands
-    (include/linux/export-internal.h); of two or three fields."""
+    """struct kernel_symbol[]: each field is a distance from its own place
+    (include/linux/export-internal.h); it has two or three fields."""
     address, raw = case.bytes_of("__ksymtab")
     strings, names = case.bytes_of("__ksymtab_strings")
     end = case.sections["__ksymtab_strings"][1] - case.sections["__ksymtab"][1]
@@ -77,12 +82,12 @@ def _exports(case: Case) -> dict[str, int]:
             out[text.decode()] = address + at + value
         else:
             return out
-        if len(out) > 5000:  # what follows is another section
+        if len(out) > 5000:  # another section follows
             return out
     raise AssertionError("no __ksymtab that is understood")
 
 
-def test_every_exported_symbol_is_where_kallsyms_says(case: Case) -> None:
+def test_exported_symbols_are_where_kallsyms_says(case: Case) -> None:
     exports = _exports(case)
     assert len(exports) > 5000
     text = [name for name, address in exports.items() if case.image.is_code(address)]
@@ -93,7 +98,7 @@ def test_every_exported_symbol_is_where_kallsyms_says(case: Case) -> None:
     assert case.symbols.by_name["_stext"] == [case.sections[".text"][0]]
 
 
-def test_functions_are_found_from_their_middle(case: Case) -> None:
+def test_the_function_around_an_address(case: Case) -> None:
     (start,) = case.symbols.by_name["really_probe"]
     assert case.symbols.function_around(start) == ("really_probe", 0)
     assert case.symbols.function_around(start + 5) == ("really_probe", 5)
@@ -101,8 +106,8 @@ def test_functions_are_found_from_their_middle(case: Case) -> None:
     assert case.symbols.function_around(1 << 63) == (None, 0)
 
 
-def test_calls_are_those_of_objdump(case: Case) -> None:
-    """Whole functions disassembled by objdump; every call of one of two busy functions."""
+def test_calls_equal_those_of_objdump(case: Case) -> None:
+    """objdump disassembles whole functions: every call of two frequently called functions."""
     targets = {case.symbols.by_name[name][0] for name in ("driver_register", "device_add")}
     ours = case.image.calls(targets)
     assert len(ours) > 20
@@ -121,7 +126,7 @@ def test_calls_are_those_of_objdump(case: Case) -> None:
         assert theirs == {(s.address, s.target) for s in ours if start <= s.address < end}, caller
 
 
-def test_what_is_built_in_is_read(case: Case, tmp_path: Path) -> None:
+def test_built_in_drivers_are_read(case: Case, tmp_path: Path) -> None:
     found = inspect.inspect_image(case.kernel.vmlinuz)
     inside = {d.facts.name: d for d in found.drivers if d.facts.builtin}
     ways = {t.facts.name: t.facts for t in found.transports if t.builtin}
@@ -151,7 +156,7 @@ def test_what_is_built_in_is_read(case: Case, tmp_path: Path) -> None:
                 assert address in case.symbols.by_name[name] if name else address == 0
 
 
-def test_the_path_of_a_call_is_there(case: Case) -> None:
+def test_the_call_path(case: Case) -> None:
     found = inspect.inspect_image(case.kernel.vmlinuz)
     if "virtio_pci" not in found.builtin:
         return
@@ -170,8 +175,8 @@ def test_the_path_of_a_call_is_there(case: Case) -> None:
         assert target in case.symbols.by_name[call.callee]
 
 
-def test_an_image_without_symbols_is_no_end(case: Case, tmp_path: Path) -> None:
-    """The digits, by which the tokens are found, are gone: kallsyms is not there."""
+def test_an_image_without_symbols(case: Case, tmp_path: Path) -> None:
+    """Without the digits, by which the tokens are found, kallsyms is not found."""
     data = re.sub(rb"(?<=\x00)0\x001\x002\x003\x00", b"a\x00b\x00c\x00d\x00", case.image.data)
     assert data != case.image.data
     with pytest.raises(BadInputError, match="no symbol table"):
@@ -183,7 +188,7 @@ def test_an_image_without_symbols_is_no_end(case: Case, tmp_path: Path) -> None:
     assert "no symbol table" in found.unknown[0]
 
 
-def test_damage_is_refused_or_without_effect(case: Case) -> None:
+def test_damage_is_refused_or_has_no_effect(case: Case) -> None:
     chance = random.Random(8)
     types = layout.from_btf(Btf(vmlinuz.btf_bytes(case.image.data, "x"), "x"))
     digits = [
@@ -209,7 +214,7 @@ def test_damage_is_refused_or_without_effect(case: Case) -> None:
     assert 0 < refused < MUTATIONS
 
 
-def test_what_is_no_image_is_refused(case: Case) -> None:
+def test_other_files_are_refused(case: Case) -> None:
     for data in (
         b"",
         b"\x7fELF",

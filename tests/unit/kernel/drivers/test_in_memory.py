@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""kernel/registered.py and memory.py on memory made up here: the driver core's lists, and what may
-be wrong with them. What a kernel really has there is held to sysfs in tests/vm/test_builtin.py."""
+"""kernel/drivers/in_memory.py and files/memory.py on constructed memory: the driver core's lists,
+intact and damaged. tests/vm/test_builtin.py compares a real kernel's lists with sysfs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 from virtio_trace.errors import CannotTraceError
 from virtio_trace.kernel.drivers import in_memory
-from virtio_trace.kernel.drivers.in_memory import Kernel, Links, add_registered
+from virtio_trace.kernel.drivers.in_memory import KernelView, Links, add_registered
 from virtio_trace.kernel.drivers.layout import StructLayout
 from virtio_trace.kernel.files.btf import Btf
 from virtio_trace.kernel.files.memory import Kcore, Memory
@@ -43,7 +43,7 @@ SYMBOLS = (
 
 
 class Made(Memory):
-    """Bytes by address; what was never written is not there."""
+    """Bytes by address; only bytes that were written can be read."""
 
     def __init__(self) -> None:
         self.bytes: dict[int, int] = {}
@@ -67,7 +67,7 @@ class Made(Memory):
             self.number(at, following)
 
     def driver(self, at: int, name: str, ids: tuple[int, ...], probe: int, owner: int = 0) -> int:
-        """A struct virtio_driver, and the driver_private that leads to it: its list entry."""
+        """Writes a struct virtio_driver and its driver_private; returns the list entry."""
         self.put(at, bytes(SHAPE.size))
         for offset, value in (
             (SHAPE.name, self.text(at + 0x100, name)),
@@ -87,7 +87,7 @@ class Made(Memory):
 
 @pytest.fixture
 def memory() -> Made:
-    """Two buses, of which the second is VirtIO's, with a built-in driver and a module's."""
+    """Two buses; the second is VirtIO's, with a built-in driver and one of a module."""
     made = Made()
     made.number(BUSES, TOP)
     buses = {0x4000: "pci", 0x5000: "virtio"}
@@ -104,13 +104,13 @@ def memory() -> Made:
 
 
 @pytest.fixture
-def running(tmp_path: Path) -> Kernel:
+def running(tmp_path: Path) -> KernelView:
     (tmp_path / "modules.builtin").write_text("kernel/drivers/char/virtio_con.ko\n")
     (tmp_path / "modules.builtin.modinfo").write_bytes(
         b"virtio_con.alias=virtio:d00000003v*\0virtio_con.alias=char-major-1\0"
         b"virtiofs.alias=virtio:d0000001Av*\0"
     )
-    return Kernel(ModuleTree(tmp_path), lambda: LINKS, Addresses(SYMBOLS), SHAPE)
+    return KernelView(ModuleTree(tmp_path), lambda: LINKS, Addresses(SYMBOLS), SHAPE)
 
 
 def opens(memory: Made) -> in_memory.Opens:
@@ -124,11 +124,11 @@ NAMES: dict[str, str | None] = {"virtio-con": None, "gone": "gone"}
 NOTHING = Evidence("6.12.0")
 
 
-def test_the_way_to_the_drivers(memory: Made) -> None:
+def test_the_lists_lead_to_the_drivers(memory: Made) -> None:
     assert in_memory.drivers(memory, LINKS, BUSES) == [0x6000, 0x8000]
 
 
-def test_what_a_built_in_driver_is(memory: Made, running: Kernel) -> None:
+def test_a_built_in_driver(memory: Made, running: KernelView) -> None:
     found = add_registered(NOTHING, running, NAMES, opens(memory))
     assert found.unread == {}
     assert found.drivers[0] == DriverFacts(
@@ -147,14 +147,14 @@ def test_what_a_built_in_driver_is(memory: Made, running: Kernel) -> None:
     assert Evidence.from_json(json.loads(json.dumps(found.to_json()))) == found
 
 
-def test_a_module_whose_file_is_gone(memory: Made, running: Kernel) -> None:
+def test_a_module_whose_file_is_gone(memory: Made, running: KernelView) -> None:
     gone = add_registered(NOTHING, running, NAMES, opens(memory)).driver("gone")
     assert gone
     assert (gone.module, gone.builtin, gone.init) == ("gone", False, None)
     assert (gone.struct, gone.functions["probe"]) == ("(no symbol)", "gone_probe")
 
 
-def test_what_the_files_have_is_not_read_again(memory: Made, running: Kernel) -> None:
+def test_drivers_in_files_are_not_read_again(memory: Made, running: KernelView) -> None:
     whole = add_registered(NOTHING, running, NAMES, opens(memory))
 
     def never() -> AbstractContextManager[Memory]:
@@ -170,21 +170,21 @@ def _cut(memory: Made, *places: int) -> None:
 
 
 def _circle(memory: Made) -> None:
-    """An entry's next is itself."""
+    """Makes an entry its own next."""
     entry = memory.number_at(0x5000 + LINKS.private_drivers)
     assert entry
     memory.number(entry, entry)
 
 
-def test_a_driver_that_is_on_its_way_out(memory: Made, running: Kernel) -> None:
+def test_a_driver_that_is_being_removed(memory: Made, running: KernelView) -> None:
     node = 0x8000 + 0x800 + LINKS.driver_private_node + LINKS.node_list
     memory.number(node, 0x7001)
     found = add_registered(NOTHING, running, NAMES, opens(memory))
     assert [driver.name for driver in found.drivers] == ["virtio-con"]
-    assert found.unread == {"/proc/kcore": "gone: not found on the bus, or not understood"}
+    assert found.unread == {"/proc/kcore": "gone: not found on the bus, or unreadable"}
 
 
-def test_a_list_that_goes_in_circles_ends(memory: Made, running: Kernel) -> None:
+def test_a_circular_list_ends(memory: Made, running: KernelView) -> None:
     _circle(memory)
     found = add_registered(NOTHING, running, NAMES, opens(memory))
     assert [driver.name for driver in found.drivers] == ["virtio-con"]
@@ -194,7 +194,7 @@ def test_a_list_that_goes_in_circles_ends(memory: Made, running: Kernel) -> None
 @pytest.mark.parametrize(
     "place", [BUSES, TOP, 0x5000 + LINKS.private_kobject, 0x5200, 0x5000 + LINKS.private_drivers]
 )
-def test_a_way_that_breaks_off(memory: Made, running: Kernel, place: int) -> None:
+def test_a_broken_list(memory: Made, running: KernelView, place: int) -> None:
     _cut(memory, place)
     found = add_registered(NOTHING, running, NAMES, opens(memory))
     assert found.drivers == ()
@@ -202,8 +202,8 @@ def test_a_way_that_breaks_off(memory: Made, running: Kernel, place: int) -> Non
 
 
 @pytest.mark.parametrize("place", [0x6000, 0x6000 + 24, 0x6300])
-def test_a_struct_that_cannot_be_read(memory: Made, running: Kernel, place: int) -> None:
-    """Its name, its id_table's address, and the table."""
+def test_a_struct_that_cannot_be_read(memory: Made, running: KernelView, place: int) -> None:
+    """Its name, the address of its id_table, or the table."""
     _cut(memory, place)
     found = add_registered(NOTHING, running, NAMES, opens(memory))
     assert [driver.name for driver in found.drivers] == ["gone"]
@@ -213,26 +213,26 @@ def test_a_struct_that_cannot_be_read(memory: Made, running: Kernel, place: int)
 @pytest.mark.parametrize(
     ("symbols", "reason"),
     [
-        (b"", "/proc/kallsyms does not have bus_kset"),
-        (SYMBOLS + b"0000000000001008 b bus_kset\n", "/proc/kallsyms has 2 times bus_kset"),
+        (b"", "/proc/kallsyms has no bus_kset"),
+        (SYMBOLS + b"0000000000001008 b bus_kset\n", "/proc/kallsyms has 2 symbols bus_kset"),
         (b"0000000000000000 b bus_kset\n", "the kernel hides its addresses (kptr_restrict)"),
     ],
 )
-def test_symbols_that_lead_nowhere(
-    memory: Made, running: Kernel, symbols: bytes, reason: str
+def test_symbols_without_the_list(
+    memory: Made, running: KernelView, symbols: bytes, reason: str
 ) -> None:
-    blind = Kernel(running.tree, running.links, Addresses(symbols), SHAPE)
+    blind = KernelView(running.tree, running.links, Addresses(symbols), SHAPE)
     found = add_registered(NOTHING, blind, NAMES, opens(memory))
     assert (found.drivers, found.unread) == ((), {"/proc/kcore": reason})
 
 
-def test_memory_that_may_not_be_read(running: Kernel) -> None:
+def test_memory_that_cannot_be_read(running: KernelView) -> None:
     def refused() -> AbstractContextManager[Memory]:
         raise CannotTraceError("/proc/kcore: Operation not permitted")
 
     found = add_registered(NOTHING, running, NAMES, refused)
     assert (found.drivers, found.unread) == ((), {"/proc/kcore": "Operation not permitted"})
-    unknown = Kernel(running.tree, running.links, running.addresses, None)
+    unknown = KernelView(running.tree, running.links, running.addresses, None)
     assert "layout" in add_registered(NOTHING, unknown, NAMES, refused).unread["/proc/kcore"]
 
 
@@ -241,13 +241,13 @@ def test_memory_that_may_not_be_read(running: Kernel) -> None:
     [("virtio-con", 9, "virtio_con"), ("virtio_fs", 26, "virtiofs"), ("other", 9, None)],
 )
 def test_which_module_a_built_in_driver_would_be(
-    running: Kernel, name: str, device: int, module: str | None
+    running: KernelView, name: str, device: int, module: str | None
 ) -> None:
     found = in_memory.builtin_module(name, [(device, ANY)], running.tree)
     assert found == module
 
 
-def test_the_way_is_in_every_kernels_types(kernel_btf: Btf) -> None:
+def test_every_kernels_btf_has_the_members(kernel_btf: Btf) -> None:
     links = Links.from_btf(kernel_btf)
     assert links.kset_list == 0
     assert links.private_kobject > 0
@@ -282,10 +282,10 @@ def test_kcore(tmp_path: Path) -> None:
         assert memory.number_at(HIGH - 0x1000, 2) == 0x2A2A
         for address, size in ((HIGH + 20, 8), (HIGH - 0x1000, 9), (HIGH - 1, 1), (0, 8)):
             assert memory.bytes_at(address, size) is None
-        assert memory.string_at(HIGH - 0x1000) is None  # no end
+        assert memory.string_at(HIGH - 0x1000) is None  # not terminated
 
 
-def test_a_kcore_that_ends_early(tmp_path: Path) -> None:
+def test_a_truncated_kcore(tmp_path: Path) -> None:
     path = _core(tmp_path / "kcore", [(HIGH, bytes(64))])
     path.write_bytes(path.read_bytes()[:-32])
     with Kcore(path) as memory:
@@ -294,10 +294,10 @@ def test_a_kcore_that_ends_early(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [0, 5, 63, 80])
-def test_no_kcore(tmp_path: Path, size: int) -> None:
+def test_not_a_kcore(tmp_path: Path, size: int) -> None:
     path = _core(tmp_path / "kcore", [(HIGH, bytes(64))])
     path.write_bytes(path.read_bytes()[:size])
-    with pytest.raises(CannotTraceError, match="is no core file"):
+    with pytest.raises(CannotTraceError, match="is not a core file"):
         Kcore(path)
     with pytest.raises(CannotTraceError, match="No such file"):
         Kcore(tmp_path / "nowhere")

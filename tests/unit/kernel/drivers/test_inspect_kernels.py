@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""inspect of real kernels' module trees: equal to depmod, readelf and bpftool, file by file."""
+"""inspect on real kernels' module trees, compared with depmod, readelf and bpftool."""
 
 from __future__ import annotations
 
 import re
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from virtio_trace.recording.evidence import DriverFacts, TransportFacts
 from virtio_trace.virtio import features
 from virtio_trace.vm.host import debian
 
-KERNELS = {  # virtio modular; built in; 128 bits of features, kallsyms anew; another machine
+KERNELS = {  # modular; built in; 128 feature bits and a new kallsyms; another machine
     "6.1": ("linux-image-cloud-amd64/bookworm", None),
     "6.12": ("linux-image-cloud-amd64/trixie", None),
     "sid": ("linux-image-cloud-amd64/sid", None),
@@ -34,9 +35,9 @@ STRUCTS = ("virtio_driver", "pci_driver", "platform_driver", "vdpa_driver")
 
 @dataclass(frozen=True)
 class Case:
-    """A kernel, what we say of it, and its modules by readelf."""
+    """A kernel, our result for it, and readelf's for its modules."""
 
-    kernel: debian.Kernel
+    kernel: debian.KernelPackage
     found: Inspection
     files: dict[str, Readelf]
 
@@ -46,9 +47,13 @@ class Case:
 
 
 @pytest.fixture(scope="module", params=KERNELS)
-def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Case:
+def case(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    fetch: Callable[..., debian.KernelPackage],
+) -> Case:
     name, architecture = KERNELS[request.param]
-    kernel = debian.fetch(name, architecture=architecture)
+    kernel = fetch(name, architecture=architecture)
     found = inspect.inspect_tree(ModuleTree(kernel.modules), kernel.vmlinuz)
     folder = tmp_path_factory.mktemp("ko")
     files = {}
@@ -67,21 +72,21 @@ def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 def types(
     case: Case, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, dict[str, tuple[int, bool]]]:
-    """The driver structs by bpftool, of the kernel or else of a module that has them."""
+    """The driver structs by bpftool, from the kernel's BTF, else from a module's."""
     raw = tmp_path_factory.mktemp("btf") / "vmlinux"
     raw.write_bytes(vmlinuz.btf_bytes(case.kernel.vmlinuz.read_bytes(), "vmlinuz"))
     core = binutils.bpftool("btf", "dump", "file", raw)
     found = {struct: here for struct in STRUCTS if (here := binutils.members(core, struct))}
     for struct, user in (("virtio_driver", "virtio_blk"), ("vdpa_driver", "virtio_vdpa")):
         path = next((f.path for name, f in case.files.items() if user in name), None)
-        if struct not in found and path:  # what it is of is a module, and so are its types
+        if struct not in found and path:  # its subsystem is a module: the types are there
             more = binutils.bpftool("-B", raw, "btf", "dump", "file", path)
             if here := binutils.members(core | more, struct):
                 found[struct] = here
     return found
 
 
-def test_drivers_and_aliases_are_those_of_depmod(case: Case) -> None:
+def test_drivers_and_aliases_equal_those_of_depmod(case: Case) -> None:
     depmod = shutil.which("depmod", path="/usr/sbin:/sbin:/usr/bin:/bin")
     assert depmod
     base = case.kernel.modules.parent.parent.parent
@@ -96,7 +101,7 @@ def test_drivers_and_aliases_are_those_of_depmod(case: Case) -> None:
             assert set(driver.facts.matches) == aliases[driver.facts.module]
 
 
-def test_aliases_are_those_of_modinfo(case: Case) -> None:
+def test_aliases_equal_those_of_modinfo(case: Case) -> None:
     for driver in case.drivers:
         path = case.files[driver.facts.file].path
         said = binutils.run("modinfo", "-F", "alias", path).split()
@@ -105,7 +110,7 @@ def test_aliases_are_those_of_modinfo(case: Case) -> None:
         assert driver.facts.module == name
 
 
-def test_offsets_are_those_of_bpftool(
+def test_offsets_equal_those_of_bpftool(
     case: Case, types: dict[str, dict[str, tuple[int, bool]]]
 ) -> None:
     modules = [Module(f.path.read_bytes(), file) for file, f in case.files.items()]
@@ -125,7 +130,7 @@ def test_offsets_are_those_of_bpftool(
     assert ours["virtio_driver"].features == tuple(zip(pairs, sizes, strict=True))
 
 
-def test_functions_are_those_that_readelf_finds_in_the_struct(
+def test_functions_equal_those_of_readelf(
     case: Case, types: dict[str, dict[str, tuple[int, bool]]]
 ) -> None:
     kinds = {"pci": "pci_driver", "platform": "platform_driver", "vdpa": "vdpa_driver"}
@@ -165,7 +170,7 @@ def test_features_are_the_numbers_in_the_file(
     assert {0, 5, 17, 22} < set(net.features) < set(net.features_legacy) | {65, 66, 67, 68}
 
 
-def test_calls_are_the_relocations_that_readelf_sees(case: Case) -> None:
+def test_calls_equal_the_relocations_of_readelf(case: Case) -> None:
     builtin = {d.facts.struct for d in case.found.drivers if d.facts.builtin}
     ours = [
         (c.module, c.callee, c.caller, c.offset)
@@ -188,7 +193,7 @@ def test_calls_are_the_relocations_that_readelf_sees(case: Case) -> None:
     assert given == sorted(d.facts.struct for d in case.found.drivers)
 
 
-def test_the_call_path_is_there(case: Case) -> None:
+def test_the_call_path(case: Case) -> None:
     """From the init function to the probe, and from the transport's probe to the bus."""
     for driver in case.drivers:
         calls = [c for c in case.found.calls if c.argument == driver.facts.struct]

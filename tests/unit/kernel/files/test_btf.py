@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""kernel/btf.py and kernel/vmlinuz.py against bpftool and readelf, and against damage."""
+"""kernel/files/btf.py and vmlinuz.py against bpftool and readelf, and with damaged files."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from virtio_trace.kernel.files import vmlinuz
 from virtio_trace.kernel.files.btf import Btf
 from virtio_trace.kernel.files.elf import Module
 from virtio_trace.kernel.files.module_tree import ModuleTree
-from virtio_trace.vm.host.debian import Kernel
+from virtio_trace.vm.host.debian import KernelPackage
 
 
 @pytest.fixture(scope="session")
-def raw(kernel: Kernel) -> bytes:
+def raw(kernel: KernelPackage) -> bytes:
     return vmlinuz.btf_bytes(kernel.vmlinuz.read_bytes(), "vmlinuz")
 
 
@@ -40,7 +40,7 @@ def _bpftool(*words: str | Path) -> dict[int, dict[str, Any]]:
 
 
 def _flat(types: dict[int, dict[str, Any]], entry: dict[str, Any], at: int = 0) -> dict[str, int]:
-    """Member to offset in bits, of whole members at whole bytes, anonymous ones' in place."""
+    """Member to offset in bits, without bitfields, with the members of anonymous structs."""
     out: dict[str, int] = {}
     for member in entry["members"]:
         start = at + member["bits_offset"]
@@ -56,7 +56,7 @@ def _first(types: dict[int, dict[str, Any]], name: str) -> dict[str, Any]:
     return next(t for t in types.values() if t["kind"] == "STRUCT" and t["name"] == name)
 
 
-def test_offsets_are_those_that_bpftool_sees(kernel_btf: Btf, raw_file: Path) -> None:
+def test_offsets_equal_those_of_bpftool(kernel_btf: Btf, raw_file: Path) -> None:
     types = _bpftool("btf", "dump", "file", raw_file)
     for name in ("device", "device_driver", "pci_dev", "pci_driver", "platform_driver", "page"):
         entry = _first(types, name)
@@ -67,8 +67,8 @@ def test_offsets_are_those_that_bpftool_sees(kernel_btf: Btf, raw_file: Path) ->
             assert kernel_btf.offset(name, member) * 8 == bits, f"{name}.{member}"
 
 
-def test_a_modules_types_stand_on_its_kernels(
-    kernel: Kernel, kernel_btf: Btf, raw_file: Path, tmp_path: Path
+def test_a_modules_types_are_based_on_its_kernels(
+    kernel: KernelPackage, kernel_btf: Btf, raw_file: Path, tmp_path: Path
 ) -> None:
     tree = ModuleTree(kernel.modules)
     path = tmp_path / "virtio_blk.ko"
@@ -86,7 +86,7 @@ def test_a_modules_types_stand_on_its_kernels(
     assert split.size("device") == kernel_btf.size("device")
 
 
-def test_paths_lead_through_structs(kernel_btf: Btf) -> None:
+def test_paths_through_structs(kernel_btf: Btf) -> None:
     device = kernel_btf.offset("pci_dev", "dev")
     assert kernel_btf.offset("pci_dev", "dev.kobj.name") == device + kernel_btf.offset(
         "device", "kobj.name"
@@ -95,7 +95,7 @@ def test_paths_lead_through_structs(kernel_btf: Btf) -> None:
     assert "id_table" not in kernel_btf.functions("pci_driver")
 
 
-def test_what_is_not_there_is_said(kernel_btf: Btf) -> None:
+def test_missing_structs_and_members(kernel_btf: Btf) -> None:
     assert not kernel_btf.has("no_such_struct")
     for path in ("nope", "parent.bus", ""):
         with pytest.raises(CannotTraceError, match="struct device"):
@@ -106,8 +106,8 @@ def test_what_is_not_there_is_said(kernel_btf: Btf) -> None:
         kernel_btf.size("no_such_struct")
 
 
-def test_the_order_of_members_is_that_of_btf(kernel_6_1: Kernel) -> None:
-    """What 5.10 is read by, held to a kernel that can be asked."""
+def test_the_order_of_members_agrees_with_btf(kernel_6_1: KernelPackage) -> None:
+    """5.10 is read by this order; 6.1 has BTF to check it."""
     base = vmlinuz.btf(kernel_6_1.vmlinuz)
     tree = ModuleTree(kernel_6_1.modules)
     module = Module(tree.read(tree.files["virtio"]), "virtio.ko")
@@ -118,8 +118,8 @@ def test_the_order_of_members_is_that_of_btf(kernel_6_1: Kernel) -> None:
     assert layout.struct_from_btf(split, "virtio_driver") == ordered
 
 
-def test_the_image_holds_the_section_that_readelf_sees(
-    kernel: Kernel, raw: bytes, tmp_path: Path
+def test_the_section_equals_that_of_readelf(
+    kernel: KernelPackage, raw: bytes, tmp_path: Path
 ) -> None:
     image = kernel.vmlinuz.read_bytes()
     packed = {"zstd": b"\x28\xb5\x2f\xfd", "lz4": b"\x02\x21\x4c\x18", "xz": b"\xfd7zXZ\0"}
@@ -130,7 +130,7 @@ def test_the_image_holds_the_section_that_readelf_sees(
             done = subprocess.run(
                 [program, "-dc"], check=False, input=image[at:], capture_output=True
             )
-            vmlinux = done.stdout  # its status is about what follows the payload
+            vmlinux = done.stdout  # its exit status is about the bytes after the payload
     path = tmp_path / "vmlinux"
     path.write_bytes(vmlinux)
     table = subprocess.run(["readelf", "-SW", path], check=True, capture_output=True, text=True)
@@ -140,7 +140,7 @@ def test_the_image_holds_the_section_that_readelf_sees(
     assert vmlinux[start : start + size] == raw
 
 
-def test_no_image_and_no_btf_are_refused(kernel_6_1: Kernel, tmp_path: Path) -> None:
+def test_no_image_and_no_btf_are_refused(kernel_6_1: KernelPackage, tmp_path: Path) -> None:
     image = kernel_6_1.vmlinuz.read_bytes()
     for data in (b"", b"\x7fELF", b"x" * 5000, image[:600], image[: len(image) // 2]):
         with pytest.raises(BadInputError):
@@ -153,7 +153,7 @@ def test_no_image_and_no_btf_are_refused(kernel_6_1: Kernel, tmp_path: Path) -> 
         Btf.from_file(tmp_path / "gone")
 
 
-def test_damaged_btf_never_raises_anything_else(raw: bytes) -> None:
+def test_damaged_btf_raises_nothing_else(raw: bytes) -> None:
     chance, refused = random.Random(5), 0
     for _ in range(150):
         data = bytearray(raw)
@@ -169,7 +169,7 @@ def test_damaged_btf_never_raises_anything_else(raw: bytes) -> None:
     assert 10 < refused < 150
 
 
-def test_a_kernel_that_shows_no_types(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_kernel_without_btf(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(btf_module, "RUNNING", tmp_path)
     with pytest.raises(CannotTraceError) as caught:
         Btf.running()

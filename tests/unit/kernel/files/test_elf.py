@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""kernel/elf.py against readelf and modinfo, and against damage."""
+"""kernel/files/elf.py against readelf and modinfo, and with damaged files."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from virtio_trace.errors import BadInputError, VirtioTraceError
-from virtio_trace.kernel.drivers import in_modules, layout
-from virtio_trace.kernel.files.elf import Function, Module
+from virtio_trace.kernel.drivers import in_modules, layout, struct_search
+from virtio_trace.kernel.files.elf import Module
+from virtio_trace.kernel.files.elf_tables import Function
 from virtio_trace.kernel.files.module_tree import ModuleTree
-from virtio_trace.vm.host.debian import Kernel
+from virtio_trace.vm.host.debian import KernelPackage
 
 _LAYOUT = layout.Layout(  # of 6.1
     {
@@ -25,7 +26,7 @@ _LAYOUT = layout.Layout(  # of 6.1
 )
 
 
-def _virtio_modules(kernel: Kernel) -> dict[str, bytes]:
+def _virtio_modules(kernel: KernelPackage) -> dict[str, bytes]:
     tree = ModuleTree(kernel.modules)
     return {file: tree.read(file) for name, file in tree.files.items() if "virtio" in name}
 
@@ -44,13 +45,13 @@ def _readelf_functions(path: Path) -> dict[str, set[tuple[int, int]]]:
 
 
 @pytest.fixture
-def blk(kernel_6_1: Kernel) -> bytes:
+def blk(kernel_6_1: KernelPackage) -> bytes:
     tree = ModuleTree(kernel_6_1.modules)
     return tree.read(tree.files["virtio_blk"])
 
 
-def test_symbols_modinfo_and_build_id_are_those_of_the_tools(
-    kernel: Kernel, tmp_path: Path
+def test_symbols_modinfo_and_build_id_equal_those_of_the_tools(
+    kernel: KernelPackage, tmp_path: Path
 ) -> None:
     modules = _virtio_modules(kernel)
     assert len(modules) >= 12
@@ -66,7 +67,7 @@ def test_symbols_modinfo_and_build_id_are_those_of_the_tools(
         assert note and module.build_id == note[1]
 
 
-def test_a_function_that_exists_twice_is_there_twice(kernel_6_1: Kernel) -> None:
+def test_two_functions_of_one_name(kernel_6_1: KernelPackage) -> None:
     tree = ModuleTree(kernel_6_1.modules)
     module = Module(tree.read(tree.files["virtio_pci"]), "virtio_pci.ko")
     twice = module.functions["vp_set_status"]
@@ -81,29 +82,29 @@ def test_a_function_that_exists_twice_is_there_twice(kernel_6_1: Kernel) -> None
 def test_the_init_function_has_its_own_name_and_its_call_is_found(blk: bytes) -> None:
     module = Module(blk, "virtio_blk.ko")
     assert module.init == "virtio_blk_init"
-    (call,) = module.calls(in_modules.REGISTER_DRIVER)
+    (call,) = module.calls(struct_search.REGISTER_DRIVER)
     assert (call.caller, call.callee) == ("virtio_blk_init", "register_virtio_driver")
     start = module.functions["virtio_blk_init"][0].offset
     instruction = module.bytes_at(call.place._replace(offset=start + call.offset), 1)
     assert instruction == b"\xe8"  # x86: call rel32
 
 
-def test_layout_by_order_is_what_the_data_says(blk: bytes) -> None:
+def test_layout_by_order_fits_the_data(blk: bytes) -> None:
     module = Module(blk, "virtio_blk.ko")
     (facts,) = in_modules.virtio_drivers(module, _LAYOUT, "virtio_blk.ko")
     assert facts.ids == ((2, 0xFFFFFFFF),)
     assert facts.functions["probe"] == "virtblk_probe"
     assert facts.functions["validate"] is None
-    (found,) = in_modules.virtio_structs(module, _LAYOUT)
+    (found,) = struct_search.virtio_structs(module, _LAYOUT)
     modern, legacy = in_modules.features(module, found, _LAYOUT.structs["virtio_driver"])
     assert {1, 2, 9, 12} <= set(modern)  # SIZE_MAX, SEG_MAX, FLUSH, MQ (uapi virtio_blk.h)
     assert {1, 2, 9, 12} <= set(legacy)
 
 
-def test_a_driver_is_known_by_its_data_too(blk: bytes) -> None:
-    """Registered in a way that is not known: through a pointer, by another function."""
+def test_a_driver_is_recognised_by_its_data_too(blk: bytes) -> None:
+    """It is registered in an unknown way: through a pointer, or by another function."""
     module = Module(blk.replace(b"register_virtio_driver", b"register_virtio_dXXXXX"), "x.ko")
-    assert not module.calls(in_modules.REGISTER_DRIVER)
+    assert not module.calls(struct_search.REGISTER_DRIVER)
     (facts,) = in_modules.virtio_drivers(module, _LAYOUT, "x.ko")
     (same,) = in_modules.virtio_drivers(Module(blk, "x.ko"), _LAYOUT, "x.ko")
     assert facts == same
@@ -112,7 +113,7 @@ def test_a_driver_is_known_by_its_data_too(blk: bytes) -> None:
 @pytest.mark.parametrize(
     ("at", "new", "says"),
     [
-        (0, b"#!/b", "no ELF"),
+        (0, b"#!/b", "not an ELF"),
         (4, b"\x01", "not 64-bit"),
         (5, b"\x02", "little-endian"),
         (18, b"\x16\x00", "machine EM_S390"),
@@ -122,7 +123,7 @@ def test_a_driver_is_known_by_its_data_too(blk: bytes) -> None:
         (60, b"\xff\xff", "damaged"),
     ],
 )
-def test_another_kind_of_file_is_refused_by_name(
+def test_other_kinds_of_file_are_refused_by_name(
     blk: bytes, at: int, new: bytes, says: str
 ) -> None:
     with pytest.raises(BadInputError, match=says) as caught:
@@ -146,8 +147,8 @@ def test_sections_that_overlap_do_not_fill_the_memory(blk: bytes) -> None:
         Module(bytes(data), "bomb.ko")
 
 
-def test_no_truncation_gets_through(blk: bytes) -> None:
-    # the section table is the ELF file's end; a signature follows
+def test_every_truncation_is_refused(blk: bytes) -> None:
+    # the ELF file ends with the section table; a signature follows
     end = int.from_bytes(blk[40:48], "little") + 64 * int.from_bytes(blk[60:62], "little")
     assert end < len(blk)
     for size in (*range(0, 128), *range(128, end, end // 100), end - 1):
@@ -156,7 +157,7 @@ def test_no_truncation_gets_through(blk: bytes) -> None:
 
 
 @pytest.mark.parametrize("name", ["virtio_blk", "virtio_pci"])
-def test_damage_never_raises_anything_else(kernel_6_1: Kernel, name: str) -> None:
+def test_damage_raises_nothing_else(kernel_6_1: KernelPackage, name: str) -> None:
     tree = ModuleTree(kernel_6_1.modules)
     blk = tree.read(tree.files[name])
     chance = random.Random(4)
@@ -178,13 +179,13 @@ def test_damage_never_raises_anything_else(kernel_6_1: Kernel, name: str) -> Non
         except VirtioTraceError as error:
             assert isinstance(error, BadInputError)
             refused += 1
-    assert 50 < refused < 390  # the damage reaches what is read, and not always
+    assert 50 < refused < 390  # some damage is in bytes that are read, some is not
 
 
 def _use(module: Module) -> None:
-    """Everything that is asked of a file."""
+    """Reads everything that is ever read of a file."""
     shape = _LAYOUT.structs["virtio_driver"]
-    for found in in_modules.virtio_structs(module, _LAYOUT):
+    for found in struct_search.virtio_structs(module, _LAYOUT):
         in_modules.features(module, found, shape)
     in_modules.virtio_drivers(module, _LAYOUT, "x.ko")
     in_modules.transports(module, _LAYOUT, "x.ko")

@@ -60,5 +60,5 @@ def test_a_device_whose_index_is_none(tmp_path: Path) -> None:
         ],
         tmp_path,
     )
-    (device,) = snapshot(tmp_path / "sys")["devices"]
-    assert device["index"] is None or device["index"] < 1 << 32
+    (device,) = snapshot(tmp_path / "sys").devices
+    assert device.index is None or device.index < 1 << 32

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""kernel/running.py on folders made like /proc and /sys."""
+"""kernel/running/host.py on folders that look like /proc and /sys."""
 
 from __future__ import annotations
 
@@ -8,25 +8,27 @@ from pathlib import Path
 
 import pytest
 
-from virtio_trace.kernel.running.host import Running, has_common_cfg, snapshot
+from virtio_trace.kernel.running.host import HostKernel, has_common_cfg, snapshot
 
 ROOT = "Name:\tx\nCapEff:\t000001ffffffffff\n"
 
 
 @pytest.fixture
-def here(tmp_path: Path) -> Running:
+def here(tmp_path: Path) -> HostKernel:
     for name in ("proc/self", "proc/sys/kernel", "sys/kernel/tracing", "sys/kernel/security"):
         (tmp_path / name).mkdir(parents=True)
     (tmp_path / "proc/self/status").write_text(ROOT)
     (tmp_path / "proc/sys/kernel/osrelease").write_text("6.1.0-test\n")
-    return Running(tmp_path / "proc", tmp_path / "sys", tmp_path / "boot", tmp_path / "lib/modules")
+    return HostKernel(
+        tmp_path / "proc", tmp_path / "sys", tmp_path / "boot", tmp_path / "lib/modules"
+    )
 
 
-def _config(here: Running, text: str) -> None:
+def _config(here: HostKernel, text: str) -> None:
     (here.proc / "config.gz").write_bytes(gzip.compress(text.encode()))
 
 
-def test_kprobes_are_there(here: Running) -> None:
+def test_kprobes(here: HostKernel) -> None:
     (here.sys / "kernel/tracing/events").mkdir()
     (here.sys / "kernel/tracing/kprobe_events").touch()
     assert here.has_kprobes().ok
@@ -34,7 +36,7 @@ def test_kprobes_are_there(here: Running) -> None:
     assert here.tracefs() == here.sys / "kernel/tracing"
 
 
-def test_tracefs_under_debugfs(here: Running) -> None:
+def test_tracefs_under_debugfs(here: HostKernel) -> None:
     (here.sys / "kernel/debug/tracing/events").mkdir(parents=True)
     assert here.tracefs() == here.sys / "kernel/debug/tracing"
 
@@ -47,7 +49,7 @@ def test_tracefs_under_debugfs(here: Running) -> None:
         ("CONFIG_FTRACE=y\nCONFIG_TRACING=y\nCONFIG_KPROBES=y\nCONFIG_KPROBE_EVENTS=y\n", "mount"),
     ],
 )
-def test_why_there_are_none(here: Running, config: str, reason: str) -> None:
+def test_why_there_are_no_kprobes(here: HostKernel, config: str, reason: str) -> None:
     _config(here, config)
     answer = here.has_kprobes()
     assert not answer.ok
@@ -55,7 +57,7 @@ def test_why_there_are_none(here: Running, config: str, reason: str) -> None:
     assert answer.hint
 
 
-def test_tracefs_that_is_not_mounted(here: Running) -> None:
+def test_tracefs_that_is_not_mounted(here: HostKernel) -> None:
     answer = here.has_tracefs()
     assert (answer.ok, answer.reason) == (False, "tracefs is not mounted")
     assert answer.hint.startswith("mount -t tracefs tracefs ")
@@ -63,13 +65,13 @@ def test_tracefs_that_is_not_mounted(here: Running) -> None:
     assert "root" in here.has_tracefs().reason
 
 
-def test_the_configuration_is_found_where_distributions_put_it(here: Running) -> None:
+def test_the_configuration_is_found_where_distributions_put_it(here: HostKernel) -> None:
     assert here.config is None
     assert not here.has_btf().ok
     for path in (here.boot / "config-6.1.0-test", here.modules / "6.1.0-test/config"):
         path.parent.mkdir(parents=True)
         path.write_text('CONFIG_A=y\nCONFIG_B="x y"\n# CONFIG_C is not set\n# a comment\n')
-        again = Running(here.proc, here.sys, here.boot, here.modules)
+        again = HostKernel(here.proc, here.sys, here.boot, here.modules)
         assert again.config == {"CONFIG_A": "y", "CONFIG_B": '"x y"', "CONFIG_C": "n"}
         assert "CONFIG_DEBUG_INFO_BTF" in again.has_btf().reason
         path.unlink()
@@ -85,12 +87,12 @@ def test_the_configuration_is_found_where_distributions_put_it(here: Running) ->
         ((1 << 41) - 1 & ~(1 << 21 | 1 << 38), False),
     ],
 )
-def test_privileges(here: Running, capabilities: int, ok: bool) -> None:
+def test_privileges(here: HostKernel, capabilities: int, ok: bool) -> None:
     (here.proc / "self/status").write_text(f"Name:\tx\nCapEff:\t{capabilities:016x}\n")
     assert here.is_privileged().ok is ok
 
 
-def test_lockdown(here: Running) -> None:
+def test_lockdown(here: HostKernel) -> None:
     assert here.lockdown() is None
     assert here.may_probe().ok
     file = here.sys / "kernel/security/lockdown"
@@ -101,14 +103,14 @@ def test_lockdown(here: Running) -> None:
     assert not here.may_probe().ok
 
 
-def test_modules_and_release(here: Running) -> None:
+def test_modules_and_release(here: HostKernel) -> None:
     assert here.loaded_modules() == frozenset()
     (here.proc / "modules").write_text("virtio_net 1 0 - Live 0x0\nvirtio 2 1 a, Live 0x0 (E)\n")
     assert here.loaded_modules() == {"virtio_net", "virtio"}
     assert here.module_tree == here.modules / "6.1.0-test"
 
 
-def test_kallsyms(here: Running) -> None:
+def test_kallsyms(here: HostKernel) -> None:
     (here.proc / "kallsyms").write_text(
         "0000000000000000 t vp_set_status\n"
         "0000000000000010 t vp_set_status\n"
@@ -133,7 +135,7 @@ def test_kallsyms(here: Running) -> None:
     assert here.addresses().functions([]) == {}
 
 
-def test_no_kallsyms(here: Running) -> None:
+def test_no_kallsyms(here: HostKernel) -> None:
     assert here.addresses().functions(["x"]) == {"x": []}
 
 
@@ -174,7 +176,7 @@ def test_the_bus(tmp_path: Path) -> None:
     (drivers / "virtio_console").mkdir()
     (path / "driver").symlink_to("../../../../bus/virtio/drivers/virtio_net")
     (tmp_path / "bus/virtio/devices/virtio9").symlink_to("/nowhere")
-    seen = snapshot(tmp_path)
+    seen = snapshot(tmp_path).to_json()
     assert seen["bus"] is True
     assert [d["name"] for d in seen["devices"]] == ["virtio2", "virtio3", "virtio10"]
     assert seen["devices"][0] == {
@@ -200,11 +202,11 @@ def test_the_bus(tmp_path: Path) -> None:
 
 
 def test_a_kernel_without_virtio(tmp_path: Path) -> None:
-    assert snapshot(tmp_path) == {"bus": False, "devices": [], "drivers": []}
+    assert snapshot(tmp_path).to_json() == {"bus": False, "devices": [], "drivers": []}
 
 
 def _config_space(*capabilities: tuple[int, int]) -> bytes:
-    """A PCI configuration space with capabilities of (id, type), one behind the other."""
+    """A PCI configuration space with capabilities of (id, type), one after the other."""
     config = bytearray(256)
     if capabilities:
         config[0x06] |= 0x10
@@ -222,7 +224,7 @@ def test_a_modern_pci_device_has_a_common_configuration() -> None:
     assert not has_common_cfg(_config_space())
 
 
-def test_a_list_of_capabilities_that_goes_in_circles_ends() -> None:
+def test_a_circular_list_of_capabilities_ends() -> None:
     config = bytearray(_config_space((0x11, 0)))
     config[0x41] = 0x40
     assert not has_common_cfg(bytes(config))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The initrd that the first process is in, beside which the recorder stands."""
+"""The initrd that process 1 runs in, while the recorder runs outside of it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from virtio_trace.kernel.running.initrd import FirstRoot
+from virtio_trace.kernel.running.initrd import InitrdRoot
 from virtio_trace.recording.machine_state import Initrd
 
 WANTED = {"virtio_blk", "virtio_net", "virtio_rng"}
@@ -15,7 +15,7 @@ WANTED = {"virtio_blk", "virtio_net", "virtio_rng"}
 
 @pytest.fixture
 def proc(tmp_path: Path) -> Path:
-    """A /proc whose first process has an initrd for its root."""
+    """A /proc whose process 1 has an initrd as its root."""
     proc, root = tmp_path / "proc", tmp_path / "initrd"
     (proc / "1").mkdir(parents=True)
     (proc / "sys/kernel").mkdir(parents=True)
@@ -31,8 +31,8 @@ def proc(tmp_path: Path) -> Path:
     return proc
 
 
-def test_which_modules_it_has(proc: Path, tmp_path: Path) -> None:
-    first = FirstRoot(proc, tmp_path / "proc")
+def test_modules_in_the_initrd(proc: Path, tmp_path: Path) -> None:
+    first = InitrdRoot(proc, tmp_path / "proc")
     assert first.modules(WANTED) == Initrd(("virtio_blk", "virtio_rng"))
     assert first.is_left() is False
     (tmp_path / "system").mkdir()
@@ -41,21 +41,21 @@ def test_which_modules_it_has(proc: Path, tmp_path: Path) -> None:
     assert first.is_left() is True
 
 
-def test_our_own_root_is_no_initrd_of_others(proc: Path, tmp_path: Path) -> None:
-    """As in every recording on a running machine, and in a guest of ours."""
-    first = FirstRoot(proc, tmp_path / "initrd")
+def test_our_own_root_does_not_count(proc: Path, tmp_path: Path) -> None:
+    """As in every recording on a running machine, and in our own guests."""
+    first = InitrdRoot(proc, tmp_path / "initrd")
     assert (first.modules(WANTED), first.is_left()) == (None, None)
 
 
 @pytest.mark.parametrize(
     "mounts", ["/dev/vda1 / ext4 rw 0 0\n", "", "rootfs / rootfs\noverlay / overlay rw 0 0\n"]
 )
-def test_a_root_on_a_disk_is_none(proc: Path, tmp_path: Path, mounts: str) -> None:
-    """A container's recorder has another root than its host's first process."""
+def test_a_root_on_a_disk_is_not_an_initrd(proc: Path, tmp_path: Path, mounts: str) -> None:
+    """In a container, the recorder and process 1 have different roots too."""
     (proc / "1/mounts").write_text(mounts)
-    assert FirstRoot(proc, tmp_path).modules(WANTED) is None
+    assert InitrdRoot(proc, tmp_path).modules(WANTED) is None
 
 
-def test_a_first_process_that_cannot_be_looked_at(tmp_path: Path) -> None:
-    first = FirstRoot(tmp_path / "none", tmp_path)
+def test_process_1_cannot_be_read(tmp_path: Path) -> None:
+    first = InitrdRoot(tmp_path / "none", tmp_path)
     assert (first.modules(WANTED), first.is_left()) == (None, None)

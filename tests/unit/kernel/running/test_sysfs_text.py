@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""sysfs out of a guest's text, as a folder that snapshot() and final() read."""
+"""sysfs from a guest's text, as a folder that snapshot() and read_end_state() read."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from virtio_trace.kernel.running import sysfs_text
-from virtio_trace.kernel.running.end_state import final
+from virtio_trace.kernel.running.end_state import read_end_state
 from virtio_trace.kernel.running.host import snapshot
 
 # As a guest printed it (arm64, Linux 6.12), shortened.
@@ -56,9 +56,9 @@ deferred 0000:00:03.0\t
 """  # noqa: E501
 
 
-def test_what_a_guest_shows_is_read_as_on_its_own_machine(tmp_path: Path) -> None:
+def test_a_guests_text_is_read_like_sysfs(tmp_path: Path) -> None:
     sysfs_text.rebuild(TEXT.splitlines(), tmp_path)
-    bus = snapshot(tmp_path / "sys")
+    bus = snapshot(tmp_path / "sys").to_json()
     assert bus["bus"] is True
     first, second = bus["devices"]
     assert (first["name"], first["address"], first["bus"]) == ("virtio0", "0000:00:02.0", "pci")
@@ -67,7 +67,9 @@ def test_what_a_guest_shows_is_read_as_on_its_own_machine(tmp_path: Path) -> Non
         "a003e00.virtio_mmio", "platform", None,
     )  # fmt: skip
     assert bus["drivers"] == [{"name": "virtio_net", "module": "virtio_net"}]
-    end = final({"virtio_net", "virtio_blk"}, tmp_path / "sys", tmp_path / sysfs_text.DEBUGFS)
+    end = read_end_state(
+        {"virtio_net", "virtio_blk"}, tmp_path / "sys", tmp_path / sysfs_text.DEBUGFS
+    )
     assert end.autoprobe == {"virtio": True, "pci": None}
     assert end.modules == ("virtio_net",)
     assert end.deferred == {"0000:00:03.0": None}
@@ -96,7 +98,7 @@ def test_what_a_guest_shows_is_read_as_on_its_own_machine(tmp_path: Path) -> Non
         ["==> /sys/file <==", "x", "==> /sys/file/below <==", "x"],
     ],
 )
-def test_a_guest_reaches_nothing_outside(tmp_path: Path, lines: list[str]) -> None:
+def test_a_guest_creates_nothing_outside(tmp_path: Path, lines: list[str]) -> None:
     root = tmp_path / "a" / "root"
     root.mkdir(parents=True)
     sysfs_text.rebuild(lines, root)
@@ -106,7 +108,7 @@ def test_a_guest_reaches_nothing_outside(tmp_path: Path, lines: list[str]) -> No
         assert path.resolve().is_relative_to(root.resolve())
 
 
-def test_lines_that_make_no_sense_make_nothing(tmp_path: Path) -> None:
+def test_lines_that_make_no_sense_are_ignored(tmp_path: Path) -> None:
     sysfs_text.rebuild(
         ["", "==> <==", "'' -> ''", "config", "\x1b[31m", "==> /sys/a <=="], tmp_path
     )

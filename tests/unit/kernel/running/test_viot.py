@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Who is behind which IOMMU, from ACPI's VIOT: QEMU's own table, and damaged ones."""
+"""The IOMMU of each device, from ACPI's VIOT: QEMU's table, and damaged ones."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ def test_the_table_of_qemu() -> None:
         ("a003e00.virtio_mmio", None),
     ],
 )
-def test_who_is_behind_it(address: str, iommu: str | None) -> None:
+def test_which_devices_it_translates_for(address: str, iommu: str | None) -> None:
     assert viot.iommu_of(viot.parse(QEMU), address) == iommu
 
 
-def test_an_iommu_elsewhere() -> None:
+def test_an_iommu_in_another_segment() -> None:
     table = changed(NODES + 4, "<H", 0x12)
     table = table[: NODES + 6] + struct.pack("<H", 3 << 8 | 4 << 3 | 5) + table[NODES + 8 :]
     assert viot.iommu_of(viot.parse(table), "0000:00:02.0") == "0012:03:04.5"
@@ -58,7 +58,7 @@ def test_an_iommu_elsewhere() -> None:
     [
         b"",
         QEMU[:HEADER],
-        QEMU[:RANGE],  # the range is cut off
+        QEMU[:RANGE],  # the range is truncated
         QEMU[:-1],
         changed(NODES, "<B", 4),  # an IOMMU on MMIO
         changed(RANGE, "<B", 2),  # an endpoint on MMIO
@@ -69,7 +69,7 @@ def test_an_iommu_elsewhere() -> None:
         changed(HEADER + 2, "<H", 0xFFFF),
     ],
 )
-def test_what_names_no_pci_device_behind_one_on_pci(table: bytes) -> None:
+def test_tables_without_a_pci_device_and_a_pci_iommu(table: bytes) -> None:
     assert viot.parse(table) == []
 
 

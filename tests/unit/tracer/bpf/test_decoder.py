@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Bytes of the ring buffer to Events: numbers, losses, who is meant, pairing of returns."""
+"""Decoding the ring buffer: numbers, losses, descriptions, pairing of returns."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any
 
 from virtio_trace.recording.events import Detail, Event
 from virtio_trace.tracer.bpf import wire
-from virtio_trace.tracer.bpf.decoder import Armed, Collector
-from virtio_trace.tracer.points.table import DETAILS, TABLE
+from virtio_trace.tracer.bpf.decoder import Armed, RingDecoder
+from virtio_trace.tracer.points.table import CORE_POINTS, NEGOTIATION_POINTS
 
-ALL = (*TABLE, *DETAILS)
+ALL = (*CORE_POINTS, *NEGOTIATION_POINTS)
 POINTS = {point.name: number for number, point in reversed(list(enumerate(ALL)))}
 ARMED = [Armed(point, point.symbols[-1], point.module) for point in ALL]
 
@@ -18,8 +18,8 @@ DEVICE, DRIVER = 0xFFFF888012345000, 0xFFFFFFFFC0123400
 STACK = 0xFFFFC90000013000
 
 
-class Ring(Collector):
-    """A collector that is handed the ring's bytes."""
+class Ring(RingDecoder):
+    """A decoder that is given the ring's bytes."""
 
     def __init__(self) -> None:
         super().__init__(ARMED)
@@ -28,7 +28,7 @@ class Ring(Collector):
         name = members.pop("name", None)
         members = {"tid": 7, "stack": STACK, **members}
         raw = wire.WireEvent(kind=kind, probe=POINTS[probe], **members)
-        found = self.take(bytes(raw if name is None else wire.WireNamed(event=raw, name=name)))
+        found = self.decode(bytes(raw if name is None else wire.WireNamed(event=raw, name=name)))
         assert found is not None
         return found
 
@@ -42,14 +42,14 @@ class Ring(Collector):
         raw = wire.WireDevice(
             kind=wire.KIND_KNOWN_DEVICE, key=key, address=address, bus=b"pci", **members
         )
-        assert self.take(bytes(raw)) is None
+        assert self.decode(bytes(raw)) is None
 
     def driver(self, name: bytes, key: int = DRIVER, bits: Any = None, **members: Any) -> None:
         raw = wire.WireDriver(kind=wire.KIND_KNOWN_DRIVER, key=key, name=name, **members)
         if bits is not None:
             raw.has, raw.length = wire.HAS_TABLE, len(bits)
             raw.bits[: min(len(bits), 63)] = bits[:63]
-        assert self.take(bytes(raw)) is None
+        assert self.decode(bytes(raw)) is None
 
 
 def address(event: Event) -> str | None:
@@ -59,14 +59,14 @@ def address(event: Event) -> str | None:
 # -- numbers
 
 
-def test_numbers_skip_what_was_lost() -> None:
+def test_numbers_skip_lost_events() -> None:
     ring = Ring()
     seqs = [ring.entry(lost=lost).seq for lost in (0, 0, 3, 2, 3, 4)]
-    # The fifth CPU read the counter before the fourth: never back, and five were kept.
+    # The fourth event's CPU read the counter late: the numbers never go back.
     assert seqs == [1, 2, 6, 7, 8, 10]
 
 
-def test_who_something_is_has_no_number() -> None:
+def test_a_description_has_no_number() -> None:
     ring = Ring()
     first = ring.entry().seq
     ring.device(b"0000:00:02.0")
@@ -74,10 +74,10 @@ def test_who_something_is_has_no_number() -> None:
     assert (first, ring.entry().seq) == (1, 2)
 
 
-# -- who is meant
+# -- descriptions
 
 
-def test_an_event_has_the_device_and_driver_of_its_addresses() -> None:
+def test_an_event_has_the_device_and_driver_at_its_addresses() -> None:
     ring = Ring()
     ring.device(b"0000:00:02.0", device=1, vendor=6900, index=3, has=wire.HAS_ID | wire.HAS_INDEX)
     ring.device(b"0000:00:03.0", key=DEVICE + 8)
@@ -98,7 +98,7 @@ def test_an_event_has_the_device_and_driver_of_its_addresses() -> None:
     assert (nothing.device, nothing.driver) == (None, None)
 
 
-def test_an_address_that_is_used_again_is_whom_it_was_said_to_be_last() -> None:
+def test_a_reused_address_has_the_last_description() -> None:
     ring = Ring()
     seen = []
     for name in (b"0000:00:02.0", b"0000:00:09.0"):
@@ -109,7 +109,7 @@ def test_an_address_that_is_used_again_is_whom_it_was_said_to_be_last() -> None:
     assert seen == [("0000:00:02.0", "of 0000:00:02.0"), ("0000:00:09.0", "of 0000:00:09.0")]
 
 
-def test_no_address_of_the_kernel_is_in_an_event() -> None:
+def test_no_kernel_address_is_in_an_event() -> None:
     ring = Ring()
     ring.device(b"0000:00:02.0")
     ring.driver(b"virtio_net", bits=[1])
@@ -119,7 +119,7 @@ def test_no_address_of_the_kernel_is_in_an_event() -> None:
             assert str(number) not in text and f"{number:x}" not in text
 
 
-def test_a_drivers_tables_are_those_of_the_driver() -> None:
+def test_an_event_has_its_drivers_tables() -> None:
     ring = Ring()
     ring.driver(b"virtio_net", bits=[0, 1, 5, 32])
     ring.driver(b"long", key=DRIVER + 64, bits=range(64))
@@ -143,7 +143,7 @@ def test_a_return_has_the_device_and_driver_of_its_entry() -> None:
     assert (event.result, event.duration_ns) == (-22, 5)
 
 
-def test_a_return_with_its_own_device_has_that() -> None:
+def test_a_return_keeps_its_own_device() -> None:
     ring = Ring()
     ring.device(b"0000:00:02.0")
     ring.event(wire.KIND_ENTRY, "register_virtio_device", device=DEVICE, ns=100)
@@ -153,14 +153,14 @@ def test_a_return_with_its_own_device_has_that() -> None:
     assert event.duration_ns == 200
 
 
-def test_a_stack_may_have_the_return_address_still() -> None:
-    """As on arm64, which keeps it in a register."""
+def test_a_return_may_have_the_stack_pointer_of_its_entry() -> None:
+    """On arm64, which keeps the return address in a register."""
     ring = Ring()
     ring.entry(ns=1)
     assert ring.ret(ns=3, stack=STACK).duration_ns == 2
 
 
-def test_calls_of_one_function_inside_itself() -> None:
+def test_recursive_calls() -> None:
     ring = Ring()
     for depth, name in enumerate((b"outer", b"inner")):
         ring.device(name, key=DEVICE + depth)
@@ -178,7 +178,7 @@ def test_threads_do_not_mix() -> None:
     assert address(ring.ret(tid=2)) is None
 
 
-def test_a_return_whose_entry_was_never_seen_takes_no_other_ones() -> None:
+def test_a_return_without_entry_does_not_take_another_calls() -> None:
     ring = Ring()
     ring.device(b"mine")
     ring.entry(device=DEVICE, ns=1)
@@ -188,7 +188,7 @@ def test_a_return_whose_entry_was_never_seen_takes_no_other_ones() -> None:
     assert (address(mine), mine.duration_ns) == ("mine", 8)
 
 
-def test_an_entry_whose_return_was_never_seen_is_no_other_ones() -> None:
+def test_an_entry_without_return_is_not_used_for_another_call() -> None:
     ring = Ring()
     ring.device(b"older")
     ring.device(b"newer", key=DEVICE + 8)
@@ -198,8 +198,8 @@ def test_an_entry_whose_return_was_never_seen_is_no_other_ones() -> None:
     assert address(ring.ret(stack=STACK - 56)) is None
 
 
-def test_a_call_in_which_its_own_probe_points_events_were_lost_is_unknown() -> None:
-    """They may be its return and the next one's entry, on the same stack."""
+def test_a_call_is_unknown_if_its_probe_point_lost_events_meanwhile() -> None:
+    """They may be its return and the entry of the next call, with the same stack pointer."""
     ring = Ring()
     ring.device(b"older")
     ring.entry(device=DEVICE, ns=100)
@@ -207,7 +207,7 @@ def test_a_call_in_which_its_own_probe_points_events_were_lost_is_unknown() -> N
     assert (late.device, late.duration_ns) == (None, None)
 
 
-def test_a_call_in_which_others_events_were_lost_is_known() -> None:
+def test_a_call_is_known_if_other_probe_points_lost_events_meanwhile() -> None:
     ring = Ring()
     ring.device(b"mine")
     ring.entry(device=DEVICE, ns=100)
@@ -215,7 +215,7 @@ def test_a_call_in_which_others_events_were_lost_is_known() -> None:
     assert (address(mine), mine.duration_ns) == ("mine", 400)
 
 
-def test_a_new_virtqueues_size_is_with_its_name() -> None:
+def test_a_new_virtqueues_size_comes_with_its_name() -> None:
     ring = Ring()
     seen = wire.HAS_QUEUE | wire.HAS_VECTOR
     ring.entry(probe="setup_vq", queue_index=2, vector=1, has=seen, name=b"input.1")
@@ -223,13 +223,13 @@ def test_a_new_virtqueues_size_is_with_its_name() -> None:
     assert event.detail == Detail(queue=2, name="input.1", size=256)
 
 
-def test_a_virtqueue_that_failed_is_named() -> None:
+def test_a_failed_virtqueue_has_its_name() -> None:
     ring = Ring()
     ring.entry(probe="setup_vq", queue_index=2, has=wire.HAS_QUEUE, name=b"input.1")
     assert ring.ret(probe="setup_vq").detail == Detail(queue=2, name="input.1")
 
 
-def test_what_a_device_offers_is_a_hit_with_its_duration() -> None:
+def test_offered_features_are_a_hit_with_a_duration() -> None:
     ring = Ring()
     ring.device(b"0000:00:02.0")
     event = ring.ret(
@@ -240,7 +240,7 @@ def test_what_a_device_offers_is_a_hit_with_its_duration() -> None:
     assert event.detail == Detail(features="0x10000000000000003")
 
 
-def test_a_function_without_a_result_has_none() -> None:
+def test_a_void_function_has_no_result() -> None:
     ring = Ring()
     assert ring.ret(probe="virtio_dev_remove", result=123).result is None
 
@@ -255,6 +255,6 @@ def test_modules() -> None:
     assert (ended.detail, ended.result) == (Detail(name="virtio_net"), -19)
 
 
-def test_names_that_are_no_utf8_come_through() -> None:
+def test_names_that_are_not_utf8_are_kept() -> None:
     event = Ring().event(wire.KIND_MODULE, name=b"a\xff\x1b", comm=b"x\xe9")
     assert (event.module, event.comm) == ("a\\xff\x1b", "x\\xe9")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The ctypes mirror against what a compiler makes of bpf/events.h."""
+"""The ctypes mirror against a compiler's layout of bpf/events.h."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from virtio_trace.bpf_source import bpf_folder
+from virtio_trace.errors import CannotTraceError
 from virtio_trace.tracer.bpf import wire
 from virtio_trace.tracer.points import shape
 
@@ -18,7 +19,7 @@ HEADER = bpf_folder() / "events.h"
 
 
 def _compiled(tmp_path: Path, body: str) -> dict[str, int]:
-    """What a C program prints that includes the header and runs BODY: name to number."""
+    """The output of a C program that includes the header and runs BODY: name to number."""
     source = tmp_path / "layout.c"
     source.write_text(
         "#include <stddef.h>\n#include <stdio.h>\n#include <linux/types.h>\n"
@@ -57,9 +58,21 @@ def test_no_member_is_missing_from_the_mirror() -> None:
 
 
 def number(name: str) -> int:
-    """The mirror of an enumerator, wherever it lives."""
-    found: int = getattr(shape, name, None) or getattr(wire, name, 0)
-    return found
+    """The mirror of the enumerator VT_NAME."""
+    mirror = {**vars(wire), **vars(shape)}
+    return int(mirror[name])
+
+
+def test_sizes(tmp_path: Path) -> None:
+    names = ("MAX_POINTS", "TABLE_LENGTH")
+    body = "".join(f'printf("{name} %d\\n", VT_{name});\n' for name in names)
+    assert _compiled(tmp_path, body) == {name: vars(wire)[name] for name in names}
+
+
+def test_a_probe_point_too_many_is_refused() -> None:
+    wire.require_room(wire.MAX_POINTS - 1)
+    with pytest.raises(CannotTraceError, match="room for 256 probe points, this is number 257"):
+        wire.require_room(wire.MAX_POINTS)
 
 
 def test_enumerators(tmp_path: Path) -> None:

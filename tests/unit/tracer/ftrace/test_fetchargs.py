@@ -1,18 +1,18 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The probe table as tracefs definitions: held to definitions that were run on real kernels."""
+"""The probe table as kprobe events: compared with definitions that ran on real kernels."""
 
 from __future__ import annotations
 
 import pytest
 
 from virtio_trace.tracer.bpf.wire import WireOffsets
-from virtio_trace.tracer.ftrace import fetchargs
-from virtio_trace.tracer.ftrace.fetchargs import CODES, Definition
+from virtio_trace.tracer.ftrace.definitions import Definition, definitions
+from virtio_trace.tracer.ftrace.fetchargs import Offsets
 from virtio_trace.tracer.points import shape, table
-from virtio_trace.tracer.points.resolve import Settled
+from virtio_trace.tracer.points.resolve import ResolvedProbe
 from virtio_trace.tracer.points.target import Target
 
-# Debian's cloud kernels, amd64, by BTF and, what is 152 and on, by their .ko files.
+# Debian's cloud kernels for amd64, by BTF; driver_table and later by their .ko files.
 LINUX_6_1 = {
     "device_name": 0, "device_parent": 64, "device_bus": 96, "device_driver": 104,
     "bus_name": 0, "driver_name": 0, "virtio_device_index": 0, "virtio_device_dev": 16,
@@ -29,19 +29,19 @@ LINUX_7_3 = LINUX_6_1 | {
     "driver_table": 160, "driver_table_size": 168, "driver_legacy": 176,
     "driver_legacy_size": 184,
 }  # fmt: skip
-POINTS = {point.name: point for point in (*table.DETAILS[::-1], *table.TABLE)}
+POINTS = {point.name: point for point in (*table.NEGOTIATION_POINTS[::-1], *table.CORE_POINTS)}
 
 
 def define(
     name: str,
-    offsets: fetchargs.Offsets = LINUX_6_1,
+    offsets: Offsets = LINUX_6_1,
     machine: str = "x86_64",
     module: str | None = None,
     whole: bool = False,
 ) -> list[Definition]:
     point = POINTS[name]
-    settled = [Settled(point, Target(point.symbols[0], module))]
-    return fetchargs.definitions(settled, offsets, machine, whole=whole)
+    probes = [ResolvedProbe(point, Target(point.symbols[0], module))]
+    return definitions(probes, offsets, machine, whole=whole)
 
 
 def arguments(name: str, *, returns: bool = False, **more: object) -> list[str]:
@@ -51,15 +51,7 @@ def arguments(name: str, *, returns: bool = False, **more: object) -> list[str]:
     return [argument.partition("=")[2] for argument in one.arguments]
 
 
-def test_every_probe_point_has_a_letter_of_its_own() -> None:
-    names = {*POINTS, table.DRIVER_PROBE, table.DRIVER_VALIDATE}
-    assert set(CODES) == names | {table.RING.name}
-    assert len(set(CODES.values())) == len(CODES)
-    assert all(len(code) == 1 and code.islower() for code in CODES.values())
-
-
-def test_the_offsets_are_those_of_the_program() -> None:
-    """What the table of definitions asks for is what the eBPF program is given."""
+def test_fetch_arguments_and_the_program_use_the_same_offsets() -> None:
     known = {field[0] for field in WireOffsets._fields_}
     assert set(LINUX_6_1) >= known - {"module_load_name"}
 
@@ -73,7 +65,7 @@ def test_the_offsets_are_those_of_the_program() -> None:
                      "+0(+176(+104(%di)))", "+184(+104(%di))"]),
     ],
 )  # fmt: skip
-def test_the_drivers_tables(offsets: fetchargs.Offsets, tables: list[str]) -> None:
+def test_the_drivers_tables(offsets: Offsets, tables: list[str]) -> None:
     found = arguments("driver_features", offsets=offsets)
     assert found[1] == "+0(+0(+104(%di))):string"
     assert found[:1] + found[2:] == [
@@ -83,7 +75,7 @@ def test_the_drivers_tables(offsets: fetchargs.Offsets, tables: list[str]) -> No
 
 
 def test_definitions_that_were_run() -> None:
-    """On 6.1 and 7.3: the same registers, offsets and dereferences, in other words."""
+    """On 6.1 and 7.3, with other names: the same registers, offsets and dereferences."""
     assert arguments("virtio_pci_probe") == ["+0(+208(%di)):string", "+60(%di)"]
     assert arguments("virtio_dev_probe") == ["%di", "+0(+0(+104(%di))):string"]
     assert arguments("set_status") == ["%di", "+0(%di)", "%si", "+800(%di)"]
@@ -98,7 +90,7 @@ def test_definitions_that_were_run() -> None:
     assert extended == ["$retval", "+0($arg2)", "+8($arg2)"]
 
 
-def test_a_device_is_described_where_it_comes_to_be_or_everywhere() -> None:
+def test_a_device_is_described_where_it_is_created_or_everywhere() -> None:
     entry, ret = define("register_virtio_device")
     assert entry.command("vt") == (
         "p:vt/r register_virtio_device v=%di a=+0(+0(+80(%di))):string "
@@ -118,23 +110,23 @@ def test_another_machines_registers() -> None:
     assert define("setup_vq", machine="riscv64") == []
 
 
-def test_numbers_that_do_not_lie_side_by_side_are_fetched_one_by_one() -> None:
+def test_numbers_that_are_not_adjacent_are_fetched_one_by_one() -> None:
     apart = LINUX_6_1 | {"virtio_device_vendor": 900}
     assert arguments("register_virtio_device", offsets=apart)[-2:] == ["+760(%di)", "+900(%di)"]
 
 
-def test_no_arg_of_a_module_that_is_to_come() -> None:
-    """``$argN`` is refused there: the features in an array are unknown then."""
+def test_argn_is_not_used_in_a_module_that_is_not_loaded() -> None:
+    """The kernel refuses ``$argN`` there: features in an array stay unknown."""
     entry, ret = define("get_features", LINUX_7_3, module="virtio_mmio")
     assert ret.command("g") == "r:g/F virtio_mmio:vp_get_features x=$retval"
     assert entry.arguments == ("v=%di", "e=+80(+808(%di))")
 
 
-def test_names_are_unique_and_say_which_of_the_two() -> None:
+def test_names_are_unique_and_tell_entry_from_return() -> None:
     point = POINTS["get_features"]
-    twins = [Settled(point, Target("f", None, "_stext", at)) for at in (0x10, 0x20)]
-    settled = [Settled(POINTS["bus_register"], None, "gone"), *twins]
-    found = fetchargs.definitions(settled, LINUX_6_1, "x86_64")
+    twins = [ResolvedProbe(point, Target("f", None, "_stext", at)) for at in (0x10, 0x20)]
+    probes = [ResolvedProbe(POINTS["bus_register"], None, "gone"), *twins]
+    found = definitions(probes, LINUX_6_1, "x86_64")
     assert [(one.name, one.number, one.returns) for one in found] == [
         ("f", 1, False), ("F", 1, True), ("f1", 2, False), ("F1", 2, True),
     ]  # fmt: skip
@@ -142,7 +134,7 @@ def test_names_are_unique_and_say_which_of_the_two() -> None:
     assert found[1].parameter("g") == "r:g/F,_stext+0x10,x=$retval"
 
 
-def test_what_no_offset_is_known_of_is_not_fetched() -> None:
+def test_a_member_without_a_known_offset_is_not_fetched() -> None:
     blind = {
         n: v for n, v in LINUX_6_1.items() if not n.startswith("driver_") or n == "driver_name"
     }
@@ -152,11 +144,11 @@ def test_what_no_offset_is_known_of_is_not_fetched() -> None:
     assert arguments("setup_vq", offsets=blind, returns=True) == []
 
 
-def test_no_argument_is_longer_than_the_kernel_takes() -> None:
+def test_no_argument_is_longer_than_the_kernel_accepts() -> None:
     """MAX_ARGSTR_LEN is 63 (kernel/trace/trace_probe.h)."""
-    settled = [Settled(point, Target(point.symbols[0], None)) for point in POINTS.values()]
+    probes = [ResolvedProbe(point, Target(point.symbols[0], None)) for point in POINTS.values()]
     for whole in (False, True):
-        for one in fetchargs.definitions(settled, LINUX_7_3, "x86_64", whole=whole):
+        for one in definitions(probes, LINUX_7_3, "x86_64", whole=whole):
             assert all(len(argument) <= 63 for argument in one.arguments)
             names = [argument.partition("=")[0] for argument in one.arguments]
             assert len(names) == len(set(names))

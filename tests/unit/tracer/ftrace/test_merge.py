@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Boot-time events and the program's as one stream: the seam, in every place that it can have."""
+"""Merging boot-time events with the program's, with the overlap in every possible place."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ OVERLAP = Overlap(10 * SECOND, 20 * SECOND, 20 * SECOND + 3 * SLACK_NS)
 
 
 def calls(seed: int, count: int) -> list[Event]:
-    """What happens in two threads: calls in calls, hits, in one order."""
+    """What happens in two threads: nested calls and hits, in one order."""
     random, now, out = Random(seed), 5 * SECOND, []
     open_calls: dict[int, list[str]] = {1: [], 2: []}
     for _ in range(count):
@@ -47,9 +47,11 @@ def seen(
     stop: tuple[int, int],
     newest_first: bool,
 ) -> tuple[list[Event], list[Event], list[Event]]:
-    """What the boot-time events saw, the program, and either. Each function is attached, and
-    disabled, at a time of its own within ATTACH and STOP; of a call that began before, the program
-    does not see the return."""
+    """What the boot-time events saw, what the program saw, and what either saw.
+
+    Each function is attached at its own time within ATTACH and disabled at its own within STOP. The
+    program does not see the return of a call that began before it was attached.
+    """
     names = sorted({event.probe or "" for event in happened})
     armed = {name: random.randint(*attach) for name in names}
     off = {name: random.randint(*stop) for name in names}
@@ -66,7 +68,7 @@ def seen(
             stack.append(theirs)
         elif event.kind == RETURN:
             theirs = stack.pop()
-        late = random.choice((500, 2_000, 2_500))  # the second handler's stamp
+        late = random.choice((500, 2_000, 2_500))  # the second handler's timestamp
         theirs_first = (event.kind == RETURN or name == "get_features") != newest_first
         if ours:
             ns = event.ns + (late if theirs_first else 0)
@@ -106,7 +108,7 @@ def hit(seq: int, ns: int, **more: object) -> Event:
     return replace(Event(seq, ns, 0, 1, "c", HIT, "reset", "vp_reset"), **more)  # type: ignore[arg-type]
 
 
-def test_what_was_lost_is_a_gap_wherever_it_was() -> None:
+def test_lost_events_are_a_gap_wherever_they_were() -> None:
     """Two before the first of boot, one of the program's before one that is left out."""
     boot = [hit(3, SECOND), hit(4, OVERLAP.begin + 1000)]
     live = [hit(2, OVERLAP.begin + 3000), hit(3, 30 * SECOND)]
@@ -123,20 +125,20 @@ def test_what_was_lost_is_a_gap_wherever_it_was() -> None:
     ]
 
 
-def test_a_stall_between_the_two_handlers_makes_no_second_hit() -> None:
-    """Where both were armed for certain, whatever time lies between the stamps."""
+def test_a_delay_between_the_two_handlers_makes_no_second_hit() -> None:
+    """While both were armed for certain, any time may be between the timestamps."""
     boot = [hit(1, OVERLAP.begin + 1000)]
     out = Stream(boot, OVERLAP).add([hit(1, OVERLAP.end - 1000)])
     assert len(out) == 1
 
 
-def test_a_hit_before_and_another_behind_are_two() -> None:
+def test_a_hit_before_and_another_after_are_two() -> None:
     boot = [hit(1, OVERLAP.begin - 1000)]
     out = Stream(boot, OVERLAP).add([hit(1, OVERLAP.end + 1000)])
     assert len(out) == 2
 
 
-def test_without_boot_time_events_nothing_is_held_back() -> None:
+def test_without_boot_time_events_nothing_is_merged() -> None:
     stream = Stream()
     assert not stream.waits
     assert [event.seq for event in stream.add([hit(1, 5), hit(4, 6)])] == [1, 4]

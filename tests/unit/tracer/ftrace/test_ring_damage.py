@@ -8,15 +8,15 @@ import pytest
 from tests.unit.tracer.ftrace.test_fetchargs import LINUX_6_1, define
 from virtio_trace.recording.events import EventReader
 from virtio_trace.tracer.ftrace import cmdline, tracefs
-from virtio_trace.tracer.ftrace.text_decoder import RingText
+from virtio_trace.tracer.ftrace.text_decoder import TextDecoder
 
 LONG = "9" * 5000
 LINE = "x-{tid} [{cpu}] d.... {s}.000000: {event}\n"
 GOOD = {"tid": "1", "cpu": "000", "s": "1", "event": "module_load: virtio"}
 
 
-def ring() -> RingText:
-    return RingText([*define("virtio_dev_probe"), *define("driver_features")], LINUX_6_1)
+def ring() -> TextDecoder:
+    return TextDecoder([*define("virtio_dev_probe"), *define("driver_features")], LINUX_6_1)
 
 
 def test_the_line_itself() -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The text of the trace ring to Events: of real boots (tests/golden/ring-*.txt), and damaged."""
+"""Decoding the trace ring's text: of real boots (tests/golden/ring-*.txt), and damaged."""
 
 from __future__ import annotations
 
@@ -11,12 +11,11 @@ import pytest
 from tests.unit.surgery import GOLDEN
 from tests.unit.tracer.ftrace.test_fetchargs import LINUX_6_1, LINUX_7_3
 from virtio_trace.recording.events import Detail, DeviceRef, Event
-from virtio_trace.tracer.ftrace import cmdline, fetchargs
-from virtio_trace.tracer.ftrace.fetchargs import Definition
-from virtio_trace.tracer.ftrace.text_decoder import RingText
+from virtio_trace.tracer.ftrace import cmdline
+from virtio_trace.tracer.ftrace.definitions import Definition, definitions
+from virtio_trace.tracer.ftrace.text_decoder import TextDecoder
 from virtio_trace.tracer.points import table
-from virtio_trace.tracer.points.resolve import Settled
-from virtio_trace.tracer.points.table import ProbePoint
+from virtio_trace.tracer.points.resolve import ResolvedProbe
 from virtio_trace.tracer.points.target import Target
 
 STEXT = {
@@ -30,7 +29,7 @@ OFFSETS = {
                          "virtio_device_config": 784, "virtio_device_features": 816},
     "7.2": LINUX_7_3,
 }  # fmt: skip
-POINTS = {point.name: point for point in (*table.DETAILS[::-1], *table.TABLE)}
+POINTS = {point.name: point for point in (*table.NEGOTIATION_POINTS[::-1], *table.CORE_POINTS)}
 RING = [
     f"modprobe-7  [001] .....  1.00000{n}: {rest}\n"
     for n, rest in enumerate(
@@ -47,47 +46,49 @@ RING = [
 ]
 
 
-def definitions(kernel: str) -> list[Definition]:
-    """Those of the ring's own kernel, by the names that they have in it."""
+def ring_definitions(kernel: str) -> list[Definition]:
+    """Those of a ring's kernel, under their names in the ring."""
     text = (GOLDEN / f"ring-{kernel}.txt").read_text("utf-8")
     events = cmdline.listed(text.replace("# ", ""))
-    settled = [
-        Settled(POINTS[name], Target(POINTS[name].symbols[0], None, "_stext", offset))
+    probes = [
+        ResolvedProbe(POINTS[name], Target(POINTS[name].symbols[0], None, "_stext", offset))
         for offset, name in STEXT[kernel].items()
     ]
-    settled += [
-        Settled(point, Target(point.symbols[0], None))
+    probes += [
+        ResolvedProbe(point, Target(point.symbols[0], None))
         for point in POINTS.values()
         if point.name not in STEXT[kernel].values()
     ]
-    settled += [
-        Settled(ProbePoint(table.DRIVER_PROBE, (name,), None, 3, ""), Target(name, None))
+    probes += [
+        ResolvedProbe(
+            table.of_driver(table.DRIVER_PROBE, name, "a driver", None), Target(name, None)
+        )
         for name in ("virtcons_probe", "virtio_fs_probe")
     ]
-    every = fetchargs.definitions(settled, OFFSETS[kernel], "x86_64", whole=False)
-    found, strange = cmdline.recognized(events, every)
-    assert not strange
+    every = definitions(probes, OFFSETS[kernel], "x86_64", whole=False)
+    found, foreign = cmdline.match(events, every)
+    assert not foreign
     assert len(found) == len(events) > 30
     return found
 
 
-def read(kernel: str) -> tuple[RingText, list[Event]]:
-    ring = RingText(definitions(kernel), OFFSETS[kernel])
+def read(kernel: str) -> tuple[TextDecoder, list[Event]]:
+    ring = TextDecoder(ring_definitions(kernel), OFFSETS[kernel])
     with (GOLDEN / f"ring-{kernel}.txt").open(encoding="utf-8") as file:
         return ring, ring.events(file)
 
 
-def small(*names: str) -> RingText:
-    """Of the points that RING has."""
-    settled = [
-        Settled(POINTS[name], Target(POINTS[name].symbols[0], None))
+def small(*names: str) -> TextDecoder:
+    """A decoder for the points in RING."""
+    probes = [
+        ResolvedProbe(POINTS[name], Target(POINTS[name].symbols[0], None))
         for name in ("register_virtio_device", "set_status", "virtio_dev_probe", *names)
     ]
-    return RingText(fetchargs.definitions(settled, LINUX_6_1, "x86_64", whole=False), LINUX_6_1)
+    return TextDecoder(definitions(probes, LINUX_6_1, "x86_64", whole=False), LINUX_6_1)
 
 
 @pytest.mark.parametrize("kernel", STEXT)
-def test_every_line_is_an_event_but_for_quiet_entries(kernel: str) -> None:
+def test_every_line_is_an_event_except_entries_that_make_none(kernel: str) -> None:
     ring, events = read(kernel)
     lines = sum(ring.hits.values())
     assert (ring.lost, ring.damaged) == (0, [])
@@ -98,7 +99,7 @@ def test_every_line_is_an_event_but_for_quiet_entries(kernel: str) -> None:
 
 @pytest.mark.parametrize("kernel", STEXT)
 def test_devices_by_their_addresses(kernel: str) -> None:
-    """Found by the pointers that the events have: every event of a device knows which."""
+    """Resolved by the pointers in the events."""
     _ring, events = read(kernel)
     about = {e.probe: e for e in events if e.device and e.kind != "return"}
     without = {e.probe for e in events if e.device is None}
@@ -112,10 +113,10 @@ def test_devices_by_their_addresses(kernel: str) -> None:
     assert first == DeviceRef("0000:00:02.0", "pci", pci_vendor=0x1AF4, pci_device=0x1000)
 
 
-# In 7.2's line there was no room for the driver's table.
+# On 7.2's command line there was no room for the driver's table.
 @pytest.mark.parametrize(("kernel", "table"), [("6.12", "0xdbf4000000efffaf"), ("7.2", None)])
 def test_the_negotiation_of_the_network_card(kernel: str, table: str | None) -> None:
-    """As QMP and sysfs showed it: offered, the driver's table, agreed on; queues; status."""
+    """As QMP and sysfs show it: offered, wanted and negotiated features; queues; status."""
     _ring, events = read(kernel)
     net = [e for e in events if e.device and e.device.index == 0 and e.detail]
     found: dict[str, Any] = {e.probe or "": e.detail for e in net}
@@ -141,7 +142,7 @@ def test_modules_have_their_events() -> None:
     assert modules == ["virtio_net", "virtio_blk", "virtio_rng"]
 
 
-def test_results_durations_and_what_a_return_says_of_its_device() -> None:
+def test_results_durations_and_what_a_return_shows_of_its_device() -> None:
     ring = small()
     events = ring.events(RING)
     assert [(e.kind, e.result, e.duration_ns) for e in events] == [
@@ -154,18 +155,18 @@ def test_results_durations_and_what_a_return_says_of_its_device() -> None:
     assert (events[0].ns, events[0].cpu, events[0].tid) == (1_000_000_000, 1, 7)
 
 
-def test_a_driver_is_the_devices_until_its_probe_has_failed() -> None:
+def test_a_device_has_its_driver_until_the_probe_fails() -> None:
     drivers = [event.driver for event in small().events(RING)]
     assert drivers == [None, None, None, "virtio_net", "virtio_net", "virtio_net", None]
 
 
-def test_a_device_that_was_there_before_is_unknown() -> None:
-    """Not guessed: its pointer says nothing."""
+def test_a_device_from_before_the_first_event_is_unknown() -> None:
+    """Its pointer alone tells nothing."""
     events = small().events(RING[3:])
     assert [event.device for event in events] == [None] * 4
 
 
-def test_what_the_ring_lost_leaves_a_gap() -> None:
+def test_lost_events_leave_a_gap() -> None:
     ring = small()
     events = ring.events([RING[0], "CPU:1 [LOST 5 EVENTS]\n", RING[1]])
     assert [event.seq for event in events] == [1, 7]
@@ -173,7 +174,7 @@ def test_what_the_ring_lost_leaves_a_gap() -> None:
 
 
 @pytest.mark.parametrize("size", range(1, len(RING[0])))
-def test_a_line_that_was_cut_is_lost_and_never_half_read(size: int) -> None:
+def test_a_line_that_was_cut_off_is_lost_and_never_half_read(size: int) -> None:
     ring = small()
     event = ring.event(RING[0][:size])
     if RING[0][:size].strip():
@@ -192,7 +193,7 @@ def test_a_damaged_line_is_lost(rest: str) -> None:
     assert ring.lost == 1
 
 
-def test_other_tools_events_are_passed_over() -> None:
+def test_other_tools_events_are_ignored() -> None:
     ring = small()
     lines = ["# tracer: nop\n", "\n", "a-7 [001] ..... 1.000000: tracing_mark_write: r: hello\n",
              "b-8 [000] ..... 1.000000: sched_switch: prev_comm=a prev_pid=1\n"]  # fmt: skip
@@ -207,7 +208,7 @@ def test_other_tools_events_are_passed_over() -> None:
      ("modprobe-12    (     12)", "modprobe")],
 )  # fmt: skip
 def test_threads_and_their_names(begin: str, comm: str) -> None:
-    """That of init is never believed: the text has its last one."""
+    """That of init is not used: the text always has its last one."""
     event = small().event(f"  {begin} [000] d..1. 1.000000: p: (f+0x4/0x9) v=0x30 r=(fault)\n")
     assert event is not None
     assert (event.comm, event.driver) == (comm, None)
@@ -223,9 +224,9 @@ def test_only_the_virtio_bus_makes_an_event() -> None:
 
 
 def test_an_entry_that_describes_its_device_itself() -> None:
-    """Definitions for a kernel that runs already: nothing has to be known of before."""
-    settled = [Settled(POINTS["set_status"], Target("vp_set_status", None))]
-    ring = RingText(fetchargs.definitions(settled, LINUX_6_1, "x86_64"), LINUX_6_1)
+    """Definitions for a running kernel: no earlier event is needed."""
+    probes = [ResolvedProbe(POINTS["set_status"], Target("vp_set_status", None))]
+    ring = TextDecoder(definitions(probes, LINUX_6_1, "x86_64"), LINUX_6_1)
     line = (
         'a-7 [001] ..... 1.000000: s: (f+0x4/0x9) v=0x20 a="a003e00.virtio_mmio" b="platform" '
         'd=0x554d455100000002 h=0xff i=0x1 r="virtio_blk" s=0xf f=0x30\n'

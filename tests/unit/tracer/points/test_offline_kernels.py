@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What is to be armed on real kernels that do not run: held to bpftool and to each module's nm.
+"""What to arm on real kernels that do not run: compared with bpftool and with nm of each module.
 
-That the running kernel has the very same is a guest's part (tests/vm/test_boot_events.py).
+That the kernel has the same when it runs is checked in tests/vm/test_boot_events.py.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from virtio_trace.cli.support.boot_parameters import for_kernel
 from virtio_trace.kernel.files import compression, vmlinuz
 from virtio_trace.tracer.ftrace import cmdline
 from virtio_trace.tracer.points import offline
-from virtio_trace.tracer.points.offline import Kernel
+from virtio_trace.tracer.points.offline import OfflineKernel
 from virtio_trace.vm.host import debian
 
 KERNELS = {
@@ -28,18 +29,18 @@ KERNELS = {
     "7.2": ("linux-image-cloud-amd64/sid", None, "x86_64"),
     "arm64": ("linux-image-cloud-arm64/trixie", "arm64", "aarch64"),
 }
-Case = tuple[str, debian.Kernel, Kernel]
+Case = tuple[str, debian.KernelPackage, OfflineKernel]
 
 
 @pytest.fixture(scope="module", params=KERNELS)
-def case(request: pytest.FixtureRequest) -> Case:
+def case(request: pytest.FixtureRequest, fetch: Callable[..., debian.KernelPackage]) -> Case:
     name, architecture, _machine = KERNELS[request.param]
-    found = debian.fetch(name, architecture=architecture)
+    found = fetch(name, architecture=architecture)
     return request.param, found, offline.read(found.vmlinuz, found.modules)
 
 
-def _structs(kernel: debian.Kernel, folder: Path) -> dict[str, dict[str, Any]]:
-    """The kernel's structs by bpftool."""
+def _structs(kernel: debian.KernelPackage, folder: Path) -> dict[str, dict[str, Any]]:
+    """The kernel's structs, by bpftool."""
     file = folder / "btf"
     data = vmlinuz.payload(compression.read_file(kernel.vmlinuz), "")
     file.write_bytes(vmlinuz.btf_bytes(data, str(kernel.vmlinuz)))
@@ -54,7 +55,7 @@ def _at(structs: dict[str, dict[str, Any]], struct: str, member: str) -> int:
     return int(found["bits_offset"]) // 8
 
 
-def test_machine_and_what_is_built_in(case: Case) -> None:
+def test_the_machine_and_what_is_built_in(case: Case) -> None:
     name, _debian, kernel = case
     assert kernel.machine == KERNELS[name][2]
     assert ("virtio_pci" in kernel.builtin) == (name != "6.1")
@@ -76,10 +77,10 @@ def test_offsets_are_those_of_bpftool(case: Case, tmp_path: Path) -> None:
         assert at[member] == _at(structs, struct, theirs), member
 
 
-def test_twins_are_where_the_modules_own_symbols_are(case: Case, tmp_path: Path) -> None:
-    """6.1's, by nm; of what is built in, two that are not one."""
+def test_functions_that_share_a_name_are_where_nm_has_them(case: Case, tmp_path: Path) -> None:
+    """6.1 has them in a module, by nm; the others built in, all at different places."""
     name, found, kernel = case
-    twins = [s.target for s in kernel.settled if s.target and s.target.base]
+    twins = [s.target for s in kernel.probes if s.target and s.target.base]
     assert len(twins) == 6
     if name != "6.1":
         assert {t.base for t in twins} == {"_stext"} and len({t.offset for t in twins}) == 6
@@ -100,7 +101,7 @@ def test_twins_are_where_the_modules_own_symbols_are(case: Case, tmp_path: Path)
 
 
 @pytest.mark.parametrize("room", [400, 1000, 1700, 1990])
-def test_a_line_fits_and_is_of_this_kernel(case: Case, room: int) -> None:
+def test_a_line_fits_and_is_for_this_kernel(case: Case, room: int) -> None:
     _name, _found, kernel = case
     line = for_kernel(kernel, room, modules=True)
     assert 0 < len(line.text.encode()) <= room
@@ -111,7 +112,7 @@ def test_a_line_fits_and_is_of_this_kernel(case: Case, room: int) -> None:
         assert left & NEEDED <= {"driver_probe", "virtio_mmio_probe"}
 
 
-def test_what_is_built_in_is_all_on_the_line_of_boot(case: Case) -> None:
+def test_all_that_is_built_in_is_on_the_command_line(case: Case) -> None:
     name, _found, kernel = case
     line = for_kernel(kernel, cmdline.CMDLINE_MAX - 60, modules=False)
     assert {one.point.name for one in line.left} <= {"driver_features"}

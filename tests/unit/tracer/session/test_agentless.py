@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A recording assembled from what a guest without an agent hands out, whole and damaged."""
+"""A recording assembled from the output of a guest without an agent, whole and damaged."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ import pytest
 from tests.unit.tracer.ftrace.test_fetchargs import LINUX_6_1
 from virtio_trace.check import verdict
 from virtio_trace.check.coverage import is_complete
+from virtio_trace.check.empty_slots import set_aside
 from virtio_trace.errors import IncompleteError
 from virtio_trace.graph import builder
 from virtio_trace.graph.model import Graph
@@ -24,35 +25,35 @@ from virtio_trace.graph.negotiation import Queue
 from virtio_trace.recording import reader
 from virtio_trace.recording.evidence import Evidence
 from virtio_trace.tracer.points import table
-from virtio_trace.tracer.points.offline import Kernel
-from virtio_trace.tracer.points.resolve import Settled
-from virtio_trace.tracer.points.table import ProbePoint
+from virtio_trace.tracer.points.offline import OfflineKernel
+from virtio_trace.tracer.points.point import ProbePoint
+from virtio_trace.tracer.points.resolve import ResolvedProbe
 from virtio_trace.tracer.points.target import Target
-from virtio_trace.tracer.session import agentless
+from virtio_trace.tracer.session import agentless, agentless_arming
 from virtio_trace.tracer.session.agentless_states import LATE
 
 
 def _find(name: str, symbol: str) -> ProbePoint:
-    return next(p for p in table.DETAILS if p.name == name and symbol in p.symbols)
+    return next(p for p in table.NEGOTIATION_POINTS if p.name == name and symbol in p.symbols)
 
 
-POINTS = {point.name: point for point in (*table.DETAILS[::-1], *table.TABLE)}
+POINTS = {point.name: point for point in (*table.NEGOTIATION_POINTS[::-1], *table.CORE_POINTS)}
 ROOM = 1900
 MORE = [
-    Settled(POINTS["virtio_dev_probe"], Target("virtio_dev_probe", None)),
-    Settled(POINTS["register_virtio_driver"], Target("__register_virtio_driver", None)),
-    Settled(_find("find_vqs", "vp_find_vqs"), Target("vp_find_vqs", None)),
-    Settled(_find("setup_vq", "vp_setup_vq"), Target("vp_setup_vq", None)),
-    Settled(table.RING, Target("vring_create_virtqueue", None)),
+    ResolvedProbe(POINTS["virtio_dev_probe"], Target("virtio_dev_probe", None)),
+    ResolvedProbe(POINTS["register_virtio_driver"], Target("__register_virtio_driver", None)),
+    ResolvedProbe(_find("find_vqs", "vp_find_vqs"), Target("vp_find_vqs", None)),
+    ResolvedProbe(_find("setup_vq", "vp_setup_vq"), Target("vp_setup_vq", None)),
+    ResolvedProbe(table.VRING_POINT, Target("vring_create_virtqueue", None)),
 ]
 NAMES = ("register_virtio_device", "virtio_mmio_probe", "set_status")
-SETTLED = [
-    Settled(POINTS[NAMES[0]], Target("register_virtio_device", None)),
-    Settled(POINTS[NAMES[1]], Target("virtio_mmio_probe", "virtio_mmio")),
-    Settled(POINTS[NAMES[2]], Target("vp_set_status", None, "_stext", 16)),
+PROBES = [
+    ResolvedProbe(POINTS[NAMES[0]], Target("register_virtio_device", None)),
+    ResolvedProbe(POINTS[NAMES[1]], Target("virtio_mmio_probe", "virtio_mmio")),
+    ResolvedProbe(POINTS[NAMES[2]], Target("vp_set_status", None, "_stext", 16)),
 ]
-KERNEL = Kernel(
-    "6.1", "x86_64", ("virtio",), Evidence("6.1", builtin=("virtio",)), LINUX_6_1, SETTLED
+KERNEL = OfflineKernel(
+    "6.1", "x86_64", ("virtio",), Evidence("6.1", builtin=("virtio",)), LINUX_6_1, PROBES
 )
 
 KPROBES = """\
@@ -85,7 +86,7 @@ STATS = "cpu0 entries: 0\ncpu0 overrun: 0\ncpu0 oldest event ts:  1.0\ncpu0 drop
 
 
 def text(**changed: str) -> str:
-    """What a guest hands out, some of it CHANGED."""
+    """The output of a guest, with some parts CHANGED."""
     parts = {
         "refused": "",
         "kprobes": KPROBES,
@@ -113,11 +114,11 @@ def scratch() -> Iterator[Path]:
         yield Path(folder)
 
 
-def assemble(said: str, room: int = ROOM, kernel: Kernel = KERNEL) -> list[bytes]:
+def assemble(said: str, room: int = ROOM, kernel: OfflineKernel = KERNEL) -> list[bytes]:
     lines: list[bytes] = []
-    guest = agentless.Guest(agentless.arming(kernel, room), lines.append, scratch)
+    guest = agentless.Guest(agentless_arming.arming(kernel, room), lines.append, scratch)
     for line in io.BytesIO(said.encode()):
-        guest.take(line)
+        guest.consume(line)
     return lines
 
 
@@ -131,12 +132,12 @@ def states(trailer: dict[str, Any]) -> dict[str, tuple[str, str | None]]:
 
 
 def slot(found: Graph) -> list[str]:
-    """How grave what is found about the slot is."""
+    """The severities of the findings about the slot."""
     findings = verdict.check(found).findings
     return [one.severity for one in findings if one.subject == "a000000.virtio_mmio"]
 
 
-def test_it_is_a_recording_like_any_other() -> None:
+def test_the_result_is_a_recording_like_any_other() -> None:
     lines = assemble(text())
     assert all(line.endswith(b"\n") and line.count(b"\n") == 1 for line in lines)
     read = reader.read(lines, "here")
@@ -152,27 +153,27 @@ def test_it_is_a_recording_like_any_other() -> None:
     assert read.header.user_space_ns == read.header.snapshot_ns == 2_000_000_000
     assert read.header.started_ns == 1_990_000_000
     found = builder.build(read)
-    (device,) = found.devices  # of the slot, which is empty, none
+    (device,) = set_aside(found)[0].devices  # there is none in the slot
     assert (device.address, device.snapshot) == ("0000:00:02.0", None)
-    assert [slot.address for slot in found.empty_slots] == ["a000000.virtio_mmio"]
+    assert [slot.address for slot in set_aside(found)[1]] == ["a000000.virtio_mmio"]
     assert read.trailer is not None
     assert read.trailer.log is not None
     assert [line.text for line in read.trailer.log.lines] == ["virtio_x: hello"]
     assert read.trailer.log.lost is False
 
 
-def test_what_was_armed_is_by_the_kernels_list_or_by_hits() -> None:
+def test_the_kernels_list_or_a_hit_shows_that_a_probe_is_armed() -> None:
     _, _, trailer = parsed(text())
     assert states(trailer) == dict.fromkeys(NAMES, ("armed", None))
     _, _, trailer = parsed(text(kprobes="", kprobes_after="", early="", live=""))
     assert states(trailer)["register_virtio_device"][0] == "not armed"
-    assert states(trailer)["virtio_mmio_probe"][0] == "not armed"  # though its module came
+    assert states(trailer)["virtio_mmio_probe"][0] == "not armed"  # although its module is loaded
     header, _, _ = parsed(text(kprobes=""))
     assert states(header)["virtio_mmio_probe"] == ("waiting", None)
 
 
-def test_what_tracefs_refused_is_not_armed() -> None:
-    commands = agentless.arming(KERNEL, ROOM).commands
+def test_a_definition_that_tracefs_refused_is_not_armed() -> None:
+    commands = agentless_arming.arming(KERNEL, ROOM).commands
     (line,) = [one for one in commands if one.startswith("p:vtl/o ")]
     _, _, trailer = parsed(text(refused=f"{line}\n# Invalid probed address or symbol\n", live=""))
     assert states(trailer)["virtio_mmio_probe"] == (
@@ -180,8 +181,8 @@ def test_what_tracefs_refused_is_not_armed() -> None:
     )  # fmt: skip
 
 
-def test_what_had_no_room_on_the_command_line_is_late() -> None:
-    """The recording says since when; what that means is for the check."""
+def test_a_probe_without_room_on_the_command_line_is_late() -> None:
+    """The recording says when it was armed; the checker decides what that means."""
     _, _, trailer = parsed(text(early=""), 0)
     found = states(trailer)
     assert found["register_virtio_device"] == ("armed", LATE)
@@ -206,7 +207,7 @@ def test_missed_hits_are_in_the_recording() -> None:
         {"live": LIVE.replace("x=0xffffffffffffffed", "x=0xffffff\x00") + "damaged\n" * 4},
     ],
 )
-def test_what_the_ring_lost_is_counted(changed: dict[str, str]) -> None:
+def test_events_that_the_ring_lost_are_counted(changed: dict[str, str]) -> None:
     lines = assemble(text(**changed))
     read = reader.read(lines, "here")
     assert read.lost == 5
@@ -223,31 +224,31 @@ def test_what_the_ring_lost_is_counted(changed: dict[str, str]) -> None:
         KMSG.partition("\n4,")[2].join(("4,", "")),
     ],
 )
-def test_a_log_that_is_not_whole_is_said_to_be_so(log: str) -> None:
-    """Then a slot that looks empty may be one that is broken."""
+def test_an_incomplete_log_is_noted(log: str) -> None:
+    """A slot that looks empty may then be a broken one."""
     read = reader.read(assemble(text(kmsg=log)), "here")
     assert read.trailer is not None
     assert read.trailer.log is not None
     assert read.trailer.log.lost
     found = builder.build(read)
-    assert found.empty_slots == []
+    assert set_aside(found)[1] == []
     assert slot(found) == ["warning"]
 
 
-def test_a_slot_with_a_wrong_magic_value_is_no_empty_one() -> None:
+def test_a_slot_with_a_wrong_magic_value_is_not_empty() -> None:
     said = "4,1,200,-;virtio-mmio a000000.virtio_mmio: Wrong magic value 0x00000000!"
     read = reader.read(assemble(text(kmsg=KMSG.replace("4,1,200,-;virtio_x: hello", said))), "x")
     found = builder.build(read)
-    assert found.empty_slots == []
+    assert set_aside(found)[1] == []
     assert slot(found) == ["error"]
     assert any("Wrong magic value" in f.message for f in verdict.check(found).findings)
 
 
-def test_the_status_of_run_is_kept() -> None:
+def test_the_status_of_run_is_recorded() -> None:
     assert parsed(text(ended="7"))[2]["command_status"] == 7
 
 
-def test_a_guest_that_dies_leaves_what_it_said() -> None:
+def test_a_guest_that_dies_leaves_a_recording_so_far() -> None:
     whole = text()
     lines = assemble(whole[: whole.index("@@ profile")])
     read = reader.read(lines, "here")
@@ -257,12 +258,12 @@ def test_a_guest_that_dies_leaves_what_it_said() -> None:
 
 
 @pytest.mark.parametrize("bad", ["@@ uptime\n", "@@ uptime x\n", "@@ ended x\n", "@@ ended\n"])
-def test_what_makes_no_sense_ends_it(bad: str) -> None:
-    with pytest.raises(IncompleteError, match="makes no sense"):
+def test_a_damaged_section_is_an_error(bad: str) -> None:
+    with pytest.raises(IncompleteError, match="cannot be understood"):
         assemble(bad)
 
 
-def test_unknown_sections_and_lines_before_any_are_passed_over() -> None:
+def test_unknown_sections_and_lines_before_the_first_are_ignored() -> None:
     assert assemble("hello\n@@ tomorrow\nx\n" + text()) == assemble(text())
 
 
@@ -286,10 +287,8 @@ SETUP = """\
 @pytest.mark.parametrize(
     ("inside", "vector"), [(CREATED, None), (SETUP.format(inside=CREATED), 1)], ids=["mmio", "pci"]
 )
-def test_a_virtqueue_is_there_once_by_whichever_function_shows_it(
-    inside: str, vector: int | None
-) -> None:
-    kernel = replace(KERNEL, settled=SETTLED + MORE)
+def test_a_virtqueue_is_shown_once_by_whichever_function(inside: str, vector: int | None) -> None:
+    kernel = replace(KERNEL, probes=PROBES + MORE)
     lines = assemble(text(live=BOUND.format(inside=inside)), kernel=kernel)
     read = reader.read(lines, "here")
     assert read.lost == 0
@@ -298,7 +297,7 @@ def test_a_virtqueue_is_there_once_by_whichever_function_shows_it(
 
 
 def test_a_driver_that_registers_before_user_space_is_built_in() -> None:
-    """That is proof where no file has it; behind it, or behind a module, it is none."""
+    """That proves it if no file has the driver. After user space began or a module, it does not."""
     line = "            init-1       [000] d....     {at}: {name}: (f{arrow}) {rest}\n"
     both = "".join(
         line.format(at=f"0.60000{n}", name=name, arrow=arrow, rest=rest)
@@ -307,7 +306,7 @@ def test_a_driver_that_registers_before_user_space_is_built_in() -> None:
         )
     )
     module = "            init-1       [000] d....     0.550000: module_load: early\n"
-    kernel = replace(KERNEL, settled=SETTLED + MORE)
+    kernel = replace(KERNEL, probes=PROBES + MORE)
     for changed, expected in (
         ({"early": EARLY + both}, True),
         ({"early": EARLY + module + both}, None),

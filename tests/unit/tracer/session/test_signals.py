@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A signal that comes while something is half done is taken behind it, and not lost."""
+"""A signal that comes while something is half done is delivered after it, and not lost."""
 
 from __future__ import annotations
 
@@ -28,24 +28,24 @@ def number(request: pytest.FixtureRequest) -> Iterator[signal.Signals]:
     signal.signal(request.param, before)
 
 
-def test_it_is_taken_behind_the_body(number: signal.Signals) -> None:
+def test_a_signal_is_delivered_after_the_body(number: signal.Signals) -> None:
     kept: list[str] = []
     with pytest.raises(_EndedError), held():
         signal.pthread_kill(threading.get_ident(), number)
-        kept.append("what the call gave")
-    assert kept == ["what the call gave"]
+        kept.append("the result of the call")
+    assert kept == ["the result of the call"]
 
 
-def test_it_is_taken_behind_the_outermost_body(number: signal.Signals) -> None:
+def test_a_signal_is_delivered_after_the_outermost_body(number: signal.Signals) -> None:
     kept: list[str] = []
     with pytest.raises(_EndedError), held():
         with held():
             signal.pthread_kill(threading.get_ident(), number)
-        kept.append("the inner one gave nothing back")
-    assert kept == ["the inner one gave nothing back"]
+        kept.append("not interrupted by the inner one")
+    assert kept == ["not interrupted by the inner one"]
 
 
-def test_without_it_the_signal_comes_between(number: signal.Signals) -> None:
+def test_without_held_a_signal_is_delivered_at_once(number: signal.Signals) -> None:
     kept: list[str] = []
     with pytest.raises(_EndedError):
         signal.pthread_kill(threading.get_ident(), number)

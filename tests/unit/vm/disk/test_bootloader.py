@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a boot loader would boot, by a grub.cfg that grub-mkconfig wrote and by entries' files."""
+"""What a boot loader would boot: from a grub.cfg by grub-mkconfig, and from BLS entries."""
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -69,7 +70,7 @@ _TWO = BootEntry("two", "(hd0,gpt1)/vmlinuz-2")
         ("2", "", _TWO),
         ("more>two", "", _TWO),
         ("7", "", _ONE),
-        ("1", "", _ONE),  # it boots nothing that we could
+        ("1", "", _ONE),  # it has no kernel
         ("${saved_entry}", "# GRUB Environment Block\nsaved_entry=2\n####", _TWO),
         ("${saved_entry}", "", _ONE),
     ],
@@ -118,3 +119,46 @@ def test_versions_are_sorted_by_their_numbers() -> None:
     assert sorted(versions, key=bootloader.version_key) == [
         "5.10.0-32", "6.1.0-9-amd64", "6.1.0-10-amd64", "6.1.0-10-cloud-amd64", "6.12.1",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("default", ["²", "٣", "9" * 5000, "0>" * 5000 + "0", ">", "0>", "-1"])
+def test_a_default_that_is_no_number_of_an_entry(default: str) -> None:
+    assert bootloader.grub(MENU.format(default=default)) == _ONE
+
+
+@pytest.mark.parametrize("version", ["²", "6.1²", "٣", "1." + "9" * 5000, ""])
+def test_a_version_that_no_integer_holds(version: str) -> None:
+    keys = [bootloader.version_key(version), bootloader.version_key("6.1.0")]
+    assert sorted(keys, reverse=True) in (keys, keys[::-1])
+    entry = bootloader.bls({"x.conf": f"version {version}\nlinux /x\n"})
+    assert entry is not None
+
+
+def test_numbers_of_any_length_are_sorted_by_value() -> None:
+    versions = ["1.7", "1.010", "1." + "9" * 4999, "1." + "1" + "0" * 4999]
+    assert sorted(versions, key=bootloader.version_key) == versions
+
+
+def test_5000_nested_submenus() -> None:
+    text = "submenu x {\n" * 5000 + "menuentry 'deep' {\nlinux /deep\n}\n" + "}\n" * 5000
+    entry = bootloader.grub(text)
+    assert entry == BootEntry("deep", "/deep")
+    assert bootloader.grub('set default="' + "x>" * 5000 + '0"\n' + text) == entry
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "linux " + "x" * (20 << 20),
+        "menuentry '" + "'" * (1 << 20),
+        "if true {\n" * 100_000,
+        "set a=" + "b" * 4000 + "\nmenuentry x {\nlinux /x " + "$a" * 30_000 + "\n}",
+        "set a=" + "b" * 4000 + "\nmenuentry x {\nlinux /x" + " $a" * 20_000 + "\n}",
+    ],
+    ids=["line", "quotes", "braces", "variables", "words"],
+)
+def test_a_text_that_is_made_to_be_slow_is_read_at_once(text: str) -> None:
+    began = time.process_time()
+    entry = bootloader.grub(text)
+    assert time.process_time() - began < 5
+    assert entry is None or len(entry.options) < 1 << 18

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from tests.fuzz import images
 from virtio_trace.errors import BadInputError
 from virtio_trace.vm.disk import partitions
+from virtio_trace.vm.disk.debugfs import Debugfs
 from virtio_trace.vm.disk.ext import Ext
 from virtio_trace.vm.disk.partitions import FileSystem
 
@@ -63,24 +65,23 @@ def test_a_folder_that_is_in_itself(ext: Ext, tmp_path: Path) -> None:
 
 def test_a_link_longer_than_any_path(ext: Ext, tmp_path: Path) -> None:
     """All that it says was read into memory."""
-    _debugfs(tmp_path / "disk.raw", f"set_inode_field <{_inode(ext, 'long')}> size 1000000")
-    asked = _Asked("disk.raw", ext.where, tmp_path)
+    inode = ext._list(2)["long"].inode
+    _debugfs(tmp_path / "disk.raw", f"set_inode_field <{inode}> size 1000000")
+    asked = Ext("disk.raw", ext.where, tmp_path)
+    asked._debugfs = requests = _Asked("disk.raw", tmp_path, "ext2")
     assert asked.find("/long") is None
     assert asked.find("/short") is not None
-    assert not [request for request in asked.requests if request.startswith("cat")]
+    assert requests.all
+    assert not [request for request in requests.all if request.startswith("cat")]
 
 
-def _inode(ext: Ext, name: str) -> int:
-    return ext._list(2)[name].inode
-
-
-class _Asked(Ext):
+class _Asked(Debugfs):
     """Remembers what debugfs was asked."""
 
-    def __init__(self, disk: str, where: FileSystem, scratch: Path) -> None:
-        super().__init__(disk, where, scratch)
-        self.requests: list[str] = []
+    def __init__(self, file: str, scratch: Path, name: str) -> None:
+        super().__init__(file, scratch, name)
+        self.all: list[str] = []
 
-    def _ask(self, request: str) -> str:
-        self.requests.append(request)
-        return super()._ask(request)
+    def ask(self, requests: Sequence[str]) -> list[str]:
+        self.all += requests
+        return super().ask(requests)

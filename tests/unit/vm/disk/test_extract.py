@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What is taken out of disk images: real ones, made by mke2fs, sfdisk and qemu-img."""
+"""What is extracted from disk images: real ones, made by mke2fs, sfdisk and qemu-img."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _UUID = "5f6d1f0e-8b7c-4c39-9d51-0a5b1c3e7a11"
 
 
 def tool(*command: str, text: str | None = None) -> None:
-    """Runs a program that makes something to be read."""
+    """Runs a program that makes an image."""
     path = shutil.which(command[0], path=_PATH)
     assert path is not None, f"{command[0]} is not installed"
     subprocess.run([path, *command[1:]], input=text, text=True, check=True, capture_output=True)
 
 
 def vmlinuz(version: str) -> bytes:
-    """So much of a bzImage as says its release (Documentation/arch/x86/boot.rst)."""
+    """The part of a bzImage that has its release (Documentation/arch/x86/boot.rst)."""
     data = bytearray(4096)
     data[0x1FE:0x200], data[0x202:0x206] = b"\x55\xaa", b"HdrS"
     data[0x20E:0x210] = (0x400).to_bytes(2, "little")
@@ -41,7 +41,7 @@ def vmlinuz(version: str) -> bytes:
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """A small root file system's content, with what a boot loader and a kernel's package put in."""
+    """A small root file system, with the files of a boot loader and a kernel's package."""
     top = tmp_path / "root"
     for folder in ("boot/grub", "etc/modprobe.d", f"usr/lib/modules/{_RELEASE}/kernel/drivers"):
         (top / folder).mkdir(parents=True)
@@ -80,12 +80,12 @@ def partitioned(fs: Path, target: Path, label: str = "gpt") -> Path:
     return target
 
 
-def take(path: Path, tmp_path: Path, append: str = "") -> extract.System:
-    """The image's system, taken out into a fresh folder."""
+def take(path: Path, tmp_path: Path, append: str = "") -> extract.ImageSystem:
+    """The image's system, extracted into a new folder."""
     scratch = tmp_path / "scratch"
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir()
-    return extract.take(path, append, scratch, quiet)
+    return extract.extract_system(path, append, scratch, quiet)
 
 
 @pytest.mark.parametrize("form", ["raw", "qcow2"])
@@ -203,7 +203,7 @@ def test_what_is_no_image_is_refused_in_one_line(tmp_path: Path, data: bytes) ->
 
 
 def test_a_damaged_file_system_is_read_or_refused(root: Path, tmp_path: Path) -> None:
-    """Every place a byte of which is turned, in the parts that debugfs reads first."""
+    """One byte is inverted at a time, in the parts that debugfs reads first."""
     whole = file_system(root, tmp_path / "fs").read_bytes()
     path = tmp_path / "damaged.img"
     for place in [*range(1024, 1280, 41), *range(4096, 65536, 9001)]:

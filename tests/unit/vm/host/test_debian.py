@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Kernels from Debian: which mirror, which suites, which packages, and what is in them."""
+"""Kernels from Debian: the mirror, suites, packages, and the kernel in them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from virtio_trace.errors import BadInputError, CannotTraceError, UsageError
-from virtio_trace.vm.host import apt, cache, debian
+from virtio_trace.vm.host import apt, cache, debian, mirror
 from virtio_trace.vm.host.programs import quiet
 
 NONE = "$(SIGNED_BY)|$(TRUSTED)"
@@ -24,7 +24,7 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_mirror_is_the_machines_own() -> None:
-    found = apt.parse_mirror(
+    found = mirror.parse_mirror(
         "http://other.example/apt|nodistro|$(SIGNED_BY)|yes\n"
         "http://m.example/debian/|bookworm|/usr/share/keyrings/d.gpg|$(TRUSTED)\n"
         f"http://m.example/debian/|bookworm-updates|{NONE}\n"
@@ -40,7 +40,7 @@ def test_the_mirror_is_the_machines_own() -> None:
 
 
 def test_without_a_security_entry_security_is_left_out() -> None:
-    found = apt.parse_mirror(f"http://m.example/debian/|stable|{NONE}\n")
+    found = mirror.parse_mirror(f"http://m.example/debian/|stable|{NONE}\n")
     assert found.security is None
     assert "security" not in found.sources("bookworm")
     assert "Suites: bookworm-updates" in found.sources("bookworm")
@@ -48,7 +48,7 @@ def test_without_a_security_entry_security_is_left_out() -> None:
 
 def test_a_machine_with_no_debian_archive_is_told_so() -> None:
     with pytest.raises(CannotTraceError, match="no entry for a Debian archive") as caught:
-        apt.parse_mirror(f"http://u.example/ubuntu/|jammy|{NONE}\n")
+        mirror.parse_mirror(f"http://u.example/ubuntu/|jammy|{NONE}\n")
     assert "--kernel" in caught.value.hint
 
 
@@ -62,7 +62,7 @@ def test_a_machine_with_no_debian_archive_is_told_so() -> None:
     ],
 )
 def test_a_release_comes_with_its_updates(suite: str, expected: tuple[str, ...]) -> None:
-    assert apt.family(suite) == expected
+    assert mirror.family(suite) == expected
 
 
 def test_a_stanza_gives_the_first_alternative_of_each_dependency() -> None:
@@ -94,7 +94,7 @@ def test_name_and_suite() -> None:
 
 
 class FakeSuite(apt.Suite):
-    """A suite whose packages are given, so that no apt runs."""
+    """A suite with given packages, so that no apt runs."""
 
     def __init__(self, packages: dict[str, tuple[str, ...]]) -> None:
         self.packages = packages
@@ -105,7 +105,7 @@ class FakeSuite(apt.Suite):
 
 
 def test_a_metapackage_leads_to_every_part_of_its_kernel() -> None:
-    """The layout from 7.2, with a circle and with what is no part of the kernel."""
+    """The layout from 7.2 on, with a cycle and with packages that are not part of the kernel."""
     suite = FakeSuite(
         {
             "linux-image-cloud": ("linux-base-cloud", "linux-image-7-c", "kmod"),
@@ -127,7 +127,7 @@ def test_a_metapackage_leads_to_every_part_of_its_kernel() -> None:
 
 
 class Mirror(apt.Suite):
-    """A suite with three versions, of which the mirror has the oldest only."""
+    """A suite that lists three versions; the mirror has only the oldest."""
 
     name = "suite"
     fetched = 0.0
@@ -153,16 +153,16 @@ class Mirror(apt.Suite):
 
 
 def test_what_the_mirror_lists_and_has_not_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    def unpack(suite: apt.Suite, first: apt.Package, _: object) -> tuple[str, debian.Kernel]:
+    def unpack(suite: apt.Suite, first: apt.Package, _: object) -> tuple[str, debian.KernelPackage]:
         deb = suite.download(first, Path(), quiet)
-        return "key", debian.Kernel(first.name, first.version, "r", deb, deb)
+        return "key", debian.KernelPackage(first.name, first.version, "r", deb, deb)
 
     monkeypatch.setattr(debian, "_unpack", unpack)
     mirror = Mirror()
     _, kernel = debian._newest(mirror, "linux-image-x", quiet)
     assert kernel.version == "1"
-    assert kernel.note == "no 3; taking linux-image-x 1"
-    assert mirror.updates == 1  # an old index was fetched again first, and once
+    assert kernel.note == "no 3; using linux-image-x 1"
+    assert mirror.updates == 1  # the old index was fetched again, once
 
 
 def kernel_tree(tree: Path, modules: str, image: str) -> Path:
@@ -188,7 +188,7 @@ def test_a_package_that_is_no_kernel_is_bad_input(tmp_path: Path) -> None:
 
 
 def remembered(age: float) -> None:
-    """A kernel in the cache, asked for AGE seconds ago."""
+    """A kernel in the cache that was requested AGE seconds ago."""
     kernel_tree(cache.root() / "kernels/k_1", "lib/modules/6.1-x", "boot/vmlinuz-6.1-x")
     record = cache.root() / "apt/resolved/linux-image-x@bookworm.json"
     value = {"at": time.time() - age, "key": "k_1", "package": "linux-image-x", "version": "1"}

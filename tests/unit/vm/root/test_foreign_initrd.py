@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What stands in front of somebody else's initrd, read back by GNU cpio; the kernel's options."""
+"""What comes before a third party's initrd, read back by GNU cpio; and the kernel's options."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from virtio_trace.errors import UsageError
-from virtio_trace.vm import boot
 from virtio_trace.vm.disk.attach import Disk
+from virtio_trace.vm.plan import Plan, Settings
 from virtio_trace.vm.qemu import channel, process
 from virtio_trace.vm.root import foreign_initrd
 from virtio_trace.vm.root.cpio import Writer
-from virtio_trace.vm.root.foreign_initrd import Foreign
+from virtio_trace.vm.root.foreign_initrd import ThirdPartySystem
 
 
 @pytest.fixture(autouse=True)
@@ -32,7 +32,7 @@ def appliance(tmp_path: Path) -> Path:
 
 
 def test_theirs_is_whole_behind_ours(tmp_path: Path, appliance: Path) -> None:
-    """However long their parts are, each begins at a multiple of four, and the last is the end."""
+    """Parts of any length each begin at a multiple of four, and the last one is the end."""
     parts = []
     for number, length in enumerate((13, 4098, 7)):
         parts.append(tmp_path / f"initrd-{number}")
@@ -47,7 +47,7 @@ def test_theirs_is_whole_behind_ours(tmp_path: Path, appliance: Path) -> None:
     whole = tmp_path / "whole"
     with whole.open("w+b") as out:
         foreign_initrd.write(
-            out, appliance, Foreign(tuple(parts), tree=tree), modules, "rdinit=/mine"
+            out, appliance, ThirdPartySystem(tuple(parts), tree=tree), modules, "rdinit=/mine"
         )
     data = whole.read_bytes()
     at = data.rindex(b"A" * 13)
@@ -71,7 +71,7 @@ def test_theirs_is_whole_behind_ours(tmp_path: Path, appliance: Path) -> None:
 
 
 def unpack(archive: bytes, into: Path) -> None:
-    """By the cpio program."""
+    """Unpacks with the cpio program."""
     subprocess.run(["cpio", "-idm", "--quiet"], input=archive, check=True, cwd=into)
 
 
@@ -86,7 +86,7 @@ def unpack(archive: bytes, into: Path) -> None:
     ],
 )
 def test_the_kernels_options(theirs: str, append: str, expected: str, first: str) -> None:
-    foreign = Foreign((), theirs)
+    foreign = ThirdPartySystem((), theirs)
     line = foreign_initrd.options(foreign, append)
     assert line.startswith("rdinit=/virtio-trace/early ")
     ours = "ignore_loglevel no_timer_check console=ttyS0"
@@ -98,9 +98,9 @@ def test_the_kernels_options(theirs: str, append: str, expected: str, first: str
 def test_a_command_line_that_is_too_long_is_refused_before_anything_starts(tmp_path: Path) -> None:
     kernel = tmp_path / "vmlinuz"
     kernel.write_bytes(bytes(0x1FE) + b"\x55\xaa\0\0HdrS")
-    plan = boot.Plan(kernel, None, boot.Settings("x" * 100), foreign=Foreign((), "y" * 1900))
+    plan = Plan.of(kernel, None, Settings("x" * 100), third_party=ThirdPartySystem((), "y" * 1900))
     with pytest.raises(UsageError, match="it takes 2047"):
-        plan.machine("tcg", 0).argv("i", 1, 2, 3)
+        plan.qemu_config("tcg", 0).argv("i", 1, 2, 3)
 
 
 DISK = Disk(Path("/a,b/disk.img"), "qcow2")
@@ -148,8 +148,8 @@ def test_the_default_devices_are_at_the_addresses_of_every_boot() -> None:
 def test_what_the_guest_says_of_its_end() -> None:
     guest = channel.Channel(lambda _line: None)
     guest.feed(b"virtio-trace: until no: still in the initrd\n")
-    assert guest.enough is not None
-    assert (guest.enough.reached, guest.enough.why) == (False, "still in the initrd")
+    assert guest.stop is not None
+    assert (guest.stop.reached, guest.stop.why) == (False, "still in the initrd")
     assert not guest.began
     guest.feed(b"{}\n")
     assert guest.began
@@ -157,7 +157,7 @@ def test_what_the_guest_says_of_its_end() -> None:
 
 @pytest.mark.parametrize("size", [1, 3, 1000])
 def test_a_text_on_the_console_is_heard_however_it_is_cut(size: int) -> None:
-    tail = channel.Tail("login: ")
+    tail = channel.ConsoleTail("login: ")
     said = b"Debian 12 vm ttyS0\r\n\nvm login: "
     for at in range(0, len(said) - 1, size):
         tail.feed(said[at : min(at + size, len(said) - 1)])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""When a foreign system's recording is enough: pure, look by look; and what is read for a look."""
+"""When a third-party system's recording ends, look by look; and what a look reads."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ import pytest
 
 from virtio_trace.errors import UsageError
 from virtio_trace.vm.root import foreign_initrd, until
-from virtio_trace.vm.root.until import Criterion, Enough, Look
+from virtio_trace.vm.root.until import Look, StopCondition, StopReason
 
 
-def looks(criterion: Criterion, *given: tuple[float, bool, str, str]) -> list[tuple[float, Enough]]:
-    """The times at which it was met, with why."""
+def looks(
+    criterion: StopCondition, *given: tuple[float, bool, str, str]
+) -> list[tuple[float, StopReason]]:
+    """The times at which it was met, with the reasons."""
     found = []
     for now, in_initrd, activity, system in given:
         enough = criterion.met(Look(now, in_initrd, activity, system))
@@ -25,16 +27,16 @@ def looks(criterion: Criterion, *given: tuple[float, bool, str, str]) -> list[tu
 
 def test_running_waits_for_systemctl() -> None:
     assert looks(
-        Criterion(until.RUNNING),
+        StopCondition(until.RUNNING),
         (0, True, "a", ""),
         (20, False, "b", "unknown"),
         (40, False, "b", "starting"),
         (60, False, "c", "degraded"),
-    ) == [(60, Enough(True, "systemctl says degraded"))]
+    ) == [(60, StopReason(True, "systemctl says degraded"))]
 
 
 def test_running_without_systemd_is_quiet_outside_the_initrd() -> None:
-    criterion = Criterion(until.RUNNING)
+    criterion = StopCondition(until.RUNNING)
     assert not looks(criterion, (0, True, "a", ""), (9, True, "a", ""), (10, False, "b", ""))
     assert not looks(criterion, (14.9, False, "b", ""), (15, False, "c", ""), (19, False, "c", ""))
     ((_now, enough),) = looks(criterion, (20, False, "c", ""))
@@ -48,7 +50,7 @@ def test_running_without_systemd_is_quiet_outside_the_initrd() -> None:
 def test_a_system_that_is_stuck_is_not_waited_for(
     in_initrd: bool, system: str, seconds: int, words: str
 ) -> None:
-    criterion = Criterion(until.RUNNING)
+    criterion = StopCondition(until.RUNNING)
     assert not looks(
         criterion, (5, in_initrd, "a", system), (seconds + 4.9, in_initrd, "a", system)
     )
@@ -57,27 +59,27 @@ def test_a_system_that_is_stuck_is_not_waited_for(
 
 
 def test_an_emergency_shell_is_not_what_was_waited_for() -> None:
-    ((_now, enough),) = looks(Criterion(until.RUNNING), (9, False, "a", "maintenance"))
-    assert enough == Enough(False, "systemctl says maintenance")
+    ((_now, enough),) = looks(StopCondition(until.RUNNING), (9, False, "a", "maintenance"))
+    assert enough == StopReason(False, "systemctl says maintenance")
 
 
 def test_quiet_counts_from_the_last_thing_that_happened() -> None:
     assert looks(
-        Criterion(until.QUIET, 3), (0, True, "a", ""), (2, True, "b", ""), (4.9, False, "b", ""),
-        (5, False, "b", ""),
-    ) == [(5, Enough(True, "nothing happened for 3 s"))]  # fmt: skip
+        StopCondition(until.QUIET, 3), (0, True, "a", ""), (2, True, "b", ""),
+        (4.9, False, "b", ""), (5, False, "b", ""),
+    ) == [(5, StopReason(True, "nothing happened for 3 s"))]  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", [until.RUNNING, until.QUIET, until.ASKED])
 def test_the_host_may_ask_for_the_end_at_any_time(kind: str) -> None:
-    criterion = Criterion(kind)
+    criterion = StopCondition(kind)
     assert criterion.met(Look(0, True, "a")) is None
     enough = criterion.met(Look(1, True, "a", asked=True))
-    assert enough == Enough(True, "asked by the host")
+    assert enough == StopReason(True, "asked by the host")
 
 
 def test_asked_waits_for_nothing_else() -> None:
-    assert not looks(Criterion(until.ASKED), (0, False, "a", "running"), (999, False, "a", ""))
+    assert not looks(StopCondition(until.ASKED), (0, False, "a", "running"), (999, False, "a", ""))
 
 
 @pytest.mark.parametrize(
@@ -92,7 +94,7 @@ def test_asked_waits_for_nothing_else() -> None:
 def test_what_the_user_says_reaches_the_guest(words: str, expected: str) -> None:
     found = foreign_initrd.parse_until(words)
     assert found.words == expected
-    assert until.parse(found.words.split()) == Criterion(found.kind, found.seconds)
+    assert until.parse(found.words.split()) == StopCondition(found.kind, found.seconds)
 
 
 @pytest.mark.parametrize("words", ["", "run", "quiet:", "quiet:0", "quiet:x", "text:", "text:a\nb"])
@@ -113,7 +115,7 @@ def test_what_happens_changes_the_look(tmp_path: Path) -> None:
     assert (first.in_initrd, first.idle) == (True, 50)
     assert guest.look(False).activity == first.activity
     modules.write_text("virtio 16384 2 virtio_net,virtio_blk, Live 0x0000000000000000\n")
-    assert guest.look(False).activity == first.activity  # a use count is no event
+    assert guest.look(False).activity == first.activity  # a use count is not activity
     profile.write_text("  virtio_dev_probe_3   2   0\n")
     second = guest.look(True)
     assert (second.activity != first.activity, second.asked) == (True, True)

@@ -1,87 +1,98 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The rules of a device that no driver has at the recording's end, and why that is so.
+"""Why no driver has a device at the end of a recording, as judgements; check and report use them.
 
-An error where a driver in this kernel's files matches the device, a warning where none does.
+It is an error if a driver in this kernel's files matches the device, a warning if none does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from virtio_trace.check import diagnosis
-from virtio_trace.check.findings import WARNING, Sheet
+from virtio_trace.check.findings import Judgement, missing, unfinished
+from virtio_trace.check.proof import Proof
 from virtio_trace.graph.calls import failure
-from virtio_trace.graph.model import Device
+from virtio_trace.graph.model import Device, Driver
 from virtio_trace.recording.evidence import DriverFacts, Evidence
-from virtio_trace.recording.machine_state import INITCALL_BLACKLIST, Forbidden
+from virtio_trace.recording.machine_state import INITCALL_BLACKLIST, BlacklistRule
 from virtio_trace.virtio import numbers
 from virtio_trace.virtio.numbers import EPROBE_DEFER
+from virtio_trace.virtio.transports import PCI
 
 _STEP = "pair-matched"
+_ENDS = ("virtio_dev_probe", "unregister_virtio_device")
+"""What makes another end of an unbinding: a binding that follows it, and the device's own end."""
 
-VIRTIO_PCI = "virtio-pci"
+VIRTIO_PCI = PCI.driver_name
 """The name of struct pci_driver virtio_pci_driver (drivers/virtio/virtio_pci_common.c)."""
 
 
-def device(sheet: Sheet, subject: Device) -> None:
-    """Judge SUBJECT's end; a binding that failed was judged already."""
+def why_unbound(proof: Proof, subject: Device) -> Iterator[Judgement]:
+    """Why SUBJECT has no driver; nothing for one that has. A failed binding has its own reason."""
     if subject.untouched:
-        _no_transport(sheet, subject)
+        yield _no_transport(proof, subject)
+    elif subject.unregister is not None and subject.snapshot is not None:
+        return  # there before and gone since: which driver had it until then was its own affair
     elif subject.bindings:
-        _released(sheet, subject)
-    elif subject.snapshot is not None and subject.snapshot.get("driver"):
-        message = f"bound to {subject.snapshot['driver']} before the recording began"
-        sheet.unknown(_STEP, subject.address, message)
+        yield from _released(proof, subject)
+    elif subject.removals:
+        call = subject.removals[-1]
+        message = f"unbound at the end: {call.event.symbol} took {call.event.driver} from it"
+        message += diagnosis.autoprobe(proof.graph)
+        yield missing(proof, _STEP, message, call, also=_ENDS)
+    elif subject.snapshot is not None and subject.snapshot.driver:
+        message = f"bound to {subject.snapshot.driver} before the recording began"
+        yield Judgement(_STEP, message)
     else:
-        _never_bound(sheet, subject)
+        yield from _never_bound(proof, subject)
 
 
-def _released(sheet: Sheet, subject: Device) -> None:
+def _released(proof: Proof, subject: Device) -> Iterator[Judgement]:
     """It was bound once, or deferred, and is there without a driver."""
     last = subject.bindings[-1]
     if subject.unregister is not None:
         return
     if last.unbound is not None:
         message = f"unbound at the end: {last.unbound.event.symbol} took {last.driver} from it"
-        message += diagnosis.autoprobe(sheet.graph)
-        sheet.missing(_STEP, subject.address, message, last.call, last.unbound)
+        message += diagnosis.autoprobe(proof.graph)
+        yield missing(proof, _STEP, message, last.call, last.unbound, also=_ENDS)
     elif last.call.result == -EPROBE_DEFER:
         message = f"unbound at the end: the probe of {last.driver} is still deferred"
-        message += diagnosis.deferral(sheet.graph, subject)
-        sheet.missing("bus-probed", subject.address, message, last.call)
+        message += diagnosis.deferral(proof.graph, subject)
+        yield missing(proof, "bus-probed", message, last.call)
 
 
-def _never_bound(sheet: Sheet, subject: Device) -> None:
-    expected = sheet.graph.expected_drivers(subject)
+def _never_bound(proof: Proof, subject: Device) -> Iterator[Judgement]:
+    expected = proof.graph.expected_drivers(subject)
     for facts in expected:
-        _passed_over(sheet, subject, facts)
+        yield from _passed_over(proof, subject, facts)
     if expected:
         return
-    evidence = sheet.graph.recording.header.evidence
-    uncalled = _uncalled(evidence, sheet.graph.recording.header.forbidden or ())
+    evidence = proof.graph.recording.header.evidence
+    uncalled = _uncalled(evidence, proof.graph.recording.header.blacklist or ())
     refused = {call.event.driver for call in subject.matches if call.result == 0}
-    unread = [d.name for d in sheet.graph.drivers.values() if not d.facts and d.name not in refused]
+    unread = [d.name for d in proof.graph.drivers.values() if not d.facts and d.name not in refused]
     if unread:
         names = ", ".join(sorted(unread))
         message = f"not bound; whether {names} should have it is unknown: their files are"
-        sheet.unknown(_STEP, subject.address, message, subject.register)
+        yield Judgement(_STEP, message, (subject.register,))
     elif module := _builtin(evidence, subject):
         message = f"not bound: {module}, which is for it, is built in, but has not registered"
         message += f"; not called: {uncalled}" if uncalled else ": why is unknown"
-        sheet.missing(_STEP, subject.address, message, subject.register)
+        yield missing(proof, _STEP, message, subject.register)
     elif evidence.unread:
         message = "not bound; whether a driver in a file that could not be read has it is unknown"
-        sheet.unknown(_STEP, subject.address, message, subject.register)
+        yield Judgement(_STEP, message, (subject.register,))
     elif uncalled:
         message = f"not bound; whether what {uncalled} registers has it is unknown"
-        sheet.unknown(_STEP, subject.address, message, subject.register)
+        yield Judgement(_STEP, message, (subject.register,))
     else:
         kind = numbers.device_type(subject.id)
         message = f"no driver in this kernel for this device (type {kind})"
         if subject.id is not None:
             memory = " or built into it" if any(d.builtin for d in evidence.drivers) else ""
             message += f": no id_table in its files{memory} has virtio:d{subject.id:08X}"
-        sheet.finding(WARNING, _STEP, subject.address, message, subject.register)
+        yield Judgement(_STEP, message, (subject.register,), is_step=False)
 
 
 def _builtin(evidence: Evidence, subject: Device) -> str | None:
@@ -91,7 +102,7 @@ def _builtin(evidence: Evidence, subject: Device) -> str | None:
     return evidence.builtin_for(subject.id, subject.vendor)
 
 
-def _uncalled(evidence: Evidence, rules: Iterable[Forbidden]) -> str:
+def _uncalled(evidence: Evidence, rules: Iterable[BlacklistRule]) -> str:
     """The init functions that were kept from being called, and are of no file: a driver that is
     built in is known only when it has registered."""
     known = {d.init for d in evidence.drivers} | {t.init for t in evidence.transports}
@@ -99,39 +110,47 @@ def _uncalled(evidence: Evidence, rules: Iterable[Forbidden]) -> str:
     return " or ".join(f"{rule.what} ({rule.words})" for rule in found)
 
 
-def _passed_over(sheet: Sheet, subject: Device, facts: DriverFacts) -> None:
+def _passed_over(proof: Proof, subject: Device, facts: DriverFacts) -> Iterator[Judgement]:
     """FACTS' id_table has the device: where did it end?"""
-    address = subject.address
-    known = sheet.graph.drivers.get(facts.name)
+    known = proof.graph.drivers.get(facts.name)
     scans = [call for call in subject.matches if call.event.driver == facts.name]
+    if known is not None and _came_too_late(known, subject):
+        return
     if known is None:
         if subject.unregister is None:  # one that is gone again may not have waited for its driver
-            why = diagnosis.module(sheet.graph, facts.module, facts.init, facts.matches)
+            why = diagnosis.module(proof.graph, facts.module, facts.init, facts.matches)
             message = f"not bound: {facts.name}, which is for it, was never registered: {why}"
-            sheet.missing(_STEP, address, message, subject.register)
+            yield missing(proof, _STEP, message, subject.register)
     elif not scans and known.in_snapshot and subject.snapshot is not None:
         message = f"not bound, although {facts.name}, whose id_table has the device, was there"
-        message += diagnosis.autoprobe(sheet.graph)
-        sheet.missing(_STEP, address, message)
+        message += diagnosis.autoprobe(proof.graph)
+        yield missing(proof, _STEP, message)
     elif not scans:
         message = f"the bus was not scanned for {facts.name}, whose id_table has the device"
         if known.register is not None and known.register.result not in (0, None):
             message += f": {failure(known.register)}"
-        message += diagnosis.autoprobe(sheet.graph)
-        sheet.missing(_STEP, address, message, subject.register, known.register)
+        message += diagnosis.autoprobe(proof.graph)
+        yield missing(proof, _STEP, message, subject.register, known.register)
     elif all(call.result == 0 for call in scans):
         message = f"{facts.name}'s id_table has the device, but the bus did not match them"
-        sheet.bad(_STEP, address, message, *scans)
+        yield Judgement(_STEP, message, tuple(scans), ok=False)
     elif any(call.result is None for call in scans):
-        sheet.unfinished(_STEP, address, scans[-1])
+        yield unfinished(_STEP, scans[-1])
     elif any((call.result or 0) > 0 for call in scans):  # an error was said where it was returned
         message = f"the bus matched {facts.name}, but did not call virtio_dev_probe"
-        sheet.missing("bus-probed", address, message, *scans)
+        yield missing(proof, "bus-probed", message, *scans)
 
 
-def _no_transport(sheet: Sheet, subject: Device) -> None:
+def _came_too_late(driver: Driver, subject: Device) -> bool:
+    """Whether DRIVER registered when SUBJECT was gone."""
+    if subject.unregister is None or driver.register is None:
+        return False
+    return driver.register.event.seq > subject.unregister.event.seq
+
+
+def _no_transport(proof: Proof, subject: Device) -> Judgement:
     """A PCI device that virtio_pci_probe was never called for: sysfs is the proof."""
-    function, graph = subject.function, sheet.graph
+    function, graph = subject.function, proof.graph
     end = diagnosis.final(graph)
     assert function is not None and end is not None  # it comes from there
     address, step = subject.address, "transport-probed"
@@ -141,8 +160,7 @@ def _no_transport(sheet: Sheet, subject: Device) -> None:
     log = diagnosis.said_of(graph, subject)
     if function.override not in (None, VIRTIO_PCI):
         said += f"its driver_override is {function.override}"
-        sheet.finding(WARNING, step, address, said + log)
-        return
+        return Judgement(step, said + log, is_step=False)
     if end.deferred is not None and address in end.deferred:
         said += f"its probe was deferred{diagnosis.deferral(graph, subject)}"
     elif end.registered:
@@ -153,10 +171,9 @@ def _no_transport(sheet: Sheet, subject: Device) -> None:
     elif facts is not None:
         said += f"{VIRTIO_PCI}, which is for it, was never registered: "
         said += diagnosis.module(graph, facts.module, facts.init, facts.matches)
-    elif "virtio_pci" in evidence.builtin:
+    elif PCI.module in evidence.builtin:
         said += f"{VIRTIO_PCI}, which is for it, is built in, but is not registered"
         said += diagnosis.forbidden_init(graph, "virtio_pci_driver_init")
     else:
-        sheet.finding(WARNING, step, address, f"{said}no {VIRTIO_PCI} in this kernel{log}")
-        return
-    sheet.bad(step, address, said + log)
+        return Judgement(step, f"{said}no {VIRTIO_PCI} in this kernel{log}", is_step=False)
+    return Judgement(step, said + log, ok=False)

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A recording that is to be mutated, parsed once; a mutant, and the recording that it makes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from virtio_trace.graph.calls import nest
+from virtio_trace.recording import reader
+from virtio_trace.recording.events import ENTRY, MODULE, Event
+from virtio_trace.recording.reader import Recording
+
+Line = dict[str, Any]
+
+_FIELDS = tuple(field.name for field in fields(Event))
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """One change. ``name`` is its class, ``where`` the place; None is what did not change.
+
+    ``hides``: it takes knowledge away and adds none, so that it can make nothing wrong.
+    """
+
+    name: str
+    where: str
+    events: list[Event] | None = None
+    header: Line | None = None
+    trailer: Line | None = None
+    cut: bool = False
+    hides: bool = False
+
+
+class Base:
+    """A recording: its lines as JSON, and parsed."""
+
+    def __init__(self, path: Path) -> None:
+        with path.open("rb") as lines:
+            raw = list(lines)
+        self.name = path.stem
+        self.header: Line = json.loads(raw[0])
+        self.trailer: Line = json.loads(raw[-1])
+        self.recording = reader.read(raw, path.name)
+        self.events = self.recording.events
+        self.calls = _calls(self.events)
+        self._shifted: dict[int, list[Event]] = {}
+
+    def splice(self, start: int, end: int, new: list[Event]) -> list[Event]:
+        """The events with NEW in place of those from START to END, numbered without a gap."""
+        by = start + len(new) - end
+        if by not in self._shifted:
+            self._shifted[by] = [changed(event, seq=event.seq + by) for event in self.events]
+        head = self.events[:start]
+        inner = [changed(event, seq=start + n) for n, event in enumerate(new, 1)]
+        return [*head, *inner, *self._shifted[by][end:]]
+
+    def without(self, places: set[int]) -> list[Event]:
+        """The events but for those at PLACES, numbered without a gap."""
+        kept = (event for place, event in enumerate(self.events) if place not in places)
+        return [
+            event if event.seq == seq else changed(event, seq=seq)
+            for seq, event in enumerate(kept, 1)
+        ]
+
+    def recording_of(self, mutant: Mutant) -> Recording:
+        """What MUTANT is when it is read. Raises BadInputError."""
+        header, trailer = self.recording.header, self.recording.trailer
+        if mutant.header is not None or mutant.trailer is not None:
+            lines = [mutant.header or self.header, mutant.trailer or self.trailer]
+            read = reader.read((json.dumps(line).encode() + b"\n" for line in lines), self.name)
+            header, trailer = read.header, read.trailer
+        events = self.events if mutant.events is None else mutant.events
+        if trailer is not None and mutant.events is not None:
+            trailer = replace(trailer, events=len(events))
+        return Recording(header, events, None if mutant.cut else trailer)
+
+
+def changed(event: Event, **members: Any) -> Event:
+    """EVENT with other MEMBERS."""
+    values = {name: getattr(event, name) for name in _FIELDS}
+    return Event(**(values | members))
+
+
+def _calls(events: list[Event]) -> dict[int, int]:
+    """Where each call returned, by where it was entered: places in EVENTS."""
+    entered: dict[int, int] = {}
+    found = {}
+    for place, (event, call) in enumerate(nest(events)):
+        if call is None or event.kind == MODULE:
+            continue
+        if event.kind == ENTRY:
+            entered[id(call)] = place
+        elif call.entry is not None and id(call) in entered:
+            found[entered.pop(id(call))] = place
+    return found
+
+
+def label(base: Base, event: Event) -> str:
+    """What the class of a mutant calls EVENT: its probe point and kind, or of what a module is."""
+    if event.kind == MODULE:
+        return f"module.{_of(base, event.module)}"
+    if event.probe == "do_init_module":
+        name = event.detail.name if event.detail else None
+        return f"do_init_module.{event.kind}.{_of(base, name)}"
+    return f"{event.probe}.{event.kind}"
+
+
+def _of(base: Base, module: str | None) -> str:
+    evidence = base.recording.header.evidence
+    if module in {facts.module for facts in evidence.drivers}:
+        return "driver"
+    return "core" if (module or "").startswith("virtio") else "other"
+
+
+def each(base: Base) -> Iterator[tuple[int, Event, str]]:
+    """Every event with its place and its label."""
+    for place, event in enumerate(base.events):
+        yield place, event, label(base, event)

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A sample of `make mutate`: every so many single changes to four recordings, in both profiles."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from itertools import islice
+
+import pytest
+
+from tests.mutate.base import Base, Mutant
+from tests.mutate.judge import BLAMED, PASSED, Judge, Survivor
+from tests.mutate.run import GOLDEN, allowed, idle, mutants, unexpected
+
+SAMPLES = {"debian-6.1": 29, "debian-6.12": 31, "debian-6.1-suspend": 43, "debian-6.12-rebind": 41}
+"""Of how many mutants one is judged; prime, so that no kind of change is left out."""
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_no_mutant_survives_that_may_not(name: str) -> None:
+    base = Base(GOLDEN / f"{name}.vtr")
+    judge = Judge(base)
+    sample = list(islice(mutants(base), 0, None, SAMPLES[name]))
+    assert len(sample) > 90
+    survivors = [found for mutant in sample for found in judge.survivors(mutant)]
+    assert unexpected(survivors, allowed()) == []
+    assert survivors  # what is no step of a profile survives in it
+
+
+def test_what_is_a_step_is_noticed_in_both_profiles() -> None:
+    """Each of these classes has no survivor at all in a recording that conforms."""
+    base = Base(GOLDEN / "debian-6.1.vtr")
+    judge = Judge(base)
+    for name in (
+        "result 0 to -22:virtio_dev_probe.return",
+        "no device:virtio_dev_probe.entry",
+        "drop:virtio_dev_probe.entry",
+        "trailer probes: none",
+        "trailer probes: absent",
+        "all lists of probes: none",
+        "trailer: lost",
+        "trailer: none",
+    ):
+        chosen = [m for m in mutants(base) if fnmatchcase(m.name, name)]
+        assert chosen, name
+        assert not [found for mutant in chosen for found in judge.survivors(mutant)], name
+
+
+def test_a_change_that_is_none_is_not_noticed() -> None:
+    base = Base(GOLDEN / "debian-6.1.vtr")
+    found = Judge(base).survivors(Mutant("nothing", "", events=list(base.events)))
+    assert [(one.how, one.profile) for one in found] == [(PASSED, "linux"), (PASSED, "spec")]
+    assert unexpected(found, allowed()) == found
+
+
+def test_what_only_hides_is_blamed_where_it_makes_an_error() -> None:
+    """As if the result of a call had been hidden, and another put in its place."""
+    base = Base(GOLDEN / "debian-6.1.vtr")
+    name = "result 0 to -22:virtio_dev_probe.return"
+    wrong = next(m for m in mutants(base) if m.name == name)
+    hidden = Mutant(wrong.name, wrong.where, events=wrong.events, hides=True)
+    assert {one.how for one in Judge(base).survivors(hidden)} == {BLAMED}
+
+
+def test_an_entry_that_no_survivor_needs_is_found() -> None:
+    entries = allowed()
+    assert all(entry.reason and entry.patterns and entry.profiles for entry in entries)
+    entry = next(entry for entry in entries if "snapshot: *" in entry.patterns)
+    one = Survivor(PASSED, "linux", "snapshot: bus", "debian-6.1")
+    assert (entry, "snapshot: *") not in idle([one], entries)
+    assert (entry, "snapshot: *") in idle([], entries)

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What a recording can prove: that an event is missing is proof only if it could not be missed."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from virtio_trace.check import coverage, recording_rules
+from virtio_trace.check.profiles import LINUX, PROFILES
+from virtio_trace.graph.model import Graph
+from virtio_trace.recording.probe_state import ARMED
+
+
+class Proof:
+    """For GRAPH and the steps of PROFILE.
+
+    ``probes`` has each step's probe points. ``running``: a call had not returned, and may yet do
+    what was not seen. ``kept``: no event that the recorder took is missing.
+    """
+
+    def __init__(self, graph: Graph, profile: str = LINUX) -> None:
+        self.graph = graph
+        self.probes = {step.id: step.probes for step in PROFILES[profile]}
+        recording = graph.recording
+        self.running = any(call.ret is None for call in graph.calls)
+        self.kept = (
+            recording.trailer is not None
+            and recording.lost == 0
+            and not recording_rules.lost_unnoticed(graph, profile)
+        )
+        self._whole = self.kept and not self.running
+        unseen = {(p.probe, p.function) for p in coverage.blind(recording)}
+        self._blind = unseen | recording_rules.blind(graph)
+        self._armed_at = {(p.probe, p.function) for p in recording.probes if p.state == ARMED}
+        self._armed_probes = {probe for probe, _ in self._armed_at}
+        self._points = {p.probe for p in recording.probes}
+
+    def sees(self, step: str, function: str | None = None) -> bool:
+        """Whether the absence of the step's events is proof that it did not happen."""
+        return self._whole and self._armed(self.probes[step], function)
+
+    def sees_all(self, *probes: str) -> bool:
+        """Whether every event of these probe points is in the recording."""
+        return self._whole and self._armed_probes.issuperset(probes) and self._armed(probes, None)
+
+    def _armed(self, probes: Collection[str], function: str | None) -> bool:
+        """Whether the PROBES are listed, and none of them, or of FUNCTION alone, is blind."""
+        if function is not None:
+            if not any((probe, function) in self._armed_at for probe in probes):
+                return False
+        elif not self._points.issuperset(probes):
+            return False
+        return not any(
+            probe in probes and (function is None or name == function)
+            for probe, name in self._blind
+        )

@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What a recording contradicts of itself: events that no count has as lost, a list of probe points
+that cannot be right, evidence of another kernel.
+
+None of it is the kernel's fault, and none of it can be trusted: each keeps the verdict from
+CONFORMS, and turns what is missing into what is unknown.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterator
+
+from virtio_trace.check import linux_steps, spec_steps
+from virtio_trace.graph.calls import Call
+from virtio_trace.graph.integrity import Point
+from virtio_trace.graph.model import Graph
+from virtio_trace.recording.events import Event
+from virtio_trace.recording.probe_state import ABSENT, ARMED, NOT_ARMED, WAITING, ProbeState
+from virtio_trace.virtio import transports
+
+_LINUX_CORE = (
+    "bus_register",
+    "register_virtio_driver",
+    "unregister_virtio_driver",
+    "register_virtio_device",
+    "unregister_virtio_device",
+    "virtio_dev_match",
+    "virtio_dev_probe",
+    "virtio_dev_remove",
+)
+"""The probe points that every kernel with a VirtIO bus has, of those that profile linux needs."""
+
+_SPEC_CORE = (
+    "register_virtio_device",
+    "unregister_virtio_device",
+    "virtio_dev_probe",
+    "virtio_dev_remove",
+    "set_status",
+    "reset",
+    "get_features",
+)
+"""The same for profile spec. Its other probe points may be inlined."""
+
+LINUX, SPEC = "linux", "spec"
+
+CORE = {LINUX: _LINUX_CORE, SPEC: _SPEC_CORE}
+
+
+NEEDED = {LINUX: linux_steps.NEEDED, SPEC: spec_steps.NEEDED}
+
+
+def lost_unnoticed(graph: Graph, profile: str) -> bool:
+    """Whether something is missing that is not counted as lost: a return has no entry, a call's two
+    events are not of one call, or a needed event does not say what it is about."""
+    found = graph.integrity
+    if found.orphans or found.crossed:
+        return True
+    return any(event.probe in NEEDED[profile] for event in found.nameless)
+
+
+def blind(graph: Graph) -> set[tuple[str | None, str | None]]:
+    """Probe points and functions whose events do not show all that was called."""
+    unnamed = {(event.probe, event.function) for event in graph.integrity.nameless}
+    return unnamed | {(state.probe, state.function) for state in false_waits(graph)}
+
+
+def unlisted(states: Collection[ProbeState], core: Collection[str]) -> list[str]:
+    """The CORE probe points that a recording does not list, or lists only as absent."""
+    listed = {state.probe for state in states if state.state != ABSENT}
+    return sorted(probe for probe in core if probe not in listed)
+
+
+def false_waits(graph: Graph) -> list[ProbeState]:
+    """The probe points that wait for a module which has come, or for none.
+
+    A module whose init failed is gone again, and its probe points wait as before.
+    """
+    waits = [state for state in graph.recording.probes if state.state == WAITING]
+    found = [s for s in waits if s.module is None or _has_come(graph, s.module)]
+    # those at boot may wait for a module that came when the recorder had taken over
+    boot = graph.recording.header.boot_probes
+    return found + [s for s in boot if s.state == WAITING and s.module is None]
+
+
+def _has_come(graph: Graph, module: str) -> bool:
+    init = graph.inits.get(module)
+    return module in graph.modules and (init is None or init.result in (0, None))
+
+
+def doubts(graph: Graph, profile: str) -> Iterator[str]:
+    """A sentence for each contradiction that concerns what PROFILE needs."""
+    recording, found = graph.recording, graph.integrity
+    needed, core = NEEDED[profile], {*CORE[profile]}
+    if profile == LINUX:
+        buses = {device.bus for device in graph.devices}
+        core |= {transports.BY_BUS[bus].probe for bus in buses & transports.BY_BUS.keys()}
+    if recording.trailer is None:
+        return  # cut short: the list of probe points is that of the beginning
+    for probe in unlisted(graph.recording.probes, core):
+        yield f"{probe} is not in the recording's list of probe points: its events may be missing"
+    if recording.header.boot_probes:  # the bus is registered before any event can be armed
+        for probe in unlisted(recording.header.boot_probes, core - {"bus_register"}):
+            yield f"{probe} is not in the list of probe points at boot: its events may be missing"
+    for state in false_waits(graph):
+        if state.probe in needed:
+            yield (
+                f"{state.function} is listed as waiting for its module, "
+                "which was loaded: its events may be missing"
+            )
+    yield from _unarmed(graph, needed)
+    if not recording.lost:
+        yield from _each(found.orphans, "returned, and its entry is missing: events were lost")
+    changed = (event.device.address for event in found.changed if event.device)
+    for address in dict.fromkeys(changed):
+        yield f"{address} has other ids in some events than in those before"
+    yield from _each(found.crossed, "has an entry and a return that are about different things")
+    events = [event for event in found.nameless if event.probe in needed]
+    yield from _each(events, "does not say what it is about")
+
+
+def _unarmed(graph: Graph, needed: Collection[str]) -> Iterator[str]:
+    """Events of a probe point that was never armed by the list."""
+    header, trailer = graph.recording.header, graph.recording.trailer
+    live, boot = _points(trailer.probes if trailer else ()), _points(header.boot_probes)
+    early = graph.integrity.early
+    if not boot:
+        # without events of the boot, there are none from before the first point was armed
+        early = early if _begins_early(graph) else early - live
+    wrong = (graph.integrity.points - live) | (early - boot if boot else early)
+    for probe, function, module in sorted(wrong, key=str):
+        if probe in needed:
+            symbol = f"{function} [{module}]" if module else function
+            yield f"{symbol} has events, but is not listed as armed"
+
+
+def _points(states: Collection[ProbeState]) -> set[Point]:
+    """Those that were armed; one that is said not to have been keeps from CONFORMS by itself."""
+    return {(s.probe, s.function, s.module) for s in states if s.state in (ARMED, NOT_ARMED)}
+
+
+def _begins_early(graph: Graph) -> bool:
+    """Whether the first event is from before the recorder had begun to arm, by its own account."""
+    header, events = graph.recording.header, graph.recording.events
+    took = header.arming_seconds
+    if header.started_ns is None or header.user_space_ns is not None or took is None:
+        return False
+    seconds = sum(took.values())
+    return bool(events) and events[0].ns < header.started_ns - (seconds + 1) * 1_000_000_000
+
+
+def _each(found: Collection[Call] | Collection[Event], what: str) -> Iterator[str]:
+    """One sentence for all of a function."""
+    events = (item.event if isinstance(item, Call) else item for item in found)
+    for symbol, number in Counter(event.symbol for event in events).items():
+        times = f" ({number} times)" if number > 1 else ""
+        yield f"{symbol} {what}{times}"
+
+
+def of_another_kernel(graph: Graph) -> str | None:
+    """A sentence where the evidence is not that of the kernel that was recorded."""
+    header = graph.recording.header
+    if header.evidence.release == header.release:
+        return None
+    return (
+        f"the evidence is of Linux {header.evidence.release}, "
+        f"the recording of Linux {header.release}"
+    )

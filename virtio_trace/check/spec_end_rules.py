@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Profile spec's rules of how an initialisation ends: what the call that did it returned, and what
+sysfs has at the recording's end.
+
+"The driver MUST update device status, setting bits to indicate the completed steps" (2.1.1): a call
+that succeeded has said so with DRIVER_OK, and one that failed has not left it.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+
+from virtio_trace.check.findings import CheckContext
+from virtio_trace.check.spec_findings import DeviceContext
+from virtio_trace.check.spec_rules import gave_up
+from virtio_trace.graph.attempts import status_of
+from virtio_trace.graph.calls import Call, failure
+from virtio_trace.graph.model import Device
+from virtio_trace.graph.timeline import Devices
+from virtio_trace.virtio.numbers import Status
+
+_RESTORE = "virtio_device_restore"
+_WRITES = ("set_status", "reset")
+
+
+def check(context: CheckContext) -> None:
+    """Every binding and every restoration, and each device at the end."""
+    for device in context.graph.devices:
+        for binding in device.bindings:
+            _outcome(DeviceContext(context, device), binding.call)
+    devices = Devices(context.graph)
+    for call in context.graph.calls:
+        if call.event.probe == _RESTORE and call.event.driver is not None:
+            restored = devices.of(call)
+            if restored is not None:
+                page = DeviceContext(context, restored)
+                _outcome(page, call)
+                gave_up(page, call, [write.event for write in _writes(restored, call)])
+    _end(context)
+
+
+def _writes(device: Device, outer: Call) -> list[Call]:
+    """The writes of DEVICE's status in OUTER."""
+    if outer.entry is None:
+        return []
+    trail = device.init_calls
+    first = bisect_left(trail, outer.entry.seq, key=_seq)
+    last = len(trail) if outer.ret is None else bisect_right(trail, outer.ret.seq, key=_seq)
+    inside = (call for call in trail[first:last] if call.inside(outer))
+    return [call for call in inside if call.event.probe in _WRITES]
+
+
+def _seq(call: Call) -> int:
+    return call.event.seq
+
+
+def _outcome(page: DeviceContext, outer: Call) -> None:
+    """driver-ok and failed: by what OUTER returned."""
+    if outer.result is None or outer.entry is None:
+        return
+    writes, name = _writes(page.device, outer), outer.event.symbol
+    values = [status_of(call) for call in writes]
+    if None in values:
+        return  # status-kept says it
+    known = [value for value in values if value is not None]
+    if outer.result != 0:
+        if known and known[-1] & Status.DRIVER_OK and not known[-1] & Status.FAILED:
+            message = (
+                f"{failure(outer)}, and the status says that the driver is ready (2.1): after "
+                "DRIVER_OK, neither FAILED was set nor the device reset"
+            )
+            page.wrong("driver-ok", message, writes[-1], outer)
+    elif not known:
+        page.wrong("driver-ok", f"{name} succeeded, and wrote no status", outer)
+    elif known[-1] == 0:
+        page.wrong("driver-ok", f"{name} succeeded, and reset the device last", writes[-1], outer)
+    else:
+        begun = next((value for value in known if value & Status.DRIVER), 0)
+        if known[-1] & Status.FAILED and not begun & Status.FAILED:
+            page.wrong("failed", f"{name} succeeded, and FAILED was set", writes[-1], outer)
+
+
+def _end(context: CheckContext) -> None:
+    """What sysfs has and no event shows was initialised unseen."""
+    trailer = context.graph.recording.trailer
+    if trailer is None or trailer.end_state is None or context.running:
+        return
+    latest = {device.address: device for device in context.graph.devices}
+    for there in trailer.end_state.devices:
+        address, driver = there.address, there.driver
+        device = latest.get(address)
+        if device is None or device.unregister is not None:
+            message = (
+                "it is on the VirtIO bus at the end, and no event shows how it was initialised"
+            )
+            context.unknown("reset", address, message)
+        elif driver is not None and driver != device.bound_to:
+            message = f"{driver} has it at the end, and no event shows how it was initialised"
+            context.unknown("driver-ok", address, message)
+        else:
+            _agreed(context, device, there.features)
+
+
+def _agreed(context: CheckContext, device: Device, text: object) -> None:
+    binding = device.bindings[-1] if device.bindings else None
+    if binding is None or device.bound_to is None or type(text) is not str or not text:
+        return
+    agreed = binding.negotiation.negotiated
+    if agreed is not None and not set(text) - {"0", "1"} and int(text[::-1], 2) != agreed:
+        message = f"{agreed:#x} was agreed on, and sysfs has {int(text[::-1], 2):#x} at the end"
+        events = [event.seq for event in binding.negotiation.status[-1:]]
+        context.unknown("features-written", device.address, message, *events)

@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What a terminal shows: its width and its colours."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, TextIO
+
+import click
+
+from virtio_trace.render.words import Paint, plain
+
+_WIDTH = 100
+_NARROWEST = 40
+_STYLES: dict[str, dict[str, Any]] = {
+    "good": {"fg": "green"},
+    "bad": {"fg": "red", "bold": True},
+    "unsure": {"fg": "yellow"},
+    "name": {"bold": True},
+    "faint": {"dim": True},
+    "heading": {"bold": True},
+}
+
+
+def paint_for(out: TextIO) -> Paint:
+    """Colour on a terminal, unless NO_COLOR is set (https://no-color.org)."""
+    if not out.isatty() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        return plain
+    return lambda text, style: click.style(text, **_STYLES[style])
+
+
+def width_of(out: TextIO) -> int | None:
+    """The columns of OUT's terminal; None if OUT is not a terminal and any width is fine."""
+    if not out.isatty():
+        return None
+    columns = os.environ.get("COLUMNS", "")
+    if columns.isascii() and columns.isdigit() and int(columns[:6]) > 0:
+        return max(int(columns[:6]), _NARROWEST)
+    try:
+        width = os.get_terminal_size(out.fileno()).columns
+    except OSError:
+        width = 0
+    return max(width or _WIDTH, _NARROWEST)

@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The VirtIO bus as sysfs shows it at one moment: the header's ``snapshot``, the trailer's end.
+
+Source: Documentation/ABI/testing/sysfs-bus-virtio; drivers/virtio/virtio.c, virtio_dev_attrs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from virtio_trace.recording.json_types import (
+    boolean,
+    count,
+    obj,
+    objects,
+    optional,
+    string,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SysfsPci:
+    """The PCI function of a virtio device. ``modern``: whether it has the modern interface; None
+    where its configuration space could not be read."""
+
+    vendor: int | None = None
+    device: int | None = None
+    subsystem_device: int | None = None
+    modern: bool | None = None
+
+    @classmethod
+    def from_json(cls, raw: Any) -> SysfsPci:
+        """Raises TypeError."""
+        get = obj(raw).get
+        return cls(
+            optional(count, get("vendor")),
+            optional(count, get("device")),
+            optional(count, get("subsystem_device")),
+            optional(boolean, get("modern")),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class SysfsDevice:
+    """A device of the VirtIO bus. ``address`` is its parent device's name, ``bus`` that one's
+    subsystem, ``index`` the N of virtioN. ``status`` is the device status. ``features`` is the
+    bit string of sysfs, bit 0 first. None is unknown."""
+
+    name: str
+    address: str
+    bus: str | None = None
+    index: int | None = None
+    id: int | None = None
+    vendor: int | None = None
+    modalias: str | None = None
+    driver: str | None = None
+    status: int | None = None
+    features: str | None = None
+    pci: SysfsPci | None = None
+
+    @classmethod
+    def from_json(cls, raw: Any) -> SysfsDevice:
+        """Raises TypeError, KeyError. ``status``, ``features`` and ``modalias`` are as the kernel
+        printed them; one that is not of its type is unknown."""
+        get = obj(raw).get
+        status, features, modalias = get("status"), get("features"), get("modalias")
+        return cls(
+            name=string(raw["name"]),
+            address=string(raw["address"]),
+            bus=optional(string, get("bus")),
+            index=optional(count, get("index")),
+            id=optional(count, get("id")),
+            vendor=optional(count, get("vendor")),
+            modalias=modalias if type(modalias) is str else None,
+            driver=optional(string, get("driver")),
+            status=status if type(status) is int else None,
+            features=features if type(features) is str else None,
+            pci=optional(SysfsPci.from_json, get("pci")),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class SysfsDriver:
+    """A driver of the VirtIO bus; ``module`` is None for one that is built in."""
+
+    name: str
+    module: str | None = None
+
+    @classmethod
+    def from_json(cls, raw: Any) -> SysfsDriver:
+        """Raises TypeError, KeyError."""
+        return cls(string(obj(raw)["name"]), optional(string, raw.get("module")))
+
+
+@dataclass(frozen=True, slots=True)
+class BusState:
+    """``bus``: whether the VirtIO bus is registered."""
+
+    bus: bool
+    devices: tuple[SysfsDevice, ...] = ()
+    drivers: tuple[SysfsDriver, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """For the header."""
+        return {
+            "bus": self.bus,
+            "devices": [asdict(device) for device in self.devices],
+            "drivers": [asdict(driver) for driver in self.drivers],
+        }
+
+    @classmethod
+    def from_json(cls, raw: Any) -> BusState:
+        """Raises TypeError, KeyError."""
+        return cls(boolean(obj(raw)["bus"]), devices_of(raw["devices"]), drivers_of(raw["drivers"]))
+
+
+def devices_of(raw: Any) -> tuple[SysfsDevice, ...]:
+    """A list of devices. Raises TypeError, KeyError."""
+    return tuple(SysfsDevice.from_json(item) for item in objects(raw))
+
+
+def drivers_of(raw: Any) -> tuple[SysfsDriver, ...]:
+    """A list of drivers. Raises TypeError, KeyError."""
+    return tuple(SysfsDriver.from_json(item) for item in objects(raw))

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Extracts a kernel's modules from an image: their lists, and the files that may concern VirtIO."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from virtio_trace.errors import BadInputError
+from virtio_trace.kernel.files.module_tree import ModuleTree
+from virtio_trace.vm.disk.ext import MOST_TEXT, Ext
+
+_MOST_MODULE = 256 << 20
+_MOST_LIST = 64 << 20
+"""Bytes of a module, and of a list of modules."""
+
+_RELEASE = re.compile(r"[0-9A-Za-z][0-9A-Za-z._+~-]{0,127}")
+
+
+def extract(readable: Sequence[Ext], vmlinuz: Path, tree: Path, notes: list[str]) -> Path | None:
+    """Extracts the modules of the kernel VMLINUZ, and modprobe's configuration, into folder TREE.
+
+    Returns the folder lib/modules/RELEASE there; None, with a note in NOTES, if there is none.
+    Raises BadInputError.
+    """
+    name = release(vmlinuz)
+    for ext in readable:
+        for base in ("/usr/lib/modules", "/lib/modules"):
+            source = posixpath.join(base, name)
+            if name and ext.is_folder(source):
+                _configuration(ext, tree)
+                return _dump_modules(ext, source, tree / "lib/modules" / name)
+    notes.append(
+        f"the image has no modules of {name or 'its kernel'}: what is not in its initrd is unknown"
+    )
+    return None
+
+
+def _dump_modules(ext: Ext, source: str, target: Path) -> Path:
+    lists = [name for name in ext.names(source) if name.startswith("modules.")]
+    ext.dump_all(
+        ((f"{source}/{name}", target / name) for name in lists if ext.is_file(f"{source}/{name}")),
+        _MOST_LIST,
+    )
+    there = {posixpath.relpath(path, source) for path in ext.files(source)}
+    files = sorted(there)
+    if (target / "modules.dep").exists():
+        known = ModuleTree(target)
+        if known.outside:
+            raise BadInputError(
+                f"{ext.where.name}: modules.dep names {known.outside[0]!r:.200}, outside its folder"
+            )
+        files = list(known.virtio_candidates())
+    (target / "kernel").mkdir(parents=True, exist_ok=True)
+    modules = [
+        name
+        for name in files
+        if name not in lists and (name in there or ext.is_file(f"{source}/{name}"))
+    ]
+    ext.dump_all(((f"{source}/{name}", target / name) for name in modules), _MOST_MODULE)
+    return target
+
+
+def _configuration(ext: Ext, tree: Path) -> None:
+    """What keeps modules from being loaded (modprobe.d(5))."""
+    for folder in ("etc/modprobe.d", "usr/lib/modprobe.d", "usr/local/lib/modprobe.d"):
+        paths = ext.files(f"/{folder}")
+        ext.dump_all(((path, tree / path.lstrip("/")) for path in paths), MOST_TEXT)
+
+
+def release(vmlinuz: Path) -> str:
+    """The release in an x86 kernel image (Documentation/arch/x86/boot.rst, kernel_version).
+
+    "" if it has none, or one that cannot be the name of a folder.
+    """
+    with vmlinuz.open("rb") as file:
+        head = file.read(0x10000)
+    at = int.from_bytes(head[0x20E:0x210], "little")
+    text = head[at + 0x200 : at + 0x200 + 256].split(b"\0", 1)[0] if at else b""
+    words = text.decode("ascii", "replace").split()
+    return words[0] if words and _RELEASE.fullmatch(words[0]) else ""
