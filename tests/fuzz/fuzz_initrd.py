@@ -23,6 +23,6 @@ def one(data: bytes) -> None:
     with tempfile.NamedTemporaryFile() as file:
         file.write(data)
         file.flush()
-        foreign = ThirdPartySystem((foreign_initrd.check_initrd(Path(file.name)),), text)
-    assert foreign_initrd.options(foreign, text).startswith(foreign_initrd.FIRST)
-    foreign_initrd.first_process(foreign, text)
+        system = ThirdPartySystem((foreign_initrd.check_initrd(Path(file.name)),), text)
+    assert foreign_initrd.options(system, text).startswith(foreign_initrd.FIRST)
+    foreign_initrd.first_process(system, text)

@@ -9,16 +9,10 @@ from tests.fuzz import mutations
 from virtio_trace.check import verdict
 from virtio_trace.check.coverage import lacks
 from virtio_trace.check.profiles import PROFILES
+from virtio_trace.cli.support.formats import FORMATS, VERBOSE, WIDTH
 from virtio_trace.graph import builder
-from virtio_trace.graph.calls import nest
 from virtio_trace.recording import reader
-from virtio_trace.render import json
-from virtio_trace.render.dot import dot
-from virtio_trace.render.lines import Lines
-from virtio_trace.render.perfetto import perfetto
-from virtio_trace.render.table import table
-from virtio_trace.render.text import text
-from virtio_trace.report.summary import summarize
+from virtio_trace.render.script import Selection
 
 LONGEST = 1 << 15
 MUTATE = mutations.json_lines
@@ -29,24 +23,27 @@ WORDS = (
 )  # fmt: skip
 
 
+_RENDERERS = {
+    command: [(*row.load(), row.takes) for row in rows if not row.binary]
+    for command, rows in FORMATS.items()
+}
+"""Each renderer, what prepares its subject, and what it takes; svg runs graphviz."""
+_KNOWN = {WIDTH: 80, VERBOSE: True}
+
+
 def one(data: bytes) -> None:
     recording = reader.read(io.BytesIO(data), "fuzzed")
     lacks(recording)
-    lines = Lines(100, numbered=True)
-    for event in recording.events:
-        lines.add(event)
-    lines.flush()
-    out = io.StringIO()
-    for event, call in nest(recording.events):
-        json.line({**event.to_json(), "depth": call.depth if call else 0}, out)
+    _show("script", Selection(recording, recording.events))
     graph = builder.build(recording)
     for profile in PROFILES:
-        result = verdict.check(graph, profile)
-        json.check(result, out)
-        text(result, out, 80, verbose=True)
-    summary = summarize(graph)
-    json.report(summary, out)
-    table(summary, out, 80)
-    perfetto(graph, out)
-    dot(summary, out)
-    out.getvalue().encode()
+        _show("check", verdict.check(graph, profile))
+    _show("report", graph)
+    _show("graph", graph)
+
+
+def _show(command: str, subject: object) -> None:
+    for render, prepare, takes in _RENDERERS[command]:
+        out = io.StringIO()
+        render(prepare(subject), out, **{name: _KNOWN[name] for name in takes if name in _KNOWN})
+        out.getvalue().encode()

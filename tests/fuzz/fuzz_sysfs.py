@@ -12,6 +12,7 @@ from virtio_trace.kernel.running import sysfs_text
 from virtio_trace.kernel.running.blacklist import forbidden
 from virtio_trace.kernel.running.end_state import read_end_state
 from virtio_trace.kernel.running.host import snapshot
+from virtio_trace.recording.bus_state import BusState
 from virtio_trace.recording.evidence import Evidence
 from virtio_trace.recording.machine_state import EndState
 
@@ -32,10 +33,11 @@ def one(data: bytes) -> None:
         root = Path(folder) / "inner"
         root.mkdir()
         sysfs_text.rebuild(lines, root)
-        snapshot(root / "sys")
+        bus = snapshot(root / "sys")
         forbidden(evidence, root)
         end = read_end_state({"virtio_net"}, root / "sys", root / sysfs_text.DEBUGFS)
         assert [path.name for path in Path(folder).iterdir()] == ["inner"]
     # It goes into a recording, which must be readable.
     with accepted():
+        BusState.from_json(through_json(bus.to_json()))
         EndState.from_json(through_json(end.to_json()))

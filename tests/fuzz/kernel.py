@@ -13,14 +13,14 @@ from virtio_trace.tracer.points.resolve import ResolvedProbe
 from virtio_trace.tracer.points.target import Target
 
 _MODULES = {"virtio_pci_probe": "virtio_pci", "virtio_mmio_probe": "virtio_mmio"}
-SETTLED = [
+PROBES = [
     ResolvedProbe(point, Target(point.symbols[0], _MODULES.get(point.name)))
     for point in (*table.CORE_POINTS, *table.NEGOTIATION_POINTS, table.VRING_POINT)
 ]
 KERNEL = OfflineKernel(
-    "6.1", "x86_64", ("virtio",), Evidence("6.1", builtin=("virtio",)), LINUX_6_1, SETTLED
+    "6.1", "x86_64", ("virtio",), Evidence("6.1", builtin=("virtio",)), LINUX_6_1, PROBES
 )
-DEFINITIONS = definitions(SETTLED, LINUX_6_1, "x86_64")
+DEFINITIONS = definitions(PROBES, LINUX_6_1, "x86_64")
 
 LAYOUT = Layout(
     {

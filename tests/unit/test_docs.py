@@ -128,12 +128,13 @@ def _files(folder: Path) -> set[str]:
 
 
 def _folders(folder: Path) -> set[str]:
-    """Of TOP: every folder in FOLDER that has a file, with a slash at its end."""
+    """Of TOP: every folder in FOLDER that has a file, with a slash at its end. The harnesses'
+    folders in tests/fuzz/corpus/ are one thing."""
     return {
         f"{above.relative_to(TOP).as_posix()}/"
         for name in _files(folder)
         for above in (TOP / name).parents
-        if folder in above.parents
+        if folder in above.parents and TOP / "tests/fuzz/corpus" not in above.parents
     }
 
 

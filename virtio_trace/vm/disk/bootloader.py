@@ -55,7 +55,6 @@ class _Menu:
 
 
 _SET = re.compile(r"(?:^|[\s;])set\s+(\w+)=(\"[^\"]*\"|'[^']*'|[^\s;]*)")
-_NUMBER = re.compile(r"[0-9]{1,9}")
 _VARIABLE = re.compile(r"\$\{?(\w+)\}?")
 _COMMAND = re.compile(r"\s*(menuentry|submenu|linux(?:16|efi)?|initrd(?:16|efi)?)\s")
 

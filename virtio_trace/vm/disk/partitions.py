@@ -122,7 +122,7 @@ def partitions(answer: str) -> list[tuple[int, int, int]]:
 
 
 def _bytes(sectors: Any, size: Any) -> int:
-    """SECTORS of SIZE bytes. Raises ValueError for what is no number, and for no disk's size."""
+    """SECTORS of SIZE bytes. Raises ValueError if they are not numbers, or too large for a disk."""
     if type(sectors) is not int or type(size) is not int or not 0 <= sectors * size < 1 << 63:
         raise ValueError(sectors)
     return sectors * size

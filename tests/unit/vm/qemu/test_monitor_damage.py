@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
@@ -42,8 +41,7 @@ def monitor(said: bytes) -> Monitor:
 
 def view(said: bytes) -> HostView:
     line = host_view.with_host(b'{"kind":"trailer"}\n', monitor(said), lambda reason: None)
-    found: dict[str, Any] = json.loads(line)["host"]
-    return HostView(found["model"], found["devices"], found["reason"])
+    return HostView.from_json(json.loads(line)["host"])
 
 
 def test_what_qemu_said() -> None:
