@@ -16,21 +16,15 @@ from virtio_trace.kernel.drivers import id_tables
 from virtio_trace.kernel.drivers.layout import Layout, StructLayout
 from virtio_trace.kernel.files.elf import Module
 from virtio_trace.kernel.files.elf_tables import SHF_ALLOC, SHF_EXECINSTR, Call, Place
+from virtio_trace.virtio.transports import BUS_DRIVERS
 
 REGISTER_DRIVER = frozenset({"register_virtio_driver", "__register_virtio_driver"})
 """A function in 6.1, a macro around the second one in 6.12 (include/linux/virtio.h)."""
 REGISTER_DEVICE = frozenset({"register_virtio_device"})
 
-TRANSPORTS = {  # struct: its bus, and the function that registers it
-    "pci_driver": ("pci", "__pci_register_driver"),
-    "platform_driver": ("platform", "__platform_driver_register"),
-    "vdpa_driver": ("vdpa", "__vdpa_register_driver"),
-}
-TRANSPORT_BUS = {struct: bus for struct, (bus, _register) in TRANSPORTS.items()}
-"""Driver struct to its bus, for buses whose drivers may add devices to the VirtIO bus."""
 REGISTERED_BY = {
     "virtio_driver": REGISTER_DRIVER,
-    **{struct: frozenset({register}) for struct, (_bus, register) in TRANSPORTS.items()},
+    **{driver.struct: frozenset({driver.registrar}) for driver in BUS_DRIVERS},
 }
 """Driver struct to the functions that register one."""
 

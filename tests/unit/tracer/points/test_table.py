@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from virtio_trace.graph import integrity
+from virtio_trace.kernel.drivers import struct_search
 from virtio_trace.tracer.points import shape, table
 from virtio_trace.tracer.points.point import ProbePoint, check_table
 from virtio_trace.virtio.transports import CONFIG_OPS, TRANSPORTS
@@ -78,3 +80,6 @@ def test_every_transport_has_its_points(transport: Any) -> None:
     assert dict(transport.interfaces) == {
         name: row.letter for name, row in mine.items() if row.announces
     }
+    assert {transport.probe, *dict(transport.interfaces)} <= integrity.DEVICES
+    driver = transport.driver
+    assert struct_search.REGISTERED_BY[driver.struct] == {driver.registrar}
