@@ -35,7 +35,7 @@ def test_numbers_are_those_of_elf_h(one: Machine) -> None:
     assert one.name.startswith(word.lower())
     names = {number: name for name, number in numbers.items() if name.startswith(f"R_{word}_")}
     assert re.search(r"_(ABS)?64$", names[one.pointer])
-    assert all(re.search(r"PC32|PLT32|JUMP|CALL", names[kind]) for kind in one.calls)
+    assert all(re.search(r"PC32|PLT32|JUMP|JAL|CALL", names[kind]) for kind in one.calls)
     assert all(re.search(r"32|64|_LO12|_HI20", names[kind]) for kind in one.addresses)
 
 

@@ -22,6 +22,7 @@ from virtio_trace.tracer.ftrace import cmdline
 from virtio_trace.tracer.points import offline
 from virtio_trace.tracer.points.offline import OfflineKernel
 from virtio_trace.tracer.points.table import NEGOTIATION_POINTS
+from virtio_trace.virtio.transports import TRANSPORTS
 from virtio_trace.vm.host import debian
 
 KERNELS = {
@@ -110,7 +111,10 @@ def test_a_line_fits_and_is_for_this_kernel(case: Case, room: int) -> None:
     assert registers == {"%di" if kernel.machine == "x86_64" else "%x0"}
     left = {one.point.name for one in line.left}
     if room == 1990:
-        assert left & NEEDED <= {"driver_probe", "virtio_mmio_probe"}
+        assert left & NEEDED <= {
+            "driver_probe",
+            *(one.probe for one in TRANSPORTS if not one.common),
+        }
 
 
 def test_all_that_is_built_in_is_on_the_command_line(case: Case) -> None:

@@ -30,7 +30,7 @@ NEW = ProbePoint(
         ({"letter": "xyz"}, "its letter 'xyz' is not one or two of a to z"),
         ({"priority": 0}, "its priority 0 is not positive"),
         ({"symbols": ()}, "it names no function"),
-        ({"subject": 8}, "no enum vt_subject has the number 8"),
+        ({"subject": 16}, "no enum vt_subject has the number 16"),
         ({"detail": 8}, "no enum vt_detail has the number 8"),
         ({"entry": False, "returns": False}, "neither its entry nor its return makes an event"),
     ],
