@@ -67,18 +67,19 @@ def command(
     running = image is None and modules is None
     taken = _taken(running) if room is None else room
     prefer = drivers or (_in_use() if running else _common(kernel.machine))
-    line = for_kernel(kernel, CMDLINE_MAX - taken - 1, modules=True, prefer=prefer)
+    most = _longest(kernel.machine)
+    line = for_kernel(kernel, most - taken - 1, modules=True, prefer=prefer)
     say_left(line)
     if not line.text:
         raise UsageError(
-            f"nothing fits in the {CMDLINE_MAX - taken} characters that are left",
+            f"nothing fits in the {most - taken} characters that are left",
             "shorten the rest of the command line, or give a smaller --room",
         )
     with results.result_output() as out:
         out.write(f"{line.text if style == 'plain' else grub(line.text)}\n")
     if not _final_pointers(kernel.machine) and "virtio" in kernel.builtin:
         warn("which drivers are built in is unknown: their probe functions are not included")
-    say(f"{len(line.text)} of the {CMDLINE_MAX} characters of a command line, for {kernel.release}")
+    say(f"{len(line.text)} of the {most} characters of a command line, for {kernel.release}")
     return 0
 
 
@@ -128,6 +129,11 @@ def _in_use() -> tuple[str, ...]:
 def _common(name: str) -> tuple[str, ...]:
     found = machine.by_name(name)
     return COMMON if found and not found.mmio else (*COMMON, *(each.module for each in TRANSPORTS))
+
+
+def _longest(name: str) -> int:
+    found = machine.by_name(name)
+    return found.command_line if found else CMDLINE_MAX
 
 
 def _final_pointers(name: str) -> bool:

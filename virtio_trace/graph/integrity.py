@@ -8,14 +8,15 @@ from dataclasses import dataclass, field
 from virtio_trace.graph.calls import Call
 from virtio_trace.recording.events import MODULE, RETURN, DeviceRef, Event
 from virtio_trace.recording.reader import Recording
+from virtio_trace.virtio.transports import PROBES, TRANSPORTS
 
 DRIVERS = frozenset({"register_virtio_driver", "unregister_virtio_driver"})
 """The probe points of calls that are about a driver and no device."""
 
 DEVICES = frozenset(
     {
-        "virtio_pci_probe", "virtio_pci_modern_probe", "virtio_pci_legacy_probe",
-        "virtio_mmio_probe", "register_virtio_device",
+        *PROBES, *(name for one in TRANSPORTS for name, _letter in one.interfaces),
+        "register_virtio_device",
         "unregister_virtio_device", "virtio_dev_match", "virtio_dev_probe", "virtio_dev_remove",
         "driver_probe", "virtio_features_ok", "set_status", "reset", "get_features", "setup_vq",
         "virtio_device_freeze", "virtio_device_restore",

@@ -12,19 +12,27 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from virtio_trace.errors import BadInputError
-from virtio_trace.kernel.files.machine import IMAGE_HEAD, MACHINES, Machine, of_image
+from virtio_trace.kernel.files.compression import read_file
+from virtio_trace.kernel.files.machine import IMAGE_HEAD, Machine, of_image
+from virtio_trace.kernel.files.vmlinuz import payload
 
 _SLOTS = 32
 _ADDRESS = re.compile(r"\baddr=(?:0x)?([0-9a-fA-F]{1,2})\b")
 
 
 def of_kernel(vmlinuz: Path) -> Machine:
-    """The machine that a kernel image is for, by the image itself: its magic, or its wrapping.
+    """The machine that a kernel image is for, by the image itself, or by the one that it wraps.
 
-    Raises BadInputError where QEMU does not start such a file.
+    Raises BadInputError where QEMU does not start such a file, CannotTraceError where a program to
+    unpack it is missing.
     """
     head = _head(vmlinuz)
-    found = _wrapped(head) or of_image(head)
+    if _is_wrapped(head):
+        inner = payload(read_file(vmlinuz), str(vmlinuz))
+        wrapped = of_image(inner[:IMAGE_HEAD])
+        found = wrapped if wrapped and wrapped.image_flat else None
+    else:
+        found = of_image(head)
     if found is None:
         raise BadInputError(
             f"{vmlinuz} is not a kernel image that QEMU starts (an x86 bzImage, an arm64 Image)",
@@ -38,7 +46,7 @@ def is_packed(vmlinuz: Path) -> bool:
 
     Raises BadInputError where it cannot be read.
     """
-    return _wrapped(_head(vmlinuz)) is not None
+    return _is_wrapped(_head(vmlinuz))
 
 
 def channel_options(machine: Machine, options: Sequence[str]) -> list[str]:
@@ -47,14 +55,12 @@ def channel_options(machine: Machine, options: Sequence[str]) -> list[str]:
     return [word.replace("{slot}", slot) for word in machine.channel]
 
 
-def _wrapped(head: bytes) -> Machine | None:
-    """The machine whose flat images are wrapped like this; None: not wrapped.
+def _is_wrapped(head: bytes) -> bool:
+    """Whether a file with this HEAD wraps a flat image.
 
     Image.gz is plain gzip; EFI zboot is drivers/firmware/efi/libstub/zboot-header.S.
     """
-    if head[:2] != b"\x1f\x8b" and not (head[:2] == b"MZ" and head[4:8] == b"zimg"):
-        return None
-    return next((machine for machine in MACHINES if machine.image_flat), None)
+    return head[:2] == b"\x1f\x8b" or (head[:2] == b"MZ" and head[4:8] == b"zimg")
 
 
 def _head(vmlinuz: Path) -> bytes:

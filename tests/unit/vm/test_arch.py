@@ -12,7 +12,7 @@ import pytest
 from virtio_trace.cli import main
 from virtio_trace.cli.boot.collectors import _unpacked
 from virtio_trace.errors import BadInputError, CannotTraceError, UsageError
-from virtio_trace.kernel.files.machine import AARCH64, X86_64
+from virtio_trace.kernel.files.machine import AARCH64, MACHINES, X86_64
 from virtio_trace.vm import arch, plan
 from virtio_trace.vm.host import debian
 from virtio_trace.vm.qemu import accel, process
@@ -47,6 +47,8 @@ def test_an_arm64_image_may_be_packed(tmp_path: Path, image: Path) -> None:
             assert unpacked.read_bytes() == image.read_bytes()
         assert not unpacked.exists()
     packed.write_bytes(gzip.compress(b"\x7fELF" + bytes(0x400)))
+    with pytest.raises(BadInputError, match="not a kernel image"):
+        arch.of_kernel(packed)  # the machine is that of what is packed
     with pytest.raises(BadInputError, match="not a kernel image"), _unpacked(packed):
         pass
 
@@ -58,8 +60,9 @@ def test_packages_name_their_machine_as_in_apt() -> None:
     assert debian.foreign("some-kernel:arm64/sid") == "arm64"
     assert debian.foreign("some-kernel:amd64") is None
     assert debian.parse("some-kernel:arm64/sid") == ("some-kernel", "sid")
-    with pytest.raises(UsageError, match="amd64 and arm64, not riscv64"):
-        debian.parse("linux-image:riscv64")
+    with pytest.raises(UsageError, match="not s390x") as said:
+        debian.parse("linux-image:s390x")
+    assert all(machine.debian in str(said.value) for machine in MACHINES)
 
 
 def test_the_recording_has_its_own_port_on_each_machine(image: Path) -> None:
@@ -69,10 +72,10 @@ def test_the_recording_has_its_own_port_on_each_machine(image: Path) -> None:
     assert "pci-serial,chardev=events,addr=1f.0" in arm
     assert "virt" in arm
     assert arm[arm.index("-append") + 1].startswith("console=ttyAMA0 ")
-    for machine in (X86_64, AARCH64):
+    for machine in MACHINES:
         full = process.cmdline("x" * process.room(machine), machine)
-        assert len(full) == process.CMDLINE_MAX
-        with pytest.raises(UsageError, match="has 2048 bytes"):
+        assert len(full) == machine.command_line
+        with pytest.raises(UsageError, match=f"it takes {machine.command_line}"):
             process.cmdline("x" * (process.room(machine) + 1), machine)
 
 

@@ -15,7 +15,6 @@ from virtio_trace.tracer.ftrace.cmdline import BootLine
 from virtio_trace.tracer.ftrace.definitions import definitions
 from virtio_trace.tracer.points import offline
 from virtio_trace.vm.plan import Plan
-from virtio_trace.vm.qemu import process
 
 _TAKEN = re.compile(r"(?:^|\s)kprobe_event=")
 
@@ -36,7 +35,7 @@ def with_boot_events(plan: Plan) -> Plan:
     except VirtioTraceError as error:
         warn(f"no boot-time events, built-in code is not recorded: {error}")
         return plan
-    found = for_kernel(kernel, process.CMDLINE_MAX - len(line.encode()) - 1, modules=False)
+    found = for_kernel(kernel, plan.arch.command_line - len(line.encode()) - 1, modules=False)
     say_left(found)
     append = f"{plan.settings.append} {found.text}".strip()
     return replace(plan, settings=replace(plan.settings, append=append))

@@ -10,9 +10,10 @@ from virtio_trace.cli.support.say import say, warn
 from virtio_trace.errors import BadInputError
 from virtio_trace.kernel.drivers import inspect
 from virtio_trace.kernel.drivers.inspection import Inspection
+from virtio_trace.kernel.files.machine import NAMES
 from virtio_trace.kernel.files.module_tree import ModuleTree
 
-_HINT = "name .ko, .ko.xz or .ko.zst files of a kernel for x86-64 or arm64"
+_HINT = f"name .ko, .ko.xz or .ko.zst files of a kernel for {NAMES}"
 
 
 def run(

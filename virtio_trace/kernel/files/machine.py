@@ -48,7 +48,8 @@ class Machine:
         ``console``: the kernel's name for the first serial port.
         ``channel``: QEMU's options for the port that carries the recording, ``{slot}`` stands for a
         free PCI slot. ``port``: the kernel's name for it; empty: the last serial port on PCI.
-        ``parameters``: for the kernel's command line.
+        ``command_line``: bytes of the kernel's command line (COMMAND_LINE_SIZE less its NUL). With
+        one more, x86 dies silently and arm64 truncates it. ``parameters``: for that line.
         ``agent``: whether the eBPF recorder runs in guests.
     """
 
@@ -76,6 +77,7 @@ class Machine:
     console: str
     channel: tuple[str, ...]
     port: str
+    command_line: int
     parameters: str
     agent: bool
 
@@ -113,6 +115,7 @@ X86_64 = Machine(
     console="ttyS0",
     channel=("-serial", "chardev:events"),
     port="ttyS1",
+    command_line=2047,  # arch/x86/include/asm/setup.h
     # On a busy host, the ticks that the kernel counts to test its timer come too late, and it
     # panics (arch/x86/kernel/apic/io_apic.c, check_timer).
     parameters="no_timer_check",
@@ -144,6 +147,7 @@ AARCH64 = Machine(
     # (CONFIG_SERIAL_8250_PCI), the cloud flavour included.
     channel=("-device", "pci-serial,chardev=events,addr={slot}.0"),
     port="",
+    command_line=2047,  # arch/arm64/include/uapi/asm/setup.h
     parameters="",
     agent=False,
 )

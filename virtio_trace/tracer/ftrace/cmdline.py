@@ -7,6 +7,7 @@ import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from virtio_trace.kernel.files.machine import MACHINES
 from virtio_trace.tracer.ftrace.definitions import Definition
 from virtio_trace.tracer.points import table
 from virtio_trace.virtio import transports
@@ -14,9 +15,8 @@ from virtio_trace.virtio import transports
 GROUP = "vt"
 """The group of boot-time events; short, because every definition repeats it."""
 
-CMDLINE_MAX = 2047
-"""Characters of a kernel command line (COMMAND_LINE_SIZE - 1 on x86-64 and arm64). An x86-64 kernel
-that is given one more dies without a message."""
+CMDLINE_MAX = max(machine.command_line for machine in MACHINES)
+"""Characters of the longest kernel command line; a machine's record has its own."""
 
 SWITCHES = "trace_clock=mono trace_event=module:module_load"
 """The clock of all recordings, and the events of modules. Any trace_event= also makes the kernel

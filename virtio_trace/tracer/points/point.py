@@ -9,8 +9,6 @@ from dataclasses import dataclass
 
 from virtio_trace.tracer.points import shape
 
-_SUBJECTS = range(shape.NOTHING, shape.MODULE_STRUCT + 1)
-_DETAILS = range(shape.PLAIN, shape.QUEUE_NO_VECTOR + 1)
 _LETTER = re.compile(r"[a-z]{1,2}")
 _QUEUES = (shape.QUEUE, shape.QUEUE_NO_VECTOR)
 
@@ -69,9 +67,9 @@ class ProbePoint:
             raise ValueError(f"{where}: its priority {self.priority} is not positive")
         if not self.symbols or not all(self.symbols):
             raise ValueError(f"{where}: it names no function")
-        if self.subject not in _SUBJECTS:
+        if self.subject not in shape.SUBJECTS:
             raise ValueError(f"{where}: no enum vt_subject has the number {self.subject}")
-        if self.detail not in _DETAILS:
+        if self.detail not in shape.DETAILS:
             raise ValueError(f"{where}: no enum vt_detail has the number {self.detail}")
         if not (self.entry or self.returns):
             raise ValueError(f"{where}: neither its entry nor its return makes an event")

@@ -15,6 +15,7 @@ DEVICE = 4
 DRIVER = 5
 BUS_TYPE = 6
 MODULE_STRUCT = 7
+SUBJECTS = range(NOTHING, MODULE_STRUCT + 1)
 
 # enum vt_detail: what the event shows besides its device and driver
 PLAIN = 0
@@ -25,6 +26,7 @@ TABLE = 4
 COUNT = 5
 QUEUE = 6
 QUEUE_NO_VECTOR = 7
+DETAILS = range(PLAIN, QUEUE_NO_VECTOR + 1)
 
 # enum vt_shape: flags
 ARG2_DRIVER = 256

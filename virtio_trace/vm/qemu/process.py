@@ -46,10 +46,6 @@ DEVICES = (
 OURS = ("-kernel", "-initrd", "-append", "-daemonize", "-nographic", "-S")
 """Options that only we may give: with another value nothing would be recorded."""
 
-CMDLINE_MAX = 2047
-"""The longest kernel command line on x86 and arm64, in bytes (COMMAND_LINE_SIZE less its NUL). With
-one more, x86 dies silently and arm64 truncates it."""
-
 MEMORY = 1536
 """The least memory of a guest, in MiB."""
 
@@ -80,7 +76,7 @@ def memory_for(initrd: int) -> int:
 
 def room(arch: Machine = X86_64) -> int:
     """Bytes left on the kernel's command line after what is always on it."""
-    return CMDLINE_MAX - len(_always(arch)) - 1
+    return arch.command_line - len(_always(arch)) - 1
 
 
 def _always(arch: Machine) -> str:
@@ -96,10 +92,11 @@ def cmdline(append: str, arch: Machine = X86_64, first: str | None = None) -> st
     text = f"{always} {append}".strip()
     if "\n" in text or not is_text(text):
         raise UsageError("--append has a newline or a zero byte, or is not UTF-8", "give one line")
-    if len(text.encode()) > CMDLINE_MAX:
+    size, most = len(text.encode()), arch.command_line
+    if size > most:
         raise UsageError(
-            f"the kernel's command line has {len(text.encode())} bytes; it takes {CMDLINE_MAX}",
-            f"make --append {len(text.encode()) - CMDLINE_MAX} bytes shorter",
+            f"the kernel's command line has {size} bytes; it takes {most}",
+            f"make --append {size - most} bytes shorter",
         )
     return text
 

@@ -21,6 +21,8 @@ from virtio_trace.kernel.files import compression, vmlinuz
 from virtio_trace.tracer.ftrace import cmdline
 from virtio_trace.tracer.points import offline
 from virtio_trace.tracer.points.offline import OfflineKernel
+from virtio_trace.tracer.points.table import NEGOTIATION_POINTS
+from virtio_trace.virtio.transports import TRANSPORTS
 from virtio_trace.vm.host import debian
 
 KERNELS = {
@@ -109,14 +111,18 @@ def test_a_line_fits_and_is_for_this_kernel(case: Case, room: int) -> None:
     assert registers == {"%di" if kernel.machine == "x86_64" else "%x0"}
     left = {one.point.name for one in line.left}
     if room == 1990:
-        assert left & NEEDED <= {"driver_probe", "virtio_mmio_probe"}
+        assert left & NEEDED <= {
+            "driver_probe",
+            *(one.probe for one in TRANSPORTS if not one.common),
+        }
 
 
 def test_all_that_is_built_in_is_on_the_command_line(case: Case) -> None:
     name, _found, kernel = case
     line = for_kernel(kernel, cmdline.CMDLINE_MAX - 60, modules=False)
-    assert {one.point.name for one in line.left} <= {"driver_features"}
-    assert name == "7.2" or not line.left
+    least = next(one.priority for one in NEGOTIATION_POINTS if one.name == "driver_features")
+    tight = name == "7.2"  # driver_features itself does not fit
+    assert all(one.point.priority >= least + (not tight) for one in line.left)
     if name == "6.1":
         assert {one.point.name for one in line.armed} == {"bus_register"}
     if name in ("6.12", "7.2"):

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from virtio_trace.graph import integrity
+from virtio_trace.kernel.drivers import struct_search
 from virtio_trace.tracer.points import shape, table
 from virtio_trace.tracer.points.point import ProbePoint, check_table
 from virtio_trace.virtio.transports import CONFIG_OPS, TRANSPORTS
@@ -28,7 +30,7 @@ NEW = ProbePoint(
         ({"letter": "xyz"}, "its letter 'xyz' is not one or two of a to z"),
         ({"priority": 0}, "its priority 0 is not positive"),
         ({"symbols": ()}, "it names no function"),
-        ({"subject": 8}, "no enum vt_subject has the number 8"),
+        ({"subject": 16}, "no enum vt_subject has the number 16"),
         ({"detail": 8}, "no enum vt_detail has the number 8"),
         ({"entry": False, "returns": False}, "neither its entry nor its return makes an event"),
     ],
@@ -78,3 +80,6 @@ def test_every_transport_has_its_points(transport: Any) -> None:
     assert dict(transport.interfaces) == {
         name: row.letter for name, row in mine.items() if row.announces
     }
+    assert {transport.probe, *dict(transport.interfaces)} <= integrity.DEVICES
+    driver = transport.driver
+    assert struct_search.REGISTERED_BY[driver.struct] == {driver.registrar}
