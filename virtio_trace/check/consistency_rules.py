@@ -7,6 +7,7 @@ is registered once), so that a second one, or an end without a beginning, is an 
 
 from __future__ import annotations
 
+from virtio_trace.check import suspend_rules
 from virtio_trace.check.findings import CheckContext
 from virtio_trace.graph.attempts import around
 from virtio_trace.graph.calls import Call, failure
@@ -14,7 +15,6 @@ from virtio_trace.graph.model import Binding, Device
 from virtio_trace.virtio import transports
 
 _PROBE, _REMOVE, _UNREGISTER = "virtio_dev_probe", "virtio_dev_remove", "unregister_virtio_device"
-_FREEZE, _RESTORE = "virtio_device_freeze", "virtio_device_restore"
 _BUS, _DRIVERS, _DRIVER_PROBE, _SUSPENDS = "bus", "drivers", "driver_probe", "suspends"
 _INTERFACES = "interfaces"
 _KINDS: dict[str | None, str] = {
@@ -24,10 +24,7 @@ _KINDS: dict[str | None, str] = {
     "driver_probe": _DRIVER_PROBE,
     "virtio_pci_modern_probe": _INTERFACES,
     "virtio_pci_legacy_probe": _INTERFACES,
-    _FREEZE: _SUSPENDS,
-    _RESTORE: _SUSPENDS,
-    _UNREGISTER: _SUSPENDS,
-    "virtio_features_ok": _SUSPENDS,
+    **dict.fromkeys(suspend_rules.PROBES, _SUSPENDS),
 }
 _CORE_MODULES = frozenset(
     {"virtio", "virtio_ring", "virtio_pci_modern_dev", "virtio_pci_legacy_dev"}
@@ -49,7 +46,7 @@ def check(context: CheckContext) -> None:
             _refusals(context, binding)
     _driver_probes(context, calls.get(_DRIVER_PROBE, []))
     _interfaces(context, calls.get(_INTERFACES, []))
-    _suspends(context, calls.get(_SUSPENDS, []))
+    suspend_rules.check(context, calls.get(_SUSPENDS, []))
     _inits(context)
 
 
@@ -201,40 +198,6 @@ def _interfaces(context: CheckContext, calls: list[Call]) -> None:
         if before is not call:
             message = f"{call.event.symbol} was called twice by {outer.event.symbol}"
             context.missing("transport-probed", ref.address, message, before, call)
-
-
-def _suspends(context: CheckContext, calls: list[Call]) -> None:
-    """A device is frozen and restored in turns, and each returns 0."""
-    step = "device-restored"
-    frozen: dict[str, Call] = {}
-    for call in calls:
-        ref, probe = call.event.device, call.event.probe
-        if ref is None:
-            continue
-        if probe == "virtio_features_ok":
-            restore = around(call, _RESTORE)
-            if restore is not None and restore.result == 0 and (call.result or 0) < 0:
-                message = f"{restore.event.symbol} returned 0, although {failure(call)}"
-                context.bad(step, ref.address, message, call, restore)
-            continue
-        before = frozen.pop(ref.address, None)
-        if probe == _UNREGISTER:
-            continue
-        if probe == _FREEZE:
-            if before is not None:
-                message = "frozen twice, and not restored between"
-                context.missing(step, ref.address, message, before, call)
-            if call.result not in (0, None):
-                context.bad(step, ref.address, failure(call), call)
-            else:
-                frozen[ref.address] = call
-            continue
-        if call.result != 0:
-            context.returned(step, ref.address, call)
-        if before is None:
-            context.missing(step, ref.address, "restored, and not frozen before", call)
-    for address, call in frozen.items():
-        context.missing(step, address, "frozen, and not restored", call)
 
 
 def _inits(context: CheckContext) -> None:

@@ -7,16 +7,19 @@ judged: the finding names where it ended.
 
 from __future__ import annotations
 
-from virtio_trace.check import diagnosis, empty_slots
+from virtio_trace.check import diagnosis
 from virtio_trace.check.findings import NOTE, CheckContext
-from virtio_trace.check.linux_transport import legacy_fallback_ok, note_legacy_fallback, unmade
+from virtio_trace.check.linux_transport import (
+    device_registered,
+    note_intx_fallback,
+    note_legacy_fallback,
+    transport_probed,
+)
 from virtio_trace.check.unbound import why_unbound
 from virtio_trace.graph.calls import Call, failure
 from virtio_trace.graph.model import Binding, Device, Driver
-from virtio_trace.graph.negotiation import INTX
 from virtio_trace.recording.events import MODULE
 from virtio_trace.recording.evidence import DriverFacts
-from virtio_trace.virtio import transports
 from virtio_trace.virtio.numbers import EPROBE_DEFER
 
 BUS = "virtio"
@@ -107,89 +110,17 @@ def _before_user_space(context: CheckContext, call: Call) -> bool:
     return first is None or call.event.seq < first.seq
 
 
-def note_empty_slots(context: CheckContext, empty: list[Device]) -> None:
-    """What is no device, and looks like one that failed."""
-    if empty:
-        slot = "slot has" if len(empty) == 1 else "slots have"
-        message = f"{len(empty)} {slot} no device (device ID 0)"
-        name = transports.MMIO.driver_name
-        context.finding(NOTE, "transport-probed", name, message, empty[0].transport)
-
-
 def device(context: CheckContext, subject: Device) -> None:
     """transport-probed and device-registered, then each binding, or why there is none."""
-    if subject.untouched:
-        _unbound(context, subject)
-    elif _transport(context, subject) and _registered(context, subject):
+    if not subject.untouched:
+        if not (transport_probed(context, subject) and device_registered(context, subject)):
+            return
         note_legacy_fallback(context, subject)
         for binding in subject.bindings:
             _binding(context, binding)
         _scanned(context, subject)
-        _unbound(context, subject)
-
-
-def _unbound(context: CheckContext, subject: Device) -> None:
     for judgement in why_unbound(context, subject):
         context.record(subject.address, judgement)
-
-
-def _transport(context: CheckContext, subject: Device) -> bool:
-    step, call = "transport-probed", subject.transport
-    if empty_slots.maybe_empty(subject) and not empty_slots.has_log(context.graph):
-        context.unknown(step, subject.address, empty_slots.UNKNOWN, call)
-        return False
-    if call is not None and call.result not in (0, None):
-        context.bad(step, subject.address, diagnosis.failed(context.graph, subject, call), call)
-        return False
-    of_pci = call is not None and call.event.probe == transports.BY_BUS["pci"].probe
-    if (
-        call is not None
-        and of_pci
-        and call.result == 0
-        and not legacy_fallback_ok(context, subject)
-    ):
-        message = f"{call.event.symbol} returned 0, although {unmade(subject)}"
-        context.bad(step, subject.address, message, call, subject.modern, subject.legacy)
-        return True
-    if call is not None:
-        return context.returned(step, subject.address, call)
-    if subject.snapshot is not None:
-        message = "the device was on the bus before the recording began"
-        context.unknown(step, subject.address, message)
-    elif subject.bus not in transports.BY_BUS:
-        message = f"no probe point for the transport of devices on bus {subject.bus}"
-        context.unknown(step, subject.address, message, subject.register)
-    else:
-        message = f"no {transports.BY_BUS[subject.bus].probe} ran for the device"
-        context.missing(step, subject.address, message, subject.register)
-    return True
-
-
-def _registered(context: CheckContext, subject: Device) -> bool:
-    step, call = "device-registered", subject.register
-    if call is None:
-        if subject.snapshot is not None:
-            message = "the device was registered before the recording began"
-            context.unknown(step, subject.address, message)
-            return True
-        if subject.transport is not None and subject.transport.ret is None:
-            message = "the transport's probe had not returned when the recording ended"
-            context.unknown(step, subject.address, message, subject.transport)
-        else:
-            message = "the transport's probe did not put the device on the VirtIO bus"
-            context.missing(step, subject.address, message, subject.transport)
-        return bool(subject.bindings or subject.matches)
-    return context.returned(step, subject.address, call)
-
-
-def _interrupts(context: CheckContext, binding: Binding) -> None:
-    """Bound all the same: vp_find_vqs falls back from MSI-X to INTx (virtio_pci_common.c)."""
-    found = binding.negotiation
-    if found.interrupts == INTX:
-        failed = [call for call in found.msix if call.inside(found.find_vqs[-1])]
-        said = ", ".join(dict.fromkeys(failure(call) for call in failed))
-        message = f"no MSI-X: {said}; its virtqueues share the INTx interrupt"
-        context.finding(NOTE, "bus-probed", binding.device.address, message, *failed)
 
 
 def _binding(context: CheckContext, binding: Binding) -> None:
@@ -215,7 +146,7 @@ def _binding(context: CheckContext, binding: Binding) -> None:
     if call.result == 0 or call.ret is None or (probe is not None and probe.result == 0):
         context.returned("bus-probed", address, call)
         if call.result == 0:
-            _interrupts(context, binding)
+            note_intx_fallback(context, binding)
     else:
         context.good("bus-probed", address)  # it ran; what failed is inside, and is said there
     _probed(context, binding, facts)

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 
-from virtio_trace.check.findings import CheckContext
+from virtio_trace.check.findings import WARNING, CheckContext
 from virtio_trace.check.spec_findings import DeviceContext
-from virtio_trace.check.spec_rules import gave_up
 from virtio_trace.graph.attempts import status_of
 from virtio_trace.graph.calls import Call, failure
 from virtio_trace.graph.model import Device
 from virtio_trace.graph.timeline import Devices
+from virtio_trace.recording.events import Event
 from virtio_trace.virtio.numbers import Status
 
 _RESTORE = "virtio_device_restore"
@@ -37,6 +37,23 @@ def check(context: CheckContext) -> None:
                 _outcome(page, call)
                 gave_up(page, call, [write.event for write in _writes(restored, call)])
     _end(context)
+
+
+def gave_up(context: DeviceContext, call: Call, writes: list[Event]) -> None:
+    """failed: 3.1.1, below the steps: a driver that gives up SHOULD say so. WRITES of the status
+    were made in CALL."""
+    step = "failed"
+    if (call.result or 0) >= 0:
+        return
+    values = [event.detail.status if event.detail is not None else None for event in writes]
+    context.unsure = call if None in values else None
+    if any((value or 0) & Status.FAILED for value in values):
+        context.good(step)
+    elif call.entry is not None and context.proves(step):
+        message = f"{failure(call)}, and FAILED was not set (3.1.1: SHOULD)"
+        context.check.finding(WARNING, step, context.device.address, message, call)
+    else:
+        context.unknown(step, f"{failure(call)}; whether FAILED was set is not known", call)
 
 
 def _writes(device: Device, outer: Call) -> list[Call]:

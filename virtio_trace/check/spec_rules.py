@@ -9,13 +9,12 @@ and the step has no result.
 
 from __future__ import annotations
 
-from virtio_trace.check import spec_feature_rules
-from virtio_trace.check.findings import WARNING, CheckContext
+from virtio_trace.check import spec_end_rules, spec_feature_rules
+from virtio_trace.check.findings import CheckContext
 from virtio_trace.check.spec_findings import DeviceContext
 from virtio_trace.graph.attempts import STEP_BITS, Attempt, Write, around, split
-from virtio_trace.graph.calls import Call, failure
+from virtio_trace.graph.calls import Call
 from virtio_trace.graph.model import Device
-from virtio_trace.recording.events import Event
 from virtio_trace.virtio.numbers import Status, status_names
 
 
@@ -39,7 +38,7 @@ def device(check: CheckContext, subject: Device) -> None:
         for rule in (reset, status_kept) if attempt.ambiguous else RULES:
             rule(context, attempt)
     for binding in subject.bindings:
-        gave_up(context, binding.call, binding.negotiation.status)
+        spec_end_rules.gave_up(context, binding.call, binding.negotiation.status)
 
 
 def _nothing(context: DeviceContext) -> None:
@@ -218,23 +217,6 @@ def failed(context: DeviceContext, attempt: Attempt) -> None:
         context.note("failed", message, given_up.call, *after)
     else:
         context.wrong("failed", "initialisation went on after FAILED", given_up.call, *after)
-
-
-def gave_up(context: DeviceContext, call: Call, writes: list[Event]) -> None:
-    """failed: 3.1.1, below the steps: a driver that gives up SHOULD say so. WRITES of the status
-    were made in CALL."""
-    step = "failed"
-    if (call.result or 0) >= 0:
-        return
-    values = [event.detail.status if event.detail is not None else None for event in writes]
-    context.unsure = call if None in values else None
-    if any((value or 0) & Status.FAILED for value in values):
-        context.good(step)
-    elif call.entry is not None and context.proves(step):
-        message = f"{failure(call)}, and FAILED was not set (3.1.1: SHOULD)"
-        context.check.finding(WARNING, step, context.device.address, message, call)
-    else:
-        context.unknown(step, f"{failure(call)}; whether FAILED was set is not known", call)
 
 
 RULES = (

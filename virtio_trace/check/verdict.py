@@ -15,6 +15,7 @@ from virtio_trace.check import (
     end_state_rules,
     host_rules,
     linux_rules,
+    linux_transport,
     recording_rules,
     spec_end_rules,
     spec_rules,
@@ -62,7 +63,7 @@ def _linux(context: CheckContext, empty: list[Device]) -> None:
     linux_rules.bus(context)
     for driver in graph.registrations:
         linux_rules.driver(context, driver)
-    linux_rules.note_empty_slots(context, empty)
+    linux_transport.note_empty_slots(context, empty)
     for device in graph.devices:
         linux_rules.device(context, device)
     consistency_rules.check(context)
