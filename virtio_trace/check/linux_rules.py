@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The rules of the procedure's steps, one function a step, each writing on a findings.CheckContext.
+"""Profile linux: one function per step, each writing its results to a findings.CheckContext.
 
-A step's source is in procedure.py. Where a step was not taken, the steps that follow it are not
-judged: the finding names where it ended.
+linux_steps.py has the source of each step; the steps of the transport are in linux_transport.py.
+If a step was not taken, the steps after it are not judged: the finding names the step that failed.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ BUS = "virtio"
 
 
 def bus(context: CheckContext) -> None:
-    """bus-registered: seen, or built in; what was there before we came is unknown."""
+    """bus-registered: recorded, or built in. A bus registered before the recording is unknown."""
     graph = context.graph
     call = graph.bus_register
     header = graph.recording.header
@@ -42,7 +42,7 @@ def bus(context: CheckContext) -> None:
         context.good(step, BUS)
         context.finding(NOTE, step, BUS, "the VirtIO bus is built into this kernel")
     elif header.snapshot.bus:
-        context.unknown(step, BUS, "the VirtIO bus was there before the recording began")
+        context.unknown(step, BUS, "the VirtIO bus existed before the recording began")
     elif graph.drivers or graph.devices:
         context.missing(step, BUS, "nothing registered the VirtIO bus")
 
@@ -64,7 +64,7 @@ def driver(context: CheckContext, subject: Driver) -> None:
                 context.unknown("driver-loaded", subject.name, message)
             context.unknown("driver-registered", subject.name, message)
         else:
-            message = "the bus used the driver, which had not registered"
+            message = "the bus used a driver that had not registered"
             context.missing("driver-registered", subject.name, message, subject.early)
         return
     _loaded(context, subject)
@@ -88,20 +88,20 @@ def _loaded(context: CheckContext, subject: Driver) -> None:
     if facts is None and _before_user_space(context, register):
         context.good(step, subject.name)
     elif facts is None:
-        message = "no file of this kernel has this driver: whether it is built in is unknown"
+        message = "no module file of this kernel has the driver: whether it is built in is unknown"
         context.unknown(step, subject.name, message, register)
     elif _is_builtin(context, subject):
         context.good(step, subject.name)
     elif subject.loaded is None:
-        message = f"the driver registered, but its module {facts.module} was not loaded before"
+        message = f"the driver registered, but its module {facts.module} had not been loaded"
         context.missing(step, subject.name, message, register)
     else:
         context.good(step, subject.name)
 
 
 def _before_user_space(context: CheckContext, call: Call) -> bool:
-    """Whether only code that is built in can have made CALL: no module was loaded yet, and there
-    was no process that could load one."""
+    """Whether only built-in code can have made CALL: no module was loaded yet, and no process
+    existed that could load one."""
     recording = context.graph.recording
     began = recording.header.user_space_ns
     if began is None or call.event.ns >= began:
@@ -111,7 +111,7 @@ def _before_user_space(context: CheckContext, call: Call) -> bool:
 
 
 def device(context: CheckContext, subject: Device) -> None:
-    """transport-probed and device-registered, then each binding, or why there is none."""
+    """transport-probed and device-registered, then each binding, or the reason for having none."""
     if not subject.untouched:
         if not (transport_probed(context, subject) and device_registered(context, subject)):
             return
@@ -134,7 +134,7 @@ def _binding(context: CheckContext, binding: Binding) -> None:
         context.finding(NOTE, "bus-probed", address, message, call)
         return
     if probe is None and call.result != 0:
-        # validate or the negotiation ended it, before the driver's own function was reached
+        # validate or the feature negotiation failed, before the driver's own probe was called
         if call.result is not None:
             expected = facts.functions.get("probe") if facts is not None else None
             uncalled = facts is not None and context.sees("driver-probed", expected)
@@ -148,33 +148,35 @@ def _binding(context: CheckContext, binding: Binding) -> None:
         if call.result == 0:
             note_intx_fallback(context, binding)
     else:
-        context.good("bus-probed", address)  # it ran; what failed is inside, and is said there
+        context.good(
+            "bus-probed", address
+        )  # it ran; the failure inside it is reported for that step
     _probed(context, binding, facts)
 
 
 def _matched(context: CheckContext, binding: Binding) -> bool:
     step, device, call = "pair-matched", binding.device, binding.match
     if call is None:
-        message = f"{binding.driver} was probed without a scan of the bus that matched the pair"
+        message = f"{binding.driver} was probed without a bus scan that matched the pair"
         context.missing(step, device.address, message, binding.call)
         return True
     if call.result is None:
         context.unfinished(step, device.address, call)
         return True
     if call.result == 0:
-        message = f"{binding.driver} was probed although the scan of the bus found no match"
+        message = f"{binding.driver} was probed although the bus scan found no match"
         context.bad(step, device.address, message, call, binding.call)
         return True
     if call.result < 0:
         context.bad(step, device.address, failure(call), call)
         return False
     if call.ret is not None and call.ret.seq > binding.call.event.seq:
-        message = f"{binding.driver} was probed before the scan of the bus had matched the pair"
+        message = f"{binding.driver} was probed before the bus scan matched the pair"
         context.bad(step, device.address, message, call, binding.call)
         return True
     facts = context.graph.recording.header.evidence.driver(binding.driver or "")
     if facts is None:
-        message = f"no file of this kernel has {binding.driver}: its id_table is unknown"
+        message = f"no module file of this kernel has {binding.driver}: its id_table is unknown"
         context.unknown(step, device.address, message, call)
     elif device.id is None or device.vendor is None:
         context.unknown(step, device.address, "the device's ids are unknown", call)
@@ -187,7 +189,7 @@ def _matched(context: CheckContext, binding: Binding) -> bool:
 
 
 def _scanned(context: CheckContext, subject: Device) -> None:
-    """The scans that no binding followed: each answer has to be the id_table's."""
+    """Bus scans not followed by a binding: each result must agree with the id_table."""
     step, address = "pair-matched", subject.address
     followed = {binding.match for binding in subject.bindings}
     for call in subject.matches:
@@ -203,7 +205,9 @@ def _scanned(context: CheckContext, subject: Device) -> None:
         if call.result and not accepts:
             message = f"the bus matched {facts.name}, but its id_table does not have the device"
             context.bad(step, address, message, call)
-        elif accepts and not call.result and subject.bindings:  # without one, unbound.py says it
+        elif (
+            accepts and not call.result and subject.bindings
+        ):  # without a binding, unbound.py reports it
             message = f"{facts.name}'s id_table has the device, but the bus did not match them"
             context.bad(step, address, message, call)
 
@@ -237,13 +241,13 @@ def _probed(context: CheckContext, binding: Binding, facts: DriverFacts | None) 
 
 def _unnamed(binding: Binding, facts: DriverFacts | None) -> str:
     if facts is None:
-        return f"no file of this kernel has {binding.driver}: its probe function is unknown"
-    return f"the evidence names no probe function of {binding.driver}"
+        return f"no module file of this kernel has {binding.driver}: its probe function is unknown"
+    return f"the evidence names no probe function for {binding.driver}"
 
 
 def _is_the_structs(probe: Call, facts: DriverFacts) -> bool:
-    """Whether PROBE is the function that the driver's struct names: by its name, and by the module
-    whose code it is. What is built in has none, whatever module it would be."""
+    """Whether PROBE is the function named in the driver's struct, in the driver's module. Built-in
+    code is in no module, whatever module it would be if built as one."""
     if probe.event.function != facts.functions.get("probe"):
         return False
     return probe.event.module in ((None,) if facts.builtin else (facts.module,))

@@ -36,7 +36,7 @@ def check(context: CheckContext, calls: list[Call]) -> None:
             continue
         if probe == _FREEZE:
             if before is not None:
-                message = "frozen twice, and not restored between"
+                message = "frozen twice without being restored in between"
                 context.missing(step, ref.address, message, before, call)
             if call.result not in (0, None):
                 context.bad(step, ref.address, failure(call), call)
@@ -46,6 +46,6 @@ def check(context: CheckContext, calls: list[Call]) -> None:
         if call.result != 0:
             context.returned(step, ref.address, call)
         if before is None:
-            context.missing(step, ref.address, "restored, and not frozen before", call)
+            context.missing(step, ref.address, "restored, but not frozen before", call)
     for address, call in frozen.items():
-        context.missing(step, address, "frozen, and not restored", call)
+        context.missing(step, address, "frozen, but not restored", call)
