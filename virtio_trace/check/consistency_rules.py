@@ -172,7 +172,7 @@ def _driver_probes(context: CheckContext, calls: list[Call]) -> None:
             message = f"{call.event.symbol} of {call.event.driver} ran in another driver's {_PROBE}"
             context.missing(step, subject, message, outer, call)
         elif outer in first:
-            message = f"{call.event.symbol} was called by a {_PROBE} that had already called a probe function"
+            message = f"{call.event.symbol} was called twice by one {_PROBE}"
             context.missing(step, subject, message, first[outer], call)
         else:
             first[outer] = call
