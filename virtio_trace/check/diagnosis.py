@@ -22,7 +22,7 @@ from virtio_trace.virtio.numbers import EPROBE_DEFER
 _WARNING = 4
 _QUOTED = 2
 _SLACK_NS = 250_000_000
-"""The log has its own clock (kernel/printk/printk.c: local_clock), compared every 0.1 s."""
+"""The log has its own clock (kernel/printk/printk.c: local_clock), and is read every 0.1 s."""
 
 
 def binding(graph: Graph, subject: Binding, uncalled: bool) -> str:

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The rules of profile spec, one function a step, each on one attempt to initialise a device.
+"""Profile spec: one function per step, each judging one attempt to initialise a device.
 
-A step's section is in spec.py; the rules of the steps 4 to 6 are in spec_features.py. The
-specification demands an order, not success: an attempt that ends early is judged by what was done
-in it, and by the FAILED at its end. Where Linux is known to do otherwise, the finding is a note,
-and the step has no result.
+spec_steps.py has the section of each step; spec_feature_rules.py has the rules for steps 4 to 6. The
+specification requires an order, not success: an attempt that ends early is judged by what it did,
+and by whether it set FAILED. A known deviation of Linux is a note, and the step has no result.
 """
 
 from __future__ import annotations
@@ -19,12 +18,12 @@ from virtio_trace.virtio.numbers import Status, status_names
 
 
 def device(check: CheckContext, subject: Device) -> None:
-    """Judge every attempt to initialise SUBJECT, and the end of every binding that failed."""
+    """Judge every attempt to initialise SUBJECT, and how every failed binding ended."""
     context, attempts = DeviceContext(check, subject), split(subject)
     if not attempts:
         _nothing(context)
     elif subject.snapshot is not None and subject.snapshot.driver and attempts[0].reset:
-        _nothing(context)  # what comes first is the end of what was there before
+        _nothing(context)  # the first events end what was there before
     for attempt in attempts:
         context.unsure = attempt.unsure
         if not attempt.initialises:
@@ -42,14 +41,14 @@ def device(check: CheckContext, subject: Device) -> None:
 
 
 def _nothing(context: DeviceContext) -> None:
-    """No event shows any of it: it was before the recording, or nothing initialised it."""
+    """No event shows an initialisation: it came before the recording, or there was none."""
     if context.device.snapshot is not None:
         message = "the device was initialised before the recording began"
         bound = context.device.snapshot.driver
         for step in context.steps if bound else ("reset", "acknowledge"):
             context.unknown(step, message)
     elif not context.proves("reset"):
-        context.unknown("reset", "whether the device was initialised is not in the recording")
+        context.unknown("reset", "the recording does not show whether the device was initialised")
 
 
 def reset(context: DeviceContext, attempt: Attempt) -> None:
@@ -58,10 +57,10 @@ def reset(context: DeviceContext, attempt: Attempt) -> None:
     if attempt.on_failed:
         message = (
             "Linux does not reset a device whose probe failed, and sets DRIVER on top of FAILED "
-            "when it is bound anew (known deviation from 2.1.1)"
+            "when it is bound again (known deviation from 2.1.1)"
         )
         if attempt.ambiguous:
-            message += "; the steps that follow cannot be told from those of before"
+            message += "; the steps that follow cannot be told from earlier ones"
         context.note(step, message, attempt.writes[0].call)
     elif attempt.unseen:
         context.unknown(step, "whether the device was reset before the recording began is unknown")
@@ -75,7 +74,7 @@ def reset(context: DeviceContext, attempt: Attempt) -> None:
 
 
 def _apart(context: DeviceContext, attempt: Attempt, first: Call) -> None:
-    """Linux takes the steps 1 and 2 for any driver, in another call than the rest."""
+    """Note that Linux takes steps 1 and 2 in another call than the rest, for any driver."""
     bind = attempt.bind
     if bind is None or first.inside(bind):
         return
@@ -110,7 +109,7 @@ def acknowledge(context: DeviceContext, attempt: Attempt) -> None:
     elif later is not None and later.seq < first.seq:
         context.wrong(step, f"{_names(later)} was set before ACKNOWLEDGE", later.call, first.call)
     elif first.new & STEP_BITS:
-        context.wrong(step, f"{_names(first)} were set at once with ACKNOWLEDGE", first.call)
+        context.wrong(step, f"{_names(first)} were set together with ACKNOWLEDGE", first.call)
     else:
         context.good(step)
 
@@ -126,7 +125,7 @@ def driver(context: DeviceContext, attempt: Attempt) -> None:
         if beyond is not None or (bind is not None and attempt.ends and bind.result == 0):
             context.wrong(step, "initialised without DRIVER", beyond or bind)
     elif first.new & (Status.FEATURES_OK | Status.DRIVER_OK):
-        context.wrong(step, f"{_names(first)} were set at once with DRIVER", first.call)
+        context.wrong(step, f"{_names(first)} were set together with DRIVER", first.call)
     elif beyond is not None and beyond.event.seq < first.seq:
         what = "the features were read" if beyond is read else "the device was set up"
         context.wrong(step, f"{what} before DRIVER was set", beyond, first.call)
@@ -147,7 +146,7 @@ def device_setup(context: DeviceContext, attempt: Attempt) -> None:
     elif attempt.setups or (counts and not any(counts)):
         context.good(step)
     elif counts and last is not None:
-        message = "virtqueues were asked for, and none was set up before DRIVER_OK"
+        message = "virtqueues were requested, but none was set up before DRIVER_OK"
         context.wrong(step, message, *attempt.found, last.call)
     elif last is not None:
         message = (
@@ -157,9 +156,9 @@ def device_setup(context: DeviceContext, attempt: Attempt) -> None:
 
 
 def driver_ok(context: DeviceContext, attempt: Attempt) -> None:
-    """driver-ok: 3.1.1, step 8. To read the features again is no step: what the specification
-    forbids is to accept new ones after FEATURES_OK (step 5), and "the only way to renegotiate is to
-    reset the device" (2.2)."""
+    """driver-ok: 3.1.1, step 8. Reading the features again is not a step. The specification only
+    forbids accepting new ones after FEATURES_OK (step 5): "the only way to renegotiate is to reset
+    the device" (2.2)."""
     step = "driver-ok"
     last, outer = attempt.setting(Status.DRIVER_OK), attempt.outer
     if last is None:
@@ -179,11 +178,11 @@ def driver_ok(context: DeviceContext, attempt: Attempt) -> None:
 
 
 def status_kept(context: DeviceContext, attempt: Attempt) -> None:
-    """status-kept: 2.1.1. FEATURES_OK that the device refused was not cleared by the driver, and
-    DEVICE_NEEDS_RESET is the device's to set."""
+    """status-kept: 2.1.1. If the device refused FEATURES_OK, the driver did not clear it.
+    DEVICE_NEEDS_RESET is set by the device."""
     step = "status-kept"
     if attempt.unsure is not None:
-        context.unknown(step, "which status was written is unknown", attempt.unsure)
+        context.unknown(step, "the status that was written is unknown", attempt.unsure)
         return
     if not attempt.writes:
         return
@@ -199,7 +198,7 @@ def status_kept(context: DeviceContext, attempt: Attempt) -> None:
 
 
 def failed(context: DeviceContext, attempt: Attempt) -> None:
-    """failed: 3.1.1, below the steps: nothing goes on after FAILED."""
+    """failed: 3.1.1, below the steps: initialisation must not continue after FAILED."""
     given_up = next((write for write in attempt.writes if write.new & Status.FAILED), None)
     if given_up is None:
         return
@@ -211,12 +210,12 @@ def failed(context: DeviceContext, attempt: Attempt) -> None:
         return
     if attempt.bind is None:
         message = (
-            "Linux sets FAILED again when it restores a device that had it, and goes on "
+            "Linux sets FAILED again when it restores a device that had it, and continues "
             "(known deviation from 3.1.1)"
         )
         context.note("failed", message, given_up.call, *after)
     else:
-        context.wrong("failed", "initialisation went on after FAILED", given_up.call, *after)
+        context.wrong("failed", "initialisation continued after FAILED", given_up.call, *after)
 
 
 RULES = (
@@ -238,7 +237,7 @@ _DEVICES_OWN = 64
 
 
 def _count(call: Call) -> int:
-    """How many virtqueues were asked for; one at least where that is unknown."""
+    """The number of virtqueues requested, or 1 if that is unknown."""
     detail = call.event.detail
     return 1 if detail is None or detail.count is None else detail.count
 

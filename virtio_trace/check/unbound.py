@@ -33,7 +33,7 @@ def why_unbound(proof: Proof, subject: Device) -> Iterator[Judgement]:
     if subject.untouched:
         yield _no_transport(proof, subject)
     elif subject.unregister is not None and subject.snapshot is not None:
-        return  # existed before the recording and was removed: its driver until then does not matter
+        return  # it existed before and was removed: its driver until then does not matter
     elif subject.bindings:
         yield from _released(proof, subject)
     elif subject.removals:
