@@ -2,8 +2,8 @@
 """How a recording contradicts itself: lost events that were not counted, a list of probe points
 that cannot be right, evidence from another kernel.
 
-None of these is the kernel's fault, but such a recording cannot be trusted: each rules out CONFORMS,
-and what is missing becomes unknown.
+None of these is the kernel's fault, but such a recording cannot be trusted: each rules out
+CONFORMS, and what is missing becomes unknown.
 """
 
 from __future__ import annotations

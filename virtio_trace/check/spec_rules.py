@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Profile spec: one function per step, each judging one attempt to initialise a device.
 
-spec_steps.py has the section of each step; spec_feature_rules.py has the rules for steps 4 to 6. The
+spec_steps.py has the section of each step; spec_feature_rules.py the rules for steps 4 to 6. The
 specification requires an order, not success: an attempt that ends early is judged by what it did,
 and by whether it set FAILED. A known deviation of Linux is a note, and the step has no result.
 """
