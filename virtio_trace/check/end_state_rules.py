@@ -66,14 +66,12 @@ def _devices(context: CheckContext, final: EndState) -> None:
         elif _is_known(context, latest[address]):
             _write(context, address, _device(latest[address], raw, other))
     for address, device in latest.items():
-        if (
-            address not in shown
-            and _is_there(device)
-            and address not in context.graph.integrity.last
-        ):
+        if address in shown or not _is_there(device):
+            continue
+        if address not in context.graph.integrity.last:
             message = "it existed when the recording began, but not at the end: no event shows why"
             context.unknown(STEP, address, message)
-        elif address not in shown and _is_there(device) and _is_known(context, device):
+        elif _is_known(context, device):
             message = "it was registered, but is not on the VirtIO bus at the end"
             _write(context, address, [Contradiction(message, _REGISTERS, (device.register,))])
     of_buses = {d.address for d in latest.values() if d.bus == "pci"} | shown.keys()
@@ -138,9 +136,7 @@ def _device(device: Device, there: SysfsDevice, other: _Others) -> Iterator[Cont
     bound, driver = device.bound_to, there.driver
     turns = [call for call in (last, *device.removals[-1:]) if call is not None]
     if bound != driver:
-        message = (
-            f"bound to {driver or 'no driver'} at the end, but to {bound or 'none'} by the events"
-        )
+        message = f"bound to {driver or 'none'} at the end, but to {bound or 'none'} by the events"
         yield Contradiction(message, _BINDS, (*turns, *(() if turns else (device.register,))))
     elif bound is not None and {device.address, there.name} & other.deferred:
         message = f"bound to {bound}, but its probe is deferred at the end"

@@ -148,9 +148,7 @@ def _binding(context: CheckContext, binding: Binding) -> None:
         if call.result == 0:
             note_intx_fallback(context, binding)
     else:
-        context.good(
-            "bus-probed", address
-        )  # it ran; the failure inside it is reported for that step
+        context.good("bus-probed", address)  # the step that failed inside it has the error
     _probed(context, binding, facts)
 
 
@@ -205,9 +203,7 @@ def _scanned(context: CheckContext, subject: Device) -> None:
         if call.result and not accepts:
             message = f"the bus matched {facts.name}, but its id_table does not have the device"
             context.bad(step, address, message, call)
-        elif (
-            accepts and not call.result and subject.bindings
-        ):  # without a binding, unbound.py reports it
+        elif accepts and not call.result and subject.bindings:  # else unbound.py reports it
             message = f"{facts.name}'s id_table has the device, but the bus did not match them"
             context.bad(step, address, message, call)
 

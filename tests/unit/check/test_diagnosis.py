@@ -266,8 +266,8 @@ def test_notes_on_what_is_bound_all_the_same(board: list[Line]) -> None:
 def test_deferred_without_a_word_from_the_kernel(behind: list[Line]) -> None:
     behind[-1]["log"] = None
     assert reason(behind, NET) == (
-        "a PCI device without a driver: its probe was deferred; the kernel does not say what it waits "
-        "for; the VirtIO IOMMU at 0000:00:01.0 has no driver"
+        "a PCI device without a driver: its probe was deferred; the kernel does not say what it "
+        "waits for; the VirtIO IOMMU at 0000:00:01.0 has no driver"
     )
     net = next(d for d in report(behind)["devices"] if d["address"] == NET)
     assert (net["state"], net["type"], net["transport"]) == ("unbound", "net", "pci-modern")
@@ -305,7 +305,6 @@ def test_a_binding_that_was_deferred(board: list[Line]) -> None:
         board = change(board, at(probe, "0000:00:04.0", kind="return"), result=-517)
     first = (
         "virtnet_probe [virtio_net] returned -517 (EPROBE_DEFER); the kernel tries again later; "
-        "what it "
     )
     board[-1]["log"] = None
     end = board[-1]["final"]
