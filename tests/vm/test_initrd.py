@@ -72,7 +72,7 @@ def test_the_disk_has_no_driver_and_the_reason_is_the_initrd(ended: Ended) -> No
     error = ended.finding()
     assert "its module virtio_blk (alias virtio:d00000002v*) was not loaded" in error["message"]
     file = "kernel/drivers/block/virtio_blk.ko"
-    assert f"{file} is not in the initrd, and the system is still in that" in error["message"]
+    assert f"{file} is not in the initrd, and the system is still in the initrd" in error["message"]
 
 
 def test_the_others_are_bound(ended: Ended) -> None:

@@ -194,8 +194,8 @@ def test_a_probe_function_that_fails_deep_inside(board: Boot) -> None:
     found = device(board, "0c.0")
     assert found["state"] == "failed"
     assert found["reason"].startswith(
-        "virtblk_probe [virtio_blk] returned -16 (EBUSY); innermost, "
-        "vp_find_vqs [virtio_pci] returned it; the kernel's log"
+        "virtblk_probe [virtio_blk] returned -16 (EBUSY); innermost "
+        "traced call: vp_find_vqs [virtio_pci]; the kernel's log"
     )
     said = f"genirq: Flags mismatch irq {irq}."
     assert said in board.kernel_log and said in found["reason"]

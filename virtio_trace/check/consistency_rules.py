@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What happens once, and in turns: a registration, a binding and a suspend end before the next one.
+"""What must alternate: a registration, a binding or a suspend ends before the next one begins.
 
-The driver core sees to it (drivers/base/dd.c: a bound device is not probed again; driver.c: a name
-is registered once), so that a second one, or an end without a beginning, is an error.
+The driver core guarantees it (drivers/base/dd.c does not probe a bound device again; driver.c
+registers a name once). A second beginning, or an end without a beginning, is an error.
 """
 
 from __future__ import annotations
 
+from virtio_trace.check import suspend_rules
 from virtio_trace.check.findings import CheckContext
 from virtio_trace.graph.attempts import around
 from virtio_trace.graph.calls import Call, failure
@@ -14,7 +15,6 @@ from virtio_trace.graph.model import Binding, Device
 from virtio_trace.virtio import transports
 
 _PROBE, _REMOVE, _UNREGISTER = "virtio_dev_probe", "virtio_dev_remove", "unregister_virtio_device"
-_FREEZE, _RESTORE = "virtio_device_freeze", "virtio_device_restore"
 _BUS, _DRIVERS, _DRIVER_PROBE, _SUSPENDS = "bus", "drivers", "driver_probe", "suspends"
 _INTERFACES = "interfaces"
 _KINDS: dict[str | None, str] = {
@@ -24,19 +24,16 @@ _KINDS: dict[str | None, str] = {
     "driver_probe": _DRIVER_PROBE,
     "virtio_pci_modern_probe": _INTERFACES,
     "virtio_pci_legacy_probe": _INTERFACES,
-    _FREEZE: _SUSPENDS,
-    _RESTORE: _SUSPENDS,
-    _UNREGISTER: _SUSPENDS,
-    "virtio_features_ok": _SUSPENDS,
+    **dict.fromkeys(suspend_rules.PROBES, _SUSPENDS),
 }
 _CORE_MODULES = frozenset(
     {"virtio", "virtio_ring", "virtio_pci_modern_dev", "virtio_pci_legacy_dev"}
 )
-"""Those that no driver and no transport is in, and that they need."""
+"""Modules that contain no driver and no transport, but that these depend on."""
 
 
 def check(context: CheckContext) -> None:
-    """Everything that takes turns."""
+    """Check everything that must alternate."""
     calls: dict[str | None, list[Call]] = {}
     for call in context.graph.calls:
         calls.setdefault(_KINDS.get(call.event.probe), []).append(call)
@@ -49,12 +46,12 @@ def check(context: CheckContext) -> None:
             _refusals(context, binding)
     _driver_probes(context, calls.get(_DRIVER_PROBE, []))
     _interfaces(context, calls.get(_INTERFACES, []))
-    _suspends(context, calls.get(_SUSPENDS, []))
+    suspend_rules.check(context, calls.get(_SUSPENDS, []))
     _inits(context)
 
 
 def _buses(context: CheckContext, calls: list[Call]) -> None:
-    """There is one VirtIO bus."""
+    """The VirtIO bus is registered once."""
     done = [call for call in calls if call.result == 0]
     for call in done[1:]:
         message = "the VirtIO bus was registered twice"
@@ -62,16 +59,16 @@ def _buses(context: CheckContext, calls: list[Call]) -> None:
 
 
 def _was_there(context: CheckContext, call: Call) -> bool | None:
-    """Whether what is in the snapshot was there before CALL; None where that is unknown."""
+    """Whether the snapshot was taken before CALL; None if that is unknown."""
     header = context.graph.recording.header
     if header.snapshot_ns is not None:
         return call.event.ns > header.snapshot_ns
-    # older recordings say only when the header was written, which was after that
+    # older recordings only have the time of the header, which was written after the snapshot
     return True if call.event.ns > (header.started_ns or call.event.ns) else None
 
 
 def _drivers(context: CheckContext, calls: list[Call]) -> None:
-    """A name is registered once, until it is unregistered."""
+    """A driver name is not registered again before it is unregistered."""
     step, header = "driver-registered", context.graph.recording.header
     before = {known.name for known in header.snapshot.drivers}
     there: dict[str, Call | None] = {}
@@ -84,7 +81,7 @@ def _drivers(context: CheckContext, calls: list[Call]) -> None:
             there[name], known = None, True
         if call.event.probe == "unregister_virtio_driver":
             if not known and name not in before:
-                message = f"{name} was unregistered, which had not registered"
+                message = f"{name} was unregistered, but had not registered"
                 context.missing(step, name, message, call)
             there.pop(name, None)
             before.discard(name)
@@ -92,13 +89,13 @@ def _drivers(context: CheckContext, calls: list[Call]) -> None:
             first = there.get(name)
             sure = call.result == 0 and (first is None or first.result == 0)
             if known and sure and context.sees_all("unregister_virtio_driver"):
-                message = f"{name} was registered twice, and not unregistered between"
+                message = f"{name} was registered twice without being unregistered in between"
                 context.missing(step, name, message, first, call)
             there[name] = call
 
 
 def _devices(context: CheckContext) -> None:
-    """A PCI function, or a slot of MMIO, is registered once, until it is unregistered."""
+    """A PCI function or an MMIO slot is not registered again before it is unregistered."""
     there: dict[str, Device] = {}
     for device in context.graph.devices:
         if device.bus not in transports.BY_BUS:
@@ -111,13 +108,13 @@ def _devices(context: CheckContext) -> None:
         if last is not None and last.unregister is None:
             known = last.snapshot is None or _was_there(context, call)
             if known and context.sees_all(_UNREGISTER):
-                message = "registered twice, and not unregistered between"
+                message = "registered twice without being unregistered in between"
                 context.missing("device-registered", device.address, message, last.register, call)
         there[device.address] = device
 
 
 def _bindings(context: CheckContext, device: Device) -> None:
-    """A device has one driver, from a virtio_dev_probe that returned 0 to its virtio_dev_remove."""
+    """A device is bound from a virtio_dev_probe that returned 0 until virtio_dev_remove."""
     if not context.sees_all(_PROBE, _REMOVE):
         return
     step = "bus-probed"
@@ -128,7 +125,7 @@ def _bindings(context: CheckContext, device: Device) -> None:
         name = call.event.driver or "a driver"
         if call.event.probe == _PROBE:
             if holder is not None:
-                message = f"{name} was probed, although the device had a driver"
+                message = f"{name} was probed, although the device already had a driver"
                 context.bad(step, device.address, message, holder[1], call)
             failed = call.result not in (0, None)
             holder, known = None if failed else (name, call), call.result is not None
@@ -137,18 +134,19 @@ def _bindings(context: CheckContext, device: Device) -> None:
                 message = f"{name} was removed, although the device had no driver"
                 context.bad(step, device.address, message, call)
             elif known and holder is not None and call.event.driver not in (None, holder[0]):
-                message = f"{name} was removed, although {holder[0]} had the device"
+                message = f"{name} was removed, although the device was bound to {holder[0]}"
                 context.bad(step, device.address, message, holder[1], call)
             holder, known = None, True
     if known and holder is not None and device.unregister is not None:
-        message = f"unregistered, and not taken from {holder[0]} ({_REMOVE} was not called)"
+        message = f"unregistered while bound to {holder[0]} ({_REMOVE} was not called)"
         context.bad(step, device.address, message, holder[1], device.unregister)
 
 
 def _holder(
     context: CheckContext, device: Device, turns: list[Call]
 ) -> tuple[tuple[str, Call | None] | None, bool]:
-    """Who has DEVICE at first, and whether that is known: nobody, or whom the snapshot shows."""
+    """The driver DEVICE is bound to at first (none, or that of the snapshot), and whether it is
+    known."""
     if device.snapshot is None:
         return None, True
     name = device.snapshot.driver
@@ -158,7 +156,7 @@ def _holder(
 
 
 def _driver_probes(context: CheckContext, calls: list[Call]) -> None:
-    """virtio_dev_probe alone calls a driver's own probe function, and once."""
+    """Only virtio_dev_probe calls a driver's own probe function, and only once."""
     step = "driver-probed"
     judged = {binding.probe for binding in context.graph.bindings}
     first: dict[Call, Call] = {}
@@ -168,20 +166,20 @@ def _driver_probes(context: CheckContext, calls: list[Call]) -> None:
         theirs = outer.event.device if outer is not None else None
         if outer is None or (theirs and ref and theirs.address != ref.address):
             if call not in judged:
-                message = f"{call.event.symbol} was called outside of the device's {_PROBE}"
+                message = f"{call.event.symbol} was called outside the device's {_PROBE}"
                 context.missing(step, subject, message, call, also=(_PROBE,))
         elif call.event.driver not in (None, outer.event.driver):
-            message = f"{call.event.symbol} is {call.event.driver}'s, in the {_PROBE} of another"
+            message = f"{call.event.symbol} of {call.event.driver} ran in another driver's {_PROBE}"
             context.missing(step, subject, message, outer, call)
         elif outer in first:
-            message = f"{call.event.symbol} was called by a {_PROBE} that had called one before"
+            message = f"{call.event.symbol} was called twice by one {_PROBE}"
             context.missing(step, subject, message, first[outer], call)
         else:
             first[outer] = call
 
 
 def _refusals(context: CheckContext, binding: Binding) -> None:
-    """virtio_dev_probe returns what refused the device: its driver's validate function, or
+    """virtio_dev_probe returns the error of the driver's validate function or of
     virtio_features_ok (drivers/virtio/virtio.c)."""
     found, outer = binding.negotiation, binding.call
     for call in (found.validate, found.features_ok):
@@ -191,7 +189,7 @@ def _refusals(context: CheckContext, binding: Binding) -> None:
 
 
 def _interfaces(context: CheckContext, calls: list[Call]) -> None:
-    """virtio_pci_probe tries each interface once (drivers/virtio/virtio_pci_common.c)."""
+    """virtio_pci_probe tries each interface at most once (drivers/virtio/virtio_pci_common.c)."""
     first: dict[tuple[Call, str | None], Call] = {}
     for call in calls:
         ref, outer = call.event.device, call.parent
@@ -203,42 +201,8 @@ def _interfaces(context: CheckContext, calls: list[Call]) -> None:
             context.missing("transport-probed", ref.address, message, before, call)
 
 
-def _suspends(context: CheckContext, calls: list[Call]) -> None:
-    """A device is frozen and restored in turns, and each returns 0."""
-    step = "device-restored"
-    frozen: dict[str, Call] = {}
-    for call in calls:
-        ref, probe = call.event.device, call.event.probe
-        if ref is None:
-            continue
-        if probe == "virtio_features_ok":
-            restore = around(call, _RESTORE)
-            if restore is not None and restore.result == 0 and (call.result or 0) < 0:
-                message = f"{restore.event.symbol} returned 0, although {failure(call)}"
-                context.bad(step, ref.address, message, call, restore)
-            continue
-        before = frozen.pop(ref.address, None)
-        if probe == _UNREGISTER:
-            continue
-        if probe == _FREEZE:
-            if before is not None:
-                message = "frozen twice, and not restored between"
-                context.missing(step, ref.address, message, before, call)
-            if call.result not in (0, None):
-                context.bad(step, ref.address, failure(call), call)
-            else:
-                frozen[ref.address] = call
-            continue
-        if call.result != 0:
-            context.returned(step, ref.address, call)
-        if before is None:
-            context.missing(step, ref.address, "restored, and not frozen before", call)
-    for address, call in frozen.items():
-        context.missing(step, address, "frozen, and not restored", call)
-
-
 def _inits(context: CheckContext) -> None:
-    """A module whose init returned an error is gone, and what it registered with it."""
+    """A module whose init failed is unloaded, so nothing that it registered may remain."""
     evidence = context.graph.recording.header.evidence
     staying = {
         driver.facts.module

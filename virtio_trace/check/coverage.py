@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a recording did not see, and so cannot prove.
+"""What a recording did not see and therefore cannot prove.
 
-A recording says what became of each probe point and since when each was armed. Which of that a
-verdict needs is decided here.
+A recording has the state of each probe point and the time it was armed. This file decides which
+of them a verdict needs.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from virtio_trace.recording.reader import Recording
 
 
 def first_ns(header: Header) -> int:
-    """The time from which on the recording claims to have every event, CLOCK_MONOTONIC.
+    """The time from which the recording claims to be complete, in ns of CLOCK_MONOTONIC.
 
-    0 where probes were armed before user space began. Otherwise the snapshot: what was there
-    then, it shows.
+    0 if the probes were armed before user space began. Otherwise the time of the snapshot, which
+    shows what existed then.
     """
     if header.user_space_ns is not None:
         return 0
@@ -27,12 +27,12 @@ def first_ns(header: Header) -> int:
 
 
 def is_late(header: Header, state: ProbeState) -> bool:
-    """Whether calls of the probe point may have come before it was armed."""
+    """Whether the probe point may have been called before it was armed."""
     return state.armed_ns is not None and state.armed_ns > first_ns(header)
 
 
 def blind(recording: Recording) -> tuple[ProbeState, ...]:
-    """Probe points that were not armed, were armed late, or missed hits."""
+    """The probe points that were not armed, were armed late or missed hits."""
     header = recording.header
     return tuple(
         state
@@ -53,7 +53,7 @@ def is_complete(recording: Recording, needed: Container[str] = NEEDED) -> bool:
 
 
 def lacks(recording: Recording) -> list[str]:
-    """What RECORDING lacks for a verdict of profile linux, a sentence each."""
+    """What RECORDING lacks for a verdict of profile linux, one sentence each."""
     said = unseen(recording, NEEDED)
     for file, reason in recording.header.evidence.unread.items():
         said.append(f"{file} could not be read: {reason}")
@@ -61,7 +61,7 @@ def lacks(recording: Recording) -> list[str]:
 
 
 def unseen(recording: Recording, needed: Container[str]) -> list[str]:
-    """The events that RECORDING lacks of the NEEDED probe points, a sentence each."""
+    """Which events of the NEEDED probe points RECORDING lacks, one sentence each."""
     said = []
     if recording.trailer is None:
         said.append("the recording was cut short: it has no trailer")
@@ -82,8 +82,8 @@ def _unseen(state: ProbeState) -> str:
         return f"{where}: {state.missed} hit{_was(state.missed)} missed by the kernel"
     if state.state == NOT_ARMED:
         return f"{where} was not armed ({state.reason}): {state.without} is not seen"
-    reason = state.reason or "later than others"
-    return f"{where} was armed late ({reason}): before that, {state.without} is not seen"
+    reason = state.reason or "later than the others"
+    return f"{where} was armed late ({reason}): {state.without} is not seen before that"
 
 
 def _was(count: int) -> str:

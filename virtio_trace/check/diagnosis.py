@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Why something did not come up, in words that lead to the cause, from the recording alone.
+"""Why a device or driver did not come up, in words, from the recording alone.
 
-What the recording does not have is said to be unknown; nothing is guessed.
+What the recording does not show is reported as unknown; nothing is guessed.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from virtio_trace.virtio.numbers import EPROBE_DEFER
 _WARNING = 4
 _QUOTED = 2
 _SLACK_NS = 250_000_000
-"""The log has a clock of its own (kernel/printk/printk.c: local_clock), and is read every 0.1 s."""
+"""The log has its own clock (kernel/printk/printk.c: local_clock), and is read every 0.1 s."""
 
 
 def binding(graph: Graph, subject: Binding, uncalled: bool) -> str:
-    """Why virtio_dev_probe failed for SUBJECT. UNCALLED: it is proven that the driver's own probe
-    function was not called."""
+    """Why virtio_dev_probe failed for SUBJECT. UNCALLED: the driver's own probe function is proven
+    not to have been called."""
     call, probe, found = subject.call, subject.probe, subject.negotiation
     if probe is not None and probe.result not in (0, None):
         said = failure(probe) + _innermost(graph, probe)
@@ -51,8 +51,8 @@ def _failed(call: Call) -> bool:
 
 
 def _innermost(graph: Graph, outer: Call) -> str:
-    """The last and innermost traced call in OUTER through which its error came: each call on the
-    way returned it too, so one whose failure was made up for (MSI-X) does not count."""
+    """The last, innermost traced call in OUTER that OUTER's error came from. Every call in between
+    returned the same error, so a failure that was recovered from (MSI-X) does not count."""
     if outer.entry is None or outer.ret is None:
         return ""
     found, calls = None, graph.calls
@@ -63,17 +63,17 @@ def _innermost(graph: Graph, outer: Call) -> str:
             step = step.parent
         if step is outer:
             found = call
-    return "" if found is None else f"; innermost, {found.event.symbol} returned it"
+    return "" if found is None else f"; innermost traced call: {found.event.symbol}"
 
 
 def _features(subject: Binding, call: Call) -> str:
-    """The device, or the kernel in its place, did not take FEATURES_OK (virtio_features_ok)."""
+    """virtio_features_ok failed: the device, or the kernel itself, rejected the features."""
     found, device, name = subject.negotiation, subject.device.id, subject.driver or "the driver"
     offered, wanted, written = found.offered, found.wanted, found.written
     said = failure(call)
     if written is None:
-        # the kernel asks first what its own architecture needs (virtio_features_ok)
-        said += ": that FEATURES_OK was written to the device was not seen"
+        # virtio_features_ok first checks what the architecture requires
+        said += ": no write of FEATURES_OK to the device was seen"
     else:
         said += f": the device refused the features that {name} wrote"
     if offered is not None and written is not None:
@@ -93,7 +93,7 @@ def _names(device: int | None, bits: int | None) -> str:
 
 
 def deferral(graph: Graph, device: Device) -> str:
-    """What a deferred DEVICE waits for, as far as the kernel says."""
+    """What a deferred DEVICE waits for, as far as the kernel tells."""
     end = final(graph)
     if end is None:
         return "; what it waits for is not in the recording"
@@ -101,19 +101,19 @@ def deferral(graph: Graph, device: Device) -> str:
         return "; what it waits for is unknown: debugfs' devices_deferred could not be read"
     names = [name for name in (device.name, device.address) if name in end.deferred]
     if not names:
-        return "; what it waited for is unknown: it was not deferred any more at the end"
+        return "; what it waited for is unknown: it was no longer deferred at the end"
     said = "".join(f"; the kernel says: {end.deferred[n]}" for n in names if end.deferred[n])
     function = device.function
     if function is not None and function.suppliers:
-        said += f"; its suppliers by sysfs: {', '.join(function.suppliers)}"
+        said += f"; its suppliers in sysfs: {', '.join(function.suppliers)}"
     if function is not None and function.iommu is not None:
         return said + _behind(graph, function.iommu)
-    return (said or "; what it waits for, the kernel does not say") + _iommus(graph)
+    return (said or "; the kernel does not say what it waits for") + _iommus(graph)
 
 
 def _behind(graph: Graph, iommu: str) -> str:
-    """No kernel names this supplier: viot_iommu_configure (drivers/acpi/viot.c) returns
-    -EPROBE_DEFER without a device link. The table that it goes by does."""
+    """The IOMMU that ACPI's VIOT table names. The kernel does not name it: viot_iommu_configure
+    (drivers/acpi/viot.c) returns -EPROBE_DEFER without a device link."""
     said = f"; ACPI's VIOT puts it behind the VirtIO IOMMU at {iommu}"
     found = next((d for d in graph.devices if d.address == iommu), None)
     if found is None:
@@ -122,7 +122,7 @@ def _behind(graph: Graph, iommu: str) -> str:
 
 
 def _iommus(graph: Graph) -> str:
-    """A VirtIO IOMMU without a driver is a fact; that the device is behind it is not known."""
+    """VirtIO IOMMUs without a driver. Whether the device is behind one of them is unknown."""
     idle = [d.address for d in graph.devices if d.id == numbers.IOMMU and not _is_in_use(d)]
     return f"; the VirtIO IOMMU at {', '.join(idle)} has no driver" if idle else ""
 
@@ -132,7 +132,7 @@ def _is_in_use(device: Device) -> bool:
 
 
 def _late(graph: Graph) -> list[BlacklistRule]:
-    """The rules of modprobe's configuration that were not there when the recording began."""
+    """Rules added to modprobe's configuration after the recording began."""
     header, trailer = graph.recording.header, graph.recording.trailer
     if trailer is None or header.blacklist is None:
         return []
@@ -140,7 +140,7 @@ def _late(graph: Graph) -> list[BlacklistRule]:
 
 
 def module(graph: Graph, name: str, init: str | None, aliases: tuple[str, ...] = ()) -> str:
-    """Why what the module NAME has, with its INIT function, did not register."""
+    """Why the driver in the module NAME, with the init function INIT, did not register."""
     header, end = graph.recording.header, final(graph)
     uncalled = forbidden_init(graph, init)
     if name in header.evidence.builtin:
@@ -167,19 +167,19 @@ def module(graph: Graph, name: str, init: str | None, aliases: tuple[str, ...] =
 
 
 def _initrd(graph: Graph, name: str) -> list[str]:
-    """That the initrd does not have the module NAME, where the system did not get beyond it."""
+    """Says that the initrd lacks the module NAME, unless the system has left the initrd."""
     header, end = graph.recording.header, final(graph)
     if header.initrd is None or name in header.initrd.modules or (end and end.initrd_left):
         return []
     files = {facts.module: facts.file for facts in header.evidence.transports}
     files |= {facts.module: facts.file for facts in header.evidence.drivers}
     file = files.get(name, name)
-    still = ", and the system is still in that" if end and end.initrd_left is False else ""
+    still = ", and the system is still in the initrd" if end and end.initrd_left is False else ""
     return [f"{file} is not in the initrd{still}"]
 
 
 def forbidden_init(graph: Graph, init: str | None) -> str:
-    """The rule that keeps the INIT function from being called, if there is one."""
+    """The rule that prevents the INIT function from being called, if there is one."""
     rules = graph.recording.header.blacklist or ()
     found = (r.words for r in rules if r.by == INITCALL_BLACKLIST and r.what == init)
     return "".join(f": {words}" for words in found)
@@ -197,7 +197,7 @@ def _init(graph: Graph, module_name: str) -> str:
 
 
 def autoprobe(graph: Graph, bus: str = "virtio") -> str:
-    """Empty where it is on, or unknown."""
+    """Says that autoprobe is off. Empty if it is on or unknown."""
     end = final(graph)
     if end is None or end.autoprobe.get(bus) is not False:
         return ""
@@ -205,24 +205,24 @@ def autoprobe(graph: Graph, bus: str = "virtio") -> str:
 
 
 def final(graph: Graph) -> EndState | None:
-    """The second look at the machine, which older and cut recordings do not have."""
+    """The machine's state at the end; older and truncated recordings do not have it."""
     trailer = graph.recording.trailer
     return trailer.end_state if trailer is not None else None
 
 
 def failed(graph: Graph, device: Device, call: Call) -> str:
-    """Why CALL, the transport's probe or the registration, did not put DEVICE on the bus."""
+    """Why CALL, the transport's probe or the registration, failed to register DEVICE."""
     return failure(call) + _innermost(graph, call) + said_of(graph, device)
 
 
 def said_of(graph: Graph, device: Device) -> str:
-    """What the log says of a DEVICE to which no driver came."""
+    """What the kernel's log says about a DEVICE that has no driver."""
     return _quote(graph.log.get(device.address, []))
 
 
 def _log(graph: Graph, subject: Binding) -> str:
-    """What the log says of the binding's device: all of it where that is the only binding with its
-    name, else what was said about then; the log's own clock allows no more."""
+    """What the kernel's log says about the binding's device. If the device has several bindings,
+    only lines from around the time of this one; the log's own clock allows no better."""
     name, address = subject.device.name, subject.device.address
     found = [*graph.log.get(name or "", []), *graph.log.get(address, [])]
     trailer, call = graph.recording.trailer, subject.call
@@ -233,11 +233,13 @@ def _log(graph: Graph, subject: Binding) -> str:
         return _quote(found)
     behind, start = trailer.log.behind_ns or 0, call.event.ns - _SLACK_NS
     end = (call.ret or call.event).ns + _SLACK_NS
-    return _quote([line for line in found if start <= line.ns + behind <= end], " of about then")
+    return _quote(
+        [line for line in found if start <= line.ns + behind <= end], " from around that time"
+    )
 
 
 def _quote(lines: list[LogLine], when: str = "") -> str:
-    """Warnings and worse; "failed with error" comes last, it says no more than the result."""
+    """Quote warnings and worse. "failed with error" comes last: it only repeats the result."""
     grave = [line.text for line in lines if line.level <= _WARNING]
     chosen = list(dict.fromkeys(sorted(grave, key=lambda text: "failed with error" in text)))
     if not chosen:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""end-state: sysfs at the recording's end against what the events lead to.
+"""end-state: sysfs at the end of the recording against the state that follows from the events.
 
-sysfs shares nothing with the probe points, so each is the other's oracle. Where the events are
-whole, a contradiction is an error, shown by the last of them that says otherwise. What sysfs has
-and no event shows is unknown. Where the two agree, nothing is written.
+sysfs shares no code with the probe points, so each checks the other. If the events are complete, a
+contradiction is an error, and names the last event that contradicts sysfs. What only sysfs shows is
+unknown. If the two agree, nothing is recorded.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ _DRIVERS = ("register_virtio_driver", "unregister_virtio_driver")
 
 @dataclass(frozen=True, slots=True)
 class Contradiction:
-    """``message`` says it, ``events`` show the side of the events, ``probes`` are the probe points
-    whose events have to be whole for it to be proof."""
+    """``message`` describes it; ``events`` show the events' side. It is proof only if all events
+    of the probe points ``probes`` were recorded."""
 
     message: str
     probes: tuple[str, ...]
@@ -39,7 +39,7 @@ class Contradiction:
 
 
 def check(context: CheckContext) -> None:
-    """Every device and driver of either side."""
+    """Compare every device and driver that either side has."""
     trailer = context.graph.recording.trailer
     if trailer is None or trailer.end_state is None or context.running:
         return
@@ -61,32 +61,28 @@ def _devices(context: CheckContext, final: EndState) -> None:
     other = _Others(context, final)
     for address, raw in shown.items():
         if address not in latest:
-            message = "it is on the VirtIO bus at the end, and no event shows it"
+            message = "it is on the VirtIO bus at the end, but no event shows it"
             context.unknown(STEP, address, message)
         elif _is_known(context, latest[address]):
             _write(context, address, _device(latest[address], raw, other))
     for address, device in latest.items():
-        if (
-            address not in shown
-            and _is_there(device)
-            and address not in context.graph.integrity.last
-        ):
-            message = (
-                "it was there when the recording began, is not at the end, and no event shows why"
-            )
+        if address in shown or not _is_there(device):
+            continue
+        if address not in context.graph.integrity.last:
+            message = "it existed when the recording began, but not at the end: no event shows why"
             context.unknown(STEP, address, message)
-        elif address not in shown and _is_there(device) and _is_known(context, device):
-            message = "it was registered, and is not on the VirtIO bus at the end"
+        elif _is_known(context, device):
+            message = "it was registered, but is not on the VirtIO bus at the end"
             _write(context, address, [Contradiction(message, _REGISTERS, (device.register,))])
     of_buses = {d.address for d in latest.values() if d.bus == "pci"} | shown.keys()
     for function in final.pci:
         if function.driver == VIRTIO_PCI and function.address not in of_buses:
-            message = f"{VIRTIO_PCI} has it at the end, and no event shows it"
+            message = f"bound to {VIRTIO_PCI} at the end, but no event shows it"
             context.unknown(STEP, function.address, message)
 
 
 def _is_known(context: CheckContext, device: Device) -> bool:
-    """Whether events lead to an end; the snapshot alone shows what was there once."""
+    """Whether events show the state at the end; the snapshot alone shows only the beginning."""
     seen = device.address in context.graph.integrity.last
     return seen and not _is_open(device.register) and _is_settled(context, device.address)
 
@@ -96,11 +92,13 @@ def _write(context: CheckContext, subject: str, found: Iterable[Contradiction]) 
         if context.sees_all(*one.probes):
             context.bad(STEP, subject, one.message, *one.events)
         else:
-            context.unknown(STEP, subject, f"{one.message}, or not all was seen", *one.events)
+            context.unknown(
+                STEP, subject, f"{one.message}, or not every event was seen", *one.events
+            )
 
 
 def _is_there(device: Device) -> bool:
-    """By the events, and the snapshot that they began with."""
+    """Whether the device exists, by the events and the snapshot before them."""
     if device.unregister is not None:
         return False
     registered = device.register is not None and device.register.result == 0
@@ -113,8 +111,8 @@ def _is_open(call: Call | None) -> bool:
 
 
 class _Others:
-    """What else the recording has of each device at the end, by address: its PCI function, and
-    whether the host told its status, which is nearer to the device than sysfs."""
+    """Other information about the devices at the end, by address: the PCI function, and whether the
+    host reported the status, which is more direct than sysfs."""
 
     def __init__(self, context: CheckContext, final: EndState) -> None:
         trailer = context.graph.recording.trailer
@@ -128,7 +126,7 @@ class _Others:
 def _device(device: Device, there: SysfsDevice, other: _Others) -> Iterator[Contradiction]:
     if not _is_there(device):
         call = device.unregister or device.register or device.transport
-        message = "it is on the VirtIO bus at the end, and the events show that it is not"
+        message = "it is on the VirtIO bus at the end, but the events show that it is not"
         yield Contradiction(message, _REGISTERS, (call,))
         return
     yield from _names(device, there)
@@ -138,10 +136,10 @@ def _device(device: Device, there: SysfsDevice, other: _Others) -> Iterator[Cont
     bound, driver = device.bound_to, there.driver
     turns = [call for call in (last, *device.removals[-1:]) if call is not None]
     if bound != driver:
-        message = f"{driver or 'no driver'} has it at the end, by the events {bound or 'none'}"
+        message = f"bound to {driver or 'none'} at the end, but to {bound or 'none'} by the events"
         yield Contradiction(message, _BINDS, (*turns, *(() if turns else (device.register,))))
     elif bound is not None and {device.address, there.name} & other.deferred:
-        message = f"{bound} has it, and its probe is deferred at the end"
+        message = f"bound to {bound}, but its probe is deferred at the end"
         yield Contradiction(message, _BINDS, tuple(turns))
     if device.address not in other.told:
         yield from _status(device, there)
@@ -157,12 +155,12 @@ def _names(device: Device, there: SysfsDevice) -> Iterator[Contradiction]:
         ("vendor ID", device.vendor, there.vendor),
     ):
         if ours is not None and theirs is not None and ours != theirs:
-            message = f"its {what} is {theirs} at the end, by the events {ours}"
+            message = f"its {what} is {theirs} at the end, but {ours} by the events"
             yield Contradiction(message, _REGISTERS, (device.register,))
 
 
 def _status(device: Device, there: SysfsDevice) -> Iterator[Contradiction]:
-    """The device itself clears FEATURES_OK, and asks for a reset."""
+    """The device itself may clear FEATURES_OK and set DEVICE_NEEDS_RESET."""
     last, status = device.status[-1] if device.status else None, there.status
     written = last.detail.status if last is not None and last.detail is not None else None
     binding = device.bindings[-1] if device.bindings else None
@@ -172,34 +170,34 @@ def _status(device: Device, there: SysfsDevice) -> Iterator[Contradiction]:
             own |= Status.FEATURES_OK
         if (written ^ status) & ~own:
             message = f"its status is {status_words(status)} at the end, "
-            message += f"written was {status_words(written)}"
+            message += f"but {status_words(written)} was written"
             yield Contradiction(message, _WRITES, (last.seq,))
 
 
 def _features(device: Device, there: SysfsDevice) -> Iterator[Contradiction]:
-    """struct virtio_device.features, as when the driver set them."""
+    """Compare sysfs' features (struct virtio_device.features) with those negotiated."""
     binding, text = device.bindings[-1] if device.bindings else None, there.features
     if binding is None or device.bound_to is None or type(text) is not str or not text:
         return
     agreed = binding.negotiation.negotiated
     if agreed is None or set(text) - {"0", "1"} or int(text[::-1], 2) == agreed:
         return
-    message = f"its features are {int(text[::-1], 2):#x} at the end, agreed on was {agreed:#x}"
+    message = f"its features are {int(text[::-1], 2):#x} at the end, but {agreed:#x} was negotiated"
     shown = (event.seq for event in binding.negotiation.status[-1:])
     yield Contradiction(message, _WRITES, tuple(shown))
 
 
 def _function(device: Device, other: _Others) -> Iterator[Contradiction]:
-    """What PCI's sysfs has of it."""
+    """Compare the device with its PCI function in sysfs."""
     function = other.functions.get(device.address)
     if other.final.registered is None:
         return
     if function is None:
         message = "it is not among the PCI devices at the end"
     elif function.driver != VIRTIO_PCI:
-        message = f"its PCI device has {function.driver or 'no driver'} at the end"
+        message = f"its PCI device is bound to {function.driver or 'no driver'} at the end"
     elif None not in (device.id, function.virtio_id) and device.id != function.virtio_id:
-        message = f"by PCI it is of type {function.virtio_id}, by the events of type {device.id}"
+        message = f"its type is {function.virtio_id} by its PCI id, but {device.id} by the events"
     else:
         return
     yield Contradiction(message, _REGISTERS, (device.register,))
@@ -210,25 +208,25 @@ def _drivers(context: CheckContext, final: EndState) -> None:
     for name, there in shown.items():
         driver = context.graph.drivers.get(name)
         if driver is None:
-            message = "the driver is registered at the end, and no event shows it"
+            message = "the driver is registered at the end, but no event shows it"
             context.unknown(STEP, name, message)
         elif _is_open(driver.register) or not _is_settled(context, name):
             continue
         elif not _is_registered(driver):
-            message = "the driver is registered at the end, and the events show that it is not"
+            message = "the driver is registered at the end, but the events show that it is not"
             call = driver.unregister or driver.register or driver.early
             _write(context, name, [Contradiction(message, _DRIVERS, (call,))])
         elif (other := there.module) and _is_others(driver, other):
-            message = f"the driver is of the module {other} at the end"
+            message = f"the driver belongs to the module {other} at the end"
             _write(context, name, [Contradiction(message, _DRIVERS, (driver.register,))])
     for name, driver in context.graph.drivers.items():
         if not _is_registered(driver) or not _is_settled(context, name):
             continue
         if name not in shown:
-            message = "the driver registered, and is not registered at the end"
+            message = "the driver registered, but is not registered at the end"
             _write(context, name, [Contradiction(message, _DRIVERS, (driver.register,))])
         elif _is_unloaded(context, driver, final):
-            message = "the driver registered, and its module is not loaded at the end"
+            message = "the driver registered, but its module is not loaded at the end"
             _write(context, name, [Contradiction(message, _DRIVERS, (driver.register,))])
 
 
@@ -239,7 +237,7 @@ def _is_registered(driver: Driver) -> bool:
 
 
 def _is_others(driver: Driver, module: str) -> bool:
-    """Whether the evidence has DRIVER in another module."""
+    """Whether the evidence places DRIVER in another module than MODULE."""
     facts = driver.facts
     return facts is not None and not facts.builtin and facts.module != module
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a check writes down: the results of steps, findings, and a verdict."""
+"""What a check produces: step results, findings and a verdict."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ WARNING = "warning"
 NOTE = "note"
 
 RECORDING = "recording"
-"""The step of findings that are about the recording itself."""
+"""The step of findings about the recording itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What is wrong, or unknown, and the sequence numbers of the events that show it."""
+    """What is wrong or unknown, and the sequence numbers of the events that show it."""
 
     severity: str
     step: str
@@ -35,7 +35,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class StepResult:
-    """One step of the procedure for one subject; ``ok`` is None where it is unknown."""
+    """One step of the procedure for one subject; ``ok`` is None if it is unknown."""
 
     id: str
     subject: str
@@ -44,7 +44,7 @@ class StepResult:
 
 @dataclass(slots=True)
 class Result:
-    """The verdict with all that it rests on."""
+    """The verdict, with the steps and findings it is based on."""
 
     verdict: str = INCOMPLETE
     profile: str = LINUX
@@ -54,8 +54,8 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What is to be said of a subject's step. ``ok`` is the step's result: False is proven, None is
-    unknown; ``is_step`` is False for a finding without a step's result. ``calls`` show it."""
+    """A judgement of one step of a subject. ``ok``: False if proven wrong, None if unknown.
+    ``is_step`` is False for a finding without a step result. ``calls``: what shows it."""
 
     step: str
     message: str
@@ -65,14 +65,14 @@ class Judgement:
 
 
 class CheckContext(Proof):
-    """Where rules write what they found."""
+    """Collects what the rules find."""
 
     def __init__(self, graph: Graph, profile: str = LINUX) -> None:
         super().__init__(graph, profile)
         self.result = Result(profile=profile)
 
     def record(self, subject: str, judgement: Judgement) -> None:
-        """Write JUDGEMENT of SUBJECT; one without a step's result is a warning."""
+        """Record JUDGEMENT of SUBJECT. One without a step result is a warning."""
         step, message, calls = judgement.step, judgement.message, judgement.calls
         if not judgement.is_step:
             self.finding(WARNING, step, subject, message, *calls)
@@ -82,12 +82,12 @@ class CheckContext(Proof):
             self.unknown(step, subject, message, *calls)
 
     def good(self, step: str, subject: str) -> None:
-        """The step was taken as it should be."""
+        """The step was taken correctly."""
         self._step(step, subject, True)
 
     def bad(self, step: str, subject: str, message: str, *calls: Call | int | None) -> None:
-        """It was not, and that is proven. Without CALLS, what shows it is the state at the end: it
-        rests on the last event about SUBJECT, or of all, after which it was read."""
+        """The step is proven wrong. Without CALLS, the state at the end shows it: the finding then
+        names the last event about SUBJECT, or the last of all, because sysfs was read after it."""
         if not any(call is not None for call in calls):
             last = self._last(subject)
             if last is None:
@@ -98,7 +98,7 @@ class CheckContext(Proof):
         self.finding(ERROR, step, subject, message, *calls)
 
     def unknown(self, step: str, subject: str, message: str, *calls: Call | int | None) -> None:
-        """It was not seen, and could not have been seen."""
+        """The recording cannot tell whether the step was taken."""
         self._step(step, subject, None)
         self.finding(WARNING, step, subject, message, *calls)
 
@@ -106,13 +106,13 @@ class CheckContext(Proof):
         self, step: str, subject: str, message: str, *calls: Call | int | None,
         also: tuple[str, ...] = (),
     ) -> None:  # fmt: skip
-        """No event shows it; see :func:`missing`."""
+        """No event shows the step; see :func:`missing`."""
         self.record(subject, missing(self, step, message, *calls, also=also))
 
     def finding(
         self, severity: str, step: str, subject: str, message: str, *calls: Call | int | None
     ) -> None:
-        """A finding alone, without a step's result."""
+        """Add a finding without a step result."""
         seqs: list[int] = []
         for call in calls:
             if isinstance(call, Call):
@@ -124,7 +124,7 @@ class CheckContext(Proof):
         )
 
     def returned(self, step: str, subject: str, call: Call) -> bool:
-        """The step by what its CALL returned; False where that was an error."""
+        """Record the step by the result of its CALL. Return False if CALL returned an error."""
         if call.ret is None:
             self.unfinished(step, subject, call)
         elif call.result == 0:
@@ -137,7 +137,7 @@ class CheckContext(Proof):
         return True
 
     def unfinished(self, step: str, subject: str, call: Call) -> None:
-        """The step's CALL was still running."""
+        """The CALL of the step had not returned."""
         self.record(subject, unfinished(step, call))
 
     def _last(self, subject: str) -> int | None:
@@ -152,9 +152,10 @@ class CheckContext(Proof):
 def missing(
     proof: Proof, step: str, message: str, *calls: Call | int | None, also: tuple[str, ...] = ()
 ) -> Judgement:
-    """No event shows the step: an error if that is proof, else unknown.
+    """No event shows the step: an error if that is proof, otherwise unknown.
 
-    The proof needs the events of the step's probe points, and those of the probe points ALSO.
+    It is proof if all events of the step's probe points, and of the probe points ALSO, were
+    recorded.
     """
     if proof.sees(step) and (not also or proof.sees_all(*also)):
         return Judgement(step, message, calls, ok=False)
@@ -162,6 +163,6 @@ def missing(
 
 
 def unfinished(step: str, call: Call) -> Judgement:
-    """The step's CALL had not returned."""
+    """The judgement of a step whose CALL had not returned."""
     message = f"{call.event.symbol} had not returned when the recording ended"
     return Judgement(step, message, (call,))

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The guest's side of each device against the host's own view: status, features, virtqueues.
+"""The guest's view of each device against the host's: status, features, virtqueues.
 
-A contradiction is an error only where both sides are proven: what the guest did was seen whole, and
-QEMU names what it has. A recording without the host's view has no such steps.
+A contradiction is an error only if both sides are proven: the guest's events are complete, and QEMU
+reports its side. A recording without the host's view has none of these steps.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from virtio_trace.virtio import features, numbers
 from virtio_trace.virtio.numbers import Status
 
 STATUS, FEATURES, QUEUES = "host-status", "host-features", "host-queues"
-"""Steps of procedure.HOST_STEPS."""
+"""The steps in linux_steps.HOST_STEPS."""
 
 NEEDS_RESET = 64
-"""DEVICE_NEEDS_RESET, which the device sets itself (VirtIO 2.1.2)."""
+"""DEVICE_NEEDS_RESET, which the device itself sets (VirtIO 2.1.2)."""
 
 _RING_RESET = "VIRTIO_F_RING_RESET"
 _LEGACY_BAD_FEATURE = 1 << 30
-"""VIRTIO_F_BAD_FEATURE: not a feature (QEMU: hw/virtio/virtio-pci.c), and vhost-user's own bit."""
+"""VIRTIO_F_BAD_FEATURE: not a feature (QEMU: hw/virtio/virtio-pci.c), and used by vhost-user."""
 
 
 @dataclass(frozen=True, slots=True)
 class HostComparison:
-    """One aspect of one device: ``ok`` is None where the two differ and that is no proof;
-    ``message`` says how, and ``events`` show the guest's side."""
+    """The comparison of one aspect of a device. ``ok`` is None if the sides differ without proof of
+    an error; ``message`` says how they differ, and ``events`` show the guest's side."""
 
     step: str
     ok: bool | None
@@ -43,7 +43,7 @@ class HostComparison:
 
 
 def check(context: CheckContext) -> None:
-    """Every device of the guest that the host knows; then those that are on one side alone."""
+    """Compare each device that both sides have; then report those that only the host has."""
     trailer = context.graph.recording.trailer
     view = trailer.host if trailer else None
     if trailer is None or view is None:
@@ -54,15 +54,15 @@ def check(context: CheckContext) -> None:
             _write(context, device.address, compared)
     for host in view.devices or ():
         if host.address is None or (host.bus != "pci" and host.address not in there):
-            message = f"{view.model}'s device {host.path} cannot be told among the guest's"
+            message = f"{view.model}'s device {host.path} cannot be identified in the guest"
             context.finding(NOTE, STATUS, host.address or host.path, message)
         elif host.address not in there and trailer.end_state is not None:
-            message = f"{view.model} has the device {host.path}, the guest shows none there"
+            message = f"{view.model} has the device {host.path}, but the guest shows none there"
             context.finding(WARNING, STATUS, host.address, message)
 
 
 def pairs(proof: Proof) -> Iterator[tuple[Device, HostDevice]]:
-    """Each device that is there at the end, with the host's own view of it."""
+    """Each device that exists at the end, with the host's view of it."""
     trailer = proof.graph.recording.trailer
     view = trailer.host if trailer else None
     latest = {device.address: device for device in proof.graph.devices}
@@ -73,7 +73,7 @@ def pairs(proof: Proof) -> Iterator[tuple[Device, HostDevice]]:
 
 
 def compare(proof: Proof, device: Device, host: HostDevice) -> Iterator[HostComparison]:
-    """Each aspect that is known on both sides."""
+    """Compare each aspect that both sides know."""
     status = _status(proof, device, host)
     if status is None:
         return
@@ -101,28 +101,33 @@ def _write(context: CheckContext, address: str, compared: HostComparison) -> Non
 
 
 def _status(proof: Proof, device: Device, host: HostDevice) -> HostComparison | None:
-    """What is bound runs, what is not does not, and the last write is what the device has."""
+    """A bound device must have DRIVER_OK, an unbound one must not; its status must be the last
+    one written."""
     value = host.status_value
-    if value is None or proof.running:  # between two writes the two may differ
+    if value is None or proof.running:  # between two writes the sides may differ
         return None
     words = status_words(value)
     final = _final(proof, device)
     last = device.status[-1] if device.status else None
     shown = (last.seq,) if last else ()
     if value & NEEDS_RESET:
-        message = f"QEMU's device wants to be reset: its status is {words}"
+        message = f"QEMU's device asks to be reset: its status is {words}"
         return HostComparison(STATUS, False, message, shown)
     if final is not None or proof.sees("bus-probed"):
         driver = _driver(proof, device)
         if driver is not None and not value & Status.DRIVER_OK:
-            message = f"{driver} has the device, but in QEMU it does not run: its status is {words}"
+            message = (
+                f"{driver} has the device, but it has no DRIVER_OK in QEMU: its status is {words}"
+            )
             return HostComparison(STATUS, False, message, shown)
         if driver is None and value & Status.DRIVER_OK:
-            message = f"no driver has the device, but in QEMU it runs: its status is {words}"
+            message = (
+                f"no driver has the device, but it has DRIVER_OK in QEMU: its status is {words}"
+            )
             return HostComparison(STATUS, False, message, shown)
     written = _value(last) if proof.sees(STATUS) else None
     if written is not None and written != value:
-        message = f"the guest's last status was {status_words(written)}, QEMU has {words}"
+        message = f"the guest last wrote the status {status_words(written)}, but QEMU has {words}"
         return HostComparison(STATUS, False, message, shown)
     if written is None and final is None:
         return None
@@ -136,16 +141,16 @@ def _value(event: Event | None) -> int | None:
 def _features(
     device: Device, host: HostDevice, guest: int, binding: Binding | None
 ) -> HostComparison:
-    """Those agreed on; a name of QEMU's that is not known here may be any bit that it lacks."""
+    """Compare the negotiated features. An unknown feature name from QEMU may be any missing bit."""
     theirs, strange = host.features()
     theirs &= ~_LEGACY_BAD_FEATURE
     more = theirs & ~guest
     less = 0 if strange else guest & ~theirs
     said = []
     if more:
-        said.append(f"QEMU has {_names(device, more)}, which the guest did not agree on")
+        said.append(f"QEMU has {_names(device, more)}, which the guest did not negotiate")
     if less:
-        said.append(f"the guest agreed on {_names(device, less)}, which QEMU does not have")
+        said.append(f"the guest negotiated {_names(device, less)}, which QEMU does not have")
     events = tuple(e.seq for e in binding.negotiation.status[-1:]) if binding else ()
     return HostComparison(FEATURES, not said, "; ".join(said), events)
 
@@ -153,8 +158,8 @@ def _features(
 def _queues(
     device: Device, host: HostDevice, guest: int, binding: Binding
 ) -> Iterator[HostComparison]:
-    """Sizes by index. A virtqueue may be reset and resized later, by functions without a probe
-    point, where VIRTIO_F_RING_RESET was agreed on: then a difference is no proof."""
+    """Compare the sizes by index. With VIRTIO_F_RING_RESET, a virtqueue may later be reset and
+    resized by functions that have no probe point: a difference is then no proof."""
     found = binding.negotiation
     ours = {queue.index: queue.size for queue in found.queues() or ()}
     unshown = None in ours.values() or not all(map(_has_index, found.setups))
@@ -164,7 +169,7 @@ def _queues(
     theirs = host.sizes
     said = [
         f"virtqueue {index} was set up with {ours.get(index) or 'no'} descriptors, "
-        f"in QEMU it has {theirs.get(index) or 'none'}"
+        f"but has {theirs.get(index) or 'none'} in QEMU"
         for index in sorted(ours.keys() | theirs.keys())
         if ours.get(index) != theirs.get(index)
     ]
@@ -174,9 +179,9 @@ def _queues(
         return
     may = _RING_RESET in features.names(device.id, numbers.bits(guest))
     if may:
-        message += f"; it may have been resized since ({_RING_RESET}), which is not seen"
+        message += f"; it may have been resized since ({_RING_RESET}), which is not recorded"
     if unshown:
-        message += "; what was set up could not all be read"
+        message += "; not all of the setup could be read"
     yield HostComparison(QUEUES, None if may or unshown else False, message, tuple(found.setups))
 
 
@@ -186,7 +191,7 @@ def _has_index(call: Call) -> bool:
 
 
 def _negotiated(proof: Proof, device: Device, binding: Binding | None) -> int | None:
-    """By the last binding where it was seen whole, else by sysfs at the end."""
+    """From the last binding if it was completely recorded, otherwise from sysfs at the end."""
     if binding is not None and proof.sees(FEATURES) and binding.negotiation.negotiated is not None:
         return binding.negotiation.negotiated
     end = _final(proof, device)
@@ -202,7 +207,7 @@ def _driver(proof: Proof, device: Device) -> str | None:
 
 
 def _final(proof: Proof, device: Device) -> SysfsDevice | None:
-    """The device as the guest's own sysfs showed it at the recording's end."""
+    """The device in the guest's sysfs at the end of the recording."""
     trailer = proof.graph.recording.trailer
     devices = trailer.end_state.devices if trailer and trailer.end_state else ()
     return next((one for one in devices if one.address == device.address), None)

@@ -1,29 +1,32 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The rules of the procedure's steps, one function a step, each writing on a findings.CheckContext.
+"""Profile linux: one function per step, each writing its results to a findings.CheckContext.
 
-A step's source is in procedure.py. Where a step was not taken, the steps that follow it are not
-judged: the finding names where it ended.
+linux_steps.py has the source of each step; the steps of the transport are in linux_transport.py.
+If a step was not taken, the steps after it are not judged: the finding names the step that failed.
 """
 
 from __future__ import annotations
 
-from virtio_trace.check import diagnosis, empty_slots
+from virtio_trace.check import diagnosis
 from virtio_trace.check.findings import NOTE, CheckContext
-from virtio_trace.check.linux_transport import legacy_fallback_ok, note_legacy_fallback, unmade
+from virtio_trace.check.linux_transport import (
+    device_registered,
+    note_intx_fallback,
+    note_legacy_fallback,
+    transport_probed,
+)
 from virtio_trace.check.unbound import why_unbound
 from virtio_trace.graph.calls import Call, failure
 from virtio_trace.graph.model import Binding, Device, Driver
-from virtio_trace.graph.negotiation import INTX
 from virtio_trace.recording.events import MODULE
 from virtio_trace.recording.evidence import DriverFacts
-from virtio_trace.virtio import transports
 from virtio_trace.virtio.numbers import EPROBE_DEFER
 
 BUS = "virtio"
 
 
 def bus(context: CheckContext) -> None:
-    """bus-registered: seen, or built in; what was there before we came is unknown."""
+    """bus-registered: recorded, or built in. A bus registered before the recording is unknown."""
     graph = context.graph
     call = graph.bus_register
     header = graph.recording.header
@@ -39,7 +42,7 @@ def bus(context: CheckContext) -> None:
         context.good(step, BUS)
         context.finding(NOTE, step, BUS, "the VirtIO bus is built into this kernel")
     elif header.snapshot.bus:
-        context.unknown(step, BUS, "the VirtIO bus was there before the recording began")
+        context.unknown(step, BUS, "the VirtIO bus existed before the recording began")
     elif graph.drivers or graph.devices:
         context.missing(step, BUS, "nothing registered the VirtIO bus")
 
@@ -61,7 +64,7 @@ def driver(context: CheckContext, subject: Driver) -> None:
                 context.unknown("driver-loaded", subject.name, message)
             context.unknown("driver-registered", subject.name, message)
         else:
-            message = "the bus used the driver, which had not registered"
+            message = "the bus used a driver that had not registered"
             context.missing("driver-registered", subject.name, message, subject.early)
         return
     _loaded(context, subject)
@@ -85,20 +88,20 @@ def _loaded(context: CheckContext, subject: Driver) -> None:
     if facts is None and _before_user_space(context, register):
         context.good(step, subject.name)
     elif facts is None:
-        message = "no file of this kernel has this driver: whether it is built in is unknown"
+        message = "no module file of this kernel has the driver: whether it is built in is unknown"
         context.unknown(step, subject.name, message, register)
     elif _is_builtin(context, subject):
         context.good(step, subject.name)
     elif subject.loaded is None:
-        message = f"the driver registered, but its module {facts.module} was not loaded before"
+        message = f"the driver registered, but its module {facts.module} had not been loaded"
         context.missing(step, subject.name, message, register)
     else:
         context.good(step, subject.name)
 
 
 def _before_user_space(context: CheckContext, call: Call) -> bool:
-    """Whether only code that is built in can have made CALL: no module was loaded yet, and there
-    was no process that could load one."""
+    """Whether only built-in code can have made CALL: no module was loaded yet, and no process
+    existed that could load one."""
     recording = context.graph.recording
     began = recording.header.user_space_ns
     if began is None or call.event.ns >= began:
@@ -107,89 +110,17 @@ def _before_user_space(context: CheckContext, call: Call) -> bool:
     return first is None or call.event.seq < first.seq
 
 
-def note_empty_slots(context: CheckContext, empty: list[Device]) -> None:
-    """What is no device, and looks like one that failed."""
-    if empty:
-        slot = "slot has" if len(empty) == 1 else "slots have"
-        message = f"{len(empty)} {slot} no device (device ID 0)"
-        name = transports.MMIO.driver_name
-        context.finding(NOTE, "transport-probed", name, message, empty[0].transport)
-
-
 def device(context: CheckContext, subject: Device) -> None:
-    """transport-probed and device-registered, then each binding, or why there is none."""
-    if subject.untouched:
-        _unbound(context, subject)
-    elif _transport(context, subject) and _registered(context, subject):
+    """transport-probed and device-registered, then each binding, or the reason for having none."""
+    if not subject.untouched:
+        if not (transport_probed(context, subject) and device_registered(context, subject)):
+            return
         note_legacy_fallback(context, subject)
         for binding in subject.bindings:
             _binding(context, binding)
         _scanned(context, subject)
-        _unbound(context, subject)
-
-
-def _unbound(context: CheckContext, subject: Device) -> None:
     for judgement in why_unbound(context, subject):
         context.record(subject.address, judgement)
-
-
-def _transport(context: CheckContext, subject: Device) -> bool:
-    step, call = "transport-probed", subject.transport
-    if empty_slots.maybe_empty(subject) and not empty_slots.has_log(context.graph):
-        context.unknown(step, subject.address, empty_slots.UNKNOWN, call)
-        return False
-    if call is not None and call.result not in (0, None):
-        context.bad(step, subject.address, diagnosis.failed(context.graph, subject, call), call)
-        return False
-    of_pci = call is not None and call.event.probe == transports.BY_BUS["pci"].probe
-    if (
-        call is not None
-        and of_pci
-        and call.result == 0
-        and not legacy_fallback_ok(context, subject)
-    ):
-        message = f"{call.event.symbol} returned 0, although {unmade(subject)}"
-        context.bad(step, subject.address, message, call, subject.modern, subject.legacy)
-        return True
-    if call is not None:
-        return context.returned(step, subject.address, call)
-    if subject.snapshot is not None:
-        message = "the device was on the bus before the recording began"
-        context.unknown(step, subject.address, message)
-    elif subject.bus not in transports.BY_BUS:
-        message = f"no probe point for the transport of devices on bus {subject.bus}"
-        context.unknown(step, subject.address, message, subject.register)
-    else:
-        message = f"no {transports.BY_BUS[subject.bus].probe} ran for the device"
-        context.missing(step, subject.address, message, subject.register)
-    return True
-
-
-def _registered(context: CheckContext, subject: Device) -> bool:
-    step, call = "device-registered", subject.register
-    if call is None:
-        if subject.snapshot is not None:
-            message = "the device was registered before the recording began"
-            context.unknown(step, subject.address, message)
-            return True
-        if subject.transport is not None and subject.transport.ret is None:
-            message = "the transport's probe had not returned when the recording ended"
-            context.unknown(step, subject.address, message, subject.transport)
-        else:
-            message = "the transport's probe did not put the device on the VirtIO bus"
-            context.missing(step, subject.address, message, subject.transport)
-        return bool(subject.bindings or subject.matches)
-    return context.returned(step, subject.address, call)
-
-
-def _interrupts(context: CheckContext, binding: Binding) -> None:
-    """Bound all the same: vp_find_vqs falls back from MSI-X to INTx (virtio_pci_common.c)."""
-    found = binding.negotiation
-    if found.interrupts == INTX:
-        failed = [call for call in found.msix if call.inside(found.find_vqs[-1])]
-        said = ", ".join(dict.fromkeys(failure(call) for call in failed))
-        message = f"no MSI-X: {said}; its virtqueues share the INTx interrupt"
-        context.finding(NOTE, "bus-probed", binding.device.address, message, *failed)
 
 
 def _binding(context: CheckContext, binding: Binding) -> None:
@@ -203,7 +134,7 @@ def _binding(context: CheckContext, binding: Binding) -> None:
         context.finding(NOTE, "bus-probed", address, message, call)
         return
     if probe is None and call.result != 0:
-        # validate or the negotiation ended it, before the driver's own function was reached
+        # validate or the feature negotiation failed, before the driver's own probe was called
         if call.result is not None:
             expected = facts.functions.get("probe") if facts is not None else None
             uncalled = facts is not None and context.sees("driver-probed", expected)
@@ -215,35 +146,35 @@ def _binding(context: CheckContext, binding: Binding) -> None:
     if call.result == 0 or call.ret is None or (probe is not None and probe.result == 0):
         context.returned("bus-probed", address, call)
         if call.result == 0:
-            _interrupts(context, binding)
+            note_intx_fallback(context, binding)
     else:
-        context.good("bus-probed", address)  # it ran; what failed is inside, and is said there
+        context.good("bus-probed", address)  # the step that failed inside it has the error
     _probed(context, binding, facts)
 
 
 def _matched(context: CheckContext, binding: Binding) -> bool:
     step, device, call = "pair-matched", binding.device, binding.match
     if call is None:
-        message = f"{binding.driver} was probed without a scan of the bus that matched the pair"
+        message = f"{binding.driver} was probed without a bus scan that matched the pair"
         context.missing(step, device.address, message, binding.call)
         return True
     if call.result is None:
         context.unfinished(step, device.address, call)
         return True
     if call.result == 0:
-        message = f"{binding.driver} was probed although the scan of the bus found no match"
+        message = f"{binding.driver} was probed although the bus scan found no match"
         context.bad(step, device.address, message, call, binding.call)
         return True
     if call.result < 0:
         context.bad(step, device.address, failure(call), call)
         return False
     if call.ret is not None and call.ret.seq > binding.call.event.seq:
-        message = f"{binding.driver} was probed before the scan of the bus had matched the pair"
+        message = f"{binding.driver} was probed before the bus scan matched the pair"
         context.bad(step, device.address, message, call, binding.call)
         return True
     facts = context.graph.recording.header.evidence.driver(binding.driver or "")
     if facts is None:
-        message = f"no file of this kernel has {binding.driver}: its id_table is unknown"
+        message = f"no module file of this kernel has {binding.driver}: its id_table is unknown"
         context.unknown(step, device.address, message, call)
     elif device.id is None or device.vendor is None:
         context.unknown(step, device.address, "the device's ids are unknown", call)
@@ -256,7 +187,7 @@ def _matched(context: CheckContext, binding: Binding) -> bool:
 
 
 def _scanned(context: CheckContext, subject: Device) -> None:
-    """The scans that no binding followed: each answer has to be the id_table's."""
+    """Bus scans not followed by a binding: each result must agree with the id_table."""
     step, address = "pair-matched", subject.address
     followed = {binding.match for binding in subject.bindings}
     for call in subject.matches:
@@ -272,7 +203,7 @@ def _scanned(context: CheckContext, subject: Device) -> None:
         if call.result and not accepts:
             message = f"the bus matched {facts.name}, but its id_table does not have the device"
             context.bad(step, address, message, call)
-        elif accepts and not call.result and subject.bindings:  # without one, unbound.py says it
+        elif accepts and not call.result and subject.bindings:  # else unbound.py reports it
             message = f"{facts.name}'s id_table has the device, but the bus did not match them"
             context.bad(step, address, message, call)
 
@@ -306,13 +237,13 @@ def _probed(context: CheckContext, binding: Binding, facts: DriverFacts | None) 
 
 def _unnamed(binding: Binding, facts: DriverFacts | None) -> str:
     if facts is None:
-        return f"no file of this kernel has {binding.driver}: its probe function is unknown"
-    return f"the evidence names no probe function of {binding.driver}"
+        return f"no module file of this kernel has {binding.driver}: its probe function is unknown"
+    return f"the evidence names no probe function for {binding.driver}"
 
 
 def _is_the_structs(probe: Call, facts: DriverFacts) -> bool:
-    """Whether PROBE is the function that the driver's struct names: by its name, and by the module
-    whose code it is. What is built in has none, whatever module it would be."""
+    """Whether PROBE is the function named in the driver's struct, in the driver's module. Built-in
+    code is in no module, whatever module it would be if built as one."""
     if probe.event.function != facts.functions.get("probe"):
         return False
     return probe.event.module in ((None,) if facts.builtin else (facts.module,))

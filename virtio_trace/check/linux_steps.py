@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The expected procedure, as data: each step and its source.
+"""Profile linux: the expected procedure as data, each step with its source.
 
-docs/procedure.md tells it in prose. The order is partial: a driver may register before its
-device or after it; what is fixed is nesting and cause.
+docs/procedure.md describes it. The order is partial: a driver may register before or after its
+device. Only nesting and cause are fixed.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ HOST = "host"
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step. ``of`` says whose step it is, ``probes`` are the probe points that show it,
-    ``source`` is where the kernel or the specification has it."""
+    """One step. ``of``: what it is a step of. ``probes``: the probe points that show it.
+    ``source``: where the kernel or the specification defines it."""
 
     id: str
     of: str
@@ -63,7 +63,7 @@ STEPS = (
     Step(
         "device-registered",
         DEVICE,
-        "the transport's probe puts the device on the VirtIO bus",
+        "the transport's probe registers the device on the VirtIO bus",
         ("register_virtio_device",),
         "drivers/virtio/virtio.c, register_virtio_device; VirtIO 3.1.1, steps 1 and 2",
     ),
@@ -113,7 +113,7 @@ LATER_STEPS = (
         "Documentation/ABI/testing: sysfs-bus-virtio, sysfs-bus-pci; drivers/virtio/virtio.c",
     ),
 )
-"""What comes after the procedure: see consistency_rules.py and end_state_rules.py."""
+"""Steps after the procedure: see suspend_rules.py and end_state_rules.py."""
 
 HOST_STEPS = (
     Step(
@@ -126,26 +126,26 @@ HOST_STEPS = (
     Step(
         "host-features",
         HOST,
-        "the device model has the features agreed on",
+        "the device model has the negotiated features",
         ("set_status", "virtio_features_ok"),
         "VirtIO 2.2, 3.1.1, steps 4 to 6; QEMU as above, guest-features",
     ),
     Step(
         "host-queues",
         HOST,
-        "the device model has the virtqueues set up, of their sizes",
+        "the device model has the virtqueues that were set up, with the same sizes",
         ("find_vqs", "setup_vq"),
         "VirtIO 3.1.1, step 7; QEMU as above, qmp_x_query_virtio_queue_status: vring-num",
     ),
 )
-"""What is compared where a recording has the host's own view; see host_rules.py."""
+"""Steps that are checked if a recording has the host's own view; see host_rules.py."""
 
 NEEDED = {probe for step in STEPS for probe in step.probes} | {
     "unregister_virtio_driver",
     "unregister_virtio_device",
     "virtio_dev_remove",
 }
-"""The probe points without which a verdict is incomplete; the others show more than it asks."""
+"""Without one of these probe points the verdict is INCOMPLETE. The others only add detail."""
 
 BY_ID = {step.id: step for step in STEPS}
-"""The steps by their ids, which reports and scripts use."""
+"""The steps by id; reports and scripts use the ids."""

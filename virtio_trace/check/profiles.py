@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The procedures that a recording can be checked against."""
+"""The procedures a recording can be checked against."""
 
 from __future__ import annotations
 

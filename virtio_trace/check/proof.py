@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a recording can prove: that an event is missing is proof only if it could not be missed."""
+"""What a recording can prove: a missing event is proof only if it would have been recorded."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from virtio_trace.recording.probe_state import ARMED
 
 
 class Proof:
-    """For GRAPH and the steps of PROFILE.
+    """What the recording of GRAPH can prove about the steps of PROFILE.
 
-    ``probes`` has each step's probe points. ``running``: a call had not returned, and may yet do
-    what was not seen. ``kept``: no event that the recorder took is missing.
+    ``probes`` maps a step to its probe points. ``running``: a call had not returned, so it may
+    still do what was not seen. ``kept``: no event was lost on the way into the file.
     """
 
     def __init__(self, graph: Graph, profile: str = LINUX) -> None:
@@ -36,15 +36,16 @@ class Proof:
         self._points = {p.probe for p in recording.probes}
 
     def sees(self, step: str, function: str | None = None) -> bool:
-        """Whether the absence of the step's events is proof that it did not happen."""
+        """Whether missing events of the step prove that it did not happen."""
         return self._whole and self._armed(self.probes[step], function)
 
     def sees_all(self, *probes: str) -> bool:
-        """Whether every event of these probe points is in the recording."""
+        """Whether all events of these probe points were recorded."""
         return self._whole and self._armed_probes.issuperset(probes) and self._armed(probes, None)
 
     def _armed(self, probes: Collection[str], function: str | None) -> bool:
-        """Whether the PROBES are listed, and none of them, or of FUNCTION alone, is blind."""
+        """Whether all PROBES are listed and none is blind; with FUNCTION, whether it is armed and
+        not blind."""
         if function is not None:
             if not any((probe, function) in self._armed_at for probe in probes):
                 return False

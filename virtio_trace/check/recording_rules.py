@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a recording contradicts of itself: events that no count has as lost, a list of probe points
-that cannot be right, evidence of another kernel.
+"""How a recording contradicts itself: lost events that were not counted, a list of probe points
+that cannot be right, evidence from another kernel.
 
-None of it is the kernel's fault, and none of it can be trusted: each keeps the verdict from
-CONFORMS, and turns what is missing into what is unknown.
+None of these is the kernel's fault, but such a recording cannot be trusted: each rules out
+CONFORMS, and what is missing becomes unknown.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _LINUX_CORE = (
     "virtio_dev_probe",
     "virtio_dev_remove",
 )
-"""The probe points that every kernel with a VirtIO bus has, of those that profile linux needs."""
+"""The probe points that profile linux needs and every kernel with a VirtIO bus has."""
 
 _SPEC_CORE = (
     "register_virtio_device",
@@ -40,7 +40,7 @@ _SPEC_CORE = (
     "reset",
     "get_features",
 )
-"""The same for profile spec. Its other probe points may be inlined."""
+"""The same for profile spec. The functions of its other probe points may be inlined."""
 
 LINUX, SPEC = "linux", "spec"
 
@@ -51,8 +51,8 @@ NEEDED = {LINUX: linux_steps.NEEDED, SPEC: spec_steps.NEEDED}
 
 
 def lost_unnoticed(graph: Graph, profile: str) -> bool:
-    """Whether something is missing that is not counted as lost: a return has no entry, a call's two
-    events are not of one call, or a needed event does not say what it is about."""
+    """Whether something is missing but not counted as lost: a return without an entry, an entry and
+    a return that do not belong together, or a needed event that names no device or driver."""
     found = graph.integrity
     if found.orphans or found.crossed:
         return True
@@ -60,7 +60,7 @@ def lost_unnoticed(graph: Graph, profile: str) -> bool:
 
 
 def blind(graph: Graph) -> set[tuple[str | None, str | None]]:
-    """Probe points and functions whose events do not show all that was called."""
+    """The probe points and functions whose events do not show every call."""
     unnamed = {(event.probe, event.function) for event in graph.integrity.nameless}
     return unnamed | {(state.probe, state.function) for state in false_waits(graph)}
 
@@ -72,13 +72,13 @@ def unlisted(states: Collection[ProbeState], core: Collection[str]) -> list[str]
 
 
 def false_waits(graph: Graph) -> list[ProbeState]:
-    """The probe points that wait for a module which has come, or for none.
+    """The probe points that wait for a module that was loaded, or for no module.
 
-    A module whose init failed is gone again, and its probe points wait as before.
+    A module whose init failed is unloaded again, so its probe points still wait.
     """
     waits = [state for state in graph.recording.probes if state.state == WAITING]
     found = [s for s in waits if s.module is None or _has_come(graph, s.module)]
-    # those at boot may wait for a module that came when the recorder had taken over
+    # at boot they may wait for a module that was loaded after the recorder took over
     boot = graph.recording.header.boot_probes
     return found + [s for s in boot if s.state == WAITING and s.module is None]
 
@@ -89,14 +89,14 @@ def _has_come(graph: Graph, module: str) -> bool:
 
 
 def doubts(graph: Graph, profile: str) -> Iterator[str]:
-    """A sentence for each contradiction that concerns what PROFILE needs."""
+    """One sentence for each contradiction in what PROFILE needs."""
     recording, found = graph.recording, graph.integrity
     needed, core = NEEDED[profile], {*CORE[profile]}
     if profile == LINUX:
         buses = {device.bus for device in graph.devices}
         core |= {transports.BY_BUS[bus].probe for bus in buses & transports.BY_BUS.keys()}
     if recording.trailer is None:
-        return  # cut short: the list of probe points is that of the beginning
+        return  # truncated: the list of probe points is the initial one
     for probe in unlisted(graph.recording.probes, core):
         yield f"{probe} is not in the recording's list of probe points: its events may be missing"
     if recording.header.boot_probes:  # the bus is registered before any event can be armed
@@ -110,22 +110,22 @@ def doubts(graph: Graph, profile: str) -> Iterator[str]:
             )
     yield from _unarmed(graph, needed)
     if not recording.lost:
-        yield from _each(found.orphans, "returned, and its entry is missing: events were lost")
+        yield from _each(found.orphans, "returned, but its entry is missing: events were lost")
     changed = (event.device.address for event in found.changed if event.device)
     for address in dict.fromkeys(changed):
-        yield f"{address} has other ids in some events than in those before"
+        yield f"{address} has other ids in some events than in earlier ones"
     yield from _each(found.crossed, "has an entry and a return that are about different things")
     events = [event for event in found.nameless if event.probe in needed]
     yield from _each(events, "does not say what it is about")
 
 
 def _unarmed(graph: Graph, needed: Collection[str]) -> Iterator[str]:
-    """Events of a probe point that was never armed by the list."""
+    """Events of probe points that are not listed as armed."""
     header, trailer = graph.recording.header, graph.recording.trailer
     live, boot = _points(trailer.probes if trailer else ()), _points(header.boot_probes)
     early = graph.integrity.early
     if not boot:
-        # without events of the boot, there are none from before the first point was armed
+        # without boot-time events, no event can precede the arming of the first probe point
         early = early if _begins_early(graph) else early - live
     wrong = (graph.integrity.points - live) | (early - boot if boot else early)
     for probe, function, module in sorted(wrong, key=str):
@@ -135,12 +135,12 @@ def _unarmed(graph: Graph, needed: Collection[str]) -> Iterator[str]:
 
 
 def _points(states: Collection[ProbeState]) -> set[Point]:
-    """Those that were armed; one that is said not to have been keeps from CONFORMS by itself."""
+    """The armed ones. Those listed as not armed are included: they rule out CONFORMS anyway."""
     return {(s.probe, s.function, s.module) for s in states if s.state in (ARMED, NOT_ARMED)}
 
 
 def _begins_early(graph: Graph) -> bool:
-    """Whether the first event is from before the recorder had begun to arm, by its own account."""
+    """Whether the first event precedes the time at which the recorder says it began to arm."""
     header, events = graph.recording.header, graph.recording.events
     took = header.arming_seconds
     if header.started_ns is None or header.user_space_ns is not None or took is None:
@@ -150,7 +150,7 @@ def _begins_early(graph: Graph) -> bool:
 
 
 def _each(found: Collection[Call] | Collection[Event], what: str) -> Iterator[str]:
-    """One sentence for all of a function."""
+    """One sentence per function."""
     events = (item.event if isinstance(item, Call) else item for item in found)
     for symbol, number in Counter(event.symbol for event in events).items():
         times = f" ({number} times)" if number > 1 else ""
@@ -158,11 +158,11 @@ def _each(found: Collection[Call] | Collection[Event], what: str) -> Iterator[st
 
 
 def of_another_kernel(graph: Graph) -> str | None:
-    """A sentence where the evidence is not that of the kernel that was recorded."""
+    """A sentence if the evidence is from another kernel than the recording."""
     header = graph.recording.header
     if header.evidence.release == header.release:
         return None
     return (
-        f"the evidence is of Linux {header.evidence.release}, "
-        f"the recording of Linux {header.release}"
+        f"the evidence is from Linux {header.evidence.release}, "
+        f"the recording from Linux {header.release}"
     )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Profile spec's rules of the steps 4 to 6 of VirtIO 3.1.1: which features are agreed on, how."""
+"""Profile spec's rules for steps 4 to 6 of VirtIO 3.1.1: feature negotiation."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from virtio_trace.virtio import features
 from virtio_trace.virtio.numbers import F_VERSION_1, Status, bits
 
 _RESERVED = (1 << 50) - (1 << 24)
-"""Feature bits 24 to 49: of the queues, the negotiation and the transport (2.2)."""
+"""Feature bits 24 to 49: reserved for queue, negotiation and transport features (2.2)."""
 
 
 def features_read(context: DeviceContext, attempt: Attempt) -> None:
@@ -21,26 +21,33 @@ def features_read(context: DeviceContext, attempt: Attempt) -> None:
     if attempt.reads:
         read = attempt.reads[0]
         if beyond is not None and beyond.event.seq < read.event.seq:
-            context.wrong(step, "went on before the device's features were read", beyond, read)
+            context.wrong(
+                step,
+                "initialisation continued before the device's features were read",
+                beyond,
+                read,
+            )
         elif attempt.offered is None:
             context.unknown(step, "which features the device offers was not shown", read)
         else:
             context.good(step)
     elif beyond is None:
         if bind is not None and attempt.ends and bind.result == 0:
-            context.wrong(step, "a driver was bound, and the device's features were not read", bind)
+            context.wrong(step, "a driver was bound, but the device's features were not read", bind)
     elif bind is None and attempt.known is not None:
         message = (
-            "Linux does not read the features again when a device is restored: it writes those of "
-            "before (known deviation from 3.1.1, step 4)"
+            "Linux does not read the features again when a device is restored: it writes the "
+            "earlier ones (known deviation from 3.1.1, step 4)"
         )
         context.note(step, message, beyond)
     elif bind is None and attempt.restore is not None:
         context.unknown(step, "which features the device offers was not shown", beyond)
     elif bind is None and context.device.snapshot is not None:
-        context.unknown(step, "what was read of it was before the recording began", beyond)
+        context.unknown(step, "its features may have been read before the recording began", beyond)
     else:
-        context.wrong(step, "went on without reading the device's features", beyond)
+        context.wrong(
+            step, "initialisation continued without reading the device's features", beyond
+        )
 
 
 def features_written(context: DeviceContext, attempt: Attempt) -> None:
@@ -52,22 +59,20 @@ def features_written(context: DeviceContext, attempt: Attempt) -> None:
     offered, written = attempt.offered, agreed.features
     calls = (*attempt.reads[:1], agreed.call)
     if offered is None or written is None:
-        context.unknown(
-            step, "which features the device offers, or were written, is unknown", *calls
-        )
+        context.unknown(step, "the features offered or written are unknown", *calls)
     elif written & ~offered:
         names = _features(context.device, written & ~offered)
-        context.wrong(step, f"features that the device did not offer (2.2.1): {names}", *calls)
+        context.wrong(step, f"the device did not offer these features (2.2.1): {names}", *calls)
     elif offered & ~written & 1 << F_VERSION_1:
-        context.wrong(step, "VIRTIO_F_VERSION_1 is offered and was not accepted (6.1)", *calls)
+        context.wrong(step, "VIRTIO_F_VERSION_1 was offered but not accepted (6.1)", *calls)
     else:
         context.good(step)
         _written_twice(context, attempt, written)
 
 
 def _written_twice(context: DeviceContext, attempt: Attempt, written: int) -> None:
-    """Bits of the device type's own that are offered and in the driver's table are written before
-    its validate function is called; only that takes them out (virtio.c, virtio_dev_probe)."""
+    """Note device type features that the driver's validate function cleared: virtio_dev_probe
+    writes what is offered and in the driver's table before it calls validate (virtio.c)."""
     binding = next((b for b in context.device.bindings if b.call is attempt.bind), None)
     if binding is None or binding.negotiation.wanted is None or attempt.offered is None:
         return
@@ -75,8 +80,8 @@ def _written_twice(context: DeviceContext, attempt: Attempt, written: int) -> No
     dropped = binding.negotiation.wanted & attempt.offered & ~written & ~_RESERVED
     if dropped and validate is not None and validate.result == 0:
         message = (
-            "Linux writes the features, and again after the driver's validate function took some "
-            f"out: {_features(context.device, dropped)} (known deviation, before FEATURES_OK)"
+            "Linux writes the features, and again after the driver's validate function cleared "
+            f"some: {_features(context.device, dropped)} (known deviation, before FEATURES_OK)"
         )
         context.note("features-written", message, validate)
 
@@ -91,12 +96,12 @@ def features_ok(context: DeviceContext, attempt: Attempt) -> None:
             context.wrong(step, message, first.call)
     elif first is None:
         if beyond is not None and attempt.offered is None:
-            message = "whether the device is a legacy one, without FEATURES_OK, is unknown"
+            message = "whether the device is a legacy device, which has no FEATURES_OK, is unknown"
             context.unknown(step, message, beyond)
         elif beyond is not None:
-            context.wrong(step, "went on without FEATURES_OK", beyond)
+            context.wrong(step, "initialisation continued without FEATURES_OK", beyond)
     elif beyond is not None and beyond.event.seq <= first.seq:
-        context.wrong(step, "FEATURES_OK was set after, or with, what it must precede",
+        context.wrong(step, "FEATURES_OK was set after or together with what it must precede",
                    beyond, first.call)  # fmt: skip
     else:
         _accepts_no_more(context, attempt, first)
@@ -128,7 +133,12 @@ def features_accepted(context: DeviceContext, attempt: Attempt) -> None:
     read = next((c for c in attempt.taken if c.ret is None or c.ret.seq > first.seq), None)
     if read is None:
         if beyond is not None or bound:
-            context.wrong(step, "went on without reading FEATURES_OK again", first.call, beyond)
+            context.wrong(
+                step,
+                "initialisation continued without reading FEATURES_OK again",
+                first.call,
+                beyond,
+            )
     elif read.ret is None:
         context.unknown(
             step, f"{read.event.symbol} had not returned when the recording ended", read
@@ -139,7 +149,7 @@ def features_accepted(context: DeviceContext, attempt: Attempt) -> None:
         refused = "although the device refused the features" if read.result else (
             "before FEATURES_OK was read again"
         )  # fmt: skip
-        context.wrong(step, f"went on {refused}", read, beyond)
+        context.wrong(step, f"initialisation continued {refused}", read, beyond)
     else:
         context.good(step)
         if read.result:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Where the rules of profile spec write: the context, for one device, and what is proof for it."""
+"""Collects findings of profile spec for one device, and decides what is proof for it."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from virtio_trace.virtio import transports
 
 
 class DeviceContext:
-    """One device's part of the context. ``unsure``: a write of the status that may make right what
-    seems wrong, as what was written is unknown."""
+    """The context for one device. ``unsure``: a status write of an unknown value, which may make
+    right what seems wrong."""
 
     def __init__(self, check: CheckContext, device: Device) -> None:
         self.check = check
@@ -26,29 +26,29 @@ class DeviceContext:
         return tuple(self.check.probes)
 
     def good(self, step: str) -> None:
-        """The step was taken as it should be."""
+        """The step was taken correctly."""
         self.check.good(step, self.device.address)
 
     def wrong(self, step: str, message: str, *calls: Call | None) -> None:
-        """It was not. Each rule is about an order of events: where one that is not there could
-        make it right, that is unknown."""
+        """The step was wrong, or unknown if a missing event could make it right: each rule is about
+        the order of events."""
         if self.proves(step):
             self.check.bad(step, self.device.address, message, *calls)
         else:
-            self.unknown(step, f"{message}, or not all of it was seen", *calls)
+            self.unknown(step, f"{message}, or not every event was seen", *calls)
 
     def unknown(self, step: str, message: str, *calls: Call | None) -> None:
-        """It was not seen, and could not have been seen."""
+        """The recording cannot tell whether the step was taken."""
         self.check.unknown(step, self.device.address, message, *calls)
 
     def note(self, step: str, message: str, *calls: Call | None) -> None:
-        """What is known and turns no verdict."""
+        """Add a note, which does not change the verdict."""
         self.check.finding(NOTE, step, self.device.address, message, *calls)
 
     def proves(self, step: str) -> bool:
-        """Whether the recording has every event of the step's probe points for this device: each
-        of its transport's functions, and of the core's, is armed, and no hit was missed. A call
-        that had not returned is no doubt: what is wrong is what an event shows, and not to come."""
+        """Whether the recording has every event of the step's probe points for this device: all
+        functions of its transport and of the core were armed, and no hit was missed. A call that
+        had not returned does not matter: an event already shows what is wrong."""
         return (
             self.check.kept
             and self.unsure is None

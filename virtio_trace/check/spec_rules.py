@@ -1,31 +1,29 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The rules of profile spec, one function a step, each on one attempt to initialise a device.
+"""Profile spec: one function per step, each judging one attempt to initialise a device.
 
-A step's section is in spec.py; the rules of the steps 4 to 6 are in spec_features.py. The
-specification demands an order, not success: an attempt that ends early is judged by what was done
-in it, and by the FAILED at its end. Where Linux is known to do otherwise, the finding is a note,
-and the step has no result.
+spec_steps.py has the section of each step; spec_feature_rules.py the rules for steps 4 to 6. The
+specification requires an order, not success: an attempt that ends early is judged by what it did,
+and by whether it set FAILED. A known deviation of Linux is a note, and the step has no result.
 """
 
 from __future__ import annotations
 
-from virtio_trace.check import spec_feature_rules
-from virtio_trace.check.findings import WARNING, CheckContext
+from virtio_trace.check import spec_end_rules, spec_feature_rules
+from virtio_trace.check.findings import CheckContext
 from virtio_trace.check.spec_findings import DeviceContext
 from virtio_trace.graph.attempts import STEP_BITS, Attempt, Write, around, split
-from virtio_trace.graph.calls import Call, failure
+from virtio_trace.graph.calls import Call
 from virtio_trace.graph.model import Device
-from virtio_trace.recording.events import Event
 from virtio_trace.virtio.numbers import Status, status_names
 
 
 def device(check: CheckContext, subject: Device) -> None:
-    """Judge every attempt to initialise SUBJECT, and the end of every binding that failed."""
+    """Judge every attempt to initialise SUBJECT, and how every failed binding ended."""
     context, attempts = DeviceContext(check, subject), split(subject)
     if not attempts:
         _nothing(context)
     elif subject.snapshot is not None and subject.snapshot.driver and attempts[0].reset:
-        _nothing(context)  # what comes first is the end of what was there before
+        _nothing(context)  # the first events end what was there before
     for attempt in attempts:
         context.unsure = attempt.unsure
         if not attempt.initialises:
@@ -39,18 +37,18 @@ def device(check: CheckContext, subject: Device) -> None:
         for rule in (reset, status_kept) if attempt.ambiguous else RULES:
             rule(context, attempt)
     for binding in subject.bindings:
-        gave_up(context, binding.call, binding.negotiation.status)
+        spec_end_rules.gave_up(context, binding.call, binding.negotiation.status)
 
 
 def _nothing(context: DeviceContext) -> None:
-    """No event shows any of it: it was before the recording, or nothing initialised it."""
+    """No event shows an initialisation: it came before the recording, or there was none."""
     if context.device.snapshot is not None:
         message = "the device was initialised before the recording began"
         bound = context.device.snapshot.driver
         for step in context.steps if bound else ("reset", "acknowledge"):
             context.unknown(step, message)
     elif not context.proves("reset"):
-        context.unknown("reset", "whether the device was initialised is not in the recording")
+        context.unknown("reset", "the recording does not show whether the device was initialised")
 
 
 def reset(context: DeviceContext, attempt: Attempt) -> None:
@@ -59,10 +57,10 @@ def reset(context: DeviceContext, attempt: Attempt) -> None:
     if attempt.on_failed:
         message = (
             "Linux does not reset a device whose probe failed, and sets DRIVER on top of FAILED "
-            "when it is bound anew (known deviation from 2.1.1)"
+            "when it is bound again (known deviation from 2.1.1)"
         )
         if attempt.ambiguous:
-            message += "; the steps that follow cannot be told from those of before"
+            message += "; the steps that follow cannot be told from earlier ones"
         context.note(step, message, attempt.writes[0].call)
     elif attempt.unseen:
         context.unknown(step, "whether the device was reset before the recording began is unknown")
@@ -76,7 +74,7 @@ def reset(context: DeviceContext, attempt: Attempt) -> None:
 
 
 def _apart(context: DeviceContext, attempt: Attempt, first: Call) -> None:
-    """Linux takes the steps 1 and 2 for any driver, in another call than the rest."""
+    """Note that Linux takes steps 1 and 2 in another call than the rest, for any driver."""
     bind = attempt.bind
     if bind is None or first.inside(bind):
         return
@@ -111,7 +109,7 @@ def acknowledge(context: DeviceContext, attempt: Attempt) -> None:
     elif later is not None and later.seq < first.seq:
         context.wrong(step, f"{_names(later)} was set before ACKNOWLEDGE", later.call, first.call)
     elif first.new & STEP_BITS:
-        context.wrong(step, f"{_names(first)} were set at once with ACKNOWLEDGE", first.call)
+        context.wrong(step, f"{_names(first)} were set together with ACKNOWLEDGE", first.call)
     else:
         context.good(step)
 
@@ -127,7 +125,7 @@ def driver(context: DeviceContext, attempt: Attempt) -> None:
         if beyond is not None or (bind is not None and attempt.ends and bind.result == 0):
             context.wrong(step, "initialised without DRIVER", beyond or bind)
     elif first.new & (Status.FEATURES_OK | Status.DRIVER_OK):
-        context.wrong(step, f"{_names(first)} were set at once with DRIVER", first.call)
+        context.wrong(step, f"{_names(first)} were set together with DRIVER", first.call)
     elif beyond is not None and beyond.event.seq < first.seq:
         what = "the features were read" if beyond is read else "the device was set up"
         context.wrong(step, f"{what} before DRIVER was set", beyond, first.call)
@@ -148,7 +146,7 @@ def device_setup(context: DeviceContext, attempt: Attempt) -> None:
     elif attempt.setups or (counts and not any(counts)):
         context.good(step)
     elif counts and last is not None:
-        message = "virtqueues were asked for, and none was set up before DRIVER_OK"
+        message = "virtqueues were requested, but none was set up before DRIVER_OK"
         context.wrong(step, message, *attempt.found, last.call)
     elif last is not None:
         message = (
@@ -158,9 +156,9 @@ def device_setup(context: DeviceContext, attempt: Attempt) -> None:
 
 
 def driver_ok(context: DeviceContext, attempt: Attempt) -> None:
-    """driver-ok: 3.1.1, step 8. To read the features again is no step: what the specification
-    forbids is to accept new ones after FEATURES_OK (step 5), and "the only way to renegotiate is to
-    reset the device" (2.2)."""
+    """driver-ok: 3.1.1, step 8. Reading the features again is not a step. The specification only
+    forbids accepting new ones after FEATURES_OK (step 5): "the only way to renegotiate is to reset
+    the device" (2.2)."""
     step = "driver-ok"
     last, outer = attempt.setting(Status.DRIVER_OK), attempt.outer
     if last is None:
@@ -180,11 +178,11 @@ def driver_ok(context: DeviceContext, attempt: Attempt) -> None:
 
 
 def status_kept(context: DeviceContext, attempt: Attempt) -> None:
-    """status-kept: 2.1.1. FEATURES_OK that the device refused was not cleared by the driver, and
-    DEVICE_NEEDS_RESET is the device's to set."""
+    """status-kept: 2.1.1. If the device refused FEATURES_OK, the driver did not clear it.
+    DEVICE_NEEDS_RESET is set by the device."""
     step = "status-kept"
     if attempt.unsure is not None:
-        context.unknown(step, "which status was written is unknown", attempt.unsure)
+        context.unknown(step, "the status that was written is unknown", attempt.unsure)
         return
     if not attempt.writes:
         return
@@ -200,7 +198,7 @@ def status_kept(context: DeviceContext, attempt: Attempt) -> None:
 
 
 def failed(context: DeviceContext, attempt: Attempt) -> None:
-    """failed: 3.1.1, below the steps: nothing goes on after FAILED."""
+    """failed: 3.1.1, below the steps: initialisation must not continue after FAILED."""
     given_up = next((write for write in attempt.writes if write.new & Status.FAILED), None)
     if given_up is None:
         return
@@ -212,29 +210,12 @@ def failed(context: DeviceContext, attempt: Attempt) -> None:
         return
     if attempt.bind is None:
         message = (
-            "Linux sets FAILED again when it restores a device that had it, and goes on "
+            "Linux sets FAILED again when it restores a device that had it, and continues "
             "(known deviation from 3.1.1)"
         )
         context.note("failed", message, given_up.call, *after)
     else:
-        context.wrong("failed", "initialisation went on after FAILED", given_up.call, *after)
-
-
-def gave_up(context: DeviceContext, call: Call, writes: list[Event]) -> None:
-    """failed: 3.1.1, below the steps: a driver that gives up SHOULD say so. WRITES of the status
-    were made in CALL."""
-    step = "failed"
-    if (call.result or 0) >= 0:
-        return
-    values = [event.detail.status if event.detail is not None else None for event in writes]
-    context.unsure = call if None in values else None
-    if any((value or 0) & Status.FAILED for value in values):
-        context.good(step)
-    elif call.entry is not None and context.proves(step):
-        message = f"{failure(call)}, and FAILED was not set (3.1.1: SHOULD)"
-        context.check.finding(WARNING, step, context.device.address, message, call)
-    else:
-        context.unknown(step, f"{failure(call)}; whether FAILED was set is not known", call)
+        context.wrong("failed", "initialisation continued after FAILED", given_up.call, *after)
 
 
 RULES = (
@@ -256,7 +237,7 @@ _DEVICES_OWN = 64
 
 
 def _count(call: Call) -> int:
-    """How many virtqueues were asked for; one at least where that is unknown."""
+    """The number of virtqueues requested, or 1 if that is unknown."""
     detail = call.event.detail
     return 1 if detail is None or detail.count is None else detail.count
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Profile spec, as data: the steps of VirtIO 1.x, 3.1.1, and what 2.1, 2.2 and 6 say of them.
+"""Profile spec as data: the steps of VirtIO 1.x, 3.1.1, and what 2.1, 2.2 and 6 require of them.
 
-Section numbers are those of VirtIO 1.2 and 1.3, which agree in all that is named here. The rules
-are in spec_rules.py; docs/procedure.md tells them in prose.
+Section numbers are those of VirtIO 1.2 and 1.3, which agree for every section used here. The rules
+are in spec_rules.py; docs/procedure.md describes them.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from virtio_trace.check.linux_steps import Step
 
 STATUS = "status"
 FEATURES = "features"
-"""Whose steps these are: of the device status, and of what is agreed on and set up between."""
+"""What a step is of: the device status, or the negotiation and setup in between."""
 
 _STATUS = ("set_status", "reset")
 _FEATURES = (*_STATUS, "get_features", "virtio_dev_probe")
@@ -20,7 +20,7 @@ STEPS = (
     Step(
         "reset",
         STATUS,
-        "the device is reset before it is initialised, and again before that after FAILED",
+        "the device is reset before it is initialised, and after FAILED before it is again",
         (*_STATUS, "virtio_dev_probe"),
         "VirtIO 3.1.1, step 1; 2.1.1: after FAILED, a reset before re-initialisation",
     ),
@@ -83,14 +83,14 @@ STEPS = (
     Step(
         "status-kept",
         STATUS,
-        "no status bit is cleared but by a reset",
+        "no status bit is cleared except by a reset",
         (*_STATUS, "virtio_features_ok"),
         "VirtIO 2.1.1",
     ),
     Step(
         "failed",
         STATUS,
-        "FAILED is set where the driver gives up (SHOULD), and nothing goes on after it (MUST)",
+        "FAILED is set if the driver gives up (SHOULD), and nothing continues after it (MUST)",
         (*_STATUS, "setup_vq", "virtio_dev_probe"),
         "VirtIO 3.1.1, below the steps",
     ),
@@ -101,4 +101,4 @@ NEEDED = {probe for step in STEPS for probe in step.probes} | {
     "unregister_virtio_device",
     "virtio_dev_remove",
 }
-"""The probe points without which this profile's verdict is incomplete."""
+"""Without one of these probe points, this profile's verdict is INCOMPLETE."""

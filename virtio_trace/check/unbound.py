@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Why no driver has a device at the end of a recording, as judgements; check and report use them.
+"""Why a device has no driver at the end of a recording, as judgements for check and report.
 
 It is an error if a driver in this kernel's files matches the device, a warning if none does.
 """
@@ -21,23 +21,24 @@ from virtio_trace.virtio.transports import PCI
 
 _STEP = "pair-matched"
 _ENDS = ("virtio_dev_probe", "unregister_virtio_device")
-"""What makes another end of an unbinding: a binding that follows it, and the device's own end."""
+"""Probe points of what may follow an unbinding: a new binding, or the device's removal."""
 
 VIRTIO_PCI = PCI.driver_name
 """The name of struct pci_driver virtio_pci_driver (drivers/virtio/virtio_pci_common.c)."""
 
 
 def why_unbound(proof: Proof, subject: Device) -> Iterator[Judgement]:
-    """Why SUBJECT has no driver; nothing for one that has. A failed binding has its own reason."""
+    """Why SUBJECT has no driver. Yields nothing if it has one, or if its binding failed: that
+    failure has its own finding."""
     if subject.untouched:
         yield _no_transport(proof, subject)
     elif subject.unregister is not None and subject.snapshot is not None:
-        return  # there before and gone since: which driver had it until then was its own affair
+        return  # it existed before and was removed: its driver until then does not matter
     elif subject.bindings:
         yield from _released(proof, subject)
     elif subject.removals:
         call = subject.removals[-1]
-        message = f"unbound at the end: {call.event.symbol} took {call.event.driver} from it"
+        message = f"unbound at the end: {call.event.symbol} removed {call.event.driver}"
         message += diagnosis.autoprobe(proof.graph)
         yield missing(proof, _STEP, message, call, also=_ENDS)
     elif subject.snapshot is not None and subject.snapshot.driver:
@@ -48,12 +49,12 @@ def why_unbound(proof: Proof, subject: Device) -> Iterator[Judgement]:
 
 
 def _released(proof: Proof, subject: Device) -> Iterator[Judgement]:
-    """It was bound once, or deferred, and is there without a driver."""
+    """It was bound once or deferred, and has no driver now."""
     last = subject.bindings[-1]
     if subject.unregister is not None:
         return
     if last.unbound is not None:
-        message = f"unbound at the end: {last.unbound.event.symbol} took {last.driver} from it"
+        message = f"unbound at the end: {last.unbound.event.symbol} removed {last.driver}"
         message += diagnosis.autoprobe(proof.graph)
         yield missing(proof, _STEP, message, last.call, last.unbound, also=_ENDS)
     elif last.call.result == -EPROBE_DEFER:
@@ -74,17 +75,19 @@ def _never_bound(proof: Proof, subject: Device) -> Iterator[Judgement]:
     unread = [d.name for d in proof.graph.drivers.values() if not d.facts and d.name not in refused]
     if unread:
         names = ", ".join(sorted(unread))
-        message = f"not bound; whether {names} should have it is unknown: their files are"
+        message = f"not bound; whether {names} would match it is unknown: not in any module file"
         yield Judgement(_STEP, message, (subject.register,))
     elif module := _builtin(evidence, subject):
-        message = f"not bound: {module}, which is for it, is built in, but has not registered"
+        message = f"not bound: {module}, which matches it, is built in, but has not registered"
         message += f"; not called: {uncalled}" if uncalled else ": why is unknown"
         yield missing(proof, _STEP, message, subject.register)
     elif evidence.unread:
-        message = "not bound; whether a driver in a file that could not be read has it is unknown"
+        message = (
+            "not bound; whether a driver in a file that could not be read matches it is unknown"
+        )
         yield Judgement(_STEP, message, (subject.register,))
     elif uncalled:
-        message = f"not bound; whether what {uncalled} registers has it is unknown"
+        message = f"not bound; whether a driver that {uncalled} registers matches it is unknown"
         yield Judgement(_STEP, message, (subject.register,))
     else:
         kind = numbers.device_type(subject.id)
@@ -96,33 +99,33 @@ def _never_bound(proof: Proof, subject: Device) -> Iterator[Judgement]:
 
 
 def _builtin(evidence: Evidence, subject: Device) -> str | None:
-    """The module that is built in and has an alias for it: no driver that is known has it."""
+    """The built-in module with an alias for SUBJECT, which no known driver matches."""
     if subject.id is None or subject.vendor is None or subject.unregister is not None:
         return None
     return evidence.builtin_for(subject.id, subject.vendor)
 
 
 def _uncalled(evidence: Evidence, rules: Iterable[BlacklistRule]) -> str:
-    """The init functions that were kept from being called, and are of no file: a driver that is
-    built in is known only when it has registered."""
+    """Blacklisted init functions that are in no module file. A built-in driver is only known once
+    it has registered, so each of them may belong to a driver that matches."""
     known = {d.init for d in evidence.drivers} | {t.init for t in evidence.transports}
     found = (r for r in rules if r.by == INITCALL_BLACKLIST and r.what not in known)
     return " or ".join(f"{rule.what} ({rule.words})" for rule in found)
 
 
 def _passed_over(proof: Proof, subject: Device, facts: DriverFacts) -> Iterator[Judgement]:
-    """FACTS' id_table has the device: where did it end?"""
+    """The id_table in FACTS has the device: the step at which the binding did not happen."""
     known = proof.graph.drivers.get(facts.name)
     scans = [call for call in subject.matches if call.event.driver == facts.name]
     if known is not None and _came_too_late(known, subject):
         return
     if known is None:
-        if subject.unregister is None:  # one that is gone again may not have waited for its driver
+        if subject.unregister is None:  # a removed device may have gone before its driver came
             why = diagnosis.module(proof.graph, facts.module, facts.init, facts.matches)
-            message = f"not bound: {facts.name}, which is for it, was never registered: {why}"
+            message = f"not bound: {facts.name}, which matches it, was never registered: {why}"
             yield missing(proof, _STEP, message, subject.register)
     elif not scans and known.in_snapshot and subject.snapshot is not None:
-        message = f"not bound, although {facts.name}, whose id_table has the device, was there"
+        message = f"not bound, although {facts.name}, whose id_table has the device, was registered"
         message += diagnosis.autoprobe(proof.graph)
         yield missing(proof, _STEP, message)
     elif not scans:
@@ -136,23 +139,25 @@ def _passed_over(proof: Proof, subject: Device, facts: DriverFacts) -> Iterator[
         yield Judgement(_STEP, message, tuple(scans), ok=False)
     elif any(call.result is None for call in scans):
         yield unfinished(_STEP, scans[-1])
-    elif any((call.result or 0) > 0 for call in scans):  # an error was said where it was returned
+    elif any(
+        (call.result or 0) > 0 for call in scans
+    ):  # an error is reported by the step that returned it
         message = f"the bus matched {facts.name}, but did not call virtio_dev_probe"
         yield missing(proof, "bus-probed", message, *scans)
 
 
 def _came_too_late(driver: Driver, subject: Device) -> bool:
-    """Whether DRIVER registered when SUBJECT was gone."""
+    """Whether DRIVER registered only after SUBJECT was removed."""
     if subject.unregister is None or driver.register is None:
         return False
     return driver.register.event.seq > subject.unregister.event.seq
 
 
 def _no_transport(proof: Proof, subject: Device) -> Judgement:
-    """A PCI device that virtio_pci_probe was never called for: sysfs is the proof."""
+    """A PCI device for which virtio_pci_probe was never called; sysfs proves it."""
     function, graph = subject.function, proof.graph
     end = diagnosis.final(graph)
-    assert function is not None and end is not None  # it comes from there
+    assert function is not None and end is not None  # the device was read from there
     address, step = subject.address, "transport-probed"
     evidence = graph.recording.header.evidence
     facts = next((t for t in evidence.transports if t.name == VIRTIO_PCI), None)
@@ -169,10 +174,10 @@ def _no_transport(proof: Proof, subject: Device) -> Judgement:
             said += "; whether it is deferred is unknown: devices_deferred could not be read"
         said += diagnosis.autoprobe(graph, "pci")
     elif facts is not None:
-        said += f"{VIRTIO_PCI}, which is for it, was never registered: "
+        said += f"{VIRTIO_PCI}, which matches it, was never registered: "
         said += diagnosis.module(graph, facts.module, facts.init, facts.matches)
     elif PCI.module in evidence.builtin:
-        said += f"{VIRTIO_PCI}, which is for it, is built in, but is not registered"
+        said += f"{VIRTIO_PCI}, which matches it, is built in, but is not registered"
         said += diagnosis.forbidden_init(graph, "virtio_pci_driver_init")
     else:
         return Judgement(step, f"{said}no {VIRTIO_PCI} in this kernel{log}", is_step=False)

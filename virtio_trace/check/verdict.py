@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The graph against the procedure: steps, findings and a verdict.
+"""Checks a graph against a procedure: steps, findings and a verdict.
 
-Lost is never passed: what was not armed, lost, cut or still running is unknown, and a verdict
-with anything unknown is INCOMPLETE. That a call is missing is an error only where its absence is
-proof: its probe point was armed all along and nothing was lost. Under profile spec a note of what
-Linux is known to do otherwise turns nothing.
+Lost is not passed: what was not armed, lost, truncated or still running is unknown, and a verdict
+with anything unknown is INCOMPLETE. A missing call is an error only if its absence is proof: its
+probe point was armed all the time and no event was lost. Under profile spec, the notes on known
+deviations of Linux do not change the verdict.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from virtio_trace.check import (
     end_state_rules,
     host_rules,
     linux_rules,
+    linux_transport,
     recording_rules,
     spec_end_rules,
     spec_rules,
@@ -36,7 +37,7 @@ from virtio_trace.graph.model import Device, Graph
 
 
 def check(graph: Graph, profile: str = LINUX) -> Result:
-    """Check GRAPH against the procedure of PROFILE, one of findings.PROFILES."""
+    """Check GRAPH against the procedure of PROFILE, one of profiles.PROFILES."""
     graph, empty = empty_slots.set_aside(graph)
     context = CheckContext(graph, profile)
     if profile == SPEC:
@@ -62,7 +63,7 @@ def _linux(context: CheckContext, empty: list[Device]) -> None:
     linux_rules.bus(context)
     for driver in graph.registrations:
         linux_rules.driver(context, driver)
-    linux_rules.note_empty_slots(context, empty)
+    linux_transport.note_empty_slots(context, empty)
     for device in graph.devices:
         linux_rules.device(context, device)
     consistency_rules.check(context)
@@ -71,7 +72,7 @@ def _linux(context: CheckContext, empty: list[Device]) -> None:
 
 
 def _spec(context: CheckContext) -> None:
-    """What a driver is, and by which file, is no concern of the specification."""
+    """The specification does not care which driver it is and which file it is in."""
     graph = context.graph
     said = unseen(graph.recording, spec_steps.NEEDED)
     complete = not said
@@ -94,7 +95,7 @@ def _verdict(result: Result) -> str:
 
 
 def _recording(context: CheckContext, said: list[str], complete: bool) -> None:
-    """What the recording lacks; each of these keeps the verdict from CONFORMS."""
+    """Report what the recording lacks; each such finding rules out CONFORMS."""
     if complete:
         running = {call.event.symbol for call in context.graph.calls if call.ret is None}
         said += [f"{name} had not returned when the recording ended" for name in sorted(running)]

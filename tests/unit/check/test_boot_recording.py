@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A recording with the kernel's own boot-time events: what was there before, and what was not seen.
+"""A recording with boot-time events of the kernel: what came before, and what was not seen.
 
-tests/golden/debian-6.12.vtr is of a kernel that has the bus and its PCI transport built in.
+The kernel of tests/golden/debian-6.12.vtr has the bus and the PCI transport built in.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ def lines() -> list[Line]:
 
 
 def probe(lines: list[Line], name: str) -> dict[str, Any]:
-    """The boot's state of the first point of that name."""
+    """The state at boot of the first probe point called NAME."""
     return next(state for state in lines[0]["boot"]["probes"] if state["probe"] == name)
 
 
 def test_it_conforms_and_nothing_was_there_before(lines: list[Line]) -> None:
-    """The snapshot has three devices and three drivers, whose beginning the events show."""
+    """The events show how the snapshot's three devices and three drivers were registered."""
     result = judge(lines)
     assert result.verdict == CONFORMS
     assert {f.severity for f in result.findings} == {"note"}
@@ -47,8 +47,8 @@ def test_without_the_events_of_boot_it_was_there_before(lines: list[Line]) -> No
     assert all(device.snapshot is not None for device in found.devices)
 
 
-def test_a_registration_behind_the_snapshot_does_not_count(lines: list[Line]) -> None:
-    """By the time alone: what is in the snapshot was there when it was taken."""
+def test_a_registration_after_the_snapshot_does_not_count(lines: list[Line]) -> None:
+    """Only the time counts: what is in the snapshot existed when it was taken."""
     lines[0]["snapshot_ns"] = lines[1]["ns"] - 1
     found = builder.build(reader.read(dump(lines), "6.12"))
     assert [device.generation for device in found.devices] == [0, 0, 0, 1, 1, 1]
@@ -73,7 +73,7 @@ def test_a_missing_scan_is_no_proof_where_it_was_not_armed_at_boot(lines: list[L
 
 
 def line_of(lines: list[Line]) -> int:
-    """When the snapshot was taken."""
+    """The time of the snapshot, in ns."""
     return int(lines[0]["snapshot_ns"])
 
 
@@ -100,7 +100,7 @@ def test_lost_at_boot(lines: list[Line]) -> None:
 def test_damage(lines: list[Line], damage: dict[str, Any]) -> None:
     lines[0] |= damage
     if damage == {"boot": {}}:
-        reader.read(dump(lines), "damaged")  # as null: there was nothing
+        reader.read(dump(lines), "damaged")  # the same as null: there was no boot-time recording
         return
     with pytest.raises(BadInputError):
         reader.read(dump(lines), "damaged")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What takes turns: registrations, bindings, probes and suspends, cut out of real recordings."""
+"""What must alternate: registrations, bindings, probes and suspends in modified recordings."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def rebound() -> list[Line]:
 
 
 def again(lines: list[Line], probe: str, subject: str, **members: object) -> list[Line]:
-    """The first call of PROBE about SUBJECT, a device or a driver, once more after its return."""
+    """LINES with the first call of PROBE for SUBJECT (a device or driver) repeated after it."""
     about = at(probe, subject) if ":" in subject else at(probe, driver=subject)
     places = [i for i, line in enumerate(lines) if "seq" in line and about(line)][:2]
     inner = [{**lines[i], **(members if i == places[1] else {})} for i in places]
@@ -36,7 +36,7 @@ def again(lines: list[Line], probe: str, subject: str, **members: object) -> lis
 
 
 def probe_called_outside() -> list[Line]:
-    """virtnet_probe once more when virtio_dev_probe has returned."""
+    """virtnet_probe is called again after virtio_dev_probe has returned."""
     lines = boot()
     probe = nth(at("driver_probe", NET), 0, lines), nth(at("driver_probe", NET), 1, lines)
     return copied(lines, lambda line: probe[0](line) or probe[1](line), at("virtio_dev_probe", NET))
@@ -54,7 +54,7 @@ CUTS: dict[str, tuple[str, str, Callable[[], list[Line]]]] = {
     "restored and never frozen": (
         "device-restored", NET, lambda: remove(suspended(), at("virtio_device_freeze", NET))),
     "bound twice": ("bus-probed", NET, lambda: again(boot(), "virtio_dev_probe", NET)),
-    "bound anew without an unbinding": (
+    "bound again without an unbinding": (
         "bus-probed", NET, lambda: remove(rebound(), at("virtio_dev_remove", NET))),
     "unbound twice": ("bus-probed", NET, lambda: again(rebound(), "virtio_dev_remove", NET)),
     "removed while it is bound": (
@@ -62,15 +62,15 @@ CUTS: dict[str, tuple[str, str, Callable[[], list[Line]]]] = {
     "a driver registered twice": (
         "driver-registered", "virtio_net",
         lambda: again(boot(), "register_virtio_driver", "virtio_net")),
-    "a driver registered anew without its end": (
+    "a driver registered again without an unregistration": (
         "driver-registered", "virtio_blk",
         lambda: remove(rebound(), at("unregister_virtio_driver"))),
-    "a device registered anew without its end": (
+    "a device registered again without an unregistration": (
         "device-registered", RNG, lambda: remove(rebound(), at("unregister_virtio_device"))),
     "the bus registered twice": (
         "bus-registered", "virtio",
         lambda: copied(boot(), at("bus_register"), at("bus_register"))),
-    "the driver's probe outside of virtio_dev_probe": (
+    "the driver's probe outside virtio_dev_probe": (
         "driver-probed", NET, probe_called_outside),
     "the driver's probe twice in one virtio_dev_probe": (
         "driver-probed", NET, lambda: again(boot(), "driver_probe", NET)),
@@ -106,7 +106,7 @@ CUTS: dict[str, tuple[str, str, Callable[[], list[Line]]]] = {
 def test_what_takes_turns_is_condemned(name: str) -> None:
     step, subject, cut = CUTS[name]
     lines = cut()
-    for state in lines[-1]["probes"]:  # what was called was armed
+    for state in lines[-1]["probes"]:  # a function that was called was armed
         if name == "the right function of another module" and state["function"] == "virtnet_probe":
             state["module"] = "virtio_blk"
     result = judge(lines)
@@ -118,7 +118,7 @@ def test_what_takes_turns_is_condemned(name: str) -> None:
 
 @pytest.mark.parametrize("name", CUTS)
 def test_with_losses_it_is_not(name: str) -> None:
-    """But for what a call returned, which its own event shows."""
+    """Except for what a call returned, which its own event proves."""
     lines = CUTS[name][2]()
     lines[-1]["lost"] = 1
     before = judge(lines).findings
@@ -128,7 +128,7 @@ def test_with_losses_it_is_not(name: str) -> None:
 
 @pytest.mark.parametrize("result", [-22, -5])
 def test_a_restoration_that_failed_deviates_from_the_specification_too(result: int) -> None:
-    """DRIVER_OK stays, without FAILED: the status says what is not so (2.1, 2.1.1)."""
+    """DRIVER_OK stays set, without FAILED: the status is wrong (2.1, 2.1.1)."""
     returned = at("virtio_device_restore", NET, kind="return")
     found = judge(change(suspended(), returned, result=result), SPEC)
     assert found.verdict == DEVIATES
@@ -143,7 +143,7 @@ def test_turns_in_order_conform() -> None:
 
 
 def test_a_driver_that_came_when_its_device_was_gone() -> None:
-    """RNG is unregistered before virtio_rng's module is loaded, and not seen again."""
+    """RNG is unregistered before the module virtio_rng is loaded, and does not come back."""
     lines = boot()
     load = next(i for i, event in enumerate(lines) if event.get("module") == "virtio_rng")
     ends = [e for e in rebound() if "seq" in e and at("unregister_virtio_device", RNG)(e)]

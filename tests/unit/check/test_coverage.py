@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A probe that was armed later than others proves nothing about what came before."""
+"""A probe that was armed late proves nothing about the time before."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from virtio_trace.check.profiles import LINUX, SPEC
 
 
 def late(lines: list[Line], probe: str, armed_ns: int) -> list[Line]:
-    """LINES of a recorder that was there before user space, but for PROBE."""
+    """LINES as if all probes but PROBE had been armed before user space began."""
     lines[0]["user_space_ns"] = lines[0]["started_ns"]
     for line in (lines[0], lines[-1]):
         for state in line["probes"]:
@@ -20,7 +20,7 @@ def late(lines: list[Line], probe: str, armed_ns: int) -> list[Line]:
 
 
 def test_what_was_armed_late_and_is_not_seen_is_unknown_to_profile_spec() -> None:
-    """It was an error: the probe is armed, so that its absence was taken for proof."""
+    """Once an error: the probe is armed, so the missing event was taken as proof."""
     lines = golden("debian-6.1")
     first = min(line["ns"] for line in lines[1:-1] if at("set_status")(line))
     end = max(line["ns"] for line in lines[1:-1] if at("set_status")(line))

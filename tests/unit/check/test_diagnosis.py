@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The reasons on real recordings, and on what is cut out of them."""
+"""The reasons for real recordings and modified ones."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def report(lines: list[Line]) -> dict[str, Any]:
 
 
 def reason(lines: list[Line], address: str) -> str:
-    """Of the last device there; the check says the same of it."""
+    """The reason for the last device at ADDRESS; the check must give the same."""
     device = [d for d in report(lines)["devices"] if d["address"] == address][-1]
     assert device["reason"] in {f.message for f in judge(lines).findings if f.subject == address}
     return str(device["reason"])
@@ -63,7 +63,7 @@ def test_features_of_which_nothing_was_seen(board: list[Line]) -> None:
     for probe in ("set_status", "get_features", "driver_features"):
         board = remove(board, at(probe, BALLOON))
     said = reason(board, BALLOON)
-    assert "that FEATURES_OK was written to the device was not seen" in said
+    assert "no write of FEATURES_OK to the device was seen" in said
     assert "offered: unknown; in virtio_balloon's table: unknown" in said
     assert "the device refused" not in said
 
@@ -98,13 +98,13 @@ def test_the_innermost_function_that_returned_it(board: list[Line]) -> None:
     binding = next(b for b in report(board)["bindings"] if b["device"] == legacy)
     assert (binding["step"], binding["reason"]) == ("driver-probed", reason(board, legacy))
     assert binding["reason"] == (
-        "virtnet_probe [virtio_net] returned -12 (ENOMEM); innermost, vp_find_vqs [virtio_pci] "
-        "returned it"
+        "virtnet_probe [virtio_net] returned -12 (ENOMEM); innermost traced call: vp_find_vqs "
+        "[virtio_pci]"
     )
 
 
 def test_a_failure_that_was_made_up_for_is_no_cause(board: list[Line]) -> None:
-    """MSI-X failed with -22, INTx did not, and then the driver returned -22 by itself."""
+    """MSI-X failed with -22, INTx succeeded, then the driver itself returned -22."""
     intx = "0000:00:09.0"
     for probe in ("driver_probe", "virtio_dev_probe"):
         board = change(board, at(probe, intx, kind="return"), result=-22)
@@ -112,7 +112,7 @@ def test_a_failure_that_was_made_up_for_is_no_cause(board: list[Line]) -> None:
 
 
 def test_another_attempts_log_is_not_quoted() -> None:
-    """virtio0 was bound twice: of each only what was said about then."""
+    """virtio0 was bound twice: for each binding, only log lines from around its time."""
     lines = golden("debian-6.1-rebind")
     returns = [line for line in lines if at("virtio_dev_probe", NET, kind="return")(line)]
     for probe in ("driver_probe", "virtio_dev_probe"):
@@ -124,7 +124,7 @@ def test_another_attempts_log_is_not_quoted() -> None:
     lines[-1]["log"] = {"lost": False, "behind_ns": 5_000_000_000, "lines": said}
     found = [b["reason"] for b in report(lines)["bindings"] if b["device"] == NET]
     assert len(found) > 1
-    ends = [f'; the kernel\'s log of about then: "{line["text"]}"' for line in said]
+    ends = [f'; the kernel\'s log from around that time: "{line["text"]}"' for line in said]
     assert [r for r, end in zip(found, ends, strict=True) if not r.endswith(end)] == []
 
 
@@ -148,21 +148,21 @@ def test_no_driver_in_this_kernel(board: list[Line]) -> None:
 
 
 def test_what_is_built_in_and_was_kept_from_registering(board: list[Line]) -> None:
-    """What its drivers are for stands in no file: it may be the device's."""
+    """No file says which devices a built-in driver matches: it may match this one."""
     rule = {"what": "con_init", "by": "initcall_blacklist", "where": "the kernel command line"}
     board[0]["forbidden"].append(rule)
     assert reason(board, "0000:00:06.0") == (
-        "not bound; whether what con_init (initcall_blacklist=con_init is on the kernel command "
-        "line) registers has it is unknown"
+        "not bound; whether a driver that con_init (initcall_blacklist=con_init is on the kernel "
+        "command line) registers matches it is unknown"
     )
 
 
 @pytest.mark.parametrize("vendor", ["00001AF4", "*"])
 def test_what_is_built_in_and_has_an_alias(board: list[Line], vendor: str) -> None:
-    """Kernels from 6.18 on have aliases of what is built in, whether it registered or not."""
+    """Linux 6.18 and later have aliases of built-in modules, registered or not."""
     board[0]["evidence"]["builtin_aliases"] = {"crypt": [f"virtio:d00000014v{vendor}"]}
     crypto = "0000:00:06.0"
-    said = "not bound: crypt, which is for it, is built in, but has not registered"
+    said = "not bound: crypt, which matches it, is built in, but has not registered"
     assert reason(board, crypto) == f"{said}: why is unknown"
     assert [f.severity for f in judge(board).findings if f.subject == crypto] == ["error"]
     rule = {"what": "c_init", "by": "initcall_blacklist", "where": "the kernel command line"}
@@ -171,7 +171,7 @@ def test_what_is_built_in_and_has_an_alias(board: list[Line], vendor: str) -> No
         f"{said}; not called: c_init (initcall_blacklist=c_init is on the kernel command line)"
     )
     board[0]["evidence"]["builtin_aliases"] = {"crypt": ["virtio:d00000015v*"]}
-    assert "registers has it is unknown" in reason(board, crypto)
+    assert "registers matches it is unknown" in reason(board, crypto)
 
 
 def test_no_driver_built_in_either(board: list[Line]) -> None:
@@ -183,7 +183,7 @@ def test_no_driver_built_in_either(board: list[Line]) -> None:
 def test_a_module_on_the_kernels_list(board: list[Line]) -> None:
     said = reason(board, RNG)
     assert said == (
-        "not bound: virtio_rng, which is for it, was never registered: its module virtio_rng "
+        "not bound: virtio_rng, which matches it, was never registered: its module virtio_rng "
         "(alias virtio:d00000004v*) was not loaded: module_blacklist=virtio_rng is on the kernel "
         'command line; the kernel\'s log: "Module virtio_rng is blacklisted"'
     )
@@ -212,7 +212,7 @@ def test_a_module_that_the_initrd_does_not_have(board: list[Line]) -> None:
     board[0]["initrd"] = {"modules": ["virtio_net"]}
     board[-1]["final"]["initrd_left"] = False
     file = "kernel/drivers/char/hw_random/virtio-rng.ko"
-    words = f"was not loaded: {file} is not in the initrd, and the system is still in that"
+    words = f"was not loaded: {file} is not in the initrd, and the system is still in the initrd"
     assert reason(board, RNG).endswith(words)
     board[0]["forbidden"] = [rule]
     assert f'{words}; "blacklist virtio_rng" is in' in reason(board, RNG)
@@ -253,7 +253,7 @@ def test_autoprobe_off(board: list[Line]) -> None:
 
 def test_notes_on_what_is_bound_all_the_same(board: list[Line]) -> None:
     assert notes(board, "0000:00:04.0") == [
-        "a legacy device: virtio_pci_modern_probe [virtio_pci] returned -19 (ENODEV), and then the "
+        "a legacy device: virtio_pci_modern_probe [virtio_pci] returned -19 (ENODEV), then the "
         "legacy interface was taken"
     ]
     assert notes(board, "0000:00:09.0") == [
@@ -266,8 +266,8 @@ def test_notes_on_what_is_bound_all_the_same(board: list[Line]) -> None:
 def test_deferred_without_a_word_from_the_kernel(behind: list[Line]) -> None:
     behind[-1]["log"] = None
     assert reason(behind, NET) == (
-        "a PCI device without a driver: its probe was deferred; what it waits for, the kernel does "
-        "not say; the VirtIO IOMMU at 0000:00:01.0 has no driver"
+        "a PCI device without a driver: its probe was deferred; the kernel does not say what it "
+        "waits for; the VirtIO IOMMU at 0000:00:01.0 has no driver"
     )
     net = next(d for d in report(behind)["devices"] if d["address"] == NET)
     assert (net["state"], net["type"], net["transport"]) == ("unbound", "net", "pci-modern")
@@ -278,7 +278,7 @@ def test_deferred_with_a_reason_and_a_supplier(behind: list[Line]) -> None:
     end["deferred"][NET] = "supplier not ready"
     end["pci"][1]["suppliers"] = ["platform:iommu.0"]
     assert (
-        "deferred; the kernel says: supplier not ready; its suppliers by sysfs: platform:iommu.0;"
+        "deferred; the kernel says: supplier not ready; its suppliers in sysfs: platform:iommu.0;"
         in reason(behind, NET)
     )
 
@@ -305,19 +305,18 @@ def test_a_binding_that_was_deferred(board: list[Line]) -> None:
         board = change(board, at(probe, "0000:00:04.0", kind="return"), result=-517)
     first = (
         "virtnet_probe [virtio_net] returned -517 (EPROBE_DEFER); the kernel tries again later; "
-        "what it "
     )
     board[-1]["log"] = None
     end = board[-1]["final"]
     for deferred, said in (
-        ({}, "waited for is unknown: it was not deferred any more at the end"),
-        ({"virtio2": None}, "waits for, the kernel does not say"),
-        (None, "waits for is unknown: debugfs' devices_deferred could not be read"),
+        ({}, "what it waited for is unknown: it was no longer deferred at the end"),
+        ({"virtio2": None}, "the kernel does not say what it waits for"),
+        (None, "what it waits for is unknown: debugfs' devices_deferred could not be read"),
     ):
         end["deferred"] = deferred
         assert of(board) == first + said
     board[-1]["final"] = None
-    assert of(board) == first + "waits for is not in the recording"
+    assert of(board) == first + "what it waits for is not in the recording"
 
 
 @pytest.mark.parametrize(
@@ -341,13 +340,13 @@ def test_a_pci_device_without_a_driver(
 
 
 def test_the_transports_module_was_not_loaded(board: list[Line]) -> None:
-    """All of virtio is modular, and nothing of it came."""
+    """All of virtio is modular, and no module was loaded."""
     board = remove(board, lambda line: True)
     end = board[-1]["final"]
     end.update(modules=[], devices=[], drivers=[], registered=False)
     for function in end["pci"]:
         function["driver"] = None
-    assert "virtio-pci, which is for it, was never registered: its module virtio_pci" in reason(
+    assert "virtio-pci, which matches it, was never registered: its module virtio_pci" in reason(
         board, NET
     )
     board[0]["evidence"]["transports"] = []
@@ -384,5 +383,5 @@ def test_a_message_is_made_safe_for_a_terminal(board: list[Line]) -> None:
 
 
 def test_dropping_any_line_is_never_passed(behind: list[Line]) -> None:
-    """The log and the end are in the trailer: without it a recording is cut."""
+    """The log and the state at the end are in the trailer; without it, a recording is truncated."""
     assert judge(behind[:-1]).verdict != "CONFORMS"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""sysfs at the end against the events: each contradiction, and what no event shows."""
+"""sysfs at the end against the events: each contradiction, and what only sysfs shows."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NET, BLK = "0000:00:02.0", "0000:00:03.0"
 
 @pytest.fixture
 def lines() -> list[Line]:
-    """Whole, with sysfs at the end, and without the host's own view, as `record` makes them."""
+    """A complete recording with sysfs at the end and no host view, as `record` writes it."""
     lines = golden("debian-6.12")
     del lines[-1]["host"]
     return lines
@@ -119,7 +119,7 @@ def test_a_bound_device_whose_binding_no_event_shows(lines: list[Line]) -> None:
 
 
 def test_a_removed_device_that_sysfs_still_has() -> None:
-    """debian-6.1-rebind has no end of its own: what sysfs had is that of debian-6.1-reasons."""
+    """debian-6.1-rebind has no state at the end: use that of debian-6.12."""
     lines, rng = golden("debian-6.1-rebind"), "0000:00:04.0"
     end = max(i for i, e in enumerate(lines)
               if "seq" in e and at("unregister_virtio_device", rng, kind="return")(e))  # fmt: skip
@@ -149,6 +149,6 @@ def test_the_later_steps_are_in_the_procedure() -> None:
 
 
 def test_a_pci_driver_that_has_the_device_is_registered(lines: list[Line]) -> None:
-    """Recordings without an agent said that it was not: their guest's ls wrote columns."""
+    """Agentless recordings once said that it was not, because the guest's ls wrote columns."""
     lines[-1]["final"]["registered"] = False
     assert judge(lines).verdict == CONFORMS

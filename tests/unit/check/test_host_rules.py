@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The guest against the host's own view: a recording of a real boot, and ones cut out of it.
+"""The guest's view against the host's: the recording of a real boot, and modifications of it.
 
-In tests/golden/debian-6.1-host.vtr the rng at 04.0 was reset behind its driver's back.
+In tests/golden/debian-6.1-host.vtr, the rng at 04.0 was reset without its driver.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ def lines() -> list[Line]:
 
 
 def host(lines: list[Line], address: str) -> dict[str, object]:
-    """The host's device at ADDRESS, to be changed."""
+    """The host's device at ADDRESS, for changing it."""
     found: list[dict[str, object]] = lines[-1]["host"]["devices"]
     return next(device for device in found if device["address"] == address)
 
 
 def steps(result: Result) -> dict[str, list[bool | None]]:
-    """What became of the host's three steps, by subject."""
+    """The results of the three host steps, by subject."""
     return {
         address: [s.ok for s in result.steps if s.subject == address and s.id in STEPS]
         for address in (NET, REFUSED, RESET, LEGACY, BEHIND)
@@ -43,13 +43,13 @@ def steps(result: Result) -> dict[str, list[bool | None]]:
 
 
 def errors(lines: list[Line]) -> list[tuple[str, str]]:
-    """The errors of the host's steps."""
+    """The errors in host steps."""
     found = judge(lines).findings
     return [(f.step, f.subject) for f in found if f.severity == ERROR and f.step in STEPS]
 
 
 def the_rest(lines: list[Line]) -> list[Line]:
-    """Without the two devices that deviate."""
+    """LINES without the two devices that deviate."""
     gone = (REFUSED, RESET)
     trailer = lines[-1]
     for holder in (trailer["host"], trailer["final"]):
@@ -116,7 +116,7 @@ def test_a_status_of_an_unknown_name_is_compared_with_nothing(lines: list[Line])
 
 
 def test_the_last_write_where_not_all_were_seen(lines: list[Line]) -> None:
-    """Only sysfs at the end is left to compare with."""
+    """Then only sysfs at the end can be compared."""
     host(lines, REFUSED)["status"] = {"names": [f"{STATUS}ACKNOWLEDGE"], "unknown": "0x0"}
     lines[-1]["lost"] = 1
     assert errors(lines) == [("host-status", RESET)]
@@ -136,7 +136,7 @@ def test_features(address: str, lines: list[Line]) -> None:
     name = "VIRTIO_NET_F_MAC"
     shown["names"].remove(name)
     assert ("host-features", address) in errors(lines)
-    shown["names"].append("VIRTIO_NET_F_FROM_THE_FUTURE")  # may be that very bit
+    shown["names"].append("VIRTIO_NET_F_FROM_THE_FUTURE")  # may be the removed bit
     assert ("host-features", address) not in errors(lines)
     shown["names"] += [name, "VIRTIO_NET_F_MQ"]
     assert ("host-features", address) in errors(lines)
@@ -145,7 +145,7 @@ def test_features(address: str, lines: list[Line]) -> None:
 def test_features_that_have_no_name_in_qemu(lines: list[Line]) -> None:
     shown = host(lines, NET)["guest_features"]
     assert isinstance(shown, dict)
-    assert shown["unknown"] == "0x10000000000"  # VIRTIO_F_RING_RESET, to QEMU 7.2
+    assert shown["unknown"] == "0x10000000000"  # VIRTIO_F_RING_RESET, which QEMU 7.2 does not name
     shown["unknown"] = hex(1 << 41)
     messages = [f.message for f in judge(lines).findings if f.step == "host-features"]
     assert len(messages) == 1
@@ -161,7 +161,7 @@ def test_features_by_sysfs_where_the_binding_was_not_seen(lines: list[Line]) -> 
 
 
 def test_queues(lines: list[Line]) -> None:
-    """A legacy device's cannot be resized."""
+    """The virtqueues of a legacy device cannot be resized."""
     queues = host(lines, LEGACY)["queues"]
     assert isinstance(queues, list)
     queues[1]["size"] = 128

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Hot-unplug, and PCI unbind and bind, of what was bound before the recording: no error in it."""
+"""Hot-unplug and PCI unbind and bind of devices bound before the recording: no error."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ PROFILES = ("linux", "spec")
 
 
 def live(until: str | None = None) -> list[Line]:
-    """debian-6.1-rebind as if it had begun, live, when everything was bound: what is left is the
-    unbinding of three devices and what follows. UNTIL: the probe point whose return about RNG ends
-    it."""
+    """debian-6.1-rebind as if the recording had begun when everything was bound: it starts with
+    the unbinding of three devices. It ends with the return for RNG of the probe point UNTIL."""
     lines = golden("debian-6.1-rebind")
     start = next(i for i, e in enumerate(lines) if "seq" in e and at("virtio_dev_remove")(e))
     if until is not None:
@@ -38,7 +37,7 @@ def live(until: str | None = None) -> list[Line]:
 def without_errors(lines: list[Line], profile: str) -> None:
     result = judge(lines, profile)
     assert not [f for f in result.findings if f.severity == ERROR], result.findings
-    assert result.verdict == INCOMPLETE  # it was there before: never passed
+    assert result.verdict == INCOMPLETE  # it existed before: never passed
 
 
 @pytest.mark.parametrize("profile", PROFILES)
@@ -53,7 +52,7 @@ def test_removed_and_not_rescanned(profile: str) -> None:
 
 @pytest.mark.parametrize("profile", PROFILES)
 def test_removed_alone(profile: str) -> None:
-    """Nothing but the removal of one device, in a recording of nothing else."""
+    """The recording has only the removal of one device."""
     lines = live("unregister_virtio_device")
     about = [e for e in lines[1:-1] if e.get("device", {}).get("address") == RNG]
     without_errors(mend([lines[0], *about, lines[-1]]), profile)
@@ -78,7 +77,7 @@ def test_unbound_and_left_so_names_its_unbinding() -> None:
 
 
 def test_removed_without_being_taken_from_its_driver() -> None:
-    """virtio_dev_remove is what device_del calls for a device that has a driver."""
+    """device_del calls virtio_dev_remove for a device that has a driver."""
     lines = live("unregister_virtio_device")
     lines[0]["snapshot_ns"] = lines[1]["ns"] - 1
     result = judge(remove(lines, at("virtio_dev_remove", RNG)))

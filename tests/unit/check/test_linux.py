@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A check that cannot fail is a defect: each step's events removed, moved, given an errno.
+"""Profile linux must be able to fail: each step's events are removed, moved, or given an errno.
 
-The base is a recording of a real boot that conforms; see tests/golden/README.md.
+The base is the recording of a real boot that conforms; see tests/golden/README.md.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def module(name: str) -> Where:
 
 
 def condemned(lines: list[Line], step: str, subject: str, verdict: str = DEVIATES) -> None:
-    """The verdict turned, by a finding for that very step."""
+    """VERDICT results, with a finding for STEP and SUBJECT."""
     result = judge(lines)
     assert result.verdict == verdict
     findings = [f for f in result.findings if (f.step, f.subject) == (step, subject)]
@@ -123,7 +123,7 @@ FAILED = {
 @pytest.mark.parametrize("step", FAILED)
 def test_with_an_errno(step: str, lines: list[Line]) -> None:
     where, errno, subject = FAILED[step]
-    if step == "bus-probed":  # as the kernel does it: validate failed, nothing else was called
+    if step == "bus-probed":  # as in the kernel: validate failed, and nothing else was called
         lines = remove(lines, at("driver_probe", NET))
     condemned(change(lines, where, result=errno), step, subject)
 
@@ -151,11 +151,11 @@ MOVED = {
 
 
 @pytest.mark.parametrize("step", linux_steps.BY_ID)
-def test_with_the_steps_events_behind_what_follows_them(step: str, lines: list[Line]) -> None:
-    where, behind, subject = MOVED[step]
-    moved = move(lines, where, behind)
+def test_with_the_steps_events_after_what_follows_them(step: str, lines: list[Line]) -> None:
+    where, after, subject = MOVED[step]
+    moved = move(lines, where, after)
     if step == "bus-probed":
-        condemned(moved, "driver-probed", subject)  # it ran outside: that is where it shows
+        condemned(moved, "driver-probed", subject)  # the driver's probe ran outside it
     else:
         condemned(moved, step, subject)
 
@@ -247,7 +247,7 @@ def test_a_probe_that_was_not_armed_makes_the_verdict_incomplete(lines: list[Lin
         if probe["probe"] == "virtio_dev_match":
             probe.update(state="not armed", reason="refused")
     assert judge(lines).verdict == INCOMPLETE
-    # and what is proven stays proven
+    # what is proven stays proven
     failed = change(lines, at("driver_probe", NET, kind="return"), result=-5)
     condemned(failed, "driver-probed", NET)
 
@@ -268,7 +268,7 @@ def test_nothing_seen_is_incomplete(lines: list[Line]) -> None:
 
 
 def test_what_was_there_before_is_never_passed(lines: list[Line]) -> None:
-    """The drivers' side was seen, the devices were on the bus already: 6.12 and later."""
+    """The drivers were recorded, but the devices were on the bus before: Debian 6.12 and later."""
     result = judge(golden("debian-6.12-rebind"))
     assert result.verdict == INCOMPLETE
     assert not [finding for finding in result.findings if finding.severity == ERROR]
@@ -279,19 +279,19 @@ def test_what_was_there_before_is_never_passed(lines: list[Line]) -> None:
 
 
 def upto(lines: list[Line], last: Where) -> list[Line]:
-    """The recording as if it had ended behind the last event for which LAST is true."""
+    """The recording as if it had ended after the last event that LAST matches."""
     end = max(i for i, line in enumerate(lines) if "seq" in line and last(line))
     return mend([*lines[: end + 1], lines[-1]])
 
 
 def test_a_device_that_is_unbound_at_the_end_although_a_driver_matches_it() -> None:
-    """Cut behind the unbinding, before the binding that followed it."""
+    """The recording ends after the unbinding, before the binding that followed."""
     first = upto(golden("debian-6.1-rebind"), at("virtio_dev_remove", NET, kind="return"))
     condemned(first, "pair-matched", NET)
 
 
 def test_a_device_that_was_removed_is_not_unbound() -> None:
-    """The whole recording takes 04.0 from virtio-pci; cut before it is given back."""
+    """The recording unbinds 04.0 from virtio-pci; it ends before the device is bound again."""
     rng = "0000:00:04.0"
     cut = upto(golden("debian-6.1-rebind"), at("unregister_virtio_device", rng, kind="return"))
     assert judge(cut).verdict == CONFORMS
@@ -318,7 +318,10 @@ def test_a_device_that_was_unbound_before_the_recording_began() -> None:
 
 def test_where_the_drivers_probe_was_not_armed_nothing_is_said_of_it() -> None:
     lines = golden("debian-6.1-failures")
-    for probe in ("driver_validate", "virtio_features_ok"):  # then the bus's result is all
+    for probe in (
+        "driver_validate",
+        "virtio_features_ok",
+    ):  # then only the result of virtio_dev_probe is left
         lines = remove(lines, at(probe))
     said = [f.message for f in judge(lines).findings if f.step == "bus-probed"]
     assert all("own probe function" in message for message in said) and len(said) == 2

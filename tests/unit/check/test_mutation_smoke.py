@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A sample of `make mutate`: every so many single changes to four recordings, in both profiles."""
+"""A sample of `make mutate`: every Nth single change to four recordings, in both profiles."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.mutate.judge import BLAMED, PASSED, Judge, Survivor
 from tests.mutate.run import GOLDEN, allowed, idle, mutants, unexpected
 
 SAMPLES = {"debian-6.1": 29, "debian-6.12": 31, "debian-6.1-suspend": 43, "debian-6.12-rebind": 41}
-"""Of how many mutants one is judged; prime, so that no kind of change is left out."""
+"""N per recording: one of N mutants is judged. Prime, so no kind of change is left out."""
 
 
 @pytest.mark.parametrize("name", SAMPLES)
@@ -24,11 +24,11 @@ def test_no_mutant_survives_that_may_not(name: str) -> None:
     assert len(sample) > 90
     survivors = [found for mutant in sample for found in judge.survivors(mutant)]
     assert unexpected(survivors, allowed()) == []
-    assert survivors  # what is no step of a profile survives in it
+    assert survivors  # what is not a step of a profile survives in that profile
 
 
 def test_what_is_a_step_is_noticed_in_both_profiles() -> None:
-    """Each of these classes has no survivor at all in a recording that conforms."""
+    """None of these classes has a survivor in a recording that conforms."""
     base = Base(GOLDEN / "debian-6.1.vtr")
     judge = Judge(base)
     for name in (
@@ -54,7 +54,7 @@ def test_a_change_that_is_none_is_not_noticed() -> None:
 
 
 def test_what_only_hides_is_blamed_where_it_makes_an_error() -> None:
-    """As if the result of a call had been hidden, and another put in its place."""
+    """As if the result of a call had been hidden and replaced by another."""
     base = Base(GOLDEN / "debian-6.1.vtr")
     name = "result 0 to -22:virtio_dev_probe.return"
     wrong = next(m for m in mutants(base) if m.name == name)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a recording contradicts of itself is not passed, and held against no kernel."""
+"""A recording that contradicts itself is not passed, and not held against the kernel."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CORE = ("bus_register", "register_virtio_driver", "unregister_virtio_driver",
 
 
 def incomplete(lines: list[Line], profile: str = "linux") -> list[str]:
-    """The recording's own findings; there is no error."""
+    """The findings about the recording itself; the verdict is INCOMPLETE without an error."""
     result = judge(lines, profile)
     assert result.verdict == INCOMPLETE, result.findings
     assert not [f for f in result.findings if f.severity == ERROR]
@@ -116,7 +116,7 @@ def test_events_of_what_was_not_armed() -> None:
 
 
 def test_an_error_names_events_or_is_none() -> None:
-    """A PCI device without a driver: sysfs alone shows it, after the last event."""
+    """Only sysfs shows a PCI device without a driver; the error names the last event."""
     lines = golden("debian-6.12-deferred")
     found = [f for f in judge(lines).findings if f.severity == ERROR]
     assert found and all(f.events == (lines[-2]["seq"],) for f in found)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Profile spec: each rule has a cut of a real recording that it condemns.
+"""Profile spec: for each rule there is a modified real recording that violates it.
 
-A rule that no recording can violate is no rule; see tests/golden/README.md for the recordings.
+A rule that no recording can violate is useless. tests/golden/README.md describes the recordings.
 """
 
 from __future__ import annotations
@@ -68,8 +68,8 @@ MATTERS = ("reset", "set_status", "get_features", "virtio_features_ok")
 
 
 def asked_for(event: Line, lines: list[Line]) -> bool:
-    """Whether a rule asks for EVENT: for all but an ACKNOWLEDGE that nothing follows, or a reset,
-    and one of two resets without anything between them."""
+    """Whether a rule needs EVENT. Not needed are an ACKNOWLEDGE that nothing or a reset follows, and
+    one of two resets with nothing in between."""
     if event.get("detail", {}).get("status", 3) > 1:
         return True
     address, writes = event["device"]["address"], ("reset", "set_status")
@@ -84,7 +84,7 @@ def asked_for(event: Line, lines: list[Line]) -> bool:
 @pytest.mark.parametrize("probe", MATTERS)
 @pytest.mark.parametrize("name", ["debian-6.1", "debian-6.1-rebind", "debian-6.1-suspend"])
 def test_without_any_one_event_it_deviates(name: str, probe: str) -> None:
-    """As if the kernel had not called it: nothing says that an event was lost."""
+    """As if the kernel had not made the call: no event counts as lost."""
     lines = golden(name)
     events = [line for line in lines if "seq" in line and at(probe)(line)]
     entered = [e for e in events if e["kind"] != "return" and asked_for(e, lines)]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Profile spec: what is no proof, and what Linux is known to do, condemns nothing."""
+"""Profile spec: missing proof and known deviations of Linux are not errors."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_what_another_transport_lacks_is_no_doubt() -> None:
 
 
 def test_what_no_point_shows_is_unknown() -> None:
-    """A device of a transport without probe points, as ccw's are."""
+    """A device on a transport without probe points, such as ccw."""
     lines = remove(boot(), at("reset", NET))
     for line in lines:
         if line.get("device", {}).get("address") == NET:
@@ -70,7 +70,7 @@ def test_what_no_point_shows_is_unknown() -> None:
 
 
 def test_what_was_there_before_is_unknown() -> None:
-    """6.12 has the core built in: reset and ACKNOWLEDGE came before the recording."""
+    """Debian 6.12 has the core built in: reset and ACKNOWLEDGE came before the recording."""
     result = judge(golden("debian-6.12-rebind"), SPEC)
     assert result.verdict == INCOMPLETE and not errors(result)
     assert {s.id for s in result.steps if s.ok is None} == {"reset", "acknowledge"}
@@ -89,7 +89,7 @@ def test_a_device_of_which_nothing_is_seen_was_bound_before() -> None:
 
 
 def behind(first: Where, lines: list[Line], **snapshot: object) -> list[Line]:
-    """As if the recording had begun at the event for which FIRST is true, and NET was there."""
+    """LINES as if recorded from the first event that FIRST matches, with NET in the snapshot."""
     start = next(i for i, line in enumerate(lines) if "seq" in line and first(line))
     known = {"address": NET, "name": "virtio0", "bus": "pci", "driver": None, **snapshot}
     lines[0]["snapshot"]["devices"].append(known)
@@ -106,13 +106,15 @@ def test_a_recording_that_begins_amid_an_attempt_holds_nothing_against_it(first:
 
 def test_what_was_amid_an_attempt_but_for_the_binding_is_unknown() -> None:
     lines = behind(at("virtio_dev_probe", NET), boot(), status=3)
-    result = judge(remove(lines, status(3)), SPEC)  # not armed yet when it was written
+    result = judge(
+        remove(lines, status(3)), SPEC
+    )  # as if it was written before the probe was armed
     assert NET not in {subject for _, subject in errors(result)}
     assert {s.ok for s in result.steps if s.subject == NET} == {None}
 
 
 def test_on_failed_with_more_than_driver_the_rest_is_not_judged() -> None:
-    """As virtio_blk leaves a device whose probe failed behind FEATURES_OK."""
+    """The status that virtio_blk leaves if its probe fails after FEATURES_OK."""
     lines, balloon = golden("debian-6.1-refused"), LEGACY
     lines = change(lines, at("virtio_features_ok", balloon, kind="return"), result=0)
     lines = change(lines, status(0x83, balloon), detail={"status": 0x8B})

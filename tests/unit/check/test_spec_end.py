@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Profile spec: how an initialisation ends, and what could not be fetched of it."""
+"""Profile spec: how an initialisation ends, and values that could not be read."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LEGACY = "0000:00:04.0"
 
 
 def reset_last(lines: list[Line], number: int = 0) -> list[Line]:
-    """The write of DRIVER_OK as if it were a reset."""
+    """LINES with a reset in place of the write of DRIVER_OK."""
     last = nth(status(15), number, lines)
     return change(lines, last, detail={"status": 0, "features": "0x0"})
 
@@ -81,7 +81,7 @@ def test_a_restoration_that_gives_up_without_a_word_is_a_warning() -> None:
 
 
 def test_features_read_again_after_driver_ok_are_no_step() -> None:
-    """3.1.1, step 5, forbids to accept new ones, and 2.2 to renegotiate without a reset."""
+    """3.1.1, step 5, forbids accepting new ones; 2.2 forbids renegotiating without a reset."""
     for lines, address, value in ((boot(), NET, 15), (failures(), LEGACY, 7)):
         again = copied(lines, at("get_features", address), status(value, address))
         assert judge(again, SPEC).verdict == CONFORMS
@@ -93,7 +93,7 @@ def test_features_read_again_after_driver_ok_are_no_step() -> None:
 def test_what_could_not_be_fetched_is_unknown(
     name: str, probe: str, detail: dict[str, str] | None
 ) -> None:
-    """Each in its turn: never an error, and never passed."""
+    """One event at a time: never an error, and never passed."""
     lines = golden(name)
     for event in [e for e in lines if "seq" in e and at(probe)(e)]:
         cut = [

@@ -113,7 +113,7 @@ def test_an_unbound_device_says_why(boot: list[Line], net: str) -> None:
     found = device(report(boot), net)
     assert (found["state"], found["driver"]) == ("unbound", None)
     assert found["reason"].startswith(
-        "not bound: virtio_net, which is for it, was never registered: "
+        "not bound: virtio_net, which matches it, was never registered: "
         "its module virtio_net was loaded, and its init returned 0"
     )
 
