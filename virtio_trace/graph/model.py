@@ -39,9 +39,11 @@ class Driver:
 
 @dataclass(slots=True, eq=False)
 class Binding:
-    """One call of virtio_dev_probe: the bus tries to bind ``driver`` to ``device``. ``match`` is the
-    virtio_dev_match that led to it, ``probe`` the call of the driver's own probe function inside it,
-    ``unbound`` the virtio_dev_remove that ended the binding."""
+    """One call of virtio_dev_probe: the bus tries to bind ``driver`` to ``device``.
+
+    ``match`` is the virtio_dev_match that led to it, ``probe`` the call of the driver's own probe
+    function inside it, ``unbound`` the virtio_dev_remove that ended the binding.
+    """
 
     device: Device
     driver: str | None
