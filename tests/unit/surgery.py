@@ -67,7 +67,7 @@ def change(lines: list[Line], where: Where, **members: Any) -> list[Line]:
 
 
 def move(lines: list[Line], where: Where, behind: Where) -> list[Line]:
-    """LINES with the events for which WHERE is true moved after the last one for which BEHIND is."""
+    """LINES with the events for which WHERE is true moved after the last for which BEHIND is."""
     moved = [line for line in lines if "seq" in line and where(line)]
     rest = [line for line in lines if "seq" not in line or not where(line)]
     last = max(i for i, line in enumerate(rest) if "seq" in line and behind(line))
