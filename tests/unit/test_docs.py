@@ -106,7 +106,7 @@ def _drawing(text: str) -> list[str]:
 
 
 def _drawn(text: str) -> list[str]:
-    """The paths in the page's tree, which has two spaces per level. Of folders only those in tests/."""
+    """The paths in the page's tree: all files, and the folders in tests/. A level is two spaces."""
     paths, above = [], [""]
     for line in _drawing(text):
         name = line.split()[0]

@@ -136,7 +136,7 @@ def test_script_shows_the_same_events(read: Read, name: str) -> None:
 
 
 def perfetto_facts(text: str) -> dict[str, int]:
-    """The number of slices of each probe point in the timeline, for devices and threads together."""
+    """The number of slices of each probe point in the timeline, over devices and threads."""
     return Counter(e["cat"] for e in json.loads(text)["traceEvents"] if e["ph"] == "B")
 
 

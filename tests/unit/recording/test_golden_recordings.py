@@ -123,7 +123,7 @@ def test_the_overrun_ring_lost_the_first_events_of_the_boot() -> None:
     assert (before, after) == (0, trailer["lost"] + 1)
     assert header["boot"]["lost"] == trailer["lost"] > 0
     assert header["boot"]["reason"] is None
-    # The ring kept the last of the console's 64 virtqueues, but not the events that name the device.
+    # The ring kept the console's last virtqueues of 64, but not the events that name it.
     unknown = [e for e in lines if at("setup_vq", kind="return")(e) and "device" not in e]
     queues = [event["detail"]["queue"] for event in unknown]
     assert 0 < len(queues) < 64 and queues == list(range(64 - len(queues), 64))
