@@ -152,15 +152,15 @@ def symbols(found: kallsyms.Kallsyms, more: list[str]) -> tuple[bytes, bytes]:
     before += struct.pack(f"<{len(markers)}I", *markers)
     table = b"".join(token + b"\0" for token in tokens)
     begins = [sum(len(token) + 1 for token in tokens[:i]) for i in range(256)]
-    behind = table + bytes(-len(table) % 8) + struct.pack("<256H", *begins)
-    return before + bytes(-len(before) % 8), behind
+    after = table + bytes(-len(table) % 8) + struct.pack("<256H", *begins)
+    return before + bytes(-len(before) % 8), after
 
 
 def flat(found: kallsyms.Kallsyms) -> bytes:
     """An arm64 Image with nothing but symbols."""
-    before, behind = symbols(found, [])
+    before, after = symbols(found, [])
     offsets = struct.pack(f"<{_NAMES}i", *range(_NAMES))
-    return bytes(64) + before + behind + bytes(-len(before + behind) % 8) + offsets + bytes(32)
+    return bytes(64) + before + after + bytes(-len(before + after) % 8) + offsets + bytes(32)
 
 
 _BASE, _TEXT, _DATA = 0xFFFFFFFF81000000, 0x100, 0x1200
@@ -169,7 +169,7 @@ _BASE, _TEXT, _DATA = 0xFFFFFFFF81000000, 0x100, 0x1200
 def vmlinux(found: kallsyms.Kallsyms) -> bytes:
     """An x86-64 vmlinux: one segment, one section of code, which registers one driver."""
     more = ["T__register_virtio_driver", "Tregister_virtio_device", "tthe_probe", "tthe_init"]
-    before, behind = symbols(found, more)
+    before, after = symbols(found, more)
     where = [_NAMES + 256 * i for i in range(len(more))]
     register, device, probe, init = where
     code = bytearray(_DATA - _TEXT)
@@ -183,7 +183,7 @@ def vmlinux(found: kallsyms.Kallsyms) -> bytes:
     data[0x100:0x10B] = b"virtio_some"
     struct.pack_into("<II", data, 0x120, 3, 0xFFFFFFFF)
     offsets = struct.pack(f"<{_NAMES + len(more)}I", *range(_NAMES), *where)
-    tables = before + behind
+    tables = before + after
     tables += bytes(-len(tables) % 8) + offsets
     tables += bytes(-len(tables) % 8) + struct.pack("<Q", _BASE + _TEXT) + bytes(16)
     size = _DATA + len(data) + len(tables)

@@ -129,8 +129,8 @@ class Attempt:
         snapshot = self.device.snapshot
         if not self.unseen or snapshot is None or self.on_failed:
             return False
-        behind = snapshot.status is not None and bool(snapshot.status & STEP_BITS)
-        return behind or bool(snapshot.driver) or self.bind is None
+        past_step_2 = snapshot.status is not None and bool(snapshot.status & STEP_BITS)
+        return past_step_2 or bool(snapshot.driver) or self.bind is None
 
     @property
     def offered(self) -> int | None:
