@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The part of make matrix that boots images: a line a case and a sum.
+"""The part of `make matrix` that boots images: prints one line per case and a total.
 
     python -m tests.imaged [CASE ...]
 
-Each is held to the sysfs that its own service shows, to initcall_debug, and to its checksum.
+Each recording is compared with sysfs as a service in the image prints it, and with
+initcall_debug. The checksum shows that the image was not written.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from virtio_trace.errors import VirtioTraceError
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """A case, the device that its root is on, and how it is named."""
+    """A case, the device node of its root, and the bus address of its disk."""
 
     case: Case
     root: str
@@ -51,7 +52,7 @@ CASES = {
 
 
 def wrong(expected: Expected, booted: Foreign) -> list[str]:
-    """What is wrong with a boot."""
+    """Messages on what is wrong with a boot."""
     if "end" not in booted.sections:
         return [f"it did not come up: {booted.stderr[-300:]!r}"]
     found = foreign.wrong_verdict(booted, "CONFORMS") + foreign.wrong_devices(booted)
@@ -66,12 +67,12 @@ def wrong(expected: Expected, booted: Foreign) -> list[str]:
     theirs = {p.device: -p.result for p in oracle.virtio_probes(booted.kernel_log)}
     ours = {b["name"]: b["result"] for b in report["bindings"]}
     if ours != theirs:
-        found.append(f"bindings are {ours}, by initcall_debug {theirs}")
+        found.append(f"bindings are {ours}, initcall_debug shows {theirs}")
     return found
 
 
 def main(wanted: list[str]) -> int:
-    """Boot each, one after the other."""
+    """Boot each image in turn."""
     bad = 0
     names = wanted or list(CASES)
     with tempfile.TemporaryDirectory(prefix="vt-images-") as folder:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""docs/kernels.md: what is known on which kernel, out of the recordings that make matrix made."""
+"""Writes docs/kernels.md: what is known on which kernel, from the recordings of `make matrix`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ POINTS = tuple(
         + [p.name for p in table.NEGOTIATION_POINTS]
     )
 )
-"""Every probe point by its name, each once."""
+"""The name of every probe point, each once."""
 
 Seen = tuple[dict[str, Any], dict[str, Any]]
 """A report (``report --format json``) and the trailer of its recording."""
@@ -38,7 +38,7 @@ def _of(things: str, *path: str) -> _Picks:
 
 
 def _bound(*path: str) -> _Picks:
-    """Of the bindings that came about."""
+    """Picks from the bindings that succeeded."""
     return lambda report: _of("bindings", *path)(
         {"bindings": [b for b in report["bindings"] if b["result"] == 0]}
     )
@@ -69,7 +69,7 @@ MEMBERS: dict[str, _Picks] = {
     "bindings: queues.size": _queues("size"),
     "bindings: phases": _of("bindings", "phases"),
 }
-"""Members of the report that are None where the kernel did not show them."""
+"""Members of the report that are None if the kernel did not show them."""
 
 _HEAD = """# What is known on which kernel
 
@@ -97,12 +97,12 @@ that did not fit on the command line was armed later, and `make matrix` names it
 
 
 def write(seen: Mapping[str, Seen]) -> None:
-    """Write the page anew."""
+    """Rewrite the page."""
     FILE.write_text(page(seen), "utf-8")
 
 
 def page(seen: Mapping[str, Seen]) -> str:
-    """The page; SEEN by the name of its column."""
+    """The text of the page. SEEN has what was seen of each kernel, by the name of its column."""
     kernels = "\n".join(
         f"- {name}: {report['kernel']['release']}" for name, (report, _) in seen.items()
     )
@@ -132,7 +132,7 @@ def _point(name: str) -> Callable[[Seen], str]:
 
 
 def _known(probe: dict[str, Any]) -> str:
-    """An armed one and one whose module has not come are known."""
+    """A probe point is known if it is armed or waits for its module."""
     return {"absent": "-", "not armed": "no"}.get(probe["state"], "yes")
 
 

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""make matrix: the board on every kernel that we know, one line a device and a sum.
+"""`make matrix`: boots the board on every known kernel; prints one line per device and a total.
 
     python -m tests.matrix [KERNEL ...]
 
-Each device's state, driver, step, errno, transport, status, features and virtqueues are held to
-what sysfs, the kernel's log and QEMU say. Ends with 1 where something is wrong. A whole run writes
-docs/kernels.md: what is known on which kernel, as it was seen. A KERNEL is a column of that page,
-or a package.
+Each device's state, driver, step, errno, transport, status, features and virtqueues are compared
+with sysfs, the kernel's log and QEMU. The exit status is 1 if something is wrong. A complete run
+writes docs/kernels.md: what is known on which kernel, as it was seen. A KERNEL is a column of that
+page, or a package.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ KERNELS = {
     "6.12 trixie": "linux-image-cloud-amd64/trixie",
     "7.x": "linux-image-cloud-amd64/sid",
 }
-"""Column of docs/kernels.md to the package."""
+"""The package of each column of docs/kernels.md."""
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A line: what was looked at, and what is wrong with it."""
+    """A line of output: what was examined, and what is wrong with it."""
 
     name: str
     known: str
@@ -48,7 +48,7 @@ class Case:
 
 
 def cases(booted: Boot) -> list[Case]:
-    """The recording as such, the verdict, and every device of the board."""
+    """Cases for the recording itself, the verdict, and every device of the board."""
     report = booted.report()
     release = report["kernel"]["release"]
     rows = compare.rows(booted)
@@ -67,7 +67,7 @@ def cases(booted: Boot) -> list[Case]:
         aspects = {item.aspect for item in items}
         known = " ".join(aspect for aspect in compare.ASPECTS if aspect in aspects)
         if row.early:
-            known += " (there before the recording began)"
+            known += " (present before the recording began)"
         what = f"{row.device['state']} {row.device['driver'] or ''}".strip()
         found.append(Case(f"{release} {slot} {row.slot.type} {what}", known, wrong))
     return found
@@ -77,8 +77,8 @@ def _recording(name: str, recording: dict[str, Any]) -> Case:
     wrong = [f"{recording['lost']} events lost"] if recording["lost"] else []
     if recording["ended"] != "command":
         wrong.append(f"ended by {recording['ended']}")
-    known = "whole, every probe point is armed or its module is away"
-    # A kernel's command line has room for so much; what is not on it was armed later, and is said.
+    known = "complete; every probe point is armed, or its module is not loaded"
+    # The kernel's command line is limited: points that did not fit were armed later and are listed.
     late = [p for p in recording["unseen"] if (p["reason"] or "").startswith("at boot: not on")]
     if late:
         names = dict.fromkeys(probe["probe"] for probe in late)
@@ -91,12 +91,12 @@ def _recording(name: str, recording: dict[str, Any]) -> Case:
 
 
 def _verdict(name: str, check: dict[str, Any], failed: list[str]) -> Case:
-    """Each device that failed is an error, and nothing else is."""
+    """Exactly the devices that failed must have errors."""
     errors = [f["subject"] for f in check["findings"] if f["severity"] == "error"]
-    wrong = [] if errors == failed else [f"errors at {errors}, failed are {failed}"]
+    wrong = [] if errors == failed else [f"errors at {errors}, but {failed} failed"]
     if check["verdict"] != "DEVIATES":
-        wrong.append(f"it is {check['verdict']}")
-    return Case(name, f"{check['verdict']}, by the {len(failed)} devices that failed", wrong)
+        wrong.append(f"the verdict is {check['verdict']}")
+    return Case(name, f"{check['verdict']} because of {len(failed)} devices that failed", wrong)
 
 
 def _short(value: Any) -> str:
@@ -105,12 +105,12 @@ def _short(value: Any) -> str:
 
 
 def chosen(wanted: list[str]) -> dict[str, str]:
-    """The packages by their columns: all, or those that are named by either."""
+    """The packages by column: all, or those in WANTED, by column or package."""
     return {name: KERNELS.get(name, name) for name in wanted or KERNELS}
 
 
 def main(wanted: list[str]) -> int:
-    """Boot each, one after the other."""
+    """Boot each kernel in turn."""
     kernels = chosen(wanted)
     done, found = {}, []
     with tempfile.TemporaryDirectory(prefix="vt-matrix-") as folder:

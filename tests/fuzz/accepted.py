@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What one part of virtio-trace writes, another one must read: there a refusal is a fault too."""
+"""For output of virtio-trace that another part of it reads: refusing it is a fault."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from virtio_trace.errors import VirtioTraceError
 
 @contextlib.contextmanager
 def accepted() -> Iterator[None]:
-    """Within, a VirtioTraceError is an AssertionError."""
+    """Inside, a VirtioTraceError becomes an AssertionError."""
     try:
         yield
     except VirtioTraceError as error:
@@ -21,5 +21,5 @@ def accepted() -> Iterator[None]:
 
 
 def through_json(thing: Any) -> Any:
-    """THING as it is once it was written to a recording and read."""
+    """THING after it was written as JSON and read back."""
     return json.loads(json.dumps(thing))

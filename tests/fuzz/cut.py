@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Makes the corpora of texts, from golden recordings, from the tests, and from what QEMU, sfdisk
-and debugfs say: see corpus/README.md.
+"""Makes the corpora of texts from golden recordings, from the tests, and from the output of QEMU,
+sfdisk and debugfs; see corpus/README.md.
 
-``python -m tests.fuzz.cut``; ``tests.fuzz.cut_kernel`` makes those of kernels' files.
+Run ``python -m tests.fuzz.cut``. ``tests.fuzz.cut_kernel`` makes the corpora of kernel files.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def recordings() -> None:
 
 
 def _one_device(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """In order: events without a device, and those of the device with the most, below 45."""
+    """Events without a device, and those of the device with the most events below 45, in order."""
     addresses = [event.get("device", {}).get("address") for event in events]
     counts = {address: addresses.count(address) for address in addresses if address}
     few = [address for address, count in counts.items() if count < 45] or list(counts)
@@ -75,14 +75,14 @@ def _one_device(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def rings() -> None:
-    """The beginning of each ring's text, and a part from the middle."""
+    """The beginning and a part from the middle of each trace ring's text."""
     for path in sorted(GOLDEN.glob("ring-*.txt")):
         lines = path.read_bytes().splitlines(keepends=True)
         keep("ring", path.stem, b"".join((*lines[:15], *lines[len(lines) // 2 :][:15])))
 
 
 def guests() -> None:
-    """What an agentless guest says in the tests, and parts of it."""
+    """The output of an agentless guest in the tests, and parts of it."""
     keep("agentless", "guest", test_agentless.text().encode())
     keep("sysfs", "small", test_agentless.SYSFS.encode())
     keep("kmsg", "guest", test_agentless.KMSG.encode())
@@ -90,7 +90,7 @@ def guests() -> None:
 
 
 def loaders() -> None:
-    """The entries of a grub.cfg that grub-mkconfig wrote; a menu with every kind of word."""
+    """The entries of a grub.cfg by grub-mkconfig, and a menu with every kind of word."""
     entries = GRUB.index("menuentry")
     keep("bootloader", "mkconfig", GRUB[entries : entries + 4000].encode())
     saved = MENU.format(default="${saved_entry}")
@@ -155,7 +155,7 @@ def parts() -> None:
 
 
 def qemu() -> None:
-    """What a QEMU that never ran its guest says of two devices: its lines, in order."""
+    """The lines in which QEMU, before its guest ran, describes two devices."""
     ours, theirs = socket.socketpair()
     machine = ("-S", "-machine", "q35", "-display", "none", "-nodefaults", "-m", "64")
     bridge = ("-device", "pcie-root-port,id=port0", "-device", "virtio-balloon-pci,bus=port0")
@@ -171,7 +171,7 @@ def qemu() -> None:
 
 
 class _Tapped(Monitor):
-    """Remembers what QEMU said."""
+    """Records what QEMU sends."""
 
     def __init__(self, end: socket.socket) -> None:
         super().__init__(end)
@@ -184,7 +184,7 @@ class _Tapped(Monitor):
 
 
 def disks() -> None:
-    """Answers of sfdisk and debugfs, and the first sectors that sfdisk writes."""
+    """The output of sfdisk and debugfs, and the first sectors that sfdisk writes."""
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
         for label in ("gpt", "dos"):
@@ -206,7 +206,7 @@ def disks() -> None:
 
 
 class _Told(Debugfs):
-    """Remembers what debugfs answered."""
+    """Records the answers of debugfs."""
 
     def __init__(self, file: str, scratch: Path) -> None:
         super().__init__(file, scratch, "disk")

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Makes the corpora of kernel files, from Debian's kernels: see corpus/README.md.
+"""Makes the corpora of kernel files from Debian's kernels; see corpus/README.md.
 
-``python -m tests.fuzz.cut_kernel``; needs objcopy, xz, zstd.
+Run ``python -m tests.fuzz.cut_kernel``. Needs objcopy, xz and zstd.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ _DROPPED = (
     ".note.Linux",
 )
 _NAMES = 2060
-"""Symbols: there must be more than eight markers, one for each 256 names."""
+"""The number of symbols. There is a marker for each 256 names; more than eight are needed."""
 
 
 def modules(kernel: debian.KernelPackage, name: str, *files: str) -> None:
-    """Modules, without the sections that no harness reads."""
+    """Keep FILES of KERNEL without the sections that no harness reads."""
     for file in files:
         (path,) = kernel.modules.rglob(file)
         with tempfile.TemporaryDirectory() as folder:
@@ -73,7 +73,7 @@ def types(data: bytes) -> bytes:
 
 
 def _more(kind: int, members: int) -> int:
-    """Bytes behind a struct btf_type (include/uapi/linux/btf.h)."""
+    """The number of bytes after a struct btf_type (include/uapi/linux/btf.h)."""
     each = {4: 12, 5: 12, 6: 8, 13: 8, 15: 12, 19: 12}.get(kind, 0)
     return each * members or {1: 4, 3: 12, 14: 4, 17: 4}.get(kind, 0)
 
@@ -84,7 +84,7 @@ def _name(strings: bytes, entry: bytes) -> str:
 
 
 def _uses(entry: bytes) -> list[int]:
-    """Where in ENTRY the numbers of other types are."""
+    """The offsets in ENTRY of references to other types."""
     kind, members = entry[7] & 31, struct.unpack_from("<H", entry, 4)[0]
     if kind in (4, 5):
         return [12 + 12 * i + 4 for i in range(members)]
@@ -94,7 +94,7 @@ def _uses(entry: bytes) -> list[int]:
 
 
 def _reached(found: list[bytes], strings: bytes) -> dict[int, int]:
-    """Type numbers that are kept, old to new."""
+    """The new number of each type that is kept, by its old number."""
     first: dict[str, int] = {}
     for number, entry in enumerate(found[1:], 1):
         if entry[7] & 31 == 4 and _name(strings, entry) in _STRUCTS:
@@ -137,8 +137,8 @@ def _packed(found: list[bytes], strings: bytes, kept: dict[int, int]) -> bytes:
 
 
 def symbols(found: kallsyms.Kallsyms, more: list[str]) -> tuple[bytes, bytes]:
-    """kallsyms of a kernel's _NAMES shortest names and MORE: (all before the token table; the token
-    table and its index)."""
+    """kallsyms with the _NAMES shortest names of a kernel, and MORE. Returns two parts: everything
+    before the token table; the token table and its index."""
     tokens = found._tokens
     short = sorted(set(found._names), key=lambda name: (len(name), name))[: _NAMES - 1]
     packed = [b"T_text", *short, *(one.encode() for one in more)]
@@ -152,15 +152,15 @@ def symbols(found: kallsyms.Kallsyms, more: list[str]) -> tuple[bytes, bytes]:
     before += struct.pack(f"<{len(markers)}I", *markers)
     table = b"".join(token + b"\0" for token in tokens)
     begins = [sum(len(token) + 1 for token in tokens[:i]) for i in range(256)]
-    behind = table + bytes(-len(table) % 8) + struct.pack("<256H", *begins)
-    return before + bytes(-len(before) % 8), behind
+    after = table + bytes(-len(table) % 8) + struct.pack("<256H", *begins)
+    return before + bytes(-len(before) % 8), after
 
 
 def flat(found: kallsyms.Kallsyms) -> bytes:
-    """An arm64 Image of symbols alone."""
-    before, behind = symbols(found, [])
+    """An arm64 Image with nothing but symbols."""
+    before, after = symbols(found, [])
     offsets = struct.pack(f"<{_NAMES}i", *range(_NAMES))
-    return bytes(64) + before + behind + bytes(-len(before + behind) % 8) + offsets + bytes(32)
+    return bytes(64) + before + after + bytes(-len(before + after) % 8) + offsets + bytes(32)
 
 
 _BASE, _TEXT, _DATA = 0xFFFFFFFF81000000, 0x100, 0x1200
@@ -169,7 +169,7 @@ _BASE, _TEXT, _DATA = 0xFFFFFFFF81000000, 0x100, 0x1200
 def vmlinux(found: kallsyms.Kallsyms) -> bytes:
     """An x86-64 vmlinux: one segment, one section of code, which registers one driver."""
     more = ["T__register_virtio_driver", "Tregister_virtio_device", "tthe_probe", "tthe_init"]
-    before, behind = symbols(found, more)
+    before, after = symbols(found, more)
     where = [_NAMES + 256 * i for i in range(len(more))]
     register, device, probe, init = where
     code = bytearray(_DATA - _TEXT)
@@ -183,7 +183,7 @@ def vmlinux(found: kallsyms.Kallsyms) -> bytes:
     data[0x100:0x10B] = b"virtio_some"
     struct.pack_into("<II", data, 0x120, 3, 0xFFFFFFFF)
     offsets = struct.pack(f"<{_NAMES + len(more)}I", *range(_NAMES), *where)
-    tables = before + behind
+    tables = before + after
     tables += bytes(-len(tables) % 8) + offsets
     tables += bytes(-len(tables) % 8) + struct.pack("<Q", _BASE + _TEXT) + bytes(16)
     size = _DATA + len(data) + len(tables)
@@ -198,7 +198,7 @@ def vmlinux(found: kallsyms.Kallsyms) -> bytes:
 
 
 def packed(kernel: bytes) -> None:
-    """One kernel in each compression and each kind of image."""
+    """KERNEL in each compression and each kind of image."""
     ways = {
         "gzip": gzip.compress(kernel, mtime=0),
         "xz": lzma.compress(kernel, check=lzma.CHECK_CRC32),
@@ -227,7 +227,7 @@ def _bzimage(data: bytes) -> bytes:
 
 
 def main() -> None:
-    """Write all."""
+    """Write all corpora of kernel files."""
     modular, other = debian.fetch(KERNELS["6.1"]), debian.fetch(KERNELS["6.12"])
     modules(modular, "6.1", "virtio-rng.ko", "virtio_mmio.ko")
     arm = debian.fetch("linux-image-cloud-arm64:arm64/trixie")

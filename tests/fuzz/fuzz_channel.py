@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a guest says on its events channel and its console, cut into pieces anywhere."""
+"""A guest's output on its events channel and console, cut into pieces at any place."""
 
 from __future__ import annotations
 

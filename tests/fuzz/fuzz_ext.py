@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What debugfs says of an ext file system: its answers, separated by lines of =====, in turn,
-whatever the request."""
+"""Answers of debugfs on an ext file system, separated by lines of =====. They are returned in
+turn, whatever the request."""
 
 from __future__ import annotations
 

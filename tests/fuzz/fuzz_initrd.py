@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Another system's initrd and the options that it is booted with; --until's words."""
+"""Another system's initrd and the options it is booted with; the words of --until."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The symbol table that an arm64 Image carries for itself."""
+"""The symbol table inside an arm64 Image."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The kernel's log, as a guest hands it out, and a record as /dev/kmsg gives it."""
+"""The kernel's log as a guest prints it, and a record as /dev/kmsg returns it."""
 
 from __future__ import annotations
 

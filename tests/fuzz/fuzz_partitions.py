@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What sfdisk --json says of a partition table."""
+"""The output of sfdisk --json for a partition table."""
 
 from __future__ import annotations
 

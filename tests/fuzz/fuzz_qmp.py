@@ -23,7 +23,7 @@ _TRAILER = b'{"kind":"trailer","events":0}\n'
 
 
 class _Qemu(socket.socket):
-    """Says DATA, whatever it is told. A socket pair would block once nobody reads our commands."""
+    """Sends DATA, whatever it receives. A socketpair would block, as nobody reads our commands."""
 
     def __init__(self, data: bytes) -> None:
         super().__init__(socket.AF_UNIX)

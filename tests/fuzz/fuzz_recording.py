@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A recording, through all that the commands show of it."""
+"""A recording, through everything that the commands print of it."""
 
 from __future__ import annotations
 

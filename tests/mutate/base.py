@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A recording that is to be mutated, parsed once; a mutant, and the recording that it makes."""
+"""A recording to mutate, parsed once; a mutant, and the recording that results from it."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _FIELDS = tuple(field.name for field in fields(Event))
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """One change. ``name`` is its class, ``where`` the place; None is what did not change.
+    """One change. ``name`` is its class, ``where`` its place; None stands for an unchanged part.
 
-    ``hides``: it takes knowledge away and adds none, so that it can make nothing wrong.
+    ``hides``: it only removes knowledge, so it must not cause an error.
     """
 
     name: str
@@ -50,7 +50,7 @@ class Base:
         self._shifted: dict[int, list[Event]] = {}
 
     def splice(self, start: int, end: int, new: list[Event]) -> list[Event]:
-        """The events with NEW in place of those from START to END, numbered without a gap."""
+        """The events with those from START to END replaced by NEW, renumbered without a gap."""
         by = start + len(new) - end
         if by not in self._shifted:
             self._shifted[by] = [changed(event, seq=event.seq + by) for event in self.events]
@@ -59,7 +59,7 @@ class Base:
         return [*head, *inner, *self._shifted[by][end:]]
 
     def without(self, places: set[int]) -> list[Event]:
-        """The events but for those at PLACES, numbered without a gap."""
+        """The events except those at PLACES, renumbered without a gap."""
         kept = (event for place, event in enumerate(self.events) if place not in places)
         return [
             event if event.seq == seq else changed(event, seq=seq)
@@ -67,7 +67,7 @@ class Base:
         ]
 
     def recording_of(self, mutant: Mutant) -> Recording:
-        """What MUTANT is when it is read. Raises BadInputError."""
+        """The recording that is read from MUTANT. Raises BadInputError."""
         header, trailer = self.recording.header, self.recording.trailer
         if mutant.header is not None or mutant.trailer is not None:
             lines = [mutant.header or self.header, mutant.trailer or self.trailer]
@@ -80,13 +80,13 @@ class Base:
 
 
 def changed(event: Event, **members: Any) -> Event:
-    """EVENT with other MEMBERS."""
+    """EVENT with MEMBERS replaced."""
     values = {name: getattr(event, name) for name in _FIELDS}
     return Event(**(values | members))
 
 
 def _calls(events: list[Event]) -> dict[int, int]:
-    """Where each call returned, by where it was entered: places in EVENTS."""
+    """The index in EVENTS of each call's return, by the index of its entry."""
     entered: dict[int, int] = {}
     found = {}
     for place, (event, call) in enumerate(nest(events)):
@@ -100,7 +100,7 @@ def _calls(events: list[Event]) -> dict[int, int]:
 
 
 def label(base: Base, event: Event) -> str:
-    """What the class of a mutant calls EVENT: its probe point and kind, or of what a module is."""
+    """EVENT in the name of a mutant's class: its probe point and kind, or what a module is for."""
     if event.kind == MODULE:
         return f"module.{_of(base, event.module)}"
     if event.probe == "do_init_module":
@@ -117,6 +117,6 @@ def _of(base: Base, module: str | None) -> str:
 
 
 def each(base: Base) -> Iterator[tuple[int, Event, str]]:
-    """Every event with its place and its label."""
+    """Every event with its index and its label."""
     for place, event in enumerate(base.events):
         yield place, event, label(base, event)

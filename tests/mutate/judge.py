@@ -1,16 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""When a mutant is noticed, and when it is blamed on the kernel.
+"""Decides whether the check noticed a mutant, and whether it wrongly blamed the kernel for it.
 
-A mutant **passes** where nothing tells it from a recording that is right:
+A mutant **passes** if the check does not notice it:
 
-- of a recording that CONFORMS, it still CONFORMS;
-- of any other, the check complains of nothing that it did not complain of before. A complaint is an
-  error or a warning: its severity, step and subject, each counted.
+- the original CONFORMS, and the mutant does too;
+- or the original does not conform, and the check has no complaint about the mutant that it did not
+  have before. A complaint is an error or a warning, identified by severity, step and subject;
+  complaints are counted.
 
-A mutant is **blamed** where it only hides what was there, and the check has an error all the same
-that it did not have before. What is not seen proves nothing.
+A mutant is **blamed** if it only hides something, and the check reports an error that it did not
+report before. Something that was not seen proves nothing.
 
-A file that the reader refuses is noticed.
+A mutant that the reader refuses is noticed.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ Complaints = Counter[tuple[str, str, str]]
 
 @dataclass(frozen=True, slots=True)
 class Survivor:
-    """A mutant that was not treated as it should be."""
+    """A mutant that passed or was blamed."""
 
     how: str
     profile: str
@@ -42,7 +43,7 @@ class Survivor:
 
 
 class Judge:
-    """Compares the mutants of one recording with it."""
+    """Compares the check's results on one recording and on its mutants."""
 
     def __init__(self, base: Base) -> None:
         self._base = base
@@ -51,7 +52,7 @@ class Judge:
         self._complaints = {p: complaints(result) for p, result in self._before.items()}
 
     def survivors(self, mutant: Mutant) -> list[Survivor]:
-        """What became of MUTANT in each profile where that was not right."""
+        """A Survivor for each profile in which MUTANT passed or was blamed."""
         try:
             graph = builder.build(self._base.recording_of(mutant))
         except BadInputError:
@@ -74,5 +75,5 @@ class Judge:
 
 
 def complaints(result: Result) -> Complaints:
-    """The errors and warnings of RESULT, without their words."""
+    """The errors and warnings of RESULT, without their messages."""
     return Counter((f.severity, f.step, f.subject) for f in result.findings if f.severity != NOTE)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Mutants in the events: dropped, repeated, exchanged, or with one member that is another."""
+"""Mutants of the events: dropped, repeated, swapped, or with one member changed."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from virtio_trace.recording.events import HIT, MODULE, Detail, DeviceRef, Event
 
 _ERRORS = (-22, -19)
 _OF_CALLS = {"result", "detail"}
-"""The members that the entry and the return of a call do not share."""
+"""The members in which the entry and the return of a call differ."""
 
 
 def mutants(base: Base) -> Iterator[Mutant]:
-    """All of them, in the order of the recording."""
+    """All mutants of the events, in the order of the recording."""
     yield from _order(base)
     for place, event, name in each(base):
         for what, hides, members in _changes(base, event):
@@ -55,7 +55,7 @@ def _order(base: Base) -> Iterator[Mutant]:
 
 
 def _swap(base: Base, place: int) -> Iterator[Mutant]:
-    """With the next event of the same thread; the order between threads is no fact."""
+    """Swap an event with the next one of its thread. The order between threads proves nothing."""
     events = base.events
     first = events[place]
     other = next((n for n in range(place + 1, len(events)) if events[n].tid == first.tid), None)
@@ -70,7 +70,7 @@ def _swap(base: Base, place: int) -> Iterator[Mutant]:
 
 
 def _changes(base: Base, event: Event) -> Iterator[tuple[str, bool, dict[str, Any]]]:
-    """What one event could say instead: the class, whether it only hides, the members."""
+    """The changes to one event: the class, whether it only hides, and the changed members."""
     if event.kind == MODULE:
         yield "module", False, {"module": "another"}
         return

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Mutants in the header and the trailer: probe points, evidence, the snapshot, the end."""
+"""Mutants of the header and the trailer: probe points, evidence, the snapshot, the end state."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Change = tuple[str, str, bool, Line]
 
 
 def mutants(base: Base) -> Iterator[Mutant]:
-    """All of them."""
+    """All mutants of the header and the trailer."""
     for name, where, hides, header in (*_header(base), *_snapshot(base), *_evidence(base)):
         yield Mutant(name, where, header=header, hides=hides)
     for name, where, hides, trailer in (*_trailer(base), *_final(base), *_host(base)):
@@ -51,7 +51,7 @@ def _trailer(base: Base) -> Iterator[Change]:
 
 
 def _probes(base: Base, which: str, line: Line, path: tuple[str, ...]) -> Iterator[Change]:
-    """Each probe point with another state; ``used``: events of it are in the recording."""
+    """Each probe point with another state. ``used``: the recording has events of it."""
     used = {(event.probe, event.function) for event in base.events}
     states: Any = line
     for name in path:

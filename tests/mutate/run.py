@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Makes every single change to every golden recording, and prints those that the check misses.
+"""Applies every single change to every golden recording, and prints those that the check misses.
 
-Run by `make mutate`. The classes that may survive are in allowed.toml, each with its reason; one
-that is not there fails, and so does an entry there that no mutant needs.
+Run by `make mutate`. allowed.toml lists the classes of mutants that may survive, each with its
+reason. A survivor of any other class fails the run, and so does a pattern that no survivor needs.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ GOLDEN = Path(__file__).resolve().parent.parent / "golden"
 ALLOWED = Path(__file__).with_name("allowed.toml")
 
 Class = tuple[str, str, str]
-"""How it survived, the profile, the class of mutants."""
+"""How it survived, the profile, and the class of mutants."""
 
 
 @dataclass(frozen=True, slots=True)
 class Allowed:
-    """Classes that may survive: shell patterns, and why."""
+    """Classes that may survive, as shell patterns, and the reason."""
 
     how: str
     profiles: tuple[str, ...]
@@ -38,14 +38,14 @@ class Allowed:
     reason: str
 
     def covers(self, how: str, profile: str, name: str) -> bool:
-        """Whether a survivor of that class is one of these."""
+        """Whether a survivor of that class is allowed by this entry."""
         if how != self.how or profile not in self.profiles:
             return False
         return any(fnmatchcase(name, pattern) for pattern in self.patterns)
 
 
 def mutants(base: Base) -> Iterator[Mutant]:
-    """Every single change to BASE."""
+    """Every mutant of BASE."""
     yield from of_frame.mutants(base)
     yield from of_events.mutants(base)
 
@@ -61,7 +61,7 @@ def allowed(path: Path = ALLOWED) -> list[Allowed]:
 
 
 def unexpected(survivors: list[Survivor], entries: list[Allowed]) -> list[Survivor]:
-    """Those that no entry covers."""
+    """The survivors that no entry covers."""
     known: dict[Class, bool] = {}
     for one in survivors:
         key = one.how, one.profile, one.name
@@ -95,7 +95,7 @@ def _one(path: Path) -> tuple[str, int, list[Survivor]]:
 
 
 def main() -> int:
-    """Print the survivors by class; 1 where one is not allowed, or an entry is idle."""
+    """Print the survivors by class. Returns 1 if one is not allowed or a pattern is not needed."""
     begun = time.monotonic()
     total, survivors = 0, []
     with ProcessPoolExecutor(max_workers=2) as pool:
@@ -117,7 +117,7 @@ def main() -> int:
         print(f"\nNOT NEEDED: {pattern!r} ({entry.how}, {', '.join(entry.profiles)})")
     seconds = time.monotonic() - begun
     print(f"\n{total} mutants in both profiles, {len(survivors)} survived, "
-          f"{len(wrong)} of them unexpectedly; {seconds:.0f} s")  # fmt: skip
+          f"{len(wrong)} unexpectedly; {seconds:.0f} s")  # fmt: skip
     return 1 if wrong or idle(survivors, entries) else 0
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""readelf, bpftool and modinfo on a file: oracles that share no code with virtio-trace."""
+"""readelf and bpftool on a file: oracles that share no code with virtio-trace."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _RELA = re.compile(r"^([0-9a-f]{16})  [0-9a-f]{16} (\S+) +[0-9a-f]{16} (\S+) ([+
 
 
 def run(*command: str | Path) -> str:
-    """Standard output of a command that must succeed."""
+    """The standard output of a command. Raises CalledProcessError if it fails."""
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
 @dataclass
 class Readelf:
-    """A .ko by ``readelf -SW -sW -rW``."""
+    """A .ko file as ``readelf -SW -sW -rW`` shows it."""
 
     path: Path
     sections: dict[str, tuple[int, int]] = field(default_factory=dict)
@@ -74,7 +74,7 @@ class Readelf:
             self.calls.append((at, name))
 
     def number(self, at: Where, size: int = 4) -> int:
-        """The unsigned number at a place in the file; 0 in .bss."""
+        """The little-endian unsigned number of SIZE bytes at AT; 0 in .bss."""
         if at[0] == ".bss":
             return 0
         start = self.sections[at[0]][0] + at[1]
@@ -82,14 +82,14 @@ class Readelf:
 
 
 def bpftool(*words: str | Path) -> dict[int, dict[str, Any]]:
-    """``bpftool btf dump``: type number to entry."""
+    """The output of ``bpftool WORDS``, a BTF dump: entries by type id."""
     done = json.loads(run("bpftool", "-j", *words, "format", "raw"))
     return {entry["id"]: entry for entry in done["types"]}
 
 
 def members(types: dict[int, dict[str, Any]], name: str) -> dict[str, tuple[int, bool]] | None:
-    """Member to (offset in bytes, whether it points to a function), for the first struct of that
-    name, with the members of anonymous structs and unions; None: there is no such struct."""
+    """(offset in bytes, whether it points to a function) of each member of the first struct NAME,
+    including the members of anonymous structs and unions. None if there is no such struct."""
     found = (t for t in types.values() if t["kind"] == "STRUCT" and t["name"] == name)
     entry = next(found, None)
     return None if entry is None else _flat(types, entry, 0)

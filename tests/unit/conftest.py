@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Real kernels for the tests: Debian's, from the project's cache, fetched if they are not there.
+"""Debian kernels for the tests, from the project's cache, fetched if they are missing.
 
-Whatever uses the fixture ``fetch``, directly or not, is marked ``network``.
+Tests that use the fixture ``fetch``, directly or not, are marked ``network``.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from virtio_trace.kernel.files import vmlinuz
 from virtio_trace.kernel.files.btf import Btf
 from virtio_trace.vm.host import debian
 
-KERNELS = {  # what differs: virtio modular, .ko, lz4; virtio built in, .ko.xz, zstd
+KERNELS = {  # 6.1: virtio modular, .ko, lz4; 6.12: virtio built in, .ko.xz, zstd
     "6.1": "linux-image-cloud-amd64/bookworm",
     "6.12": "linux-image-cloud-amd64/trixie",
 }
@@ -22,7 +22,7 @@ KERNELS = {  # what differs: virtio modular, .ko, lz4; virtio built in, .ko.xz, 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """First: pytest's own hook then deselects by marker."""
+    """Runs first, because pytest's own hook then deselects by marker."""
     for item in items:
         if "fetch" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.network)
@@ -30,7 +30,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def fetch() -> Callable[..., debian.KernelPackage]:
-    """debian.fetch; the only way in which a unit test gets at a real kernel."""
+    """debian.fetch: the only way for a unit test to get a real kernel."""
     return debian.fetch
 
 
@@ -38,17 +38,17 @@ def fetch() -> Callable[..., debian.KernelPackage]:
 def kernel(
     request: pytest.FixtureRequest, fetch: Callable[..., debian.KernelPackage]
 ) -> debian.KernelPackage:
-    """Each of the kernels in turn. A test that cannot have them fails."""
+    """Each of KERNELS. A test fails if its kernel cannot be fetched."""
     return fetch(KERNELS[request.param])
 
 
 @pytest.fixture(scope="session")
 def kernel_6_1(fetch: Callable[..., debian.KernelPackage]) -> debian.KernelPackage:
-    """The kernel in which all of virtio is a module."""
+    """The kernel in which all of virtio is modular."""
     return fetch(KERNELS["6.1"])
 
 
 @pytest.fixture(scope="session")
 def kernel_btf(kernel: debian.KernelPackage) -> Btf:
-    """The types of ``kernel``."""
+    """The BTF types of ``kernel``."""
     return vmlinuz.btf(kernel.vmlinuz)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Cuts recordings out of real ones: events removed, moved, or given another result.
+"""Derives recordings from real ones: events removed, moved, or changed.
 
-The sequence numbers, the clock and the trailer's count are mended afterwards, so that the only
-thing that is wrong is the one that the test put there.
+Sequence numbers, times and the trailer's count are then corrected, so the only fault is the one
+that the test introduced.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def golden(name: str) -> list[Line]:
 
 
 def dump(lines: list[Line]) -> list[bytes]:
-    """As a file has them."""
+    """LINES as the lines of a file."""
     return [json.dumps(line).encode() + b"\n" for line in lines]
 
 
@@ -41,7 +41,7 @@ def judge(lines: list[Line], profile: str = LINUX) -> Result:
 
 
 def mend(lines: list[Line]) -> list[Line]:
-    """New sequence numbers, times that do not go back, a trailer that counts right."""
+    """LINES with new sequence numbers, times in order, and a correct count in the trailer."""
     header, events, trailer = lines[0], lines[1:-1], lines[-1]
     times = sorted(event["ns"] for event in events)
     events = [
@@ -52,21 +52,22 @@ def mend(lines: list[Line]) -> list[Line]:
 
 
 def remove(lines: list[Line], where: Where) -> list[Line]:
-    """Without the events for which WHERE is true; there must be some."""
+    """LINES without the events for which WHERE is true; there must be at least one."""
     kept = [line for line in lines if "seq" not in line or not where(line)]
     assert len(kept) < len(lines)
     return mend(kept)
 
 
 def change(lines: list[Line], where: Where, **members: Any) -> list[Line]:
-    """With other MEMBERS in the events for which WHERE is true; there must be some."""
+    """LINES with MEMBERS replaced in the events for which WHERE is true; there must be at least
+    one."""
     changed = [{**line, **members} if "seq" in line and where(line) else line for line in lines]
     assert changed != lines
     return changed
 
 
 def move(lines: list[Line], where: Where, behind: Where) -> list[Line]:
-    """With the events for which WHERE is true moved behind the last one for which BEHIND is."""
+    """LINES with the events for which WHERE is true moved after the last for which BEHIND is."""
     moved = [line for line in lines if "seq" in line and where(line)]
     rest = [line for line in lines if "seq" not in line or not where(line)]
     last = max(i for i, line in enumerate(rest) if "seq" in line and behind(line))
@@ -75,10 +76,9 @@ def move(lines: list[Line], where: Where, behind: Where) -> list[Line]:
 
 
 def entry_lost(lines: list[Line]) -> set[int]:
-    """Sequence numbers of the events in a virtio_dev_probe whose entry was lost, and its return.
+    """The sequence numbers of the events of each virtio_dev_probe whose entry was lost.
 
-    Nothing says which device such a call is about, so no binding comes of it. Empty where nothing
-    was lost.
+    The device of such a call is unknown, so no binding is built from it. Empty if nothing was lost.
     """
     found: set[int] = set()
     of_thread: dict[int, list[int]] = {}
@@ -96,7 +96,7 @@ def entry_lost(lines: list[Line]) -> set[int]:
 
 
 def at(probe: str, address: str | None = None, driver: str | None = None, kind: str = "") -> Where:
-    """Events of PROBE, about the device at ADDRESS, about DRIVER, of one KIND."""
+    """A test for events of PROBE with the device at ADDRESS, DRIVER and KIND, where given."""
 
     def where(line: Line) -> bool:
         return (

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Documents that follow from the code are held to it."""
+"""Documentation that must agree with the code."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from virtio_trace.report import summary
 TOP = Path(__file__).resolve().parents[2]
 
 
-def test_the_command_reference_is_what_help_says() -> None:
+def test_the_command_reference_equals_the_help() -> None:
     made = subprocess.run(
         [sys.executable, TOP / "tools" / "commands.py"], check=True, capture_output=True, text=True
     )
@@ -50,7 +50,7 @@ def test_every_step_is_in_the_procedure() -> None:
     assert rows == [step.id for step in every]
 
 
-def test_the_formats_are_what_is_printed() -> None:
+def test_the_formats_match_the_output() -> None:
     text = (TOP / "docs" / "formats.md").read_text(encoding="utf-8")
     told = [json.loads(block) for block in re.findall(r"```json\n(.*?)```", text, re.DOTALL)]
     reports, checks, events, hosts = [], [], [], []
@@ -71,7 +71,7 @@ def test_the_formats_are_what_is_printed() -> None:
 
 
 def _members(*things: Any, name: str = "") -> set[str]:
-    """The names of all members, with those of what they are in before them."""
+    """The names of all members, each prefixed with those of the enclosing objects."""
     found = set()
     for thing in things:
         if isinstance(thing, dict):
@@ -106,7 +106,7 @@ def _drawing(text: str) -> list[str]:
 
 
 def _drawn(text: str) -> list[str]:
-    """The paths in the page's tree: two spaces a level; of folders those of tests/ alone."""
+    """The paths in the page's tree: all files, and the folders in tests/. A level is two spaces."""
     paths, above = [], [""]
     for line in _drawing(text):
         name = line.split()[0]
@@ -119,7 +119,7 @@ def _drawn(text: str) -> list[str]:
 
 
 def _files(folder: Path) -> set[str]:
-    """Of TOP: every file in FOLDER but __init__.py and what Python leaves there."""
+    """Every file in FOLDER except __init__.py and __pycache__, relative to TOP."""
     return {
         path.relative_to(TOP).as_posix()
         for path in folder.rglob("*")
@@ -128,8 +128,8 @@ def _files(folder: Path) -> set[str]:
 
 
 def _folders(folder: Path) -> set[str]:
-    """Of TOP: every folder in FOLDER that has a file, with a slash at its end. The harnesses'
-    folders in tests/fuzz/corpus/ are one thing."""
+    """Every folder in FOLDER that has a file, relative to TOP, with a final slash. The folders of
+    tests/fuzz/corpus/ count as one."""
     return {
         f"{above.relative_to(TOP).as_posix()}/"
         for name in _files(folder)
@@ -150,7 +150,7 @@ def test_decisions_are_numbered_once_and_linked() -> None:
         assert sections == ["Context", "Decision", "Consequences"], page.name
 
 
-def test_decisions_that_the_code_names_are_there() -> None:
+def test_decisions_that_the_code_names_exist() -> None:
     for folder in ("virtio_trace", "bpf"):
         for name in _files(TOP / folder):
             text = (TOP / name).read_text(encoding="utf-8")
@@ -160,7 +160,7 @@ def test_decisions_that_the_code_names_are_there() -> None:
                         assert list((TOP / "docs/decisions").glob(f"{number}-*.md")), name
 
 
-def test_links_lead_somewhere() -> None:
+def test_links_have_a_target() -> None:
     for page in [*TOP.glob("*.md"), *(TOP / "docs").rglob("*.md")]:
         for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
             assert (page.parent / target).exists(), f"{page.name}: {target}"

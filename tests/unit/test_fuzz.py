@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Every harness of tests/fuzz over its seeds and over inputs made of them, without atheris."""
+"""Runs every harness of tests/fuzz on its seeds and on mutations of them, without atheris."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from tests.fuzz import harnesses
 
 _MUTATIONS = 300
 _SLOW = {"disk": 12, "ext_image": 6, "recording": 150, "vmlinuz": 100}
-"""Fewer, where a reader starts other people's programs or has much to do."""
+"""Fewer mutations for readers that start other programs or are slow."""
 
 
 @pytest.mark.parametrize("name", harnesses.names())
-def test_the_seeds_are_taken(name: str) -> None:
+def test_the_seeds_are_accepted(name: str) -> None:
     harness = harnesses.load(name)
     assert harness.seeds
     refused = [seed.name for seed in harness.seeds if not harness.answers(seed.read_bytes())]
-    assert not refused, "a seed that is refused reaches nothing"
+    assert not refused, "a refused seed exercises nothing"
 
 
 @pytest.mark.parametrize("name", harnesses.names())
-def test_what_is_made_of_them_is_taken_or_refused(name: str) -> None:
+def test_mutated_seeds_are_accepted_or_refused(name: str) -> None:
     harness = harnesses.load(name)
     for number in range(_SLOW.get(name, _MUTATIONS)):
         random = Random(f"{name} {number}")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The import rule of docs/architecture.md: imports go down only, each library in its one place."""
+"""The import rule of docs/architecture.md: imports only go down, each library has one user."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PACKAGE = Path(virtio_trace.__file__).resolve().parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 TOP = {"__init__", "__main__", "bpf_source", "errors"}
-"""Files beside the rooms. The first three belong to no room; ``errors`` is below all of them."""
+"""Files outside the rooms. The first three belong to no room; ``errors`` is below all rooms."""
 
 BASE = {"__init__", "bpf_source", "errors"}
 
@@ -37,7 +37,7 @@ MAY_IMPORT = {
         "virtio", "vm",
     },
 }  # fmt: skip
-"""The rooms below each room; a room may always import itself, and BASE."""
+"""The rooms below each room. A room may always import itself and BASE."""
 
 LIBRARIES = {
     "bcc": {"tracer/bpf/loader.py"},
@@ -64,7 +64,7 @@ def _imports(path: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_imports_go_down_only(path: Path) -> None:
+def test_imports_only_go_down(path: Path) -> None:
     relative = path.relative_to(PACKAGE)
     room = _room(relative)
     for name in _imports(path):
@@ -81,7 +81,7 @@ def test_imports_go_down_only(path: Path) -> None:
             assert parts[0] in sys.stdlib_module_names, f"{relative} imports {name}"
 
 
-def test_every_room_has_its_rule() -> None:
+def test_every_room_has_a_rule() -> None:
     rooms = {path.relative_to(PACKAGE).parts[0] for path in FILES if path.parent != PACKAGE}
     assert rooms == MAY_IMPORT.keys() - {"errors", "bpf_source"}
     assert {path.stem for path in PACKAGE.glob("*.py")} == TOP

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""docs/kernels.md has every probe point and nothing else; the matrix finds what is wrong."""
+"""docs/kernels.md lists exactly the probe points; the matrix finds faults."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PAGE = knowledge.FILE.read_text(encoding="utf-8")
 
 
 def _table(title: str) -> list[list[str]]:
-    """The cells of the table below a title, a list a line, its ruler left out."""
+    """The cells of the table under TITLE, one list per line, without the ruler."""
     section = PAGE.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
     lines = re.findall(r"^\|(.+)\|$", section, re.MULTILINE)
     cells = [[cell.strip() for cell in line.split("|")] for line in lines]
@@ -31,7 +31,7 @@ def test_its_rows_are_the_probe_points() -> None:
     assert sorted(rows) == sorted(set(names)), "run make matrix"
 
 
-def test_its_members_are_those_that_are_looked_at() -> None:
+def test_its_members_are_those_that_are_examined() -> None:
     assert [row[0] for row in _table("Members of the report")[1:]] == list(knowledge.MEMBERS)
 
 
@@ -43,8 +43,8 @@ def test_its_columns_are_the_kernels_of_the_matrix(title: str) -> None:
     assert re.findall(r"^- (.+): \d", PAGE, re.MULTILINE) == list(matrix.KERNELS)
 
 
-def test_the_state_of_each_function_is_told() -> None:
-    """One armed, one waiting, one that the kernel lacks, one that was refused."""
+def test_the_state_of_each_function_is_shown() -> None:
+    """One is armed, one waits, one is absent from the kernel, one was refused."""
     functions = {"vp_reset": "armed", "vm_reset": "waiting", "vx_reset": "absent"}
     states = [
         {"probe": "reset", "function": name, "state": state} for name, state in functions.items()
@@ -60,7 +60,7 @@ FEATURES = ["VIRTIO_NET_F_MAC", "VIRTIO_F_VERSION_1"]
 
 
 def _row(**wrong: Any) -> compare.Row:
-    """A network device as all agree on it, but for what is WRONG with our binding or device."""
+    """A network device on which all sources agree, except for WRONG members of our report."""
     device = {
         "snapshot": False, "state": "bound", "driver": "virtio_net", "reason": None,
         "transport": "pci-legacy", "status": [{"value": 7, "names": ["A", "B", "C"]}],
@@ -86,7 +86,7 @@ def _row(**wrong: Any) -> compare.Row:
     )
 
 
-def test_what_is_right_is_not_wrong() -> None:
+def test_a_correct_row_has_no_fault() -> None:
     found = list(_row().compare())
     assert [item for item in found if not item.right] == []
     assert {item.aspect for item in found} == set(compare.ASPECTS)
@@ -115,7 +115,7 @@ WRONG: list[tuple[str, dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("aspect", "wrong"), WRONG)
-def test_what_is_wrong_is_found(aspect: str, wrong: dict[str, Any]) -> None:
+def test_each_fault_is_found(aspect: str, wrong: dict[str, Any]) -> None:
     assert aspect in {item.aspect for item in _row(**wrong).compare() if not item.right}
 
 

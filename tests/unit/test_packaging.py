@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What is in the wheel: the BPF program and the guest's scripts, found where it is installed."""
+"""The wheel has the BPF program and the guest's scripts, and they are found once installed."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from virtio_trace.bpf_source import bpf_folder
 TOP = Path(__file__).resolve().parents[2]
 
 NEEDS_SETUPTOOLS = pytest.mark.network
-"""pip fetches setuptools for each build of a wheel."""
+"""pip downloads setuptools for each build of a wheel."""
 
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
-    # A copy, as setuptools leaves a build folder and takes what an older one left there.
+    # A copy: setuptools leaves a build folder behind, and would use an old one.
     source = folder / "source"
     aside = shutil.ignore_patterns(".*", "build", "*.egg-info", "__pycache__", "*.vtr")
     shutil.copytree(TOP, source, ignore=aside)
@@ -35,12 +35,12 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "installed"
 
 
-def test_a_clone_has_its_bpf_folder_beside_the_package() -> None:
+def test_a_clone_has_the_bpf_folder_next_to_the_package() -> None:
     assert bpf_folder() == TOP / "bpf"
 
 
 @NEEDS_SETUPTOOLS
-def test_the_wheel_has_all_that_runs_in_the_kernel_and_in_the_guest(installed: Path) -> None:
+def test_the_wheel_has_everything_for_the_kernel_and_the_guest(installed: Path) -> None:
     for folder, inside in ((TOP / "bpf", "bpf"), (TOP / "virtio_trace/vm/guest", "vm/guest")):
         here = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
         there = installed / "virtio_trace" / inside

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a device went through, cut into attempts to initialise it (VirtIO 3.1.1).
+"""Splits a device's history into attempts to initialise it (VirtIO 3.1.1).
 
-An attempt begins with a reset. It also begins where the bus calls a driver's probe and the device
-was not reset since the last attempt; that it was not is for spec_rules.py to judge.
+An attempt begins with a reset. It also begins when the bus calls a driver's probe and the device
+was not reset since the last attempt; check/spec_rules.py judges the missing reset.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from virtio_trace.graph.model import Device
 from virtio_trace.virtio.numbers import Status
 
 STEP_BITS = Status.DRIVER | Status.FEATURES_OK | Status.DRIVER_OK
-"""Those that say which of the steps behind ACKNOWLEDGE are complete."""
+"""The status bits of the steps after ACKNOWLEDGE."""
 
 _BIND = "virtio_dev_probe"
 _RESTORE = "virtio_device_restore"
@@ -22,7 +22,7 @@ _RESTORE = "virtio_device_restore"
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """A write of the device status; ``before`` is what was written last, None where unseen."""
+    """A write of the device status; ``before`` is the previous write's value, None if unseen."""
 
     call: Call
     value: int
@@ -30,7 +30,7 @@ class Write:
 
     @property
     def new(self) -> int:
-        """The bits that it sets."""
+        """The bits that it sets and the previous write did not."""
         return self.value & ~(self.before or 0)
 
     @property
@@ -40,17 +40,20 @@ class Write:
 
     @property
     def features(self) -> int | None:
-        """What was agreed on when it was written."""
+        """The features negotiated when it was written, as bits; None is unknown."""
         return _features(self.call)
 
 
 @dataclass(slots=True, eq=False)
 class Attempt:
-    """One attempt: ``before`` is the status from which it began without a reset (0 with one, None
-    unseen); ``bind`` the call of virtio_dev_probe, ``restore`` that of virtio_device_restore that
-    it is of; ``ends`` that no other one of that call follows. ``known`` are the features that the
-    device offered in an earlier attempt. ``unsure``: a write since the last reset of which what was
-    written is unknown."""
+    """One attempt to initialise DEVICE.
+
+    ``reset`` is the reset that it began with, or None; ``before`` is the status that
+    it began with: 0 after a reset, None if unseen. ``bind`` and ``restore`` are the calls of
+    virtio_dev_probe and virtio_device_restore that made it. ``ends``: no other attempt of that call
+    follows. ``known`` are the features that the device offered in an earlier attempt. ``unsure`` is
+    a status write since the last reset whose value is unknown.
+    """
 
     device: Device
     reset: Call | None
@@ -69,20 +72,21 @@ class Attempt:
 
     @property
     def outer(self) -> Call | None:
-        """The call whose success is that of the attempt; restoring needs a driver to restore."""
+        """The call whose result is that of the attempt. virtio_device_restore counts only if the
+        attempt took a step that needs a driver: without one, it restores nothing."""
         if self.bind is None and self.setting(STEP_BITS) is not None:
             return self.restore
         return self.bind
 
     @property
     def begun(self) -> bool:
-        """Whether more than its first two steps was taken."""
+        """Whether it got beyond its first two steps, reset and ACKNOWLEDGE."""
         beyond = any(write.value & ~Status.ACKNOWLEDGE.value for write in self.writes)
         return beyond or self.bind is not None or bool(self.setups)
 
     @property
     def initialises(self) -> bool:
-        """False for a reset that nothing, or only FAILED, follows: the end of something else."""
+        """False for a reset followed by nothing, or only by FAILED: it ends something else."""
         if (
             any(write.value & ~Status.FAILED.value for write in self.writes)
             or self.reads
@@ -99,7 +103,8 @@ class Attempt:
 
     @property
     def on_failed(self) -> bool:
-        """Linux's way to bind anew after a probe that failed: DRIVER set with FAILED there."""
+        """Whether it sets DRIVER on top of FAILED, as Linux does when it binds again after a failed
+        probe."""
         if self.reset is not None or self.bind is None or not self.writes:
             return False
         first = self.writes[0]
@@ -111,25 +116,25 @@ class Attempt:
 
     @property
     def ambiguous(self) -> bool:
-        """Built on FAILED with more than DRIVER there (Linux's virtio_blk leaves 0x8b): which of
-        its writes set FEATURES_OK and DRIVER_OK anew cannot be told."""
+        """Whether it began with FEATURES_OK or DRIVER_OK still set beside FAILED (Linux's
+        virtio_blk leaves 0x8b): it is then unknown which of its writes set them again."""
         return self.on_failed and bool(
             self.writes[0].value & (Status.FEATURES_OK | Status.DRIVER_OK)
         )
 
     @property
     def partial(self) -> bool:
-        """Begun before the recording, which has only its end: the snapshot is taken when all probe
-        points are armed, and shows a device behind step 2, or one that has a driver."""
+        """Whether it began before the recording, which has only its end. The snapshot is taken when
+        all probe points are armed; it shows a device past step 2, or one that has a driver."""
         snapshot = self.device.snapshot
         if not self.unseen or snapshot is None or self.on_failed:
             return False
-        behind = snapshot.status is not None and bool(snapshot.status & STEP_BITS)
-        return behind or bool(snapshot.driver) or self.bind is None
+        past_step_2 = snapshot.status is not None and bool(snapshot.status & STEP_BITS)
+        return past_step_2 or bool(snapshot.driver) or self.bind is None
 
     @property
     def offered(self) -> int | None:
-        """The features that the device offers, as far as they were read."""
+        """The features that the device offers, as bits; None if they were not read."""
         return _features(self.reads[0]) if self.reads else self.known
 
     @property
@@ -139,25 +144,26 @@ class Attempt:
 
     @property
     def sets_up(self) -> Call | None:
-        """What comes first of the steps 7 and 8: a virtqueue, or DRIVER_OK."""
+        """The first call of steps 7 and 8: a virtqueue, or DRIVER_OK."""
         return _first(self.setups[0] if self.setups else None, self.setting(Status.DRIVER_OK))
 
     @property
     def first_later_step(self) -> Call | None:
-        """What comes first of the steps 5, 7 and 8."""
+        """The first call of steps 5, 7 and 8."""
         return _first(self.sets_up, self.setting(Status.FEATURES_OK))
 
     def setting(self, bit: int) -> Write | None:
-        """The first write with BIT."""
+        """The first write with any bit of BIT."""
         return next((write for write in self.writes if write.value & bit), None)
 
     def refused(self) -> bool:
-        """Whether FEATURES_OK may have been gone when it was read again."""
+        """Whether FEATURES_OK may have been clear when it was read again (virtio_features_ok
+        returned an error, or its result is unknown)."""
         return any(call.result is None or call.result < 0 for call in self.taken)
 
 
 def split(device: Device) -> list[Attempt]:
-    """The attempts at DEVICE in their order."""
+    """The attempts to initialise DEVICE, in order."""
     cutter = _Cutter(device)
     for call in device.init_calls:
         cutter.take(call)
@@ -183,7 +189,7 @@ class _Cutter:
                 now = self._new(None)
             now.bind = call
         elif probe == "get_features":
-            # debugfs reads them as well (drivers/virtio/virtio_debug.c): that initialises nothing
+            # debugfs reads them too (drivers/virtio/virtio_debug.c), outside of initialisation
             if self._is_initialising(call):
                 self._now().reads.append(call)
         elif probe == "virtio_features_ok":
@@ -229,14 +235,14 @@ class _Cutter:
 
 
 def status_of(call: Call) -> int | None:
-    """The status that CALL wrote; a reset writes 0, whatever was fetched of it."""
+    """The status that CALL wrote, None if unknown. A reset writes 0, whatever was fetched."""
     if call.event.probe == "reset":
         return 0
     return call.event.detail.status if call.event.detail is not None else None
 
 
 def around(call: Call, probe: str) -> Call | None:
-    """The call of the probe point PROBE that CALL ran inside of."""
+    """The innermost call of the probe point PROBE that CALL ran inside, or None."""
     outer = call.parent
     while outer is not None and outer.event.probe != probe:
         outer = outer.parent

@@ -13,8 +13,8 @@ from virtio_trace.virtio import numbers
 
 @dataclass(slots=True, eq=False)
 class Call:
-    """One call of a probed function. ``entry`` is None where it was lost, ``ret`` where the call
-    had not returned when the recording ended, or its return was lost."""
+    """One call of a probed function. ``entry`` is None if it was lost. ``ret`` is None if it was
+    lost, or the call had not returned when the recording ended. A hit is both."""
 
     entry: Event | None
     ret: Event | None
@@ -22,14 +22,14 @@ class Call:
 
     @property
     def event(self) -> Event:
-        """The entry, or what there is."""
+        """The entry, or the return if the entry was lost."""
         event = self.entry or self.ret
         assert event is not None
         return event
 
     @property
     def result(self) -> int | None:
-        """What it returned; None is unknown, or a function without a result."""
+        """What it returned; None if unknown, or if the function returns void."""
         return self.ret.result if self.ret else None
 
     @property
@@ -39,12 +39,12 @@ class Call:
 
     @property
     def started_ns(self) -> int | None:
-        """When it was entered."""
+        """When it was entered, in nanoseconds of CLOCK_MONOTONIC; None if unknown."""
         return self.entry.ns if self.entry else None
 
     @property
     def depth(self) -> int:
-        """How many calls it is inside of."""
+        """How many calls it is inside."""
         depth, call = 0, self.parent
         while call is not None:
             depth, call = depth + 1, call.parent
@@ -52,7 +52,7 @@ class Call:
 
     @property
     def duration_ns(self) -> int | None:
-        """How long it took."""
+        """How long it took, in nanoseconds; None if unknown."""
         return self.ret.duration_ns if self.ret else None
 
     def inside(self, outer: Call | None) -> bool:
@@ -66,12 +66,12 @@ class Call:
 
 
 class Nester:
-    """Gives each event its call, calls nested by thread, one event at a time.
+    """Assigns each event to its call, one event at a time; calls are nested by thread.
 
-    A return closes the innermost open call of its probe point in its thread; calls inside that
-    are still open have lost their return. Without an open call, the entry was lost. Where events
-    were lost in between, the open call may be an older one: the return's duration tells, and where
-    that is unknown, it is no call's.
+    A return closes the innermost open call of its probe point and function in its thread. Calls
+    inside that are still open have lost their return. Without an open call, the entry was lost. If
+    events were lost in between, the open call may be an older one: the return's duration decides.
+    If the duration is unknown, the return is not matched to an entry.
     """
 
     def __init__(self) -> None:
@@ -80,7 +80,7 @@ class Nester:
         self._lost_before = 0
 
     def add(self, event: Event) -> Call | None:
-        """The call that EVENT begins or ends; None for a module's event."""
+        """The call that EVENT begins or ends; None for the load of a module."""
         if event.seq != self._seq + 1:
             self._lost_before = event.seq
         self._seq = event.seq
@@ -104,7 +104,7 @@ class Nester:
             if self._is_return_of(event, call.event):
                 del stack[depth:]
                 if not stack:
-                    del self._open[event.tid]  # threads come and go; a recorder may run for days
+                    del self._open[event.tid]  # a recorder may run for days: forget threads
                 call.ret = event
                 return call
         return Call(None, event, stack[-1])
@@ -114,12 +114,12 @@ class Nester:
             return False
         if entry.seq > self._lost_before:
             return True
-        # Without a duration the collector was not sure of the entry, so that nobody can be.
+        # Without a duration, the collector itself was not sure of the entry.
         return ret.duration_ns is not None and ret.ns - ret.duration_ns <= entry.ns
 
 
 def nest(events: Iterable[Event]) -> Iterator[tuple[Event, Call | None]]:
-    """Each event with its call (None for a module's), calls nested by thread; see Nester."""
+    """Each event with its call (None for the load of a module); see Nester."""
     nester = Nester()
     for event in events:
         yield event, nester.add(event)

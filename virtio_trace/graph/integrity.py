@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Whether a recording's events fit together, whatever its counts say. Nothing here judges."""
+"""Contradictions among a recording's events, beyond what its counters show. Nothing here judges."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from virtio_trace.recording.reader import Recording
 from virtio_trace.virtio.transports import PROBES, TRANSPORTS
 
 DRIVERS = frozenset({"register_virtio_driver", "unregister_virtio_driver"})
-"""The probe points of calls that are about a driver and no device."""
+"""The probe points whose events name a driver but no device."""
 
 DEVICES = frozenset(
     {
@@ -22,22 +22,25 @@ DEVICES = frozenset(
         "virtio_device_freeze", "virtio_device_restore",
     }
 )  # fmt: skip
-"""The probe points whose events name the device that they are about."""
+"""The probe points whose events name a device."""
 
 PAIRS = frozenset({"virtio_dev_match", "virtio_dev_probe"})
-"""Those whose events name a driver, too."""
-
+"""The probe points whose events name both a device and a driver."""
 
 Point = tuple[str | None, str | None, str | None]
+"""Probe point, function and module."""
 
 
 @dataclass(slots=True)
 class Integrity:
-    """``points``: each probe point, function and module that an event since the snapshot shows,
-    ``early`` those before it; ``orphans``: calls with a return and no entry; ``crossed``: calls
-    whose entry and return name different things; ``changed``: events that name other ids of a
-    device than those before; ``nameless``: events that do not name what they are about; ``last``:
-    the last event about each device and driver, by address and name."""
+    """What does not fit together, and which probe points have events.
+
+    ``points``: of the events since the snapshot; ``early``: of the events before it. ``orphans``:
+    calls with a return but no entry. ``crossed``: calls whose entry and return name different
+    things. ``changed``: events whose device ids differ from those of earlier events. ``nameless``:
+    events that do not name their device or driver. ``last``: the last event about each device and
+    driver, by address and name.
+    """
 
     points: set[Point] = field(default_factory=set)
     early: set[Point] = field(default_factory=set)
@@ -49,7 +52,7 @@ class Integrity:
 
 
 def examine(recording: Recording, calls: list[Call]) -> Integrity:
-    """Look at every event of RECORDING, and at the CALLS made of them."""
+    """Examine every event of RECORDING, and the CALLS that were built from them."""
     found = Integrity()
     ids: dict[str, DeviceRef] = {}
     since, points = recording.header.snapshot_ns or 0, found.early
@@ -85,18 +88,19 @@ def _is_nameless(event: Event) -> bool:
 
 
 def _is_new(event: Event) -> bool:
-    """Whether the device may be another than the one that was at its address."""
+    """Whether the device may differ from the previous one at its address."""
     return event.probe == "register_virtio_device" and event.kind != RETURN
 
 
 def _differ(first: DeviceRef, last: DeviceRef) -> bool:
-    """Whether the two name different ids; one may know more than the other."""
+    """Whether the two have different ids. An id that only one of them has is no difference."""
     pairs = (first.id, last.id), (first.vendor, last.vendor), (first.index, last.index)
     return any(None not in pair and pair[0] != pair[1] for pair in pairs)
 
 
 def _is_crossed(entry: Event, ret: Event) -> bool:
-    """Whether the two name different devices or drivers; one may know more than the other."""
+    """Whether the two name different devices, drivers or modules. An id or driver that only one of
+    them has is no difference."""
     first, last = entry.device, ret.device
     if first is not last and first is not None and last is not None:
         if first.address != last.address or first.bus != last.bus:

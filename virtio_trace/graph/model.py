@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a graph is made of: calls, drivers, devices and bindings. graph.py rebuilds them.
+"""The graph as data: drivers, devices and bindings. builder.py builds it from events.
 
-A device is its bus address and a generation: one that was removed and comes back at its address
-is another device. Nothing here judges; see check.py.
+A device is identified by its bus address and a generation: a device that is removed and comes back
+at its address is another device. Nothing here judges; check/ does.
 """
 
 from __future__ import annotations
@@ -22,8 +22,10 @@ from virtio_trace.virtio import numbers, transports
 
 @dataclass(slots=True, eq=False)
 class Driver:
-    """One registration of a driver with the VirtIO bus. ``in_snapshot``: it was there before the
-    recording began. ``early``: the first use of the driver, where that came before ``register``."""
+    """One registration of a driver with the VirtIO bus. ``in_snapshot``: it was registered before
+    the recording began. ``early``: the first use of the driver, if that came before ``register``.
+    ``facts`` are what the kernel's files say of it, None if nothing. ``loaded`` is the load of its
+    module."""
 
     name: str
     facts: DriverFacts | None
@@ -37,8 +39,11 @@ class Driver:
 
 @dataclass(slots=True, eq=False)
 class Binding:
-    """One call of virtio_dev_probe: the bus's attempt to bind DRIVER to DEVICE. ``probe`` is the
-    driver's own probe function inside it, ``match`` the scan that led to it."""
+    """One call of virtio_dev_probe: the bus tries to bind ``driver`` to ``device``.
+
+    ``match`` is the virtio_dev_match that led to it, ``probe`` the call of the driver's own probe
+    function inside it, ``unbound`` the virtio_dev_remove that ended the binding.
+    """
 
     device: Device
     driver: str | None
@@ -51,9 +56,10 @@ class Binding:
 
 @dataclass(slots=True, eq=False)
 class Device:
-    """A device at an address. ``snapshot`` is what sysfs said of it before the recording began,
-    ``function`` what PCI's sysfs said at its end, ``removals`` every virtio_dev_remove, ``trail``
-    every call that shows a step of its initialisation (see attempts.py)."""
+    """A device at an address. ``snapshot`` is what sysfs showed of it before the recording began,
+    ``function`` what sysfs showed of its PCI function at the end. ``removals`` has every
+    virtio_dev_remove, ``init_calls`` every call that shows a step of its initialisation (see
+    attempts.py)."""
 
     address: str
     bus: str
@@ -74,13 +80,13 @@ class Device:
 
     @property
     def untouched(self) -> bool:
-        """A PCI device that no event is about: no transport's probe was called for it."""
+        """Whether it is a PCI device without any event: no transport's probe was called for it."""
         met = self.transport or self.register or self.snapshot or self.matches or self.bindings
         return self.function is not None and not met and not self.status and self.ref is None
 
     @property
     def name(self) -> str | None:
-        """virtioN, where it was given one."""
+        """virtioN; None before it is assigned, or if it is unknown."""
         if self.snapshot is not None:
             return self.snapshot.name
         if self.ref is None or self.ref.index is None:
@@ -89,7 +95,7 @@ class Device:
 
     @property
     def id(self) -> int | None:
-        """The virtio device type's number."""
+        """The number of its virtio device type (VIRTIO_ID_*); None if unknown."""
         if self.ref is not None and self.ref.id is not None:
             return self.ref.id
         if self.snapshot is None and self.function is not None:
@@ -105,7 +111,7 @@ class Device:
 
     @property
     def bound_to(self) -> str | None:
-        """The driver that has it at the end of the recording."""
+        """The driver that it is bound to at the end of the recording, or None."""
         for binding in reversed(self.bindings):
             if binding.unbound is not None:
                 return None
@@ -118,11 +124,13 @@ class Device:
 
 @dataclass(slots=True)
 class Graph:
-    """All of a recording's. ``calls`` are in order of entry, ``modules`` has the last load of each;
-    ``registrations`` has every registration of a driver, ``drivers`` the last one by name;
-    ``inits`` the last do_init_module of each module, ``log`` the messages that have a word.
-    A slot of virtio-mmio whose probe ran is among the devices; whether it is empty is for
-    check/empty_slots.py."""
+    """Everything that was built from one recording.
+
+    ``calls`` are in order of entry. ``modules`` has the last load of each module, ``inits`` its
+    last do_init_module. ``registrations`` has every registration of a driver, ``drivers`` the last
+    one of each name. ``log`` has the kernel's messages by the words in them. A virtio-mmio slot
+    whose probe ran is among the devices; check/empty_slots.py decides whether it is empty.
+    """
 
     recording: Recording
     bus_register: Call | None = None
@@ -137,12 +145,12 @@ class Graph:
 
     @property
     def bindings(self) -> list[Binding]:
-        """Every attempt to bind, in order of time."""
+        """Every attempt to bind, in the order of their events."""
         found = [binding for device in self.devices for binding in device.bindings]
         return sorted(found, key=lambda binding: binding.call.event.seq)
 
     def expected_drivers(self, device: Device) -> tuple[DriverFacts, ...]:
-        """The drivers in this kernel's files whose id_table matches DEVICE."""
+        """The drivers in the recorded kernel's files whose id_table matches DEVICE."""
         if device.id is None or device.vendor is None:
             return ()
         return self.recording.header.evidence.drivers_for(device.id, device.vendor)
@@ -163,10 +171,11 @@ def transport(device: Device) -> str:
 
 
 def _transport_by_ids(device: Device) -> str:
-    """What a PCI device id says: from 0x1040 on there is no legacy interface (4.1.2.1).
+    """The interface of a PCI device whose probe was not seen.
 
-    Below, what was negotiated before the recording began: Linux binds no modern device without
-    VIRTIO_F_VERSION_1 (virtio_pci_modern.c, vp_finalize_features); a legacy one has no such bit.
+    Device ids from 0x1040 on have no legacy interface (4.1.2.1). For lower ids, the features
+    negotiated before the recording began decide: Linux requires VIRTIO_F_VERSION_1 of a modern
+    device (virtio_pci_modern.c, vp_finalize_features), and a legacy device has no such bit.
     """
     snapshot = device.snapshot
     pci = snapshot.pci if snapshot is not None else None

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What was negotiated in one binding, or by one device: status, features, virtqueues, phases.
+"""What was negotiated in one binding: status, features, virtqueues, interrupts.
 
-VirtIO 3.1.1 is the order of it. All of it is as the kernel's functions showed it, and the driver's
-tables, where they have no event, as its file or the kernel's memory has them; what has neither is
-None, and never guessed.
+VirtIO 3.1.1 defines the order. Values are those that the kernel's functions showed. A driver's
+feature tables without an event come from its file or the kernel's memory. What is unknown is None
+and never guessed.
 """
 
 from __future__ import annotations
@@ -22,14 +22,15 @@ NO_VECTOR = 0xFFFF
 """VIRTIO_MSI_NO_VECTOR (include/uapi/linux/virtio_pci.h)."""
 
 _FEATURES = 128
-"""Bits in a feature set (64 before Linux 6.17)."""
+"""Bits in a feature set since Linux 6.17; 64 before."""
 
 MSIX, INTX = "msix", "intx"
 
 
 @dataclass(frozen=True, slots=True)
 class Queue:
-    """A virtqueue that was set up: ``size`` in descriptors, ``vector`` its MSI-X vector or None."""
+    """A virtqueue that was set up. ``size`` is in descriptors; ``vector`` is its MSI-X vector, or
+    None."""
 
     index: int
     name: str | None
@@ -39,7 +40,8 @@ class Queue:
 
 @dataclass(slots=True)
 class Negotiation:
-    """The events of one virtio_dev_probe that show the negotiation; ``facts`` are its driver's."""
+    """The events inside one virtio_dev_probe that show the negotiation. ``tables`` shows the
+    driver's feature tables; ``facts`` is what the kernel's files say of the driver."""
 
     status: list[Event] = field(default_factory=list)
     offered_by: Event | None = None
@@ -53,13 +55,13 @@ class Negotiation:
 
     @property
     def offered(self) -> int | None:
-        """The features that the device offers, as bits."""
+        """The features that the device offers, as bits; None if unknown."""
         return _features(self.offered_by)
 
     @property
     def wanted(self) -> int | None:
-        """Those in the driver's table that counts for this device (virtio_dev_probe): the legacy
-        one where the device does not offer VIRTIO_F_VERSION_1."""
+        """The features in the driver's table, as bits (virtio_dev_probe): the table for legacy
+        devices if the device does not offer VIRTIO_F_VERSION_1. None if unknown."""
         if self.offered is None:
             return None
         modern = self.offered >> 32 & 1
@@ -69,12 +71,13 @@ class Negotiation:
         if self.facts is None or self.facts.features is None:
             return None
         table = self.facts.features if modern else self.facts.features_legacy
-        # without a table of its own for legacy devices, the other one counts for them
+        # a driver without a table for legacy devices uses feature_table for them too
         return sum(1 << bit for bit in {*(table or self.facts.features)} if bit < _FEATURES)
 
     @property
     def negotiated(self) -> int | None:
-        """What was agreed on: at DRIVER_OK, or where the device took FEATURES_OK before that."""
+        """The negotiated features, as bits: those at DRIVER_OK, or at a FEATURES_OK that the device
+        accepted. None if there is neither."""
         for event in reversed(self.status):
             status = event.detail.status or 0 if event.detail is not None else 0
             taken = self.features_ok is not None and self.features_ok.result == 0
@@ -84,7 +87,7 @@ class Negotiation:
 
     @property
     def written(self) -> int | None:
-        """What the driver wrote, whether or not the device took it: at its last FEATURES_OK."""
+        """The features at the last FEATURES_OK, as bits, even if the device did not accept them."""
         for event in reversed(self.status):
             if event.detail is not None and (event.detail.status or 0) & Status.FEATURES_OK:
                 return _features(event)
@@ -92,7 +95,8 @@ class Negotiation:
 
     @property
     def interrupts(self) -> str | None:
-        """msix or intx: every try for MSI-X failed, and yet the virtqueues were found."""
+        """``msix``, or ``intx`` if each attempt at MSI-X failed and find_vqs succeeded; None if
+        unknown."""
         found = self.find_vqs[-1] if self.find_vqs else None
         if found is None or found.result != 0:
             return None
@@ -102,7 +106,7 @@ class Negotiation:
         return MSIX if any(call.result == 0 for call in tries) else INTX
 
     def queues(self) -> list[Queue] | None:
-        """The virtqueues in order of index, of the last try for each; None where none was seen."""
+        """The virtqueues by index, as each was last set up; None if nothing of them was seen."""
         found: dict[int, Queue] = {}
         intx = self.interrupts == INTX
         for call in self.setups:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""When each call ran, and on which device: the spans that a timeline draws and a share adds up.
+"""When each call ran, and on which device: spans for timelines and for shares of the boot time.
 
 Times are nanoseconds since boot (CLOCK_MONOTONIC).
 """
@@ -17,8 +17,8 @@ from virtio_trace.recording.reader import Recording
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A call from its start to its end. ``open``: its return was not seen; ``end_ns`` is then that
-    of the call it is in, or of the recording, which is as long as it can have run."""
+    """A call from its start to its end. ``open``: its return was not seen. ``end_ns`` is then the
+    latest possible end: that of the enclosing call, or of the recording."""
 
     call: Call
     start_ns: int
@@ -32,15 +32,15 @@ class Span:
 
     @property
     def is_hit(self) -> bool:
-        """One event, which is a moment: a hit, or the load of a module."""
+        """Whether it is a single event without a duration: a hit, or the load of a module."""
         return self.call.entry is self.call.ret
 
 
 def span(call: Call, ended_ns: int) -> Span:
-    """CALL in a recording whose last event was at ENDED_NS.
+    """The span of CALL in a recording whose last event was at ENDED_NS.
 
-    Its duration counts from where the kernel's own return probe took the start, a moment before
-    the entry's event; a call whose entry was lost has its start from there alone.
+    The start is the return's time minus the measured duration: the kernel's return probe takes the
+    start time a moment before the entry's event. It is known even if the entry was lost.
     """
     start, ret = call.event.ns, call.ret
     if ret is call.entry:
@@ -57,7 +57,7 @@ def span(call: Call, ended_ns: int) -> Span:
 
 
 def spans(recording: Recording) -> list[Span]:
-    """A span for every call, hit and load of a module, in order of the first event of each."""
+    """A span for every call, hit and load of a module, in the order of their first events."""
     calls: dict[int, Call] = {}
     for event, found in nest(recording.events):
         call = found or Call(event, event, None)
@@ -67,17 +67,17 @@ def spans(recording: Recording) -> list[Span]:
 
 
 def ended_ns(recording: Recording) -> int:
-    """When the last event came; where none did, when the recording began, or 0."""
+    """The time of the last event. Without events, the start of the recording, or 0 if unknown."""
     times = (event.ns for event in recording.events)
     return max(times, default=recording.header.started_ns or 0)
 
 
 def lanes(items: Iterable[Span]) -> list[list[Span]]:
-    """ITEMS on as few lanes as it takes by putting each on the first that has room.
+    """Distribute ITEMS over lanes: each goes to the first lane that has room.
 
-    Two threads can be at work on one device at once, and what was lost can make two calls of one
-    thread overlap. On a lane, any two spans are one inside the other, of one thread then, or apart;
-    they are in order of start, the outer one first.
+    Several threads can work on one device at the same time, and lost events can make two calls of
+    one thread overlap. Two spans on a lane are either disjoint, or nested and of the same thread.
+    The spans of a lane are in order of their start, the outer one first.
     """
     found: list[list[Span]] = []
     within: list[list[Span]] = []
@@ -92,7 +92,8 @@ def lanes(items: Iterable[Span]) -> list[list[Span]]:
 
 
 def _has_room(within: list[Span], item: Span) -> bool:
-    """Whether ITEM fits into the innermost of WITHIN that is not over when it starts."""
+    """Whether ITEM fits into the innermost span of WITHIN that has not ended when ITEM starts.
+    Removes the spans that have ended."""
     while within and within[-1].end_ns <= item.start_ns:
         within.pop()
     if not within:
@@ -101,7 +102,7 @@ def _has_room(within: list[Span], item: Span) -> bool:
 
 
 class Devices:
-    """Which device a call is about: an address may have had more than one."""
+    """Finds the device that a call is about: an address may have had several devices."""
 
     def __init__(self, graph: Graph) -> None:
         self._at: dict[str, list[Device]] = {}
@@ -111,7 +112,7 @@ class Devices:
             self._since.setdefault(device.address, []).append(_since(device))
 
     def of(self, call: Call) -> Device | None:
-        """The device that was at the call's address then; None for a call about no device."""
+        """The device at the call's address at that time; None for a call without a device."""
         ref = call.event.device
         if ref is None or ref.address not in self._at:
             return None
@@ -120,7 +121,7 @@ class Devices:
 
 
 def _since(device: Device) -> int:
-    """The sequence number of the first event about DEVICE; 0 where it was there before."""
+    """The sequence number of the first event about DEVICE; 0 if it is in the snapshot."""
     if device.snapshot is not None:
         return 0
     calls = [device.transport, device.register, device.modern, device.legacy, device.unregister]

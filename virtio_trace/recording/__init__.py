@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The file: its schema, read and written."""
+"""The recording file: its schema, reader and writer."""

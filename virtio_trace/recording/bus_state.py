@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The VirtIO bus as sysfs shows it at one moment: the header's ``snapshot``, the trailer's end.
+"""The VirtIO bus as sysfs shows it at one moment: in the header's ``snapshot`` and at the end.
 
 Source: Documentation/ABI/testing/sysfs-bus-virtio; drivers/virtio/virtio.c, virtio_dev_attrs.
 """
@@ -22,7 +22,7 @@ from virtio_trace.recording.json_types import (
 @dataclass(frozen=True, slots=True)
 class SysfsPci:
     """The PCI function of a virtio device. ``modern``: whether it has the modern interface; None
-    where its configuration space could not be read."""
+    if its configuration space could not be read."""
 
     vendor: int | None = None
     device: int | None = None
@@ -43,7 +43,7 @@ class SysfsPci:
 
 @dataclass(frozen=True, slots=True)
 class SysfsDevice:
-    """A device of the VirtIO bus. ``address`` is its parent device's name, ``bus`` that one's
+    """A device of the VirtIO bus. ``address`` is its parent device's name, ``bus`` the parent's
     subsystem, ``index`` the N of virtioN. ``status`` is the device status. ``features`` is the
     bit string of sysfs, bit 0 first. None is unknown."""
 
@@ -62,7 +62,7 @@ class SysfsDevice:
     @classmethod
     def from_json(cls, raw: Any) -> SysfsDevice:
         """Raises TypeError, KeyError. ``status``, ``features`` and ``modalias`` are as the kernel
-        printed them; one that is not of its type is unknown."""
+        printed them; a value of the wrong type is unknown."""
         get = obj(raw).get
         status, features, modalias = get("status"), get("features"), get("modalias")
         return cls(
@@ -82,7 +82,7 @@ class SysfsDevice:
 
 @dataclass(frozen=True, slots=True)
 class SysfsDriver:
-    """A driver of the VirtIO bus; ``module`` is None for one that is built in."""
+    """A driver of the VirtIO bus; ``module`` is None if it is built in."""
 
     name: str
     module: str | None = None

@@ -72,7 +72,7 @@ class Event:
     the entry or only the return is traced. ``probe`` is the name of the probe point, the same on
     every kernel; ``function`` is the symbol it is armed on and ``module`` the module of that symbol
     (None: built into the kernel). For a ``module`` event, ``module`` is the module that was loaded.
-    ``result`` and ``duration_ns`` belong to returns; None is unknown, or there is none.
+    ``result`` and ``duration_ns`` belong to returns; None if unknown, or if the event has none.
     """
 
     seq: int
@@ -117,7 +117,7 @@ _BITS = re.compile(r"0x[0-9a-f]{1,32}")
 
 
 class _Absent:
-    """Stands for a missing member: no JSON value is equal to it."""
+    """Stands for a missing member: no JSON value equals it."""
 
 
 _ABSENT: Any = _Absent()
@@ -197,8 +197,8 @@ _Known = TypeVar("_Known", DeviceRef, Detail)
 
 
 def _kept(known: dict[Any, _Known], raw: Any, read: Callable[[Any], _Known]) -> _Known:
-    """The object for RAW: the one that is KNOWN, or what READ makes of it."""
-    # 1, 1.0 and True are equal keys, but only one of them is an id; a list is no key at all
+    """The object for RAW: from KNOWN, or made by READ."""
+    # 1, 1.0 and True are equal keys, but only one of them is an id; a list cannot be a key
     if type(raw) is not dict or not _HASHED.issuperset(map(type, raw.values())):
         return read(raw)
     key = tuple(raw.items())

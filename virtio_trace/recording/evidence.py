@@ -146,7 +146,7 @@ class Evidence:
 
 def _driver(raw: dict[str, Any]) -> DriverFacts:
     ids = tuple((u32(dev), u32(ven)) for dev, ven in array(raw["ids"]))
-    builtin = boolean(raw.get("builtin", False))  # older recordings do not have it
+    builtin = boolean(raw.get("builtin", False))  # older recordings lack it
     return DriverFacts(
         **_common(raw),
         ids=ids,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The first line of a recording: what was known when the probes had been armed."""
+"""The first line of a recording: what was known once the probes were armed."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ _HINT = "the file was changed or damaged"
 
 @dataclass(frozen=True, slots=True)
 class BootEvents:
-    """What was taken in of the events that the kernel recorded at boot.
+    """What was read of the events that the kernel recorded at boot.
 
-    ``events`` counts them and ``lost`` those that are missing. ``probes`` say of each point what
-    became of it at boot. ``foreign`` counts definitions on the command line that were made for
-    another kernel (``strange`` in the file). ``reason``: why nothing could be taken in.
+    ``events`` counts them, ``lost`` those that are missing. ``probes`` has the state of each probe
+    point at boot. ``foreign`` counts definitions on the command line that were made for another
+    kernel (``strange`` in the file). ``reason``: why nothing could be read.
     """
 
     events: int = 0
@@ -66,15 +66,15 @@ class BootEvents:
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What a recording says first. Times are nanoseconds of CLOCK_MONOTONIC; None is unknown.
+    """The header of a recording. Times are nanoseconds of CLOCK_MONOTONIC; None is unknown.
 
     ``snapshot`` is the VirtIO bus when the probes had just been armed, at ``snapshot_ns``.
-    ``boot``: the events that the kernel recorded at boot, None where it was not made to.
-    ``blacklist`` is what keeps modules from being loaded (``forbidden`` in the file), None where
-    that was not read. ``initrd``: the initrd that the first process was in, if any.
-    ``user_space_ns``: when the first process began, where probes were armed before that.
-    ``collector`` is ``ftrace`` for a guest without an agent. ``arming_seconds``: where the time to
-    arm went, by phase.
+    ``boot``: the events that the kernel recorded at boot, None if it was not asked to.
+    ``blacklist`` is what keeps modules from being loaded (``forbidden`` in the file), None if that
+    was not read. ``initrd``: the initrd that the first process was in, if any.
+    ``user_space_ns``: when the first process started, if probes were armed before that.
+    ``collector`` is ``ftrace`` for a guest without an agent. ``arming_seconds``: the time that each
+    phase of arming took.
     """
 
     release: str
@@ -95,11 +95,11 @@ class Header:
 
     @property
     def boot_probes(self) -> tuple[ProbeState, ...]:
-        """What became of each probe point at boot."""
+        """The state of each probe point at boot."""
         return self.boot.probes if self.boot is not None else ()
 
     def to_json(self) -> dict[str, Any]:
-        """The whole line; members that are unknown are left out, but for ``boot``."""
+        """The whole line; unknown members are left out, except ``boot``."""
         rules = self.blacklist
         line = {
             "schema": SCHEMA,
@@ -125,8 +125,8 @@ class Header:
     def from_json(cls, raw: Any) -> Header:
         """The reverse of :meth:`to_json`. Raises BadInputError.
 
-        ``tool``, ``collector``, ``arming_seconds`` and ``command`` are for people; what is wrong
-        with one of them makes nothing else unreadable, so it is unknown then.
+        ``tool``, ``collector``, ``arming_seconds`` and ``command`` are only shown to people. If
+        one of them is damaged, it is unknown, and the rest is still read.
         """
         with damaged("header", _HINT):
             kernel, get = obj(raw["kernel"]), obj(raw).get

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the device model on the host says of a guest's devices: the trailer's ``host``.
+"""The host's device model's own view of the guest's devices: the trailer's ``host``.
 
-It is evidence of its own. vm/qemu/host_view.py asks for it over the monitor when the guest's
-recorder has written its trailer; nothing in it came out of the guest. Names are QEMU's (qapi/
-virtio.json, hw/virtio/virtio-qmp.c); which bits they are is decided when they are read.
+It is independent evidence: vm/qemu/host_view.py queries it over the monitor when the guest's
+recorder has written its trailer, and nothing in it comes from the guest. Names are QEMU's (qapi/
+virtio.json, hw/virtio/virtio-qmp.c); they are translated to bits when a recording is read.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ _OWN_NAMES = {
     "VHOST_USER_F_PROTOCOL_FEATURES": 30,
     "VIRTIO_I2C_F_ZERO_LEGNTH_REQUEST": 0,
 }
-"""QEMU's names that no header of the kernel has."""
+"""QEMU's names that are in no header of the kernel."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bits:
-    """A set of bits as QEMU shows it: ``names``, and in ``unknown`` the bits it has no name for,
+    """A set of bits as QEMU shows it: ``names``, and in ``unknown`` the bits that have no name,
     in hexadecimal."""
 
     names: tuple[str, ...] = ()
@@ -70,8 +70,8 @@ class HostQueue:
 class HostDevice:
     """A virtio device of the device model. ``path`` is its place in QEMU's object tree, ``id`` the
     virtio device type's number. ``address`` is the bus address by which the guest knows it, on
-    ``bus`` (pci, or platform for MMIO); None where that cannot be told. ``status`` and features
-    are None where the device model did not say."""
+    ``bus`` (pci, or platform for MMIO); None if that cannot be determined. ``status`` and
+    features are None if the device model did not report them."""
 
     path: str
     id: int
@@ -98,7 +98,7 @@ class HostDevice:
 
     @property
     def status_value(self) -> int | None:
-        """The device status (VirtIO 2.1); None where a name is not known here."""
+        """The device status (VirtIO 2.1); None if one of its names is not known here."""
         if self.status is None:
             return None
         names = [name.removeprefix(_STATUS_PREFIX) for name in self.status.names]
@@ -120,21 +120,21 @@ class HostDevice:
 
     @property
     def sizes(self) -> dict[int, int]:
-        """Of the virtqueues that are set up, by index."""
+        """The sizes of the virtqueues that are set up, by index."""
         return {queue.index: queue.size for queue in self.queues if queue.ready}
 
 
 @dataclass(frozen=True, slots=True)
 class HostView:
-    """The whole view. ``model`` names the device model (QEMU 7.2.22); ``devices`` is None where it
-    could not be asked, for the ``reason`` given."""
+    """The whole view. ``model`` names the device model (QEMU 7.2.22); ``devices`` is None if it
+    could not be queried, for the ``reason`` given."""
 
     model: str | None
     devices: tuple[HostDevice, ...] | None
     reason: str | None = None
 
     def at(self, address: str) -> HostDevice | None:
-        """The device that the guest has at ADDRESS."""
+        """The device at the guest's bus address ADDRESS, or None."""
         found = (device for device in self.devices or () if device.address == address)
         return next(found, None)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Checks of values that were read from JSON. Whoever reads a recording trusts nothing in it.
+"""Checks of values that were read from JSON. A reader trusts nothing in a recording.
 
 Each function returns its value or raises TypeError or ValueError. ``damaged`` turns those into
 the BadInputError that a user sees. Members of an object that a reader does not know are ignored.
@@ -69,7 +69,7 @@ def integer(value: Any) -> int:
 
 
 def is_count(value: Any) -> bool:
-    """Whether VALUE is an integer from 0 to 2^63 - 1. True and False are none."""
+    """Whether VALUE is an integer from 0 to 2^63 - 1. True and False are not."""
     return type(value) is int and 0 <= value < NUMBER_END
 
 
@@ -79,7 +79,7 @@ def optional(check: Callable[[Any], _T], value: Any) -> _T | None:
 
 
 def member(name: str, check: Callable[[Any], _T], value: Any) -> _T | None:
-    """As :func:`optional`; what is raised names the member. Raises ValueError, BadInputError."""
+    """Like :func:`optional`, but errors name the member. Raises ValueError, BadInputError."""
     try:
         return optional(check, value)
     except KeyError as error:
@@ -113,5 +113,5 @@ def objects(value: Any) -> list[JsonObject]:
 
 
 def mapping(check: Callable[[Any], _T], value: Any) -> dict[str, _T]:
-    """An object whose members all are as CHECK wants. Raises TypeError, ValueError."""
+    """An object whose members all pass CHECK. Raises TypeError, ValueError."""
     return {string(name): check(member) for name, member in obj(value).items()}

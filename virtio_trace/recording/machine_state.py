@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The machine besides the events: its state at the end, its log, and what keeps modules out.
+"""The machine's state besides the events: at the end, its log, and blacklists of modules.
 
-kernel/running reads these; header and trailer keep them as the kernel showed them. Recordings
-older than they are have none: what would rest on them is then unknown.
+kernel/running reads these; header and trailer keep them as the kernel showed them. Older
+recordings lack them, and whatever depends on them is then unknown.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ class LogLine:
 @dataclass(frozen=True, slots=True)
 class Log:
     """The messages since arming that name virtio, its drivers or its devices, without debug
-    messages. ``lost``: the kernel overwrote some, or there was no room for them here.
-    ``behind_ns``: how far the log's clock is behind CLOCK_MONOTONIC, at most; None where no
-    message came."""
+    messages. ``lost``: the kernel overwrote some, or they exceeded the limit here.
+    ``behind_ns``: how far the log's clock is behind CLOCK_MONOTONIC, at most; None if there
+    was no message."""
 
     lines: tuple[LogLine, ...] = ()
     lost: bool = False
@@ -69,7 +69,7 @@ class Log:
 
 @dataclass(frozen=True, slots=True)
 class PciFunction:
-    """A PCI device with the ids of a virtio device (VirtIO 4.1.2), and the driver that it has.
+    """A PCI device with the ids of a virtio device (VirtIO 4.1.2), and its driver.
     ``suppliers`` are the devices that its supplier links in sysfs name; ``override`` is its
     driver_override, ``iommu`` the address of the VirtIO IOMMU that ACPI's VIOT puts it behind."""
 
@@ -103,12 +103,12 @@ class PciFunction:
 
 @dataclass(frozen=True, slots=True)
 class EndState:
-    """The machine at the recording's end. None is what could not be read.
+    """The machine at the recording's end. None: could not be read.
 
     ``autoprobe`` by bus: its drivers_autoprobe. ``registered``: whether the PCI bus has the driver
     virtio-pci. ``deferred``: device to reason, from devices_deferred in debugfs. ``modules``: those
     of the evidence's modules that are loaded. ``devices`` and ``drivers``: the VirtIO bus.
-    ``initrd_left``: whether the system had left its initrd; None where it had none.
+    ``initrd_left``: whether the system had left its initrd; None if it had none.
     """
 
     autoprobe: dict[str, bool | None]
@@ -143,7 +143,7 @@ class EndState:
 
     @property
     def addresses(self) -> set[str]:
-        """The bus addresses of all devices that it has."""
+        """The bus addresses of all its devices."""
         return {function.address for function in self.pci} | {d.address for d in self.devices}
 
 
@@ -173,8 +173,8 @@ INITCALL_BLACKLIST = "initcall_blacklist"
 class BlacklistRule:
     """A rule that keeps a module from being loaded, or an init function from being called.
 
-    ``what`` names it. ``by`` is the kernel's parameter or modprobe's command, ``where`` the file
-    that has it, or COMMAND_LINE.
+    ``what`` names it. ``by`` is the kernel's parameter or modprobe's command, ``where`` its
+    file, or COMMAND_LINE.
     """
 
     what: str

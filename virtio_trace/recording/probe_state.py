@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What became of one probe point, as header and trailer list it."""
+"""The state of one probe point, as header and trailer list it."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class ProbeState:
     """``state`` is ``armed``, ``waiting`` (its module is not loaded), ``absent`` (this kernel was
     built without it) or ``not armed``, for the ``reason`` given.
 
-    ``without`` says what is not seen without it. ``missed`` counts the hits that the kernel could
+    ``without`` says what is missed without it. ``missed`` counts the hits that the kernel could
     not report (kprobe_profile). ``armed_ns`` is when it was armed, CLOCK_MONOTONIC: earlier calls
-    are not in the recording. None where no call can have come before, or where that is unknown.
+    are not in the recording. None if no call can have come earlier, or if that is unknown.
     """
 
     probe: str

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Reads a recording: JSON Lines with a header, an event a line, and a trailer.
+"""Reads a recording: JSON Lines with a header, one event per line, and a trailer.
 
 A recording is evidence. Nothing in it is derived: graph and verdict are computed when it is read,
-so a better checker reads old recordings. Members that are not known here are ignored.
+so a better checker also works on old recordings. Unknown members are ignored.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _BEGIN = f'{{"schema":"{SCHEMA}"'.encode()
 
 @dataclass(slots=True)
 class Recording:
-    """A recording in memory. ``trailer`` is None where the file was cut."""
+    """A recording in memory. ``trailer`` is None if the file was truncated."""
 
     header: Header
     events: list[Event] = field(default_factory=list)
@@ -33,8 +33,8 @@ class Recording:
 
     @property
     def probes(self) -> tuple[ProbeState, ...]:
-        """Probe points as they were at the end, or as far as the file tells. Those that were not
-        armed at boot, or missed hits then, come last."""
+        """Probe points as they were at the end, or as the header lists them without a trailer.
+        Those that were not armed at boot, or missed hits then, come last."""
         at_end = self.trailer.probes if self.trailer else self.header.probes
         at_boot = (p for p in self.header.boot_probes if p.state == NOT_ARMED or p.missed)
         return (*at_end, *at_boot)
@@ -51,8 +51,8 @@ class Recording:
 def read(lines: Iterable[bytes], name: str) -> Recording:
     """Read a recording; NAME is for messages. Raises BadInputError.
 
-    The last line may be cut anywhere, as where the recorder died: what comes before it is read.
-    Any other line that is damaged makes the file unreadable.
+    The last line may be truncated, for example because the recorder died: the lines before it are
+    read. Any other damaged line makes the file unreadable.
     """
     numbered = _whole_lines(lines, name)
     recording = Recording(_header(numbered, name))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The last line of a recording: how it ended, what was lost, and how the machine was then."""
+"""The last line of a recording: how it ended, what was lost, and the machine's state then."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Trailer:
     ``end_state`` (``final`` in the file), ``log`` and ``blacklist`` (``forbidden`` in the file, as
     in the header, now at the end): see machine_state.py. ``end_state_ns`` (``final_ns`` in the
     file): when the end state began to be read, CLOCK_MONOTONIC; None if no event came after it.
-    ``host``: see host_view.py. ``rebinds``: what came of each ``--rebind``. None is unknown.
+    ``host``: see host_view.py. ``rebinds``: the outcome of each ``--rebind``. None is unknown.
     """
 
     events: int
@@ -50,7 +50,7 @@ class Trailer:
     end_state_ns: int | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """The whole line; members that are unknown are left out, but for ``command_status``."""
+        """The whole line; unknown members are left out, except ``command_status``."""
         line = {
             "kind": TRAILER,
             "events": self.events,

@@ -14,7 +14,7 @@ from virtio_trace.recording.trailer import Trailer
 
 
 class Writer:
-    """Writes to STREAM; ``events`` counts the events written. Raises what STREAM raises."""
+    """Writes to STREAM; ``events`` counts the events written. Raises whatever STREAM raises."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
@@ -42,5 +42,5 @@ class Writer:
 
 
 def dump(line: dict[str, Any]) -> bytes:
-    """LINE as the file has it."""
+    """LINE as a line of the file."""
     return json.dumps(line, separators=(",", ":"), ensure_ascii=True).encode() + b"\n"

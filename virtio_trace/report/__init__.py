@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What is shown of a graph, as plain data."""
+"""Reports on a graph, as plain data."""

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""How much of the time from boot to the last device's binding was spent on the VirtIO path.
+"""The share of the boot time that was spent on the VirtIO path, up to the last device's binding.
 
 Boot is 0 of CLOCK_MONOTONIC (kernel/time/timekeeping.c: timekeeping_init); firmware, boot loader
 and decompression of the kernel come before it. The VirtIO path is the transport's probe, the
-registration of the device, the bus's probe including the driver's, and the registration of drivers
-and bus. Time is counted once, whether calls are nested or run in several threads.
+registration of devices, the bus's probe with the driver's probe inside it, and the registration of
+drivers and of the bus. Time in nested or concurrent calls is counted once.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from virtio_trace.virtio.numbers import EPROBE_DEFER
 from virtio_trace.virtio.transports import PROBES
 
 PHASES = ("transport_probe", "register", "negotiation", "driver_probe", "find_vqs")
-"""Each is inside the one before it; its time is not part of that one's."""
+"""Each phase runs inside the previous one, whose own time does not include it."""
 
 _PHASE_OF = {
     **dict.fromkeys(PROBES, 0),
@@ -37,8 +37,8 @@ Interval = tuple[int, int]
 
 
 def boot(graph: Graph) -> dict[str, Any] | None:
-    """The ``boot`` of a report; docs/formats.md lists its members. None if no device was seen to
-    come up."""
+    """The report's ``boot``; docs/formats.md lists its members. None if no device came up in the
+    recording."""
     end = timeline.ended_ns(graph.recording)
     last = max(
         (timeline.span(call, end) for call in _came_up(graph.devices)),
@@ -80,9 +80,9 @@ def boot(graph: Graph) -> dict[str, Any] | None:
 
 
 def _came_up(devices: Iterable[Device]) -> Iterable[Call]:
-    """For each address, the call with which it came up: the first binding that succeeded, else the
-    first that was not deferred, else the call that put it on the bus. Later bindings are not part
-    of boot."""
+    """For each address, the call that brought the device up: the first binding that succeeded,
+    otherwise the first that was not deferred, otherwise the last one, otherwise the transport's
+    probe or the registration. Later bindings are not part of boot."""
     by_address: dict[str, list[Device]] = {}
     for device in devices:
         by_address.setdefault(device.address, []).append(device)
@@ -114,8 +114,8 @@ def _device(device: Device, found: list[tuple[int, Interval]], until: int) -> di
 
 
 def _own(found: list[tuple[int, Interval]]) -> list[int]:
-    """For each of PHASES, the time in which no phase inside it ran: what it adds to the union,
-    beginning with the innermost."""
+    """For each of PHASES, the nanoseconds in which no inner phase ran: what the phase adds to the
+    union, starting with the innermost."""
     own = [0] * len(PHASES)
     covered: list[Interval] = []
     before = 0
@@ -127,7 +127,7 @@ def _own(found: list[tuple[int, Interval]]) -> list[int]:
 
 
 def _union(intervals: Iterable[Interval]) -> int:
-    """The time in which at least one of INTERVALS ran."""
+    """The nanoseconds that at least one of INTERVALS covers."""
     total, covered = 0, 0
     for start, end in sorted(intervals):
         if end > covered:
@@ -152,14 +152,14 @@ def _until(last: Span) -> dict[str, Any]:
 
 
 def _recorded_from(graph: Graph) -> int | None:
-    """When recording began: the first event may come before ``started_ns``."""
+    """When the recording began. The first event may be earlier than ``started_ns``."""
     started = graph.recording.header.started_ns
     first = graph.recording.events[0].ns
     return None if started is None else min(started, first)
 
 
 def _notes(graph: Graph, spans: list[Span]) -> list[str]:
-    """What the figures do not include, in words."""
+    """Sentences on what the figures do not include."""
     notes = []
     if any(state.state == ARMED for state in graph.recording.header.boot_probes):
         notes.append(

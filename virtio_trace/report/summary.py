@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a recording shows, as plain data: drivers, devices and bindings (``report --format json``).
+"""The report as plain data: drivers, devices and bindings (``report --format json``).
 
-Times are nanoseconds since boot (CLOCK_MONOTONIC); what is unknown is None.
+Times are nanoseconds since boot (CLOCK_MONOTONIC). None is unknown.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ REMOVED = "removed"
 
 
 def summarize(graph: Graph) -> dict[str, Any]:
-    """GRAPH as the JSON of ``report``; docs/formats.md has its members."""
+    """The JSON of ``report`` for GRAPH; docs/formats.md lists its members."""
     graph, empty = empty_slots.set_aside(graph)
     recording = graph.recording
     header = recording.header
@@ -85,7 +85,7 @@ def _driver(graph: Graph, driver: Driver) -> dict[str, Any]:
     return {
         "name": driver.name,
         "module": module,
-        # a module without a file that is not in modules.builtin either: nothing is known of it
+        # a module with neither a file nor a line in modules.builtin is unknown
         "builtin": True if builtin else False if facts else None,
         "snapshot": driver.in_snapshot,
         "registered_ns": call.started_ns if call else None,
@@ -122,7 +122,7 @@ def _device(proof: Proof, device: Device, replaced: bool) -> dict[str, Any]:
 
 
 def _host(proof: Proof, device: Device, host: HostDevice) -> dict[str, Any]:
-    """The device model's own view, and in what the guest's side is another."""
+    """The device model's own view, and where the guest's view differs from it."""
     value = host.status_value
     bits, strange = host.features()
     return {
@@ -161,7 +161,7 @@ def _state(proof: Proof, device: Device, replaced: bool) -> tuple[str, str | Non
 
 
 def _failure(graph: Graph, binding: Binding) -> tuple[str | None, str | None]:
-    """The step of the procedure at which it ended, and why; nothing for one that did not fail."""
+    """The step of the procedure at which BINDING failed, and why; (None, None) if it did not."""
     call, probe = binding.call, binding.probe
     if call.result in (0, None):
         return None, None
@@ -224,7 +224,7 @@ def _status(events: list[Event]) -> list[dict[str, Any]]:
 
 
 def _phases(binding: Binding) -> list[dict[str, Any]] | None:
-    """Where the time of the binding went: before the driver's own functions, and in them."""
+    """How long each phase of BINDING took, in nanoseconds; None if nothing is known."""
     found, call, probe = binding.negotiation, binding.call, binding.probe
     phases: list[tuple[str, int | None]] = []
     if call.entry is not None and probe is not None and probe.entry is not None:
@@ -240,7 +240,7 @@ def _phases(binding: Binding) -> list[dict[str, Any]] | None:
 
 
 def _function(probe: Call | None) -> tuple[str | None, str | None]:
-    """The driver's probe function as its probe point saw it, never what the .ko says."""
+    """The driver's probe function as its probe point recorded it, never as the .ko names it."""
     if probe is None or probe.event.function is None:
         return None, None
     return probe.event.function, probe.event.symbol

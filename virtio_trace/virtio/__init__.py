@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Numbers and names of the VirtIO specification."""
+"""The VirtIO specification's numbers and names, and the transports of Linux."""

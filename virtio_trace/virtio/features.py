@@ -2,8 +2,8 @@
 """Names of feature bits: the macros of the kernel's uapi headers, by device type.
 
 From include/uapi/linux/virtio_config.h, virtio_ring.h and the header of each device, as of Linux
-7.2. Bits 0 to 23 and from 50 on are the device type's own, those between are common (specification
-2.2); a bit that no header names is "bit 57".
+7.2. Bits 0 to 23 and from 50 on belong to the device type; those between are common (specification
+2.2). A bit that no header names is called "bit N".
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ COMMON = {
     40: "VIRTIO_F_RING_RESET",
     41: "VIRTIO_F_ADMIN_VQ",
 }
-"""Of every device (virtio_config.h, virtio_ring.h)."""
+"""Bits of every device type (virtio_config.h, virtio_ring.h)."""
 
 DEVICES = {
     1: {  # virtio_net.h
@@ -166,21 +166,21 @@ DEVICES = {
         0: "VIRTIO_GPIO_F_IRQ",
     },
 }
-"""By VIRTIO_ID_ number, each with its header; device types that are not here have no such macro."""
+"""By VIRTIO_ID_ number, each with its header. Other device types have no such macro."""
 
 ALIASES = {
     "VIRTIO_F_IOMMU_PLATFORM": 33,
     "VIRTIO_BLK_F_WCE": 9,
 }
-"""Older names of bits that are listed under their newer ones."""
+"""Older names of bits that are listed above under newer names."""
 
 
 def name(device: int | None, bit: int) -> str:
-    """The macro of feature BIT of device type DEVICE; "bit N" for one that has none."""
+    """The macro of feature BIT of device type DEVICE; "bit N" if there is none."""
     own = DEVICES.get(device, {}) if device is not None else {}
     return own.get(bit) or COMMON.get(bit) or f"bit {bit}"
 
 
 def names(device: int | None, bits: Iterable[int]) -> list[str]:
-    """The names of BITS in their order; DEVICE is a VIRTIO_ID_ number, None for any."""
+    """The names of BITS, in their order. DEVICE is a VIRTIO_ID_ number, or None if unknown."""
     return [name(device, bit) for bit in bits]

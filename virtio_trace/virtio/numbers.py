@@ -63,7 +63,7 @@ PCI_DEVICES = range(0x1000, 0x1080)
 """PCI device ids of virtio devices (specification 4.1.2; virtio_pci_modern_dev.c)."""
 
 PCI_MODERN_FIRST = 0x1040
-"""PCI device ids from here on are 0x1040 + device type; below, transitional (4.1.2.1)."""
+"""PCI device ids from here on are 0x1040 + device type; lower ones are transitional (4.1.2.1)."""
 
 F_VERSION_1 = 32
 """Feature bit that a legacy device cannot offer (specification 6)."""
@@ -83,7 +83,7 @@ class Status(IntFlag):
 
 
 EPROBE_DEFER = 517
-"""Not in errno.h: a probe to be tried again later (include/linux/errno.h)."""
+"""A deferred probe, retried later. Internal to the kernel (include/linux/errno.h)."""
 
 _KERNEL_ERRNO = {512: "ERESTARTSYS", 517: "EPROBE_DEFER", 524: "ENOTSUPP", 529: "EIOCBQUEUED"}
 
@@ -92,24 +92,26 @@ _STATUS_NAMES = {bits.bit_length() - 1: str(bits.name) for bits in Status}
 
 
 def device_type(number: int | None) -> str | None:
-    """The device type's name, ``id-N`` for one without a name, None for None."""
+    """The name of a device type; ``id-N`` if it has none, None for None."""
     if number is None:
         return None
     return DEVICE_TYPES.get(number, f"id-{number}")
 
 
 def bits(value: int) -> list[int]:
-    """The numbers of the bits that are set in VALUE, which is not negative, in order."""
+    """The numbers of the bits that are set in VALUE, lowest first. VALUE must not be negative."""
     return [bit for bit in range(value.bit_length()) if value >> bit & 1]
 
 
 def status_names(status: int) -> list[str]:
-    """0x0b to ACKNOWLEDGE, DRIVER, FEATURES_OK; a bit without a name is ``bit N``."""
+    """The names of the bits in STATUS, lowest first: ACKNOWLEDGE, DRIVER, FEATURES_OK for 0x0b. A
+    bit without a name is ``bit N``."""
     return [_STATUS_NAMES.get(bit, f"bit {bit}") for bit in bits(status & 0xFF)]
 
 
 def errno_name(result: int | None) -> str | None:
-    """-22 to EINVAL; None where the result is no error. Unknown ones are named E<number>."""
+    """The name of the error RESULT: EINVAL for -22, E<number> if it has none. None if RESULT is not
+    an error."""
     if result is None or not -4095 <= result < 0:
         return None
     return _KERNEL_ERRNO.get(-result) or _errno.errorcode.get(-result) or f"E{-result}"

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The transports of VirtIO in Linux, a table: what is known of each, once.
+"""A table of the VirtIO transports in Linux.
 
 A transport is a driver on another bus whose probe registers devices with the VirtIO bus
-(specification, section 4). A new one is a row here and, for what its probe's argument is, the
-part that runs in the kernel (bpf/events.h, enum vt_subject). Pure data.
+(specification, section 4). To add a transport, add a row here and, if its probe takes another
+argument, a case in the part that runs in the kernel (bpf/events.h, enum vt_subject). Pure data.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from enum import Enum
 
 
 class ProbeArgument(Enum):
-    """The struct that a transport's probe function is called with: its first argument."""
+    """The struct that the first argument of a transport's probe function points to."""
 
     PCI_DEV = "pci_dev"
     PLATFORM_DEVICE = "platform_device"
@@ -23,9 +23,9 @@ class ProbeArgument(Enum):
 class BusDriver:
     """A kind of driver that may register devices with the VirtIO bus.
 
-    ``bus`` is the bus of the devices' parents, as sysfs names it; ``struct`` its driver struct and
-    ``name_member`` that struct's member with the driver's name; ``registrar`` the function that
-    registers one.
+    ``bus`` is the bus of the devices' parents, as sysfs names it. ``struct`` is its driver struct,
+    ``name_member`` the struct's member with the driver's name, ``registrar`` the function that
+    registers a driver.
     """
 
     bus: str
@@ -38,19 +38,19 @@ class BusDriver:
 class Transport:
     """A transport with probe points.
 
-    ``driver`` is its kind of driver, ``driver_name`` its driver's name in sysfs. ``name`` is what a
-    report calls the transport (None: it has more than one interface), ``devices`` what messages
-    call its devices. ``module`` is its module; ``prefix`` begins the names of its functions in
-    struct virtio_config_ops.
+    ``driver`` is its kind of driver, ``driver_name`` its driver's name in sysfs. ``name`` is the
+    transport's name in reports (None: each of its interfaces has its own), ``devices`` the name of
+    its devices in messages. ``module`` is its module. ``prefix`` is the common prefix of its
+    functions in struct virtio_config_ops.
 
-    ``probe`` is the probe point of its probe function, which has the same name, and ``argument``
-    what that is called with; ``source`` is its file below drivers/virtio/, ``letter`` the probe
-    point's letter in the trace ring (see ProbePoint). ``interfaces`` are the probe points, with
-    their letters, of the functions with which the probe tries one interface after the other: a
-    kernel then has two functions of each name in struct virtio_config_ops.
+    ``probe`` is the name of its probe function and of that function's probe point, ``argument`` the
+    function's argument, ``source`` its file below drivers/virtio/, ``letter`` the probe point's
+    letter in the trace ring (see ProbePoint). ``interfaces`` are the probe points, with their
+    letters, of the functions with which the probe tries one interface after the other. A kernel
+    then has two functions of each name in struct virtio_config_ops.
 
-    ``vectors``: setup_vq gets the virtqueue's interrupt vector as its sixth argument.
-    ``inlines_setup_vq``: setup_vq is inlined: only vring_create_virtqueue shows a virtqueue.
+    ``vectors``: the sixth argument of setup_vq is the virtqueue's interrupt vector.
+    ``inlines_setup_vq``: setup_vq is inlined, so only vring_create_virtqueue shows a virtqueue.
     ``common``: most machines may have it.
     """
 
@@ -80,10 +80,11 @@ _PLATFORM = BusDriver("platform", "platform_driver", "driver.name", "__platform_
 _VDPA = BusDriver("vdpa", "vdpa_driver", "driver.name", "__vdpa_register_driver")
 
 BUS_DRIVERS = (_PCI, _PLATFORM, _VDPA)
-"""What is looked for in a kernel's files: include/linux/pci.h, platform_device.h, vdpa.h."""
+"""The kinds that are searched for in a kernel's files. Sources: include/linux/pci.h,
+platform_device.h, vdpa.h."""
 
 BUS_OF = {driver.struct: driver.bus for driver in BUS_DRIVERS}
-"""Driver struct to its bus."""
+"""The bus of each driver struct, by the struct's name."""
 
 PCI = Transport(
     driver=_PCI,
@@ -100,7 +101,7 @@ PCI = Transport(
     vectors=True,
     common=True,
 )
-"""Section 4.1. Its two interfaces, modern and legacy, have functions of the same names."""
+"""Section 4.1. Functions of its two interfaces, modern and legacy, have the same names."""
 
 MMIO = Transport(
     driver=_PLATFORM,
@@ -115,19 +116,19 @@ MMIO = Transport(
     devices="MMIO devices",
     inlines_setup_vq=True,
 )
-"""Section 4.2. Few machines have it, except arm64 ones."""
+"""Section 4.2. Rare, except on arm64."""
 
 TRANSPORTS = (PCI, MMIO)
 """The transports that have probe points."""
 
 BY_BUS = {transport.bus: transport for transport in TRANSPORTS}
-"""By the bus of the parents of their devices."""
+"""The transports by the bus of their devices' parents."""
 
 BY_MODULE = {transport.module: transport for transport in TRANSPORTS}
-"""By their modules."""
+"""The transports by their modules."""
 
 PROBES = tuple(transport.probe for transport in TRANSPORTS)
 """The probe points of their probe functions."""
 
 CONFIG_OPS = ("set_status", "reset", "get_features", "find_vqs", "setup_vq")
-"""The probe points for which each transport has a function of its own: ``prefix`` and the name."""
+"""The probe points with one function per transport, named ``prefix`` and this name."""

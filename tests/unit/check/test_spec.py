@@ -68,8 +68,8 @@ MATTERS = ("reset", "set_status", "get_features", "virtio_features_ok")
 
 
 def asked_for(event: Line, lines: list[Line]) -> bool:
-    """Whether a rule needs EVENT. Not needed are an ACKNOWLEDGE that nothing or a reset follows, and
-    one of two resets with nothing in between."""
+    """Whether a rule needs EVENT. It does not need an ACKNOWLEDGE that nothing or a reset follows,
+    nor one of two resets with nothing in between."""
     if event.get("detail", {}).get("status", 3) > 1:
         return True
     address, writes = event["device"]["address"], ("reset", "set_status")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Which call a return ends, where events were lost."""
+"""Which call a return ends if events were lost."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ def event(seq: int, kind: str, ns: int, duration_ns: int | None = None) -> Event
     ("seq", "duration_ns", "its"),
     [
         (2, 400, True),
-        (2, None, True),  # nothing was lost: whose else
+        (2, None, True),  # nothing was lost, so it is unambiguous
         (4, 400, True),
-        (4, 300, False),  # it began after the entry that is here
-        (4, None, False),  # nobody knows
+        (4, 300, False),  # its call began after the recorded entry
+        (4, None, False),  # unknown
     ],
 )
-def test_a_return_behind_a_gap(seq: int, duration_ns: int | None, its: bool) -> None:
+def test_a_return_after_a_gap(seq: int, duration_ns: int | None, its: bool) -> None:
     nester = Nester()
     call = nester.add(event(1, ENTRY, 100))
     ended = nester.add(event(seq, RETURN, 500, duration_ns))

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Recordings frozen for ever: every later version reads them, and finds in them what 0.1.0 found.
+"""Frozen recordings: every later version reads them and finds in them what 0.1.0 found.
 
-What must be found is in the .json beside each. It has facts, not words: messages may be reworded,
-members, steps and kinds of output added.
+The .json file beside each has the expected facts, but no messages: messages may be reworded, and
+members, steps and kinds of output may be added.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Read = Callable[..., str]
 
 @pytest.fixture
 def read(capsys: pytest.CaptureFixture[str]) -> Read:
-    """What a command prints of a recording; its status must be one of a verdict."""
+    """What a command prints for a recording. Its exit status must be that of a verdict."""
 
     def read(name: str, *arguments: str) -> str:
         status = main.run([*arguments, str(FROZEN / f"{name}.vtr")])
@@ -38,23 +38,23 @@ def read(capsys: pytest.CaptureFixture[str]) -> Read:
 
 
 def facts_of(name: str) -> dict[str, Any]:
-    """What must be found in NAME."""
+    """What must be found in the recording NAME."""
     found: dict[str, Any] = json.loads((FROZEN / f"{name}.json").read_text("utf-8"))
     return found
 
 
-def test_every_frozen_recording_is_read_here() -> None:
+def test_every_frozen_recording_is_tested() -> None:
     assert {path.stem for path in FROZEN.glob("*.vtr")} == set(NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_nobody_has_rewritten_it(name: str) -> None:
+def test_it_is_unchanged(name: str) -> None:
     digest = hashlib.sha256((FROZEN / f"{name}.vtr").read_bytes()).hexdigest()
     assert digest == facts_of(name)["sha256"], "it is frozen: a new format gets a new file"
 
 
 def report_facts(report: dict[str, Any]) -> dict[str, Any]:
-    """What ``report`` says of a recording."""
+    """What ``report`` prints for a recording."""
     names = ("events", "lost", "complete", "started_ns", "ended")
     return {
         "kernel": report["kernel"],
@@ -109,7 +109,7 @@ def test_report_finds_the_same(read: Read, name: str) -> None:
 @pytest.mark.parametrize("profile", ["linux", "spec"])
 @pytest.mark.parametrize("name", NAMES)
 def test_check_judges_the_same(read: Read, name: str, profile: str) -> None:
-    """Every step that was judged is judged alike, and no error is added or gone."""
+    """Every step has the same result, and there are the same errors."""
     result = json.loads(read(name, "check", "--profile", profile, "--format", "json"))
     facts = facts_of(name)["check"][profile]
     assert result["verdict"] == facts["verdict"]
@@ -120,7 +120,7 @@ def test_check_judges_the_same(read: Read, name: str, profile: str) -> None:
 
 
 def script_facts(text: str) -> dict[str, Any]:
-    """How often each probe point was hit, and how deep the calls are nested."""
+    """How often each probe point was hit, and how deeply the calls are nested."""
     events = [json.loads(line) for line in text.splitlines()]
     return {
         "events": Counter(f"{e['kind']} {e.get('probe', e.get('module'))}" for e in events),
@@ -136,7 +136,7 @@ def test_script_shows_the_same_events(read: Read, name: str) -> None:
 
 
 def perfetto_facts(text: str) -> dict[str, int]:
-    """How many slices of each probe point the timeline has, devices' and threads' together."""
+    """The number of slices of each probe point in the timeline, over devices and threads."""
     return Counter(e["cat"] for e in json.loads(text)["traceEvents"] if e["ph"] == "B")
 
 
@@ -151,7 +151,7 @@ def test_perfetto_draws_the_same_slices(read: Read, name: str) -> None:
     [
         ("0000:00:09.0", "but not VIRTIO_NET_F_CTRL_VQ"),  # the kernel's log
         ("0000:00:0a.0", "virtio_balloon virtio3: virtio: device refuses features: 3"),
-        ("0000:00:0c.0", "module_blacklist=virtio_rng"),  # what is forbidden
+        ("0000:00:0c.0", "module_blacklist=virtio_rng"),  # what keeps a module from being loaded
     ],
 )
 def test_a_reason_quotes_what_was_recorded(read: Read, address: str, evidence: str) -> None:
@@ -163,7 +163,7 @@ def test_a_reason_quotes_what_was_recorded(read: Read, address: str, evidence: s
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_reader_drops_nothing_of_header_and_trailer(name: str) -> None:
-    """Of what no command shows of these recordings, too: it may decide about another one."""
+    """Not even what no command shows for these recordings: it may matter in another one."""
     data = (FROZEN / f"{name}.vtr").read_bytes().splitlines(keepends=True)
     found = reader.read(data, name)
     header, trailer = json.loads(data[0]), json.loads(data[-1])
@@ -184,7 +184,7 @@ def test_the_reader_drops_nothing_of_header_and_trailer(name: str) -> None:
 
 
 def test_format_1_has_all_that_its_format_can_hold() -> None:
-    """Else a reader that lost one of them would not be noticed."""
+    """Otherwise a reader that drops a member would not be noticed."""
     lines = [json.loads(line) for line in (FROZEN / "format-1.vtr").read_text().splitlines()]
     header, *events, trailer = lines
     for name in ("snapshot", "evidence", "forbidden", "initrd", "probes"):
@@ -201,7 +201,7 @@ def test_format_1_has_all_that_its_format_can_hold() -> None:
     assert members == {"status", "features", "legacy", "count", "queue", "name", "size", "vector"}
 
 
-def test_format_1_ftrace_has_what_only_the_trace_ring_gives() -> None:
+def test_format_1_ftrace_has_the_members_of_the_trace_ring() -> None:
     header = json.loads((FROZEN / "format-1-ftrace.vtr").read_text().splitlines()[0])
     assert header["collector"] == "ftrace"
     assert header["user_space_ns"] > 0

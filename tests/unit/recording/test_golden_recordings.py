@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What each golden recording is there to show; its command stands in tests/golden/README.md."""
+"""What each golden recording is for; tests/golden/README.md has their commands."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def report(lines: list[Line]) -> dict[str, Any]:
 
 
 def documented() -> dict[str, str]:
-    """The verdict that the README names for each recording that its commands make."""
+    """The verdict in the README of each recording that its commands make."""
     text = (GOLDEN / "README.md").read_text("utf-8")
     found = re.findall(r"\n\n([^`\n](?:[^\n]|\n(?!\n))*):\n\n```sh\n(.*?)```", text, re.DOTALL)
     return {
@@ -39,7 +39,8 @@ def documented() -> dict[str, str]:
 
 
 def test_make_golden_makes_every_recording_but_the_frozen() -> None:
-    """Those that tools/fenced-sh hands to the shell; a README of them all, too."""
+    """The commands are those that tools/fenced-sh passes to the shell. The README also lists every
+    recording."""
     done = subprocess.run(
         [TOP / "tools" / "fenced-sh", GOLDEN / "README.md"],
         check=True,
@@ -68,7 +69,7 @@ def test_machine_and_collector(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_only_the_lossy_ones_lost_events(name: str) -> None:
-    """As many as sequence numbers are missing; and the report says that it is not complete."""
+    """``lost`` is the number of missing sequence numbers, and the report is not complete."""
     lines = golden(name)
     seqs = [0, *(line["seq"] for line in lines[1:-1])]
     lost = sum(after - before - 1 for before, after in pairwise(seqs))
@@ -87,8 +88,8 @@ def _gap(lines: list[Line]) -> tuple[int, int]:
 
 
 @pytest.mark.parametrize("name", LOSSY)
-def test_what_was_lost_is_said_and_is_no_error(name: str) -> None:
-    """Deviation is not proven by what was not seen."""
+def test_lost_events_are_a_warning_and_no_error(name: str) -> None:
+    """What was not seen proves no deviation."""
     lines = golden(name)
     result = judge(lines)
     lost = [f for f in result.findings if f.message == f"{lines[-1]['lost']} events were lost"]
@@ -96,7 +97,7 @@ def test_what_was_lost_is_said_and_is_no_error(name: str) -> None:
     assert not [f for f in result.findings if f.severity == "error"]
 
 
-def test_the_lossy_one_is_whole_before_and_after_its_gap() -> None:
+def test_the_lossy_one_is_complete_before_and_after_its_gap() -> None:
     lines = golden("debian-6.1-lossy")
     before, after = _gap(lines)
     assert before > 100
@@ -122,7 +123,7 @@ def test_the_overrun_ring_lost_the_first_events_of_the_boot() -> None:
     assert (before, after) == (0, trailer["lost"] + 1)
     assert header["boot"]["lost"] == trailer["lost"] > 0
     assert header["boot"]["reason"] is None
-    # The ring kept the last of the console's 64 virtqueues; nothing says any more whose they are.
+    # The ring kept the console's last virtqueues of 64, but not the events that name it.
     unknown = [e for e in lines if at("setup_vq", kind="return")(e) and "device" not in e]
     queues = [event["detail"]["queue"] for event in unknown]
     assert 0 < len(queues) < 64 and queues == list(range(64 - len(queues), 64))
@@ -132,7 +133,7 @@ def test_the_overrun_ring_lost_the_first_events_of_the_boot() -> None:
         "0000:00:02.0": "virtio_net",
         "0000:00:03.0": "virtio_console",
     }
-    # virtio_net is a module: it was loaded later, and its binding is whole.
+    # virtio_net is a module: it was loaded later, and its binding is complete.
     (binding,) = report(lines)["bindings"]
     assert (binding["driver"], binding["function"]) == ("virtio_net", "virtnet_probe")
     assert [status["value"] for status in binding["status"]] == [3, 11, 15]
@@ -150,7 +151,7 @@ def test_arm64_with_pci() -> None:
 
 
 def test_arm64_with_mmio() -> None:
-    """The board has 32 slots; QEMU fills them from the last on."""
+    """The board has 32 slots; QEMU fills them from the last one down."""
     lines = golden("debian-arm64-6.12-mmio")
     found = report(lines)
     assert len(found["empty_slots"]) == 32 - 3
@@ -190,15 +191,15 @@ def test_the_host_agrees_with_the_trace_ring(name: str) -> None:
         assert device["host"]["queues"] and device["host"]["differs"] == []
 
 
-def test_both_collectors_have_the_same_of_one_kernel() -> None:
-    """The default devices of Debian 6.1, by the trace ring and by the eBPF programs."""
+def test_both_collectors_agree_on_one_kernel() -> None:
+    """The default devices of Debian 6.1, recorded by the trace ring and by the eBPF programs."""
     ours, theirs = report(golden("debian-6.1-ftrace")), report(golden("debian-6.1"))
     for name in ("bindings", "devices", "drivers"):
         assert _timeless(ours[name]) == _timeless(theirs[name])
 
 
 def _timeless(value: Any) -> Any:
-    if isinstance(value, dict):  # debian-6.1.vtr is from before QEMU was asked for its view
+    if isinstance(value, dict):  # debian-6.1.vtr is older than the host view
         known = {k: v for k, v in value.items() if k not in ("ns", "host")}
         return {k: _timeless(v) for k, v in known.items() if not k.endswith("_ns")}
     return [_timeless(item) for item in value] if isinstance(value, list) else value

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What is read beside the events: the kernel's log, the end in sysfs, what forbids modules."""
+"""The machine's state in a recording: the kernel's log, sysfs at the end, blacklists of modules."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ DEVICE = b"3,9,14964115,-;virtio_net virtio1: no\n SUBSYSTEM=virtio\n DEVICE=+vi
         (DEVICE, LogLine(14964115000, 3, "virtio_net virtio1: no", "+virtio:virtio1")),
         (b"4,1,7,-,caller=T1;a;b\n", LogLine(7000, 4, "a;b")),
         (b"6,1,7,c;\\x1b[31m\xff\n", LogLine(7000, 6, "\\x1b[31m\\xff")),
-        (b"12,1,7,-;virtio0 died\n", None),  # a program's, not the kernel's
+        (b"12,1,7,-;virtio0 died\n", None),  # from a program, not the kernel
         (b"nothing", None),
         (b"", None),
     ],
@@ -40,7 +40,7 @@ def test_a_record_of_the_log(record: bytes, line: LogLine | None) -> None:
 
 @pytest.fixture
 def kmsg(monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
-    """What is sent here comes out of the kernel's log, a record a read."""
+    """A socket in place of /dev/kmsg: each packet is one record of the log."""
     theirs, ours = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
     ours.setblocking(False)
     monkeypatch.setattr(os, "open", lambda *_: ours.detach())
@@ -48,7 +48,7 @@ def kmsg(monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
         yield theirs
 
 
-def test_the_log_keeps_what_names_ours(kmsg: socket.socket) -> None:
+def test_the_log_keeps_messages_about_virtio(kmsg: socket.socket) -> None:
     log = KernelLog()
     log.look_for({"strange_driver"})
     for text in ("4,1,5,-;e1000: hello", "4,2,5,-;strange_driver: hello", "7,3,5,-;virtio: debug"):
@@ -69,7 +69,7 @@ def test_the_log_keeps_what_names_ours(kmsg: socket.socket) -> None:
     assert found.behind_ns is not None and found.behind_ns > 0
 
 
-def test_a_log_that_is_overwritten_or_too_long_says_so(
+def test_an_overwritten_or_overlong_log_is_marked_as_lossy(
     kmsg: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log, read, broken = KernelLog(), os.read, [True]
@@ -86,7 +86,7 @@ def test_a_log_that_is_overwritten_or_too_long_says_so(
     assert found is not None and found.lost and len(found.lines) == 1
 
 
-def test_a_log_that_may_not_be_read_is_unknown(tmp_path: Path) -> None:
+def test_an_unreadable_log_is_unknown(tmp_path: Path) -> None:
     log = KernelLog(tmp_path / "none")
     log.poll()
     assert log.end(()) is None
@@ -106,7 +106,7 @@ RNG = DriverFacts(
 EVIDENCE = Evidence("6.1", drivers=(RNG,), builtin=("virtio",))
 
 
-def test_what_forbids_a_module(tmp_path: Path) -> None:
+def test_rules_that_keep_a_module_from_being_loaded(tmp_path: Path) -> None:
     line = 'quiet password=secret module_blacklist=a,virtio-rng initcall_blacklist="rng_init" x'
     write(tmp_path, proc__cmdline=f"{line} modprobe.blacklist=virtio_rng\n")
     write(
@@ -114,7 +114,7 @@ def test_what_forbids_a_module(tmp_path: Path) -> None:
         etc__modprobe_dot_d__a_dot_conf="# blacklist virtio\nblacklist k\nblacklist virtio-rng",
         etc__modprobe_dot_d__b_dot_conf="install \\\n virtio_rng /bin/false\n",
         etc__modprobe_dot_d__c="blacklist virtio_rng\n",
-        lib__modprobe_dot_d__a_dot_conf="blacklist virtio\n",  # etc's stands in its place
+        lib__modprobe_dot_d__a_dot_conf="blacklist virtio\n",  # overridden by the one in /etc
     )
     line, etc = "the kernel command line", "/etc/modprobe.d"
     assert forbidden(EVIDENCE, tmp_path) == (
@@ -128,7 +128,7 @@ def test_what_forbids_a_module(tmp_path: Path) -> None:
     assert forbidden(EVIDENCE, tmp_path / "none") == ()
 
 
-def test_the_end_in_sysfs(tmp_path: Path) -> None:
+def test_sysfs_at_the_end(tmp_path: Path) -> None:
     pci = tmp_path / "bus/pci"
     for address, vendor, number in (
         ("0000:00:01.0", "0x8086", "0x1000"),
@@ -160,7 +160,7 @@ def test_the_end_in_sysfs(tmp_path: Path) -> None:
     assert nothing == EndState(autoprobe={"virtio": None, "pci": None})
 
 
-def test_what_is_written_is_what_is_read() -> None:
+def test_the_end_state_survives_a_round_trip() -> None:
     for name in ("debian-6.1-reasons", "debian-6.12-deferred"):
         read = reader.read(dump(golden(name)), name)
         assert read.trailer is not None and read.header.blacklist
@@ -171,13 +171,13 @@ def test_what_is_written_is_what_is_read() -> None:
 
 
 def recording_json(thing: Any) -> Any:
-    """As it comes out of a file: a tuple is a list there."""
+    """VALUE as it is read from a file, where a tuple is a list."""
     if isinstance(thing, dict):
         return {key: recording_json(value) for key, value in thing.items()}
     return list(map(recording_json, thing)) if isinstance(thing, (list, tuple)) else thing
 
 
-def test_older_recordings_have_none_of_it() -> None:
+def test_older_recordings_lack_all_of_it() -> None:
     read = reader.read(dump(golden("debian-6.1")), "old")
     assert read.trailer is not None
     assert (read.header.blacklist, read.trailer.end_state, read.trailer.log) == (None, None, None)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What is written is read again, and what a newer version adds is no damage."""
+"""Recordings survive a round trip, and members that a newer version adds are ignored."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ NAMES = [path.stem for path in sorted(GOLDEN.glob("*.vtr"))]
 
 
 def added(value: Any) -> Any:
-    """VALUE with a member that nobody knows in every object."""
+    """VALUE with an unknown member added to every object."""
     if isinstance(value, dict):
         return {**{k: added(v) for k, v in value.items()}, "of a later version": [{"x": None}]}
     return [added(item) for item in value] if isinstance(value, list) else value
 
 
 def without_names(value: Line) -> Line:
-    """Objects whose members are names of the kernel's, not of the schema's."""
+    """Objects whose members are named by the kernel, not by the schema."""
     kept: Line = json.loads(json.dumps(value))
     evidence = kept.get("evidence", {})
     maps = [evidence, *evidence.get("drivers", []), *evidence.get("transports", [])]
@@ -45,19 +45,19 @@ def without_names(value: Line) -> Line:
 
 
 def shown(lines: list[Line]) -> list[Any]:
-    """Everything that is computed from a recording."""
+    """Everything that the commands compute from a recording."""
     graph = builder.build(reader.read(dump(lines), "schema"))
     return [summarize(graph), *(verdict.check(graph, profile) for profile in PROFILES)]
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_members_that_are_not_known_are_ignored_everywhere(name: str) -> None:
+def test_unknown_members_are_ignored_everywhere(name: str) -> None:
     lines = golden(name)
     assert shown([without_names(added(line)) for line in lines]) == shown(lines)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_what_is_read_is_written_again(name: str) -> None:
+def test_what_is_read_is_written_back(name: str) -> None:
     read = reader.read(dump(golden(name)), name)
     assert read.trailer is not None
     out = io.BytesIO()
@@ -72,7 +72,7 @@ def test_what_is_read_is_written_again(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_writer_leaves_out_nothing_that_the_file_had(name: str) -> None:
+def test_the_writer_drops_nothing_from_the_file(name: str) -> None:
     lines = golden(name)
     header = Header.from_json(lines[0]).to_json()
     trailer = Trailer.from_json(lines[-1]).to_json()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The part of boot that the virtio path took, against sums made another way."""
+"""The VirtIO path's share of the boot, compared with independently computed sums."""
 
 from __future__ import annotations
 
@@ -29,14 +29,13 @@ def summary(lines: list[Line]) -> dict[str, Any]:
 
 
 def took(lines: list[Line], *probes: str, address: str | None = None) -> int:
-    """The sum of durations, as the kernel's return probes have them."""
+    """The sum of the durations that the kernel's return probes measured."""
     where = [at(probe, address, kind="return") for probe in probes]
     return sum(e["duration_ns"] for e in lines if any(is_one(e) for is_one in where))
 
 
 def test_the_whole_is_the_sum_of_the_outermost_calls() -> None:
-    """In this boot one thread after the other does everything, and each binding is inside of its
-    driver's registration."""
+    """In this boot no two threads overlap, and each binding is inside its driver's registration."""
     lines = golden("debian-6.1")
     found = boot(lines)
     last = [e for e in lines if at("virtio_dev_probe", kind="return")(e)][-1]
@@ -72,7 +71,7 @@ def test_nothing_is_counted_twice_or_left_out(name: str) -> None:
     lines = golden(name)
     found = boot(lines)
     if found is None:
-        assert name == "debian-6.12-deferred"  # no device was given to a driver
+        assert name == "debian-6.12-deferred"  # no device was bound
         return
     devices = [d["virtio_ns"] for d in found["devices"]]
     assert max(devices) <= found["virtio_ns"] <= found["until_ns"]
@@ -82,8 +81,8 @@ def test_nothing_is_counted_twice_or_left_out(name: str) -> None:
         assert all(p["own_ns"] > 0 for p in device["phases"])
 
 
-def test_what_ran_side_by_side_counts_once() -> None:
-    """The second device's probe moved into another thread, and to the time of the first one's."""
+def test_concurrent_time_counts_once() -> None:
+    """The second device's probe is moved to another thread and to the time of the first one."""
     lines = golden("debian-6.1")
     before = boot(lines)
     first = next(e for e in lines if at("virtio_pci_probe", "0000:00:02.0", kind="return")(e))
@@ -94,7 +93,7 @@ def test_what_ran_side_by_side_counts_once() -> None:
     ]  # fmt: skip
     last = lines[moved[-1]]
     assert at("virtio_pci_probe", kind="return")(last)
-    back = last["ns"] - first["ns"]  # the two return at once
+    back = last["ns"] - first["ns"]  # both return at the same time
     for number in moved:
         lines[number] = {**lines[number], "ns": lines[number]["ns"] - back, "tid": 999}
     found = boot(lines)
@@ -104,7 +103,7 @@ def test_what_ran_side_by_side_counts_once() -> None:
     )
 
 
-def test_boot_ends_when_each_device_was_bound_once() -> None:
+def test_boot_ends_once_each_device_has_been_bound() -> None:
     lines = golden("debian-6.1-rebind")
     found = boot(lines)
     returns = [e for e in lines if at("virtio_dev_probe", kind="return")(e)]
@@ -114,10 +113,10 @@ def test_boot_ends_when_each_device_was_bound_once() -> None:
         next(e for e in returns if e["device"]["address"] == address) for address in addresses
     ]
     assert found["until"]["event"] == max(e["seq"] for e in firsts)
-    assert len(found["devices"]) == len(addresses)  # what came back later is not in it
+    assert len(found["devices"]) == len(addresses)  # devices that came back later are not included
 
 
-def test_a_probe_that_is_tried_again_ends_boot_when_it_goes_well() -> None:
+def test_a_retried_probe_ends_boot_when_it_succeeds() -> None:
     lines = golden("debian-6.1-refused")
     (failed, again) = [e for e in lines if at("virtio_dev_probe", "0000:00:03.0", kind="return")(e)]
     assert boot(lines)["until_ns"] < again["ns"]
@@ -125,7 +124,7 @@ def test_a_probe_that_is_tried_again_ends_boot_when_it_goes_well() -> None:
     assert boot(lines)["until"]["event"] == again["seq"]
 
 
-def test_what_was_before_the_recording_is_said_to_be_unknown() -> None:
+def test_time_before_the_recording_is_reported_as_unknown() -> None:
     late = boot(golden("debian-6.12-rebind"))
     assert late["recorded_from_ns"] == golden("debian-6.12-rebind")[0]["started_ns"]
     assert late["notes"] == ["what the virtio path took before the recording began is unknown"]
@@ -134,7 +133,7 @@ def test_what_was_before_the_recording_is_said_to_be_unknown() -> None:
     ]
 
 
-def test_what_was_lost_or_had_not_returned_is_said() -> None:
+def test_lost_events_and_open_calls_are_reported() -> None:
     lines = golden("debian-6.1")
     probe = next(n for n, e in enumerate(lines) if at("driver_probe", kind="entry")(e))
     cut = boot(lines[: probe + 2])
@@ -142,11 +141,11 @@ def test_what_was_lost_or_had_not_returned_is_said() -> None:
         "the recording is not complete: what was lost is not counted",
         "calls without a return, counted as long as they can have run: 3",
     ]
-    assert cut["until_ns"] == lines[probe + 1]["ns"]  # it has not come up yet
+    assert cut["until_ns"] == lines[probe + 1]["ns"]  # the device has not come up yet
 
 
 @pytest.mark.parametrize("width", [80, 100])
-def test_the_table_has_a_line_a_device_and_says_what_it_is_a_part_of(width: int) -> None:
+def test_the_table_has_a_line_per_device_and_names_the_whole(width: int) -> None:
     lines = golden("debian-6.1")
     found, out = boot(lines), io.StringIO()
     table(summary(lines), out, width)
@@ -165,7 +164,7 @@ def test_the_table_has_a_line_a_device_and_says_what_it_is_a_part_of(width: int)
 
 
 @pytest.mark.parametrize("seed", range(50))
-def test_own_times_are_what_counting_every_moment_gives(seed: int) -> None:
+def test_own_times_match_counting_every_moment(seed: int) -> None:
     chance = random.Random(seed)
     found = []
     for _ in range(chance.randrange(1, 20)):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""report.summarize on real recordings and on what is cut out of them."""
+"""summarize() on real recordings and on recordings derived from them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def report(lines: list[Line]) -> dict[str, Any]:
 
 @pytest.fixture
 def boot() -> list[Line]:
-    """A boot of Debian's 6.1 in which all went well."""
+    """A boot of Debian's 6.1 without failures."""
     return golden("debian-6.1")
 
 
@@ -34,7 +34,7 @@ def device(report: dict[str, Any], address: str) -> dict[str, Any]:
     return found
 
 
-def test_all_that_is_known_of_a_driver_comes_from_the_evidence(boot: list[Line]) -> None:
+def test_facts_about_a_driver_come_from_the_evidence(boot: list[Line]) -> None:
     drivers = report(boot)["drivers"]
     facts = {facts["name"]: facts for facts in boot[0]["evidence"]["drivers"]}
     registered = [e for e in boot if at("register_virtio_driver", kind="entry")(e)]
@@ -45,12 +45,12 @@ def test_all_that_is_known_of_a_driver_comes_from_the_evidence(boot: list[Line])
         known = facts[driver["name"]]
         assert driver["probe"] == known["functions"]["probe"]
         assert driver["init"] == known["init"]
-        # file2alias.c made the one from the table that we made the other from
+        # file2alias.c made these from the same table
         assert driver["matches"] == driver["aliases"] == known["aliases"]
         assert driver["builtin"] is False
 
 
-def test_a_driver_without_a_file_is_not_said_to_be_a_module() -> None:
+def test_a_driver_without_a_file_is_not_reported_as_a_module() -> None:
     drivers = report(golden("debian-6.12-rebind"))["drivers"]
     console = next(d for d in drivers if d["name"] == "virtio_console")
     assert console["snapshot"] is True
@@ -58,7 +58,7 @@ def test_a_driver_without_a_file_is_not_said_to_be_a_module() -> None:
     assert console["builtin"] is not False
 
 
-def test_a_device_that_came_back_is_another(boot: list[Line]) -> None:
+def test_a_device_that_came_back_is_a_new_device(boot: list[Line]) -> None:
     lines = golden("debian-6.12-rebind")
     address = next(e for e in lines if at("unregister_virtio_device")(e))["device"]["address"]
     both = [d for d in report(lines)["devices"] if d["address"] == address]
@@ -96,7 +96,7 @@ def test_an_error_before_the_probe_function_ends_it_at_bus_probed(
         None,
     )
     assert "before virtio_net's own probe function was called" in binding["reason"]
-    boot[-1]["lost"] = 2  # its events may be those: it may have been called
+    boot[-1]["lost"] = 2  # the lost events may be those of the probe function
     binding = next(b for b in report(boot)["bindings"] if b["device"] == net)
     assert "before" not in binding["reason"]
 
@@ -108,7 +108,7 @@ def test_the_function_is_never_inferred(boot: list[Line], net: str) -> None:
     assert (binding["result"], binding["function"], binding["symbol"]) == (0, None, None)
 
 
-def test_an_unbound_device_says_why(boot: list[Line], net: str) -> None:
+def test_an_unbound_device_has_a_reason(boot: list[Line], net: str) -> None:
     boot = remove(boot, lambda e: e.get("driver") == "virtio_net")
     found = device(report(boot), net)
     assert (found["state"], found["driver"]) == ("unbound", None)
@@ -152,8 +152,8 @@ def test_a_cut_recording_is_not_complete(boot: list[Line]) -> None:
     assert [p["probe"] for p in said["unseen"]] == [boot[-1]["probes"][0]["probe"]]
 
 
-def test_a_drivers_features_come_from_its_file_where_they_were_not_seen() -> None:
-    """As where they had no room on the kernel's command line; the two are the same table."""
+def test_unseen_driver_features_come_from_its_file() -> None:
+    """As if the event did not fit on the kernel's command line. Both are the same table."""
     lines = golden("debian-6.12")
     seen = [b["features"]["driver"] for b in report(lines)["bindings"]]
     assert len(seen) == 3 and None not in seen and any(seen)

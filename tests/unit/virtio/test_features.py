@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""features.py and virtio.py's device types against the headers that are installed."""
+"""The feature names and device types of virtio/, compared with the installed headers."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ HEADERS = sorted(Path("/usr/include/linux").glob("virtio_*.h"))  # linux-libc-de
 FEATURE = re.compile(
     r"^(?:#\s*define)?\s+(VIRTIO_(?:[A-Z0-9]+_)?F_\w+)(?:\s|=)+(\w+)", re.MULTILINE
 )
-DEVICE_OF = {  # the device's word in a macro, where it is not that of its VIRTIO_ID_
+DEVICE_OF = {  # devices whose name in a macro differs from their VIRTIO_ID_
     "BLK": 2,
     "RTC": 17,
     "SND": 25,
     "I2C": 34,
 }
 NO_FEATURES = {
-    "VIRTIO_TRANSPORT_F_START",  # the range that is common to all devices
+    "VIRTIO_TRANSPORT_F_START",  # the range of bits common to all devices
     "VIRTIO_TRANSPORT_F_END",
     "VIRTIO_NET_F_GUEST_UDP_TUNNEL_GSO_MAPPED",  # bits of VIRTIO_NET_CTRL_GUEST_OFFLOADS_SET
     "VIRTIO_NET_F_GUEST_UDP_TUNNEL_GSO_CSUM_MAPPED",
@@ -43,17 +43,17 @@ def _device(macro: str) -> int | None:
     return DEVICE_OF.get(word) or by_name[word]
 
 
-def test_every_feature_of_the_installed_headers_is_ours() -> None:
+def test_every_feature_of_the_installed_headers_is_known() -> None:
     installed = _installed()
     assert len(installed) > 60, "apt install linux-libc-dev"
     for macro, value in installed.items():
         if value.isdigit():
             assert features.name(_device(macro), int(value)) == macro
-        else:  # an older name of another one
+        else:  # an alias of another macro
             assert features.ALIASES[macro] == int(installed[value])
 
 
-def test_every_device_type_of_the_installed_headers_is_ours() -> None:
+def test_every_device_type_of_the_installed_headers_is_known() -> None:
     (header,) = (path for path in HEADERS if path.name == "virtio_ids.h")
     ids = re.findall(r"define VIRTIO_ID_(\w+)\s+(\d+)", header.read_text(encoding="utf-8"))
     assert len(ids) > 30
@@ -61,7 +61,7 @@ def test_every_device_type_of_the_installed_headers_is_ours() -> None:
         assert numbers.DEVICE_TYPES[int(number)] == name.lower()
 
 
-def test_no_bit_is_both_a_devices_and_common() -> None:
+def test_no_bit_belongs_to_a_device_and_is_common() -> None:
     for device, own in features.DEVICES.items():
         assert numbers.device_type(device) != f"id-{device}"
         assert not own.keys() & features.COMMON.keys()

@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The part of the builder that collects the bus, modules and registrations of drivers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from virtio_trace.graph.calls import Call
+from virtio_trace.graph.model import Driver, Graph
+
+
+class DriversBuilder:
+    """Adds the drivers, and the calls that are about a driver or the bus, to GRAPH."""
+
+    def __init__(self, graph: Graph) -> None:
+        self._graph = graph
+        self._early: dict[str, Call] = {}
+        self.handlers: dict[str, Callable[[Call], None]] = {
+            "bus_register": self._bus_register,
+            "register_virtio_driver": self._register,
+            "unregister_virtio_driver": self._unregister,
+            "do_init_module": self._init_module,
+        }
+
+    def add(self, name: str) -> Driver:
+        """Add a registration of the driver NAME, with what the kernel's files say of it."""
+        driver = Driver(name, self._graph.recording.header.evidence.driver(name))
+        self._graph.drivers[name] = driver
+        self._graph.registrations.append(driver)
+        return driver
+
+    def used(self, call: Call) -> None:
+        """CALL uses a driver: remember the first use of a driver that is not registered."""
+        name = call.event.driver
+        if name is not None:
+            driver = self._graph.drivers.get(name)
+            if driver is None or driver.unregister is not None:
+                self._early.setdefault(name, call)
+
+    def end(self) -> None:
+        """Add the drivers that were used but never registered; give each binding its facts."""
+        for name, call in self._early.items():
+            self.add(name).early = call
+        for binding in self._graph.bindings:
+            known = self._graph.drivers.get(binding.driver or "")
+            binding.negotiation.facts = known.facts if known else None
+
+    def _bus_register(self, call: Call) -> None:
+        self._graph.bus_register = call
+
+    def _register(self, call: Call) -> None:
+        name = call.event.driver
+        if name is None:
+            return
+        driver = self.add(name)
+        driver.register = call
+        driver.early = self._early.pop(name, None)
+        if driver.facts is not None:
+            driver.loaded = self._graph.modules.get(driver.facts.module)
+
+    def _unregister(self, call: Call) -> None:
+        name = call.event.driver
+        if name is not None:
+            driver = self._graph.drivers.get(name) or self.add(name)
+            driver.unregister = call
+
+    def _init_module(self, call: Call) -> None:
+        detail = call.event.detail
+        if detail is not None and detail.name is not None:
+            self._graph.inits[detail.name] = call
