@@ -3,6 +3,8 @@
 
 A recording has the state of each probe point and the time it was armed. This file decides which
 of them a verdict needs.
+
+See docs/decisions/0002 and 0021.
 """
 
 from __future__ import annotations

@@ -3,6 +3,8 @@
 
 A device is identified by its bus address and a generation: a device that is removed and comes back
 at its address is another device. Nothing here judges; check/ does.
+
+See docs/decisions/0004.
 """
 
 from __future__ import annotations

@@ -3,6 +3,8 @@
 
 A recording is evidence. Nothing in it is derived: graph and verdict are computed when it is read,
 so a better checker also works on old recordings. Unknown members are ignored.
+
+See docs/decisions/0001.
 """
 
 from __future__ import annotations

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The kernel parameters that make a kernel record its own early boot, as far as they fit. Pure."""
+"""The kernel parameters that make a kernel record its own early boot, as far as they fit. Pure.
+
+See docs/decisions/0016.
+"""
 
 from __future__ import annotations
 

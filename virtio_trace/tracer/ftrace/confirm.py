@@ -3,6 +3,8 @@
 
 A definition that tracefs accepted is not armed yet: ``module:symbol`` may never resolve. What is
 armed is in debugfs kprobes/list. Pure: texts in, states out.
+
+See docs/decisions/0020.
 """
 
 from __future__ import annotations

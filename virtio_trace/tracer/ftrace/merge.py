@@ -3,6 +3,8 @@
 
 For a while both are armed, and both see each hit. The two timestamps of a hit differ by the run
 time of the first handler, so hits are matched in pairs instead of cut at a time. Pure.
+
+See docs/decisions/0017.
 """
 
 from __future__ import annotations

@@ -4,6 +4,8 @@
 The guest's script (vm/guest/plain) prints the trace ring's text as it comes. Before and after it,
 sections say what tracefs refused, which kprobes the kernel lists, what sysfs, counters and the log
 have. All are decoded here, with what the kernel's files say, to a recording like any other.
+
+See docs/decisions/0018.
 """
 
 from __future__ import annotations

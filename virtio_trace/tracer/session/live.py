@@ -3,6 +3,8 @@
 
 The order: resolve names from symbol tables, define the events in tracefs, attach the program, and
 only then take the snapshot of the bus, so that no device is missed in between.
+
+See docs/decisions/0010.
 """
 
 from __future__ import annotations

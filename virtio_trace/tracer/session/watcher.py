@@ -4,6 +4,8 @@
 Armed probes belong to file descriptors and end with the process; the definitions do not. The child
 is forked before BCC is imported, so it is small. It waits for the other end of a pipe to close. If
 the recorder ends normally, nothing is left to remove.
+
+See docs/decisions/0011.
 """
 
 from __future__ import annotations

@@ -4,6 +4,8 @@
 x-query-virtio and its like exist from QEMU 7.2 on. They name a device by its path in QEMU's object
 tree. Its bus address in the guest comes from the same tree: the device's addr on its bus and, for
 buses behind bridges, the bus numbers that the guest assigned (query-pci).
+
+See docs/decisions/0013.
 """
 
 from __future__ import annotations

@@ -4,6 +4,8 @@
 The kernel unpacks concatenated archives into one root (Documentation/driver-api/early-userspace/
 buffer-format.rst). Ours comes first, uncompressed, with all files in one folder. Its guest/early is
 the first process (rdinit=), and then executes the initrd's own.
+
+See docs/decisions/0019.
 """
 
 from __future__ import annotations
