@@ -31,6 +31,7 @@ lint: $(VENV)/ready-test ## types, style and formatting
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/clang-format --dry-run --Werror $(C_FILES)
 
 unit: $(VENV)/ready-test ## the tests that boot nothing; they fetch kernels into the cache
 	$(BIN)/pytest tests/unit

@@ -14,7 +14,7 @@ static __always_inline void push(u64 argument, u64 second)
 	struct vt_call *call;
 
 	if (!stack)
-		return;		/* the return will report an unknown entry */
+		return; /* the return will report an unknown entry */
 	call = &stack->at[stack->depth & (MAX_DEPTH - 1)];
 	call->ns = bpf_ktime_get_ns();
 	call->argument = argument;

@@ -21,7 +21,7 @@ static __always_inline void fill_features(struct vt_event *e, const struct vt_of
 static __always_inline void fill_entry(struct vt_event *e, const struct vt_offsets *o, u64 first,
 				       struct pt_regs *ctx)
 {
-	struct vt_named *n = (struct vt_named *)e;	/* only if VT_NAMED */
+	struct vt_named *n = (struct vt_named *)e; /* only if VT_NAMED */
 
 	if (detail() == VT_STATUS || detail() == VT_RESET) {
 		e->status = detail() == VT_STATUS ? PT_REGS_PARM2(ctx) & 0xff : 0;
@@ -40,9 +40,9 @@ static __always_inline void fill_entry(struct vt_event *e, const struct vt_offse
 	}
 	if (shape() & VT_NAMED)
 		bpf_probe_read_kernel_str(n->name, sizeof(n->name),
-					  subject() == VT_MODULE_STRUCT ?
-						  (void *)(first + o->module_name) :
-						  (void *)PT_REGS_PARM4(ctx));
+					  subject() == VT_MODULE_STRUCT
+						  ? (void *)(first + o->module_name)
+						  : (void *)PT_REGS_PARM4(ctx));
 }
 
 static __always_inline void fill_offered(struct vt_event *e, const struct vt_offsets *o,

@@ -33,7 +33,8 @@ static __always_inline void fill_virtio(struct vt_device *d, const struct vt_off
 }
 
 /* The device's name on its own bus, and that bus: both are the same on every boot. */
-static __always_inline void fill_address(struct vt_device *d, const struct vt_offsets *o, u64 device)
+static __always_inline void fill_address(struct vt_device *d, const struct vt_offsets *o,
+					 u64 device)
 {
 	u64 bus = read_u64(device, o->device_bus);
 
@@ -102,8 +103,8 @@ static __always_inline void fill_tables(struct vt_driver *d, const struct vt_off
 	d->length = copy_table(d->bits, read_u64(d->key, o->driver_table),
 			       read_u32(d->key, o->driver_table_size));
 	d->has_legacy = !!legacy;
-	d->legacy_length = copy_table(d->legacy_bits, legacy,
-				      read_u32(d->key, o->driver_legacy_size));
+	d->legacy_length =
+		copy_table(d->legacy_bits, legacy, read_u32(d->key, o->driver_legacy_size));
 	d->has = VT_HAS_TABLE;
 }
 
@@ -123,7 +124,7 @@ static __always_inline bool introduce_driver(const struct vt_offsets *o, u64 key
 		return false;
 	}
 	d->kind = VT_KNOWN_DRIVER;
-	d->has = 0;	/* then the tables are not valid, and are not cleared */
+	d->has = 0; /* then the tables are not valid, and are not cleared */
 	d->key = key;
 	d->name[0] = 0;
 	bpf_probe_read_kernel_str(d->name, sizeof(d->name), (void *)read_u64(key, o->driver_name));

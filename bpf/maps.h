@@ -6,10 +6,10 @@
 #include "events.h"
 
 #define MAX_THREADS 4096
-#define MAX_DEPTH 4		/* a power of two: nested calls of one function in a thread */
-#define MAX_KNOWN 1024		/* a power of two: slots for described devices and drivers */
-#define RING_PAGES 256		/* 1 MiB: about 8,000 unread events */
-#define WAKE_EVERY 1024		/* a power of two: wake the recorder after this many events */
+#define MAX_DEPTH 4	/* a power of two: nested calls of one function in a thread */
+#define MAX_KNOWN 1024	/* a power of two: slots for described devices and drivers */
+#define RING_PAGES 256	/* 1 MiB: about 8,000 unread events */
+#define WAKE_EVERY 1024 /* a power of two: wake the recorder after this many events */
 
 /* An open call of a VT_SAVE_ARGS function: its return needs the arguments. */
 struct vt_call {
@@ -30,8 +30,8 @@ struct vt_calls {
 };
 
 struct vt_count {
-	u64 lost;		/* events that found no room in the ring */
-	u64 submitted;		/* approximate: CPUs race on it */
+	u64 lost;      /* events that found no room in the ring */
+	u64 submitted; /* approximate: CPUs race on it */
 };
 
 BPF_RINGBUF_OUTPUT(events, RING_PAGES);

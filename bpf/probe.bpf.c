@@ -34,8 +34,8 @@ static __always_inline bool other_bus(const struct vt_offsets *o, u64 bus)
 
 static __always_inline bool about_device(void)
 {
-	return subject() == VT_VIRTIO_DEVICE || subject() == VT_DEVICE ||
-	       subject() == VT_PCI_DEV || subject() == VT_PLATFORM_DEVICE;
+	return subject() == VT_VIRTIO_DEVICE || subject() == VT_DEVICE || subject() == VT_PCI_DEV ||
+	       subject() == VT_PLATFORM_DEVICE;
 }
 
 static __always_inline u64 driver_of(struct pt_regs *ctx, const struct vt_offsets *o, u64 first)
@@ -125,7 +125,7 @@ int vt_return_kept(struct pt_regs *ctx)
 		return 0;
 	entered = pop(&call);
 	if (!entered && subject() == VT_BUS_TYPE)
-		return 0;	/* another bus, or it was entered before we were attached */
+		return 0; /* another bus, or it was entered before we were attached */
 	about = entered && subject() == VT_VIRTIO_DEVICE;
 	if (about) {
 		driver = read_u64(call.argument + o->virtio_device_dev, o->device_driver);
