@@ -65,7 +65,8 @@ def children() -> set[str]:
 
 def test_a_child_that_is_not_needed_any_more_ends() -> None:
     """Whatever other children there are: guests boot while the unit tests run."""
-    started, pids = time.monotonic(), []
+    started = time.monotonic()
+    pids: list[str] = []
     before = children()
     with pytest.raises(KeyError), in_child(lambda: time.sleep(60)):
         pids += children() - before
