@@ -68,7 +68,7 @@ MATTERS = ("reset", "set_status", "get_features", "virtio_features_ok")
 
 
 def asked_for(event: Line, lines: list[Line]) -> bool:
-    """Whether a rule needs EVENT. Not needed are an ACKNOWLEDGE that nothing or a reset follows, and
+    """Whether a rule needs EVENT. Not needed: an ACKNOWLEDGE that nothing or a reset follows, and
     one of two resets with nothing in between."""
     if event.get("detail", {}).get("status", 3) > 1:
         return True
