@@ -76,16 +76,20 @@ def fetched(text: str, definition: Definition) -> Fetched | None:
             elif array is not None:
                 found[name] = tuple(_number(one) for one in array.split(",") if one)
             elif fault is None:
-                found[name] = _number(number)
+                found[name] = _number(number, -_SIGNED_END if name == _RESULT else 0)
         except ValueError:
             return None
     return found if end == len(text) and names == len(definition.arguments) else None
 
 
-def _number(text: str) -> int:
-    """A register or a word of memory. Raises ValueError where it is none."""
+_RESULT, _SIGNED_END = "x", 1 << 63
+"""$retval is fetched as x; since Linux 6.12 the kernel prints it with its sign (x=-19)."""
+
+
+def _number(text: str, least: int = 0) -> int:
+    """A register or a word of memory, from LEAST to 2^64 - 1. Raises ValueError."""
     number = int(text, 0)
-    if not 0 <= number < 1 << 64:
+    if not least <= number < 1 << 64:
         raise ValueError(text)
     return number
 

@@ -16,7 +16,8 @@ GOOD = {"tid": "1", "cpu": "000", "s": "1", "event": "module_load: virtio"}
 
 
 def ring() -> TextDecoder:
-    return TextDecoder([*define("virtio_dev_probe"), *define("driver_features")], LINUX_6_1)
+    names = ("virtio_dev_probe", "driver_features", "do_init_module")
+    return TextDecoder([one for name in names for one in define(name)], LINUX_6_1)
 
 
 def test_the_line_itself() -> None:
@@ -49,6 +50,17 @@ def test_what_no_register_holds(value: str) -> None:
             LINE.format(**GOOD | {"event": f"{entry.name}: (f+0x0/0x9) {arguments}"})
         )
         assert event is None and text.lost == 1
+
+
+@pytest.mark.parametrize(("value", "result"), [("-19", -19), ("0xffffffed", -19), ("0", 0)])
+def test_a_result_is_printed_with_its_sign_or_without(value: str, result: int) -> None:
+    """As 6.12 and older kernels print $retval. A line with a sign was refused, and lost."""
+    entry, ret = define("do_init_module")
+    text = ring()
+    text.event(LINE.format(**GOOD | {"event": f'{entry.name}: (f+0x0/0x9) n="powernow_k8"'}))
+    event = text.event(LINE.format(**GOOD | {"event": f"{ret.name}: (g+0x1/0x9 <- f) x={value}"}))
+    assert event is not None and text.lost == 0
+    assert event.result == result
 
 
 def test_an_offset_that_is_no_number() -> None:
