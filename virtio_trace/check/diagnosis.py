@@ -94,7 +94,7 @@ def _names(device: int | None, bits: int | None) -> str:
 
 def deferral(graph: Graph, device: Device) -> str:
     """What a deferred DEVICE waits for, as far as the kernel tells."""
-    end = final(graph)
+    end = end_state(graph)
     if end is None:
         return "; what it waits for is not in the recording"
     if end.deferred is None:
@@ -141,7 +141,7 @@ def _late(graph: Graph) -> list[BlacklistRule]:
 
 def module(graph: Graph, name: str, init: str | None, aliases: tuple[str, ...] = ()) -> str:
     """Why the driver in the module NAME, with the init function INIT, did not register."""
-    header, end = graph.recording.header, final(graph)
+    header, end = graph.recording.header, end_state(graph)
     uncalled = forbidden_init(graph, init)
     if name in header.evidence.builtin:
         return f"{name} is built in{uncalled or '; why it did not register is unknown'}"
@@ -168,7 +168,7 @@ def module(graph: Graph, name: str, init: str | None, aliases: tuple[str, ...] =
 
 def _initrd(graph: Graph, name: str) -> list[str]:
     """Says that the initrd lacks the module NAME, unless the system has left the initrd."""
-    header, end = graph.recording.header, final(graph)
+    header, end = graph.recording.header, end_state(graph)
     if header.initrd is None or name in header.initrd.modules or (end and end.initrd_left):
         return []
     files = {facts.module: facts.file for facts in header.evidence.transports}
@@ -198,13 +198,13 @@ def _init(graph: Graph, module_name: str) -> str:
 
 def autoprobe(graph: Graph, bus: str = "virtio") -> str:
     """Says that autoprobe is off. Empty if it is on or unknown."""
-    end = final(graph)
+    end = end_state(graph)
     if end is None or end.autoprobe.get(bus) is not False:
         return ""
     return f"; autoprobe is off: /sys/bus/{bus}/drivers_autoprobe was 0 at the end"
 
 
-def final(graph: Graph) -> EndState | None:
+def end_state(graph: Graph) -> EndState | None:
     """The machine's state at the end; older and truncated recordings do not have it."""
     trailer = graph.recording.trailer
     return trailer.end_state if trailer is not None else None

@@ -156,7 +156,7 @@ def _came_too_late(driver: Driver, subject: Device) -> bool:
 def _no_transport(proof: Proof, subject: Device) -> Judgement:
     """A PCI device for which virtio_pci_probe was never called; sysfs proves it."""
     function, graph = subject.function, proof.graph
-    end = diagnosis.final(graph)
+    end = diagnosis.end_state(graph)
     assert function is not None and end is not None  # the device was read from there
     address, step = subject.address, "transport-probed"
     evidence = graph.recording.header.evidence
