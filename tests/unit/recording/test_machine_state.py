@@ -107,7 +107,7 @@ EVIDENCE = Evidence("6.1", drivers=(RNG,), builtin=("virtio",))
 
 
 def test_rules_that_keep_a_module_from_being_loaded(tmp_path: Path) -> None:
-    line = 'quiet password=secret module_blacklist=a,virtio-rng initcall_blacklist="rng_init" x'
+    line = 'quiet password=secret module_blacklist=a,virtio-rng initcall-blacklist="rng_init" x'
     write(tmp_path, proc__cmdline=f"{line} modprobe.blacklist=virtio_rng\n")
     write(
         tmp_path,

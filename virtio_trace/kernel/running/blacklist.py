@@ -46,9 +46,12 @@ def _command_line(root: Path) -> Iterator[BlacklistRule]:
     """Everything that these parameters name: a driver's init function may be unknown."""
     for word in _WORD.findall(sysfs.content(root / "proc/cmdline")):
         name, equals, value = word.replace('"', "").partition("=")
-        if equals and name.replace("-", "_") in _PARAMETERS:
+        name = name.replace(
+            "-", "_"
+        )  # to the kernel they are the same (kernel/params.c, dash2underscore)
+        if equals and name in _PARAMETERS:
             for what in filter(None, value.split(",")):
-                initcall = name.replace("-", "_") == INITCALL_BLACKLIST
+                initcall = name == INITCALL_BLACKLIST
                 yield BlacklistRule(what if initcall else _module(what), name, COMMAND_LINE)
 
 

@@ -44,7 +44,7 @@ class Program:
         folder = bpf_folder()
         # BCC takes kernel headers from here; ours are all that the program needs.
         os.environ["BCC_KERNEL_SOURCE"] = str(folder)
-        with _complaints("the BPF program cannot be built"):
+        with _complaints("the BPF program cannot be built"), working_in(folder):
             # BCC's default, -O2, makes the same program and takes longer.
             self._bpf = found.bpf(text=program_text(folder).encode(), cflags=["-O1"])
         self._library = found.library
@@ -151,6 +151,19 @@ def program_text(folder: Path) -> str:
         return _INCLUDE.sub(lambda match: expand(match[1]), text)
 
     return expand("probe.bpf.c")
+
+
+@contextlib.contextmanager
+def working_in(folder: Path) -> Iterator[None]:
+    """Make FOLDER the working directory. clang looks for headers below it: a kernel tree, or
+    somebody's files, must not be found there."""
+    before = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.chdir(folder)
+        yield
+    finally:
+        os.fchdir(before)
+        os.close(before)
 
 
 def _constants(code: bytes) -> list[int]:
