@@ -9,6 +9,7 @@ from virtio_trace.check import coverage, recording_rules
 from virtio_trace.check.profiles import LINUX, PROFILES
 from virtio_trace.graph.model import Graph
 from virtio_trace.recording.probe_state import ARMED
+from virtio_trace.virtio.transports import TRANSPORTS
 
 
 class Proof:
@@ -34,6 +35,9 @@ class Proof:
         self._armed_at = {(p.probe, p.function) for p in recording.probes if p.state == ARMED}
         self._armed_probes = {probe for probe, _ in self._armed_at}
         self._points = {p.probe for p in recording.probes}
+        # A recording may be older than what is known of a transport that none of its devices has.
+        buses = {device.bus for device in graph.devices}
+        self._unused = {one.probe for one in TRANSPORTS if one.bus not in buses}
 
     def sees(self, step: str, function: str | None = None) -> bool:
         """Whether missing events of the step prove that it did not happen."""
@@ -45,11 +49,11 @@ class Proof:
 
     def _armed(self, probes: Collection[str], function: str | None) -> bool:
         """Whether all PROBES are listed and none is blind; with FUNCTION, whether it is armed and
-        not blind."""
+        not blind. A transport that no device has need not be listed."""
         if function is not None:
             if not any((probe, function) in self._armed_at for probe in probes):
                 return False
-        elif not self._points.issuperset(probes):
+        elif not self._points.issuperset({*probes} - self._unused):
             return False
         return not any(
             probe in probes and (function is None or name == function)

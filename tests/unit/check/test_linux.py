@@ -68,6 +68,17 @@ def test_without_the_steps_events(step: str, lines: list[Line]) -> None:
     condemned(remove(lines, where), step, subject)
 
 
+def test_a_recording_need_not_list_a_transport_that_no_device_has(lines: list[Line]) -> None:
+    """It may be older than what is known of the transport; a device's own it must list."""
+    cut = remove(lines, at("virtio_pci_probe", NET))
+    for probe, proven in (("virtio_mmio_probe", True), ("virtio_pci_probe", False)):
+        for line in (cut[0], cut[-1]):
+            line["probes"] = [state for state in line["probes"] if state["probe"] != probe]
+        found = [f.severity for f in judge(cut).findings if f.step == "transport-probed"]
+        assert (ERROR in found) == proven
+        assert found
+
+
 def test_a_modern_probe_that_failed_is_made_up_for_by_the_legacy_one_alone(
     lines: list[Line],
 ) -> None:
