@@ -46,9 +46,8 @@ def _command_line(root: Path) -> Iterator[BlacklistRule]:
     """Everything that these parameters name: a driver's init function may be unknown."""
     for word in _WORD.findall(sysfs.content(root / "proc/cmdline")):
         name, equals, value = word.replace('"', "").partition("=")
-        name = name.replace(
-            "-", "_"
-        )  # to the kernel they are the same (kernel/params.c, dash2underscore)
+        # To the kernel both are the same character (kernel/params.c, dash2underscore).
+        name = name.replace("-", "_")
         if equals and name in _PARAMETERS:
             for what in filter(None, value.split(",")):
                 initcall = name == INITCALL_BLACKLIST
