@@ -92,6 +92,8 @@ class HostKernel:
             return Answer(
                 False, "this kernel is built without tracing (CONFIG_FTRACE)", _OTHER_KERNEL
             )
+        if not (allowed := self.may_probe()).ok:  # a tracefs that is mounted is then empty
+            return allowed
         if not self.is_privileged().ok:
             return Answer(False, "tracefs cannot be read without root", "run it with sudo")
         mount = f"mount -t tracefs tracefs {self.sys / 'kernel/tracing'}"
@@ -130,11 +132,17 @@ class HostKernel:
         return Answer(False, "not root: no CAP_SYS_ADMIN", "run it with sudo")
 
     def lockdown(self) -> str | None:
-        """none, integrity or confidentiality; None: the kernel does not say.
+        """none, integrity or confidentiality; None: unknown.
 
-        Confidentiality forbids kprobes and BPF (kernel_lockdown(7)).
+        Confidentiality forbids kprobes, BPF and tracefs (kernel_lockdown(7)). Where securityfs is
+        not mounted, only a lockdown= on the kernel's command line is known.
         """
-        found = re.search(r"\[(\w+)\]", sysfs.text(self.sys / "kernel/security/lockdown") or "")
+        text = sysfs.text(self.sys / "kernel/security/lockdown")
+        if text is not None:
+            found = re.search(r"\[(\w+)\]", text)
+        else:
+            line = sysfs.text(self.proc / "cmdline") or ""
+            found = re.search(r"(?:^|\s)lockdown=(integrity|confidentiality)(?=\s|$)", line)
         return found[1] if found else None
 
     def may_probe(self) -> Answer:
@@ -143,7 +151,7 @@ class HostKernel:
             return Answer(True)
         return Answer(
             False,
-            "the kernel is locked down (confidentiality): it refuses kprobes",
+            "the kernel is locked down (confidentiality): it refuses kprobes, BPF and tracefs",
             "boot without lockdown=confidentiality",
         )
 
