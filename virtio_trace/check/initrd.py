@@ -12,9 +12,12 @@ NOT_REACHED = "; the root file system was not reached"
 
 
 def lacks(graph: Graph, module: str) -> bool:
-    """Whether the initrd lacks MODULE, and the system is not known to have left the initrd."""
+    """Whether the initrd lacks MODULE, and the system is not known to have left the initrd. A
+    module that is built in, or that was loaded, is not lacking."""
     header = graph.recording.header
     if header.initrd is None or module in header.initrd.modules:
+        return False
+    if module in header.evidence.builtin or module in graph.modules:
         return False
     return _is_left(graph) is not True
 

@@ -48,6 +48,17 @@ def test_a_driver_that_only_a_root_not_reached_has_is_unknown(board: list[Line])
     assert step.ok is None
 
 
+def test_what_is_built_in_or_was_loaded_is_not_out_of_reach(board: list[Line]) -> None:
+    """virtio_scsi was loaded, and its init failed."""
+    assert "its init failed" in reason(board, SCSI)
+    assert NOT_REACHED not in reason(board, SCSI)
+    assert severities(board, SCSI) == {"error"}
+    board[0]["evidence"]["builtin"].append("virtio_rng")
+    assert "virtio_rng is built in" in reason(board, RNG)
+    assert NOT_REACHED not in reason(board, RNG)
+    assert severities(board, RNG) == {"error"}
+
+
 def test_what_forbids_it_is_named_too(board: list[Line]) -> None:
     rule = {"what": "virtio_rng", "by": "blacklist", "where": "/etc/modprobe.d/x.conf"}
     board[0]["forbidden"] = [rule]
