@@ -61,7 +61,7 @@ _JOB_AGE = 10
 """Lines after which a job has ended. systemd repeats the line of a running job every second."""
 
 _SHELLS = (
-    (r"\(initramfs\)", "the initrd's shell"),
+    (r"^\(initramfs\)", "the initrd's shell"),
     (r"(dracut|switch_root):[^ ]*# ?", "dracut's shell"),
     (r"(Give root password|Press Enter) for maintenance", "a maintenance shell"),
     (r"Give root password for login:", "a maintenance shell"),

@@ -19,7 +19,7 @@ STATUS_INCOMPLETE = 4
 
 _STDERR_LINES = 20
 _CONSOLE_LINES = 10
-"""Of a guest that lives. One that died has printed a stack trace too."""
+"""Of a system that did not come up. A guest that died or hangs has printed a stack trace too."""
 
 
 def conclude(outcome: Outcome, plan: Plan) -> VirtioTraceError | None:
@@ -34,7 +34,8 @@ def conclude(outcome: Outcome, plan: Plan) -> VirtioTraceError | None:
         return None
     if outcome.end == "done":
         return _recorder_failed(outcome)
-    _show_console(outcome, len(outcome.tail) if outcome.end == "died" else _CONSOLE_LINES)
+    lives = outcome.end == "timeout" and plan.third_party is not None
+    _show_console(outcome, _CONSOLE_LINES if lives else len(outcome.tail))
     if outcome.end == "died" and outcome.stderr.strip():
         warn("QEMU ended by itself and said:")
         _show_stderr(outcome)
