@@ -126,3 +126,42 @@ INSTALLER = (
     b"er\x1b[31m)\x1b[37m  2 shell  3 shell  4- log           \x1b[32m][\x1b[34m Nov 25 \x1b[37"
     b"m 0:06 \x1b[32m]\x1b[14;35H\x1b[0m"
 )
+
+# Debian 12, dracut 059: root=/dev/disk/by-uuid/nope rd.retry=10
+DRACUT = (
+    b"[   68.222586] dracut-initqueue[227]: Warning: Could not boot.\r\n"
+    b"         Starting \x1b[0;1;39mdracut-emergency.\xe2\x80\xa6ce\x1b[0m - Dracut Emergency S"
+    b"hell...\r\r\n"
+    b"Warning: /dev/disk/by-uuid/nope does not exist\r\n"
+    b"\r\n"
+    b'Generating "/run/initramfs/rdsosreport.txt"\r\n'
+    b"\r\n"
+    b"\r\n"
+    b"Entering emergency mode. Exit the shell to continue.\r\n"
+    b'Type "journalctl" to view system logs.\r\n'
+    b'You might want to save "/run/initramfs/rdsosreport.txt" to a USB stick or /boot\r\n'
+    b"after mounting them and attach it to a bug report.\r\n"
+    b"\r\n"
+    b"\r\n"
+    b"Press Enter for maintenance\r\n"
+    b"(or press Control-D to continue): "
+)
+
+# Debian 12, dracut 059, without root=
+DRACUT_NO_ROOT = (
+    b"[\x1b[0;1;31mFAILED\x1b[0m] Failed to start \x1b[0;1;39minitrd-switch-root.service\x1b[0m"
+    b" - Switch Root.\r\r\n"
+    b"See 'systemctl status initrd-switch-root.service' for details.\r\r\n"
+    b"\r\n"
+    b'Generating "/run/initramfs/rdsosreport.txt"\r\n'
+    b"\r\n"
+    b"\r\n"
+    b"Entering emergency mode. Exit the shell to continue.\r\n"
+    b'Type "journalctl" to view system logs.\r\n'
+    b'You might want to save "/run/initramfs/rdsosreport.txt" to a USB stick or /boot\r\n'
+    b"after mounting them and attach it to a bug report.\r\n"
+    b"\r\n"
+    b"\r\n"
+    b"Press Enter for maintenance\r\n"
+    b"(or press Control-D to continue): "
+)

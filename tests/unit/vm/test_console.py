@@ -66,12 +66,35 @@ def fed(data: bytes, size: int = 7) -> ConsoleTail:
             None,
         ),
         (
+            consoles.DRACUT,
+            [
+                "dracut said: Could not boot",
+                "the initrd waited for /dev/disk/by-uuid/nope, which does not exist",
+            ],
+            SHELL,
+        ),
+        (
+            consoles.DRACUT_NO_ROOT,
+            ["systemd said: Failed to start initrd-switch-root.service - Switch Root"],
+            SHELL,
+        ),
+        (
             consoles.INSTALLER,
             [],
             StopReason(True, "Debian's installer asks: Select a language"),
         ),
     ],
-    ids=["alert", "no root", "emergency", "timed out", "jobs", "panic", "installer"],
+    ids=[
+        "alert",
+        "no root",
+        "emergency",
+        "timed out",
+        "jobs",
+        "panic",
+        "dracut",
+        "dracut, no root",
+        "installer",
+    ],
 )
 @pytest.mark.parametrize("size", [7, 1 << 16])
 def test_real_consoles(
@@ -96,10 +119,6 @@ def take(*lines: str) -> list[str]:
         (
             "[***   ] A start job is running for /dev/vdb1 (5s / 1min 30s)",
             "systemd waits: A start job is running for /dev/vdb1 (5s / 1min 30s)",
-        ),
-        (
-            "[FAILED] Failed to start initrd-switch-root.service - Switch Root.",
-            "systemd said: Failed to start initrd-switch-root.service - Switch Root",
         ),
         (
             "[   12.345678] systemd[1]: Failed to start Switch Root.",
