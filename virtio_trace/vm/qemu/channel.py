@@ -73,17 +73,19 @@ class GuestShutdown:
     def reason(self, guests: StopReason | None, console: ConsoleTail) -> StopReason | None:
         """Why the recording ended; GUESTS is the guest's own reason. Where the console shows that a
         person is waited for, that decides whether the system is up."""
-        seen = console.standstill() if guests is not None and self._why is None else None
-        return seen if seen is not None else self._why or guests
+        if guests is None or self._why is not None:
+            return self._why or guests
+        return self._standstill(console) or guests
 
     def _reason(self, console: ConsoleTail, now: float) -> StopReason | None:
         """Why the guest should finish now, by its console."""
         if console.heard:
             return StopReason(True, f"the console said {self._text}")
-        if now - self._printed < _STANDSTILL_SECONDS:
-            return None
+        return self._standstill(console) if now - self._printed > _STANDSTILL_SECONDS else None
+
+    def _standstill(self, console: ConsoleTail) -> StopReason | None:
+        """A system that is up, but does not print the text, is not what was waited for."""
         seen = console.standstill()
-        # A system that is up, but does not print the text, is not what was waited for.
         return StopReason(False, seen.why) if seen is not None and self._text else seen
 
 

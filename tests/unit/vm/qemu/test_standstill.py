@@ -115,8 +115,9 @@ def test_also_where_the_guest_ended_first(tmp_path: Path) -> None:
     assert outcome.stop.reached
 
 
-def test_the_installer_has_not_said_another_text(tmp_path: Path) -> None:
-    outcome, _plan = run(tmp_path, consoles.INSTALLER, "text:login:")
+@pytest.mark.parametrize("guest", [b"", b"no: nothing happened and nothing was printed for 60 s"])
+def test_the_installer_has_not_said_another_text(tmp_path: Path, guest: bytes) -> None:
+    outcome, _plan = run(tmp_path, consoles.INSTALLER, "text:login:", guest)
     assert outcome.stop == StopReason(False, "Debian's installer asks: Select a language")
 
 
