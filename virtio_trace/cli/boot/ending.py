@@ -79,8 +79,9 @@ def _say_causes(outcome: Outcome, plan: Plan) -> None:
     """What kept the system from coming up, as far as its console and its command line show."""
     for cause in outcome.causes:
         say(cause)
-    if plan.third_party is None or outcome.qemu_failed:
-        return
+    stands = outcome.stop is not None and not outcome.stop.reached
+    if plan.third_party is None or outcome.qemu_failed or not (stands or outcome.causes):
+        return  # a slow system, or an installer, may need no root=
     if not console.has_root(foreign_initrd.options(plan.third_party, plan.settings.append)):
         say("the kernel's command line has no root=: --append root=DEVICE adds it")
 

@@ -154,6 +154,14 @@ def test_a_job_that_is_pending_when_the_time_is_up(
     assert "virtio-trace: systemd waits: Job dev-disk-by" in capsys.readouterr().err
 
 
+def test_a_root_is_not_missed_where_nothing_is_known_to_be_wrong(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outcome, plan = run(tmp_path, b"Starting system log daemon: syslogd.\n", "running", options="")
+    assert isinstance(conclude(outcome, plan), IncompleteError)
+    assert "root=" not in capsys.readouterr().err
+
+
 def test_a_guest_of_ours_that_dies_names_its_panic(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
