@@ -70,7 +70,7 @@ def _tell_done(outcome: Outcome, plan: Plan) -> None:
     else:
         _show_console(outcome, _CONSOLE_LINES)
         text = plan.third_party.until.text if plan.third_party else ""
-        what = f"the console did not say {text}" if text else "the system did not come up"
+        what = f'the console did not print "{text}"' if text else "the system did not come up"
         warn(f"{what} {after}: {stop.why}")
         _say_causes(outcome, plan)
 
