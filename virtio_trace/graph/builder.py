@@ -10,11 +10,13 @@ from virtio_trace.graph.builder_drivers import DriversBuilder
 from virtio_trace.graph.builder_negotiation import NegotiationBuilder
 from virtio_trace.graph.calls import Call, nest
 from virtio_trace.graph.integrity import examine
+from virtio_trace.graph.losses import Losses
 from virtio_trace.graph.model import Binding, Device, Graph
 from virtio_trace.recording import events as ev
 from virtio_trace.recording.bus_state import SysfsDevice
 from virtio_trace.recording.machine_state import EndState
 from virtio_trace.recording.reader import Recording
+from virtio_trace.virtio.numbers import Status
 from virtio_trace.virtio.transports import PROBES
 
 _WORD = re.compile(r"[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]|[0-9a-f]+\.\w+|\w+")
@@ -22,6 +24,12 @@ _WORD = re.compile(r"[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]|[0-9a-f]+\.\w+|\
 
 _INIT_CALLS = {"virtio_dev_probe", "virtio_features_ok", "find_vqs", "setup_vq"}
 """The calls with an entry that go to ``Device.init_calls``; NegotiationBuilder adds the hits."""
+
+_BRINGS_UP = _INIT_CALLS | {
+    "virtio_pci_modern_probe", "virtio_pci_legacy_probe", "virtio_dev_match", "driver_features",
+    "get_features", "driver_validate", "driver_probe", "find_vqs_msix",
+}  # fmt: skip
+"""The calls about a device that unregister_virtio_device does not make."""
 
 
 def build(recording: Recording) -> Graph:
@@ -66,6 +74,7 @@ class _Builder:
         self.graph = graph
         self.drivers = DriversBuilder(graph)
         self.negotiations = NegotiationBuilder(self._at)
+        self.losses = Losses(graph.recording)
         self.now: dict[str, Device] = {}
         self.generations: dict[str, int] = {}
         self.last_match: dict[tuple[str, str | None], Call] = {}
@@ -148,10 +157,21 @@ class _Builder:
         ref = call.event.device
         if ref is None:
             return None
-        device = self.now.get(ref.address) or self._device(ref.address, ref.bus)
+        device = self.now.get(ref.address)
+        if device is None or self._is_next(device, call):
+            device = self._device(ref.address, ref.bus)
         if ref.id is not None:
             device.ref = ref
         return device
+
+    def _is_next(self, device: Device, call: Call) -> bool:
+        """Whether CALL is about the next device at the address of DEVICE: how DEVICE went, and how
+        the next one came, were lost."""
+        gone, event = device.unregister, call.event
+        if gone is None or not self.losses.between(gone.event, event):
+            return False
+        status = (event.detail.status if event.detail else None) or 0
+        return event.probe in _BRINGS_UP or bool(status & Status.DRIVER)
 
     def _transport(self, call: Call) -> None:
         ref = call.event.device
