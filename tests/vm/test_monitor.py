@@ -10,11 +10,13 @@ import json
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from virtio_trace.kernel.files.machine import X86_64
 from virtio_trace.recording.host_view import HostView
+from virtio_trace.vm.disk import partitions
 from virtio_trace.vm.qemu import host_view
 from virtio_trace.vm.qemu.qmp import Monitor
 
@@ -83,6 +85,24 @@ def test_addresses_of_mmio(start: Start) -> None:
         ("platform", "feb02c00.virtio_mmio"), ("platform", "feb02e00.virtio_mmio"),
     ]  # fmt: skip
     assert [device.id for device in view.devices or ()] == [3, 4]
+
+
+def test_qemu_opens_a_backing_chain_as_it_is_told_to(start: Start, tmp_path: Path) -> None:
+    """The base begins with a qcow2 header that names another file: it is raw, and not probed."""
+    chain = (("secret", ()), ("base", ("-b", "secret")), ("a, disk", ("-b", "base")))
+    for name, backing in chain:
+        below = ("-F", "raw", *backing) if backing else ()
+        argv = ["qemu-img", "create", "-q", "-f", "qcow2", *below, str(tmp_path / name), "1M"]
+        subprocess.run(argv, check=True)
+    disk = partitions.open_image(tmp_path / "a, disk")
+    monitor = start(*disk.devices(()))
+    monitor.patience(20)
+    nodes = monitor.command("query-named-block-nodes")
+    opened = {(node["drv"], node["file"]) for node in nodes if str(tmp_path) in node["file"]}
+    assert {drv for drv, _ in opened} == {"file", "raw", "qcow2"}
+    assert {file for drv, file in opened if drv == "file"} == {
+        str(tmp_path / "a, disk"), str(tmp_path / "base"),
+    }  # fmt: skip
 
 
 def test_a_machine_without_virtio(start: Start) -> None:
