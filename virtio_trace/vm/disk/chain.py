@@ -40,7 +40,7 @@ _LONGEST_NAME = 1023
 _DATA_FILE_BIT = 1 << 2
 _FORMAT_EXTENSION, _DATA_EXTENSION = 0xE2792ACA, 0x44415441
 _MOST_EXTENSIONS = 1000
-_DESCRIPTOR = re.compile(rb"(?:[ \t]*(?:#[^\n]*)?\r?\n)*version=[123][\r\n]")
+_DESCRIPTOR = re.compile(rb"(?>[ \t]*(?:#[^\n]*|\r?)\n)*+version=[123][\r\n]")
 _EXTENT = re.compile(rb'RW\s+[-+]?\d+\s*\S{1,9}?\s*"([^"\r\n]{1,511})"')
 _PARENT = re.compile(rb'parentFileNameHint="([^"\r\n]{1,1023})')
 _PROTOCOL = re.compile(r"[^/]*:")
@@ -104,7 +104,12 @@ def _read(
         return _without_backing(path, "qcow", _number(head, 8, 8) != 0)
     if head[:4] == _QED:
         return _without_backing(path, "qed", bool(head[16:17] and head[16] & 1))
-    if head[:4] in _VMDK or _DESCRIPTOR.match(head):
+    if head[:4] in _VMDK:
+        if head[:4] == b"KDMV" and not any(head[12:20]):
+            # Then QEMU takes its extents from a descriptor, which may be anywhere in the file.
+            raise BadInputError(f"{path} is a vmdk without a capacity", _WHOLE)
+        return _without_backing(path, "vmdk", _PARENT.search(head[0x200:0x2A00]) is not None)
+    if _DESCRIPTOR.match(head):
         for extent in _EXTENT.findall(head):
             _file(path, "data file", _text(path, extent), folders)
         return _without_backing(path, "vmdk", _PARENT.search(head) is not None)

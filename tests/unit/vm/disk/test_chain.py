@@ -210,7 +210,8 @@ def test_other_formats_with_a_backing_file(folder: Path, secret: Path, kind: str
 @pytest.mark.parametrize("kind", ["raw", "qcow", "qed", "vmdk", "vdi", "vpc", "vhdx"])
 def test_other_formats_without_one(folder: Path, tmp_path: Path, kind: str) -> None:
     path = folder / f"disk.{kind}"
-    tool("qemu-img", "create", "-f", kind, str(path), "1M")
+    tool("qemu-img", "create", "-f", kind, str(folder / "made"), "1M")
+    (folder / "made").rename(path)  # a vmdk's descriptor has its own old name
     disk = partitions.open_image(path)
     assert (disk.format if kind != "vpc" else "vpc") in (kind, "raw")
     assert not any(content(disk, tmp_path / "scratch"))
@@ -227,6 +228,15 @@ def test_a_vmdk_names_its_extents(folder: Path, secret: Path, tmp_path: Path) ->
         evil = folder / "evil.vmdk"
         evil.write_text(text)
         assert f"its data file '{secret}' is outside" in str(refused(evil))
+
+
+def test_a_sparse_vmdk_with_another_descriptor(folder: Path) -> None:
+    path = folder / "disk.vmdk"
+    tool("qemu-img", "create", "-f", "vmdk", str(path), "1M")
+    data = bytearray(path.read_bytes())
+    data[12:20] = bytes(8)  # SparseExtentHeader.capacity
+    path.write_bytes(data)
+    assert "without a capacity" in str(refused(path))
 
 
 def test_the_command(folder: Path, secret: Path) -> None:
