@@ -83,7 +83,7 @@ def read(text: str) -> Refusal | None:
     start = _PREFIX.match(text)
     at = start.end() if start else 0
     if found := _UNKNOWN_SYMBOL.match(text, at):
-        return Refusal(_plain(found["module"]), int(found[2]), text)
+        return Refusal(_plain(found["module"]), int(found[2]) or None, text)
     for form, number in _FORMS:
         if found := form.match(text, at):
             return Refusal(_plain(found.groupdict().get("module")), number, text)
