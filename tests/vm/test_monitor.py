@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import socket
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -75,6 +76,36 @@ def test_addresses_on_pci(start: Start) -> None:
 def test_addresses_on_q35(start: Start) -> None:
     view = host_view.look(start("-M", "q35", "-device", "virtio-rng-pci,addr=9"))
     assert addresses(view) == [("pci", "0000:00:09.0")]
+
+
+def test_addresses_behind_expanders(start: Start) -> None:
+    """SeaBIOS assigns the bus numbers; QEMU is started for that alone. A pxb without an id has no
+    name that leads to its number, and is the only root bus left."""
+    two = ("-device", "pxb-pcie,bus_nr=192,bus=pcie.0")
+    for options, expected in (
+        (("-M", "pc", "-device", "pxb,id=far,bus_nr=64"), ["0000:41:03.0"]),
+        (
+            ("-M", "pc", "-device", "pxb,id=far,bus_nr=64", "-device", "pxb,bus=pci.0,bus_nr=80"),
+            ["0000:41:03.0"],
+        ),
+        (("-M", "q35", "-device", "pxb-pcie,id=far,bus_nr=128"), ["0000:81:00.0"]),
+        (("-M", "q35", "-device", "pxb-pcie,bus_nr=128"), ["0000:81:00.0"]),
+        (("-M", "q35", "-device", "pxb-pcie,bus_nr=128", *two), [None]),
+    ):
+        if "pc" in options:
+            monitor = start(*options, "-device", "virtio-rng-pci,bus=far,addr=3")
+        else:
+            bus = "far" if "id=far" in options[3] else "pxb-pcie-bus.0"
+            port = f"pcie-root-port,id=rp1,bus={bus},chassis=1,slot=1"
+            monitor = start(*options, "-device", port, "-device", "virtio-rng-pci,bus=rp1")
+        monitor.patience(60)
+        monitor.command("cont")
+        for _ in range(100):
+            view = host_view.look(monitor)
+            if expected == [None] or addresses(view)[0][1] is not None:
+                break
+            time.sleep(0.2)
+        assert addresses(view) == [("pci", address) for address in expected]
 
 
 def test_addresses_of_mmio(start: Start) -> None:

@@ -3,7 +3,9 @@
 
 x-query-virtio and its like exist from QEMU 7.2 on. They name a device by its path in QEMU's object
 tree. Its bus address in the guest comes from the same tree: the device's addr on its bus and, for
-buses behind bridges, the bus numbers that the guest assigned (query-pci).
+buses behind bridges, the bus numbers that the guest assigned (query-pci). A device on an expander
+bridge (pxb, pxb-pcie) is below that bridge's own root bus. A device in a PCI domain whose number
+only the guest knows has no address here.
 
 See docs/decisions/0013.
 """
@@ -30,6 +32,11 @@ _PATIENCE_SECONDS = 20.0
 _MARK = f'"kind":"{TRAILER}"'.encode()
 _ROOT_BUSES = ("pci.0", "pcie.0")
 """What machines call the bus that is number 0 in the guest (hw/i386, hw/arm/virt.c)."""
+_OTHER_DOMAINS = ("s390-pcihost", "spapr-pci-host-bridge")
+"""Types of host bridges whose PCI domain is the guest's choice, also if the bus is named pci.0."""
+_EXPANDER, _INTERNAL = "pxb-host", "-internal"
+"""An expander's root bus has a host of this type, and the name of its pxb device; pxb, which has a
+bridge below, adds -internal (hw/pci-bridge/pci_expander_bridge.c)."""
 
 _MOST_DEVICES = 1024
 _MOST_QUEUES = 1024
@@ -182,6 +189,7 @@ class _Places:
         except CannotTraceError:
             pci = []  # a QEMU without PCI
         functions = [function for bus in pci for function in _functions(bus["devices"])]
+        self._roots = [bus["bus"] for bus in pci]
         self._bridges = {
             (function["bus"], function["slot"], function["function"]): function["pci_bridge"]["bus"]
             for function in functions
@@ -213,13 +221,27 @@ class _Places:
         return bus, devfn >> 3, devfn & 7
 
     def _bus_number(self, bus: str) -> int | None:
-        """A PCI bus's number: 0 for the machine's own, else as the guest set it in the bridge."""
+        """A PCI bus's number: 0 for the machine's own, an expander's, else as the guest set it in
+        the bridge."""
         owner, _, name = bus.rpartition("/")
         if self._number(owner, "addr") is None:
-            return 0 if name in _ROOT_BUSES else None
+            kind = self._get(owner, "type")
+            if kind == _EXPANDER:
+                return self._expander(name)
+            return 0 if name in _ROOT_BUSES and kind not in _OTHER_DOMAINS else None
         place = self._pci(owner)
         bridge = self._bridges.get(place) if place is not None else None
         return (bridge["secondary"] or None) if bridge is not None else None
+
+    def _expander(self, name: str) -> int | None:
+        """The number of the root bus NAME of an expander. A pxb without an id has no name to find
+        it by: then it is the only root bus besides 0, or unknown."""
+        for one in (name, name.removesuffix(_INTERNAL)):
+            number = self._number(f"/machine/peripheral/{one}", "bus_nr")
+            if number is not None:
+                return number
+        others = [number for number in self._roots if number]
+        return others[0] if len(others) == 1 else None
 
     def _parent_bus(self, device: str) -> str:
         return str(self._get(device, "parent_bus") or "")
