@@ -34,9 +34,10 @@ _ROOT_BUSES = ("pci.0", "pcie.0")
 """What machines call the bus that is number 0 in the guest (hw/i386, hw/arm/virt.c)."""
 _OTHER_DOMAINS = ("s390-pcihost", "spapr-pci-host-bridge")
 """Types of host bridges whose PCI domain is the guest's choice, also if the bus is named pci.0."""
-_EXPANDER, _INTERNAL = "pxb-host", "-internal"
-"""An expander's root bus has a host of this type, and the name of its pxb device; pxb, which has a
-bridge below, adds -internal (hw/pci-bridge/pci_expander_bridge.c)."""
+_EXPANDER = "pxb-host"
+"""The type of the host of an expander's root bus. The bus has the id of its pxb-pcie; for a pxb it
+is called pxb-internal, and the bus of the only bridge on it has that id
+(hw/pci-bridge/pci_expander_bridge.c)."""
 
 _MOST_DEVICES = 1024
 _MOST_QUEUES = 1024
@@ -212,31 +213,33 @@ class _Places:
         base = self._number(f"{transport}/virtio-mmio[0]", "addr")
         return (None, None) if base is None else ("platform", f"{base:x}.virtio_mmio")
 
-    def _pci(self, device: str) -> tuple[int, int, int] | None:
-        """Bus number, slot and function of a PCI device."""
+    def _pci(self, device: str, below: str = "") -> tuple[int, int, int] | None:
+        """Bus number, slot and function of a PCI device. BELOW is the name of its bus, if it is a
+        bridge."""
         devfn = self._number(device, "addr")
-        bus = self._bus_number(self._parent_bus(device))
+        bus = self._bus_number(self._parent_bus(device), below)
         if devfn is None or bus is None or devfn < 0:
             return None
         return bus, devfn >> 3, devfn & 7
 
-    def _bus_number(self, bus: str) -> int | None:
+    def _bus_number(self, bus: str, below: str) -> int | None:
         """A PCI bus's number: 0 for the machine's own, an expander's, else as the guest set it in
         the bridge."""
         owner, _, name = bus.rpartition("/")
         if self._number(owner, "addr") is None:
             kind = self._get(owner, "type")
             if kind == _EXPANDER:
-                return self._expander(name)
+                return self._expander(name, below)
             return 0 if name in _ROOT_BUSES and kind not in _OTHER_DOMAINS else None
-        place = self._pci(owner)
+        place = self._pci(owner, name)
         bridge = self._bridges.get(place) if place is not None else None
         return (bridge["secondary"] or None) if bridge is not None else None
 
-    def _expander(self, name: str) -> int | None:
-        """The number of the root bus NAME of an expander. A pxb without an id has no name to find
-        it by: then it is the only root bus besides 0, or unknown."""
-        for one in (name, name.removesuffix(_INTERNAL)):
+    def _expander(self, name: str, below: str) -> int | None:
+        """The number of the root bus NAME of an expander; BELOW is the bus of a bridge on it. An
+        expander without an id has no name to find it by: then it is the only root bus besides 0,
+        or unknown."""
+        for one in (name, below):
             number = self._number(f"/machine/peripheral/{one}", "bus_nr")
             if number is not None:
                 return number
