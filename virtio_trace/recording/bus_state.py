@@ -85,6 +85,13 @@ class SysfsDevice:
             base=optional(count, get("base")),
         )
 
+    def to_json(self) -> dict[str, Any]:
+        """For the header's snapshot and the trailer's ``final``. An unknown ``base`` is absent."""
+        found = asdict(self)
+        if self.base is None:
+            del found["base"]
+        return found
+
     @property
     def mmio_base(self) -> int | None:
         """``base``, or the one in an address that a device tree made: a003c00.virtio_mmio."""
@@ -117,7 +124,7 @@ class BusState:
         """For the header."""
         return {
             "bus": self.bus,
-            "devices": [asdict(device) for device in self.devices],
+            "devices": [device.to_json() for device in self.devices],
             "drivers": [asdict(driver) for driver in self.drivers],
         }
 

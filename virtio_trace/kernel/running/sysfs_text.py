@@ -57,7 +57,8 @@ def rebuild(lines: Iterable[str], root: Path) -> None:
         elif line.startswith("/"):
             _folder(root, line)
     _file(root, f"/{DEBUGFS}/devices_deferred", b"".join(map(_encoded, deferred)))
-    _file(root, "/proc/iomem", b"".join(map(_encoded, iomem)))
+    if iomem:
+        _file(root, "/proc/iomem", b"".join(map(_encoded, iomem)))
     for name, target in links:
         _link(root, name, target)
 

@@ -32,8 +32,6 @@ _PATIENCE_SECONDS = 20.0
 _MARK = f'"kind":"{TRAILER}"'.encode()
 _ROOT_BUSES = ("pci.0", "pcie.0")
 """What machines call the bus that is number 0 in the guest (hw/i386, hw/arm/virt.c)."""
-_OTHER_DOMAINS = ("s390-pcihost", "spapr-pci-host-bridge")
-"""Types of host bridges whose PCI domain is the guest's choice, also if the bus is named pci.0."""
 _EXPANDER = "pxb-host"
 """The type of the host of an expander's root bus. The bus has the id of its pxb-pcie; for a pxb it
 is called pxb-internal, and the bus of the only bridge on it has that id
@@ -227,10 +225,11 @@ class _Places:
         the bridge."""
         owner, _, name = bus.rpartition("/")
         if self._number(owner, "addr") is None:
-            kind = self._get(owner, "type")
-            if kind == _EXPANDER:
-                return self._expander(name, below)
-            return 0 if name in _ROOT_BUSES and kind not in _OTHER_DOMAINS else None
+            if name in _ROOT_BUSES:
+                return 0
+            # Another host bridge may be a PCI domain of its own, whose number only the guest knows.
+            is_expander = self._get(owner, "type") == _EXPANDER
+            return self._expander(name, below) if is_expander else None
         place = self._pci(owner, name)
         bridge = self._bridges.get(place) if place is not None else None
         return (bridge["secondary"] or None) if bridge is not None else None
