@@ -37,13 +37,15 @@ def of_module(graph: Graph, name: str, subject: str) -> str:
     if not own:
         return ""
     said = f"{subject} could not be loaded: {_error(own)}: modprobe said {_quote(own)}"
-    others = [one for one in every if not one.by_loader and one.number == own[0].number]
-    named = [one for one in others if one.module is not None]
-    if unnamed := [one for one in others if one.module is None]:
+    unnamed, named = _others(graph, every)
+    same = own[0].number
+    unnamed = [one for one in unnamed if one.number == same]
+    named = [one for one in named if one.number == same]
+    if unnamed:
         said += f"; the kernel's log, which does not name the module: {_quote(unnamed)}"
     if named:
         said += f"; the kernel's log has another module, which this one may need: {_quote(named)}"
-    if not others:
+    if not (unnamed or named):
         said += (
             "; the kernel's log does not say why (it says nothing of a signature that does not "
             "match the module)"
@@ -53,9 +55,7 @@ def of_module(graph: Graph, name: str, subject: str) -> str:
 
 def of_others(graph: Graph) -> str:
     """Loads that failed while a module that no line names was not loaded; "" if there are none."""
-    every = [one for one in refusals(graph) if not one.by_loader]
-    unnamed = [one for one in every if one.module is None]
-    named = [one for one in every if one.module is not None]
+    unnamed, named = _others(graph, refusals(graph))
     said = ""
     if unnamed:
         said += "; the kernel refused to load a module that its log does not name, possibly this "
@@ -71,6 +71,15 @@ def of_unread(graph: Graph, files: Iterable[str]) -> str:
     names = {PurePosixPath(file).name.partition(".")[0].replace("-", "_") for file in files}
     own = [of_module(graph, name, f"the module {name}") for name in sorted(names)]
     return "".join(f"; {said}" for said in own if said) or of_others(graph)
+
+
+def _others(graph: Graph, every: list[Refusal]) -> tuple[list[Refusal], list[Refusal]]:
+    """The kernel's refusals that name no module; and those of modules that are no VirtIO drivers:
+    no other module needs a driver."""
+    drivers = {driver.module for driver in graph.recording.header.evidence.drivers}
+    kernels = [one for one in every if not one.by_loader]
+    unnamed = [one for one in kernels if one.module is None]
+    return unnamed, [one for one in kernels if one.module and one.module not in drivers]
 
 
 def _error(found: Sequence[Refusal]) -> str:
