@@ -45,11 +45,12 @@ def altered(data: bytes) -> bytes:
     return data.replace(b"description=V", b"description=W")
 
 
-def other_release(data: bytes) -> bytes:
-    """Unsigned, and built for another release."""
+def other_magic(data: bytes) -> bytes:
+    """Unsigned, and built for a kernel of another configuration. Where symbols have versions, the
+    kernel does not compare the release (kernel/module/version.c, same_magic)."""
     found = unsigned(data)
-    at = found.index(b"vermagic=") + len(b"vermagic=")
-    return found[:at] + b"9" + found[at + 1 :]
+    at = found.index(b" SMP ", found.index(b"vermagic="))
+    return found[:at] + b" XMP " + found[at + 5 :]
 
 
 def truncated(data: bytes) -> bytes:
