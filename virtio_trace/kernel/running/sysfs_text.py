@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Turns sysfs as text back into a folder, for code that reads it as files.
 
-A guest without an agent sends the few files that matter (vm/guest/plain), in five forms of line:
+A guest without an agent sends the few files that matter (vm/guest/plain), in six forms of line:
 ``==> /sys/... <==`` before a file's first line (head -v), ``'/sys/...' -> '...'`` for a link
-(stat), a folder's path, ``config /sys/... HEX`` for a PCI configuration space, and
-``deferred ...`` for a line of devices_deferred in debugfs.
+(stat), a folder's path, ``config /sys/... HEX`` for a PCI configuration space,
+``deferred ...`` for a line of devices_deferred in debugfs, and ``iomem ...`` for one of
+/proc/iomem.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ DEBUGFS = "sys/kernel/debug"
 _FILE = re.compile(r"==> (/.+) <==")
 _LINK = re.compile(r"'(/.+)' -> '(.+)'")
 _CONFIG = re.compile(r"config (/\S+) ((?:[0-9a-f]{2})+)")
-_DEFERRED = "deferred "
+_DEFERRED, _IOMEM = "deferred ", "iomem "
 _MAX_DEPTH = 64
 """Folders from the root to a file. Real paths have about 10."""
 
@@ -37,6 +38,7 @@ def rebuild(lines: Iterable[str], root: Path) -> None:
     root = Path(os.path.realpath(root))
     links: list[tuple[str, str]] = []
     deferred: list[str] = []
+    iomem: list[str] = []
     path: str | None = None
     for line in lines:
         if (found := _FILE.fullmatch(line)) is not None:
@@ -50,9 +52,13 @@ def rebuild(lines: Iterable[str], root: Path) -> None:
             _file(root, f"{found[1]}/config", bytes.fromhex(found[2]))
         elif line.startswith(_DEFERRED):
             deferred.append(line.removeprefix(_DEFERRED))
+        elif line.startswith(_IOMEM):
+            iomem.append(line.removeprefix(_IOMEM))
         elif line.startswith("/"):
             _folder(root, line)
     _file(root, f"/{DEBUGFS}/devices_deferred", b"".join(map(_encoded, deferred)))
+    if iomem:
+        _file(root, "/proc/iomem", b"".join(map(_encoded, iomem)))
     for name, target in links:
         _link(root, name, target)
 

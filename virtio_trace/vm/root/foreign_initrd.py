@@ -21,7 +21,7 @@ from virtio_trace.errors import BadInputError, UsageError
 from virtio_trace.kernel.files.machine import X86_64
 from virtio_trace.vm.disk.attach import Disk
 from virtio_trace.vm.host import cache
-from virtio_trace.vm.qemu.process import is_text
+from virtio_trace.vm.host.programs import is_text
 from virtio_trace.vm.root import appliance, payload, until
 from virtio_trace.vm.root.cpio import Writer, append_file, find
 
