@@ -90,7 +90,7 @@ def write_all(descriptor: int, data: bytes) -> None:
             select.select([], [descriptor], [])
 
 
-def _locked() -> "_thread.LockType":
+def _locked() -> _thread.LockType:
     lock = _thread.allocate_lock()
     lock.acquire()
     return lock

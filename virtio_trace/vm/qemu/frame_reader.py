@@ -51,9 +51,7 @@ class FrameReader:
     not be used.
     """
 
-    def __init__(
-        self, on_lines: Callable[[bytes], None], on_text: Callable[[bytes], None]
-    ) -> None:
+    def __init__(self, on_lines: Callable[[bytes], None], on_text: Callable[[bytes], None]) -> None:
         self._on_lines = on_lines
         self._on_text = on_text
         self._rest = bytearray()
@@ -123,7 +121,7 @@ class FrameReader:
         the frame was cut short, and it is not worth waiting for its end."""
         rest = self._rest
         place = max(at + HEADER_BYTES, self._searched - HEADER_BYTES)
-        if 0 <= rest.find(_TEXT_BEGINS, place, end):
+        if rest.find(_TEXT_BEGINS, place, end) >= 0:
             return True
         while (place := rest.find(MAGIC, place, end)) >= 0:
             if _header(rest, place) is not None:
