@@ -48,20 +48,23 @@ cd /
 """
 
 
-def plugging(count: int) -> str:
-    """Shell: the host plugs a device and unplugs it COUNT times; see :func:`plug`."""
-    return f"{_LOOK}\nask plug\nlook {count}\n"
+def plugging(counts: tuple[int, int]) -> str:
+    """Shell: the host plugs and unplugs a device (:func:`plug`); looks after each of COUNTS."""
+    early, late = counts
+    return f"{_LOOK}\nask early\nlook {early}\nask late\nlook {late}\n"
 
 
 HOT = ("-netdev", "user,id=hot0")
 """QEMU's option for the device that :func:`plug` plugs."""
 
 
-def plug(count: int) -> Callable[[str, Qmp], int]:
+def plug(counts: tuple[int, int]) -> Callable[[str, Qmp], int]:
     """The host's part. Each time it waits for the driver, and then for the guest's release."""
+    early, late = counts
 
-    def answer(_name: str, qmp: Qmp) -> int:
-        for _ in range(count):
+    def answer(name: str, qmp: Qmp) -> int:
+        times = early if name == "early" else late - early
+        for _ in range(times):
             qmp.command(
                 "device_add", driver="virtio-net-pci", id="hot", netdev="hot0", romfile="",
                 addr="10.0",
@@ -69,7 +72,7 @@ def plug(count: int) -> Callable[[str, Qmp], int]:
             _until(lambda: _driven(qmp))
             qmp.command("device_del", id="hot")
             _until(lambda: not _plugged(qmp))
-        return count
+        return times
 
     return answer
 
