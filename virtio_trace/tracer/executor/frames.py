@@ -44,7 +44,9 @@ LARGEST = 4 << 20
 """The most bytes of items that a frame may have: a longer item is not sent, and so counts as
 lost."""
 
-_LEVEL = 1
+_LEVEL = 3
+"""zlib's: of events it takes no longer than 1, and makes a frame a sixth smaller; 6 takes twice as
+long (measured)."""
 
 
 class FrameEncoder:
