@@ -13,21 +13,36 @@ from tests.vm.qmp import Qmp
 
 PATIENCE_SECONDS = 60.0
 
-# The task's shell is a child of guest/drive's, and that one is the recorder's.
-_LOOK = """
+# The task's shell is a child of guest/drive's, and that one is the recorder's. busybox's grep stops
+# at a zero byte, which separates the words of a cmdline.
+PROCESSES = r"""
 recorder=${recorder:-$(cut -d ' ' -f 4 /proc/$PPID/stat)}
-relay=$(grep -l executor.relay /proc/[0-9]*/cmdline | head -n 1)
-resident() { sed -n 's/^VmRSS:[^0-9]*\\([0-9]*\\) kB$/\\1/p' "$1/status"; }
+relay=
+for one in /proc/[0-9]*; do
+    case $(tr '\0' ' ' <$one/cmdline) in *executor.relay*) relay=${one#/proc/} ;; esac
+done 2>/dev/null
+"""
+"""Shell: sets ``recorder`` and ``relay`` to the numbers of these processes, relay to "" if there is
+none."""
+
+_LOOK = (
+    PROCESSES
+    + r"""
+resident() {
+    [ -n "$1" ] || { echo 0; return; }
+    sed -n 's/^VmRSS:[^0-9]*\([0-9]*\) kB$/\1/p' /proc/$1/status
+}
 look() {
     sleep 1
     at "after $1"
-    resident /proc/$recorder
-    [ -z "$relay" ] && echo 0 || resident "${relay%/cmdline}"
-    sed -n 's/^1: .* tx:\\([0-9]*\\).*/\\1/p' /proc/tty/driver/serial
+    resident "$recorder"
+    resident "$relay"
+    sed -n 's/^1: .* tx:\([0-9]*\).*/\1/p' /proc/tty/driver/serial
     cut -d ' ' -f 1 /proc/uptime
 }
 look 0
 """
+)
 
 
 def rebinding(counts: Sequence[int], driver: str = "virtio_net") -> str:

@@ -4,12 +4,15 @@ device that is plugged again and again. tests/bench/wire.py does it for longer."
 
 from __future__ import annotations
 
+import subprocess
 from concurrent.futures import Future
+from functools import partial
+from pathlib import Path
 
 import pytest
 
 from tests.vm import cycles
-from tests.vm.guest import BLK, NET, Boot, Guest
+from tests.vm.guest import BLK, COMMAND, KERNELS, NET, Boot, Guest
 
 CYCLES, PLUGS = (100, 300), (5, 20)
 EVENTS = 29
@@ -27,6 +30,20 @@ GUESTS = {
         host=cycles.plug(PLUGS),
     ),
 }  # fmt: skip
+
+
+def _killed(who: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """A boot in which WHO, one of cycles.PROCESSES, is killed while it records."""
+    folder.mkdir(parents=True)
+    script = f"{cycles.PROCESSES}\nkill -9 ${who}; sleep 60"
+    command = (
+        *(*COMMAND, "boot", "--debian", KERNELS["6.1"], "-q", "--run", script),
+        *("-o", str(folder / "x.vtr")),
+    )
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+BOOTS = {who: partial(_killed, who) for who in ("recorder", "relay")}
 
 
 def bound(booted: Boot, address: str) -> int:
@@ -70,3 +87,15 @@ def test_every_plugging_is_there(boots: dict[tuple[str, str], Future[Boot]]) -> 
     booted = boots[__name__, "plug"].result()
     assert booted.answers == {"early": 5, "late": 15}
     assert bound(booted, "0000:00:10.0") == PLUGS[-1]
+
+
+@pytest.mark.parametrize("who", ["recorder", "relay"])
+def test_a_death_is_heard(
+    boots: dict[tuple[str, str], Future[subprocess.CompletedProcess[str]]], who: str
+) -> None:
+    """At once: the guest's script ends the boot, not --timeout or the end of --run."""
+    done = boots[__name__, who].result()
+    assert done.returncode == 4
+    assert "the guest's recorder ended with status 137" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "0 of 0 steps" not in done.stdout
