@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import select
+import sys
 import time
 
 from virtio_trace.tracer.executor.frames import LARGEST, LINES, FrameEncoder
@@ -97,8 +98,12 @@ def relay(source: int, port: PortWriter) -> None:
 
 
 def main() -> int:
-    """Relay standard input to standard output."""
-    relay(0, PortWriter(1))
+    """Relay standard input to standard output. The status is 1 if one of them fails."""
+    try:
+        relay(0, PortWriter(1))
+    except OSError as error:
+        sys.stderr.write(f"virtio-trace: the relay to the port: {error.strerror}\n")
+        return 1
     return 0
 
 
