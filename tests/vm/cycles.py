@@ -32,13 +32,16 @@ resident() {
     [ -n "$1" ] || { echo 0; return; }
     sed -n 's/^VmRSS:[^0-9]*\([0-9]*\) kB$/\1/p' /proc/$1/status
 }
+sent() { sed -n 's/^1: .* tx:\([0-9]*\).*/\1/p' /proc/tty/driver/serial; }
 look() {
-    sleep 1
+    time=$(cut -d ' ' -f 1 /proc/uptime)
+    # What waits for the port is sent first.
+    until before=$(sent); sleep 1; [ "$(sent)" = "$before" ]; do :; done
     at "after $1"
     resident "$recorder"
     resident "$relay"
-    sed -n 's/^1: .* tx:\([0-9]*\).*/\1/p' /proc/tty/driver/serial
-    cut -d ' ' -f 1 /proc/uptime
+    sent
+    echo "$time"
 }
 look 0
 """
