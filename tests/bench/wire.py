@@ -104,6 +104,7 @@ def main() -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help="one two plug live ftrace")
     parser.add_argument("--cycles", type=int, default=10_000)
     parser.add_argument("--plugs", type=int, default=500)
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep recordings there")
     asked = parser.parse_args()
     counts = (int(asked.cycles * _EARLY), asked.cycles)
     plugs = (int(asked.plugs * _EARLY), asked.plugs)
@@ -130,8 +131,9 @@ def main() -> int:
     unknown = set(asked.names) - every.keys()
     if unknown:
         parser.error(f"{', '.join(sorted(unknown))}: not among {', '.join(every)}")
-    with tempfile.TemporaryDirectory() as folder:
-        lost = [every[name](Path(folder)) for name in asked.names or every]
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = asked.keep or Path(temporary)
+        lost = [every[name](folder) for name in asked.names or every]
     return 1 if any(lost) else 0
 
 
