@@ -44,7 +44,9 @@ modprobe -a virtio_pci virtio_net virtio_blk
 cat >/run/task <<'END'
 at() { echo "@@ $1"; }
 recorder=$PPID
-{task}END
+{task}
+at said
+END
 python3 -I -B -m virtio_trace record -q -o /run/x.vtr -- sh /run/task
 echo "@@ trailer"
 tail -n 1 /run/x.vtr
@@ -83,6 +85,7 @@ def _booted(name: str, guest: Guest, folder: Path) -> int:
 
 
 def _live(counts: tuple[int, int], folder: Path) -> int:
+    folder.mkdir(parents=True, exist_ok=True)
     console = folder / "live.console"
     command = [
         *(*COMMAND, "boot", "--debian", KERNEL, "-q", "--timeout", str(TIMEOUT_SECONDS)),
