@@ -76,23 +76,20 @@ HOT = ("-netdev", "user,id=hot0")
 """QEMU's option for the device that :func:`plug` plugs."""
 
 
-def plug(counts: tuple[int, int]) -> Callable[[str, Qmp], int]:
-    """The host's part. Each time it waits for the driver, and then for the guest's release."""
+def plug(counts: tuple[int, int], name: str, qmp: Qmp) -> int:
+    """The host's part of :func:`plugging`: what it does for NAME, early or late. Each time it waits
+    for the driver, and then for the guest's release. Returns how often it plugged."""
     early, late = counts
-
-    def answer(name: str, qmp: Qmp) -> int:
-        times = early if name == "early" else late - early
-        for _ in range(times):
-            qmp.command(
-                "device_add", driver="virtio-net-pci", id="hot", netdev="hot0", romfile="",
-                addr="10.0",
-            )  # fmt: skip
-            _until(lambda: _driven(qmp))
-            qmp.command("device_del", id="hot")
-            _until(lambda: not _plugged(qmp))
-        return times
-
-    return answer
+    times = early if name == "early" else late - early
+    for _ in range(times):
+        qmp.command(
+            "device_add", driver="virtio-net-pci", id="hot", netdev="hot0", romfile="",
+            addr="10.0",
+        )  # fmt: skip
+        _until(lambda: _driven(qmp))
+        qmp.command("device_del", id="hot")
+        _until(lambda: not _plugged(qmp))
+    return times
 
 
 def _plugged(qmp: Qmp) -> bool:
