@@ -46,6 +46,10 @@ class _Call:
     lost_here: int
 
 
+_UNKNOWN = _Driver(None, None)
+"""A driver whose description was lost on the way."""
+
+
 class RingDecoder:
     """Decodes the records of one ring buffer. It keeps the open calls, and which device or driver
     is at a kernel address; the addresses themselves are in no Event.
@@ -58,8 +62,19 @@ class RingDecoder:
         self._lost = 0
         self._open: dict[tuple[int, int], list[_Call]] = {}
         self._devices: dict[int, DeviceRef | None] = {}
-        self._drivers: dict[int, _Driver] = {0: _Driver(None, None)}
+        self._drivers: dict[int, _Driver] = {}
         self.hit: set[int] = set()
+
+    @property
+    def lost_in_ring(self) -> int:
+        """Events that had no room in the ring, as far as the records tell."""
+        return self._lost
+
+    def skip(self, records: int) -> None:
+        """RECORDS were lost on the way here: they leave a gap, and a call that was open is not
+        known any more."""
+        self._count += records
+        self._open.clear()
 
     def decode(self, data: bytes) -> Event | None:
         """One record as an Event; None if it describes a device or a driver."""
@@ -97,7 +112,7 @@ class RingDecoder:
         event.function = armed.function
         event.module = armed.module
         event.device = self._devices.get(raw.device)
-        driver = self._drivers[raw.driver]
+        driver = self._drivers.get(raw.driver, _UNKNOWN)
         event.driver = driver.name
         event.detail = driver.tables if point.detail == shape.TABLE else _detail(raw, data)
         if not (point.entry and point.returns):

@@ -7,10 +7,11 @@ tracefs do not: whoever must not leave any removes them (tracer/session/watcher.
 
 from __future__ import annotations
 
+import errno
 import os
 
 from . import syscalls
-from .plan import KPROBE, NO_POINT, Plan, Point
+from .plan import KPROBE, NO_POINT, Event, Plan, Point
 from .program import linked
 from .ring import Ring
 
@@ -45,20 +46,24 @@ class Executor:
         """To be polled: readable when a program asks for it (BPF_RB_FORCE_WAKEUP)."""
         return self._maps[self._plan.ring - 1]
 
-    def arm(self, point: Point) -> None:
-        """Define POINT's events and attach to them: all or none.
+    def arm(self, point: Point) -> int:
+        """Attach to POINT's events, and define those that are not there: all or none.
 
-        Raises OSError; ``filename`` says which command, event or verifier's complaint.
+        Returns how many were there. Raises OSError; ``filename`` says which command, event or
+        verifier's complaint.
         """
         defined: list[str] = []
+        known = 0
         before = len(self._kept)
         try:
-            for event in point.events:
-                if event.line:
+            found = [(event, self._identity(event.known)) for event in point.events]
+            for event, identity in found:
+                if identity is None and event.line:
                     self._write(event.line)
                     defined.append(event.place)
-            for event in point.events:
-                self._attach(point, event.program, event.place)
+            for event, identity in found:
+                known += identity is not None
+                self._attach(point, event, identity or self._identity(event.place))
         except OSError:
             while len(self._kept) > before:
                 os.close(self._kept.pop())
@@ -68,6 +73,7 @@ class Executor:
                 except OSError:
                     pass  # busy for a moment: it is removed with its group
             raise
+        return known
 
     def lost(self) -> int:
         """Events that found no room in the ring so far: the first member of struct vt_count."""
@@ -100,25 +106,37 @@ class Executor:
         code = linked(program.code, self._maps)
         return self._keep(syscalls.prog_load(program.kind, code))
 
-    def _attach(self, point: Point, number: int, place: str) -> None:
-        program = self._loaded[number]
+    def _attach(self, point: Point, event: Event, identity: int | None) -> None:
+        place = event.place or event.known
+        if identity is None:
+            raise OSError(errno.ENOENT, os.strerror(errno.ENOENT), f"attach to {place}")
+        program = self._loaded[event.program]
         if program is None:
-            code = linked(self._plan.programs[number].code, self._maps, (point.number, point.shape))
-            program = self._keep(syscalls.prog_load(self._plan.programs[number].kind, code))
-        event = self._keep(syscalls.perf_open(self._identity(place)))
+            each = self._plan.programs[event.program]
+            code = linked(each.code, self._maps, (point.number, point.shape))
+            program = self._keep(syscalls.prog_load(each.kind, code))
         try:
+            perf = self._keep(syscalls.perf_open(identity))
             if self._plan.cookie and point.number != NO_POINT:
                 cookie = point.number | point.shape << 32
-                self._keep(syscalls.link_create(program, event, cookie))
+                self._keep(syscalls.link_create(program, perf, cookie))
             else:
-                syscalls.perf_set_bpf(event, program)
-            syscalls.perf_enable(event)
+                syscalls.perf_set_bpf(perf, program)
+            syscalls.perf_enable(perf)
         except OSError as error:
             raise OSError(error.errno, error.strerror, f"attach to {place}") from None
 
-    def _identity(self, place: str) -> int:
-        """The id of a tracefs event (Documentation/trace/events.rst)."""
-        file = os.open(f"events/{place}/id", os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._tracefs)
+    def _identity(self, place: str) -> int | None:
+        """The id of a tracefs event (Documentation/trace/events.rst); None: there is none.
+
+        The folders of events that were defined at boot may be missing: the initcall that makes them
+        races with that of tracefs.
+        """
+        try:
+            flags = os.O_RDONLY | os.O_CLOEXEC
+            file = os.open(f"events/{place}/id", flags, dir_fd=self._tracefs)
+        except OSError:
+            return None
         try:
             return int(os.read(file, 32))
         finally:

@@ -36,6 +36,13 @@ END = b"end\n"
 
 _LOOK_SECONDS = 0.5
 
+_RELEASE_MS = 30_000
+"""How long to wait at the end for the host's word, any byte."""
+
+_OVERLAP_SECONDS = 0.15
+"""Before the boot's ring is read: both it and the program see what happens in this time, by which
+the host pairs their events (tracer/ftrace/merge.py, SLACK_NS). The guest idles meanwhile."""
+
 
 class Mounts:
     """File systems of the guest's kernel; one that cannot be mounted is empty."""
@@ -92,10 +99,16 @@ class Guest:
         self._finish(executor, status)
 
     def close(self) -> None:
-        """Send what is left. The port stays open: its last close would reset it."""
+        """Send what is left, and wait until the host has heard it and looked at the devices.
+
+        The port stays open: its last close would reset it.
+        """
         self._writer.write(self._frames.end())
         self._writer.close()
         termios.tcdrain(self._port)
+        poll = select.poll()
+        poll.register(self._port, select.POLLIN)
+        poll.poll(_RELEASE_MS)
 
     # -- arming
 
@@ -105,20 +118,24 @@ class Guest:
             raise OSError(2, "it cannot be mounted", "tracefs")
         since = time.monotonic_ns()
         executor = Executor(self._plan, tracefs)
+        armed = []
         refused = []
-        times = []
         for point in self._plan.points:
             try:
-                executor.arm(point)
+                known = executor.arm(point)
+                armed.append(f"{point.number} {time.monotonic_ns()} {known}")
             except OSError as error:
                 if point.number == NO_POINT:
                     raise
                 refused.append(f"{point.number} {error.filename}: {error.strerror}")
-            times.append(f"{point.number} {time.monotonic_ns()}")
-        self._section("armed", "\n".join((f"{since} {time.monotonic_ns()}", *times)))
+        self._section("armed", "\n".join((f"{since} {time.monotonic_ns()}", *armed)))
         self._section("refused", "\n".join(refused))
-        boot_ring(self._mounts.tracefs, self._plan.boot_group, self._section)
+        if self._plan.boot_group:
+            time.sleep(_OVERLAP_SECONDS)
+            boot_ring(self._mounts.tracefs, self._plan.boot_group, self._section)
         self._state("start")
+        self._send(executor)
+        self._section("ready", "")
         return executor
 
     def _state(self, when: str) -> None:

@@ -43,13 +43,16 @@ class Program:
 
 
 class Event:
-    """A tracefs event, GROUP/NAME, and the number of the program for it. LINE defines it in
-    kprobe_events; empty: it is there already."""
+    """A tracefs event and the number of the program for it.
 
-    __slots__ = ("line", "place", "program")
+    KNOWN (GROUP/NAME) is attached to if the kernel has it. Else LINE is written to kprobe_events,
+    which defines PLACE (GROUP/NAME). Either may be empty.
+    """
 
-    def __init__(self, program: int, place: str, line: str) -> None:
-        self.program, self.place, self.line = program, place, line
+    __slots__ = ("known", "line", "place", "program")
+
+    def __init__(self, program: int, known: str, place: str, line: str) -> None:
+        self.program, self.known, self.place, self.line = program, known, place, line
 
 
 class Point:
@@ -73,7 +76,7 @@ class Plan:
     CONFIRM: names of modules after whose loading the kernel's list of kprobes is read.
     """
 
-    __slots__ = (  # noqa: RUF023
+    __slots__ = (
         *("release", "build_id", "machine", "cookie", "maps", "ring", "count", "values"),
         *("programs", "points", "boot_group", "confirm"),
     )
@@ -124,7 +127,8 @@ def encode(plan: Plan) -> bytes:
     for point in plan.points:
         out += [_number(point.number), _number(point.shape), _number(len(point.events))]
         for event in point.events:
-            out += [_number(event.program), _text(event.place), _text(event.line)]
+            out += [_number(event.program)]
+            out += [_text(text) for text in (event.known, event.place, event.line)]
     out += [_text(plan.boot_group), _number(len(plan.confirm)), *map(_bytes, plan.confirm)]
     body = b"".join(out)
     return _HEAD.pack(MAGIC, VERSION, zlib.crc32(body), len(body)) + body
@@ -159,7 +163,7 @@ def decode(data: bytes) -> Plan:
             Point(
                 read.number(),
                 read.number(),
-                [Event(read.number(), read.text(), read.text()) for _ in read.items()],
+                [Event(read.number(), read.text(), read.text(), read.text()) for _ in read.items()],
             )
             for _ in read.items()
         ],

@@ -13,7 +13,7 @@ PROBE_POINT = 0x76742D70726F6265
 """The constant in bpf/shape.h that stands for a point's number (low half) and shape (high half)."""
 
 _LD_IMM64 = 0x18  # BPF_LD | BPF_IMM | BPF_DW
-_PSEUDO_MAP_FD = 1
+_PSEUDO_MAP = (1, 2)  # BPF_PSEUDO_MAP_FD, BPF_PSEUDO_MAP_VALUE: the source register
 _INSTRUCTION = struct.Struct("<BBhi")
 _LOW, _HIGH = PROBE_POINT & 0xFFFFFFFF, PROBE_POINT >> 32
 _MASK = 0xFFFFFFFF
@@ -31,7 +31,7 @@ def linked(code: bytes, maps: list[int], point: tuple[int, int] | None = None) -
         if opcode != _LD_IMM64:
             at += 8
             continue
-        if registers >> 4 == _PSEUDO_MAP_FD:
+        if registers >> 4 in _PSEUDO_MAP:
             if not 1 <= low <= len(maps):
                 raise ValueError(f"the program has no map {low}")
             struct.pack_into("<i", out, at + 4, maps[low - 1])
