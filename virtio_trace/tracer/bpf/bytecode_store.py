@@ -9,7 +9,6 @@ another compiler is as good as none.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import secrets
 import stat
@@ -44,17 +43,16 @@ def write_packaged(folder: Path, name: str, code: Bytecode) -> Path:
     return path
 
 
-def cached(name: str, source: str, version: str) -> Bytecode | None:
-    """What this VERSION of BCC made of SOURCE, if the cache has it."""
-    compiler = f"BCC {version}"
+def cached(name: str, source: str, compiler: str | None) -> Bytecode | None:
+    """What COMPILER made of SOURCE, if the cache has it; None: any compiler, as there is none."""
     with _folder(create=False) as folder:
         if folder is None:
             return None
         try:
-            code = decode(_read(folder, _file_name(name, source, compiler)), "cache")
+            code = decode(_read(folder, _file_name(name, source)), "cache")
         except (OSError, BadInputError):
             return None
-    return code if (code.source, code.compiler) == (source, compiler) else None
+    return code if (code.source, compiler or code.compiler) == (source, code.compiler) else None
 
 
 def keep(name: str, code: Bytecode) -> None:
@@ -67,7 +65,7 @@ def keep(name: str, code: Bytecode) -> None:
         try:
             with os.fdopen(os.open(fresh, flags, 0o600, dir_fd=folder), "wb") as file:
                 file.write(encode(code))
-            final = _file_name(name, code.source, code.compiler)
+            final = _file_name(name, code.source)
             os.rename(fresh, final, src_dir_fd=folder, dst_dir_fd=folder)
         except OSError:
             with contextlib.suppress(OSError):
@@ -126,6 +124,5 @@ def _read(folder: int, name: str) -> bytes:
         return file.read(_LARGEST)
 
 
-def _file_name(name: str, source: str, compiler: str) -> str:
-    key = hashlib.sha256(f"{source}\0{compiler}".encode()).hexdigest()
-    return f"{name}-{key[:32]}.bin"
+def _file_name(name: str, source: str) -> str:
+    return f"{name}-{source[:32]}.bin"

@@ -43,9 +43,9 @@ def bytecode(machine: str, *, cookie: bool) -> Bytecode:
     source = _source_hash(define, cookie)
     name = f"{machine}-{'cookie' if cookie else 'constant'}"
     code = bytecode_store.packaged(name, source)
-    version = bcc_version()
-    if code is None and version is not None:
-        code = bytecode_store.cached(name, source, version)
+    if code is None:
+        version = bcc_version()
+        code = bytecode_store.cached(name, source, version and f"BCC {version}")
     if code is None:
         try:
             import_bcc()
