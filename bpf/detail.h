@@ -3,8 +3,10 @@
 #ifndef VT_DETAIL_H
 #define VT_DETAIL_H
 
+#include "helpers.h"
 #include "maps.h"
 #include "read.h"
+#include "regs.h"
 #include "shape.h"
 
 /* The negotiated features: those of the previous binding until this one writes its own. */
@@ -18,31 +20,30 @@ static __always_inline void fill_features(struct vt_event *e, const struct vt_of
 	e->has |= VT_HAS_FEATURES;
 }
 
-static __always_inline void fill_entry(struct vt_event *e, const struct vt_offsets *o, u64 first,
-				       struct pt_regs *ctx)
+static __always_inline void fill_entry(struct vt_event *e, u64 point, const struct vt_offsets *o,
+				       u64 first, struct vt_regs *ctx, bool named)
 {
-	struct vt_named *n = (struct vt_named *)e; /* only if VT_NAMED */
+	struct vt_named *n = (struct vt_named *)e; /* only if NAMED */
 
-	if (detail() == VT_STATUS || detail() == VT_RESET) {
-		e->status = detail() == VT_STATUS ? PT_REGS_PARM2(ctx) & 0xff : 0;
+	if (detail(point) == VT_STATUS || detail(point) == VT_RESET) {
+		e->status = detail(point) == VT_STATUS ? ARG2(ctx) & 0xff : 0;
 		e->has |= VT_HAS_STATUS;
 		fill_features(e, o, first);
-	} else if (detail() == VT_COUNT) {
-		e->count = (u32)PT_REGS_PARM2(ctx);
+	} else if (detail(point) == VT_COUNT) {
+		e->count = (u32)ARG2(ctx);
 		e->has |= VT_HAS_COUNT;
-	} else if (detail() == VT_QUEUE || detail() == VT_QUEUE_NO_VECTOR) {
-		e->queue_index = (u32)PT_REGS_PARM2(ctx);
+	} else if (detail(point) == VT_QUEUE || detail(point) == VT_QUEUE_NO_VECTOR) {
+		e->queue_index = (u32)ARG2(ctx);
 		e->has |= VT_HAS_QUEUE;
-		if (detail() == VT_QUEUE) {
-			e->vector = PT_REGS_PARM6(ctx) & 0xffff;
+		if (detail(point) == VT_QUEUE) {
+			e->vector = ARG6(ctx) & 0xffff;
 			e->has |= VT_HAS_VECTOR;
 		}
 	}
-	if (shape() & VT_NAMED)
-		bpf_probe_read_kernel_str(n->name, sizeof(n->name),
-					  subject() == VT_MODULE_STRUCT
-						  ? (void *)(first + o->module_name)
-						  : (void *)PT_REGS_PARM4(ctx));
+	if (named)
+		vt_read_str(n->name, sizeof(n->name),
+			    subject(point) == VT_MODULE_STRUCT ? (void *)(first + o->module_name)
+							       : (void *)ARG4(ctx));
 }
 
 static __always_inline void fill_offered(struct vt_event *e, const struct vt_offsets *o,

@@ -3,68 +3,73 @@
 #ifndef VT_RING_H
 #define VT_RING_H
 
+#include "helpers.h"
 #include "maps.h"
 #include "shape.h"
 
-/* Counts an event as lost: it, or the description of its device or driver, had no room. */
-static __always_inline void miss(struct vt_count *c)
+static __always_inline u64 *lost_here(u64 point)
 {
-	u32 probe = probe_number();
-	u64 *here = lost_here.lookup(&probe);
+	struct vt_lost_here *lost = VT_VALUE(VT_MAP_LOST_HERE);
 
-	__sync_fetch_and_add(&c->lost, 1);
-	if (here)
-		__sync_fetch_and_add(here, 1);
+	return &lost->at[probe_number(point) & (VT_MAX_POINTS - 1)];
+}
+
+/* Counts an event as lost: it, or the description of its device or driver, had no room. */
+static __always_inline void miss(u64 point)
+{
+	struct vt_count *count = VT_VALUE(VT_MAP_COUNT);
+
+	__sync_fetch_and_add(&count->lost, 1);
+	__sync_fetch_and_add(lost_here(point), 1);
 }
 
 /* Called after the reserve, so that events are in the ring in the order of their times. */
-static __always_inline void describe(struct vt_event *e, struct vt_count *c, u32 kind, u64 stack)
+static __always_inline void describe(struct vt_event *e, u64 point, u32 kind, u64 stack)
 {
-	u32 probe = probe_number();
+	struct vt_count *count = VT_VALUE(VT_MAP_COUNT);
 
 	__builtin_memset(e, 0, sizeof(*e));
 	e->kind = kind;
-	e->probe = probe;
+	e->probe = probe_number(point);
 	e->stack = stack;
-	e->lost = c->lost;
-	if (e->lost) {
-		u64 *here = lost_here.lookup(&probe);
-
-		if (here)
-			e->lost_here = *here;
-	}
-	e->ns = bpf_ktime_get_ns();
-	e->cpu = bpf_get_smp_processor_id();
-	e->tid = (u32)bpf_get_current_pid_tgid();
-	bpf_get_current_comm(e->comm, sizeof(e->comm));
+	e->lost = count->lost;
+	e->lost_here = *lost_here(point);
+	e->ns = vt_ktime_ns();
+	e->cpu = vt_cpu();
+	e->tid = (u32)vt_pid_tgid();
+	vt_comm(e->comm, sizeof(e->comm));
 }
 
 /* Reserves an event; NAMED: a struct vt_named. NULL: there was no room, and it was counted. */
-static __always_inline struct vt_event *begin(struct vt_count *c, u32 kind, u64 stack, bool named)
+static __always_inline struct vt_event *begin(u64 point, u32 kind, u64 stack, bool named)
 {
 	struct vt_event *e;
 
 	if (named)
-		e = events.ringbuf_reserve(sizeof(struct vt_named));
+		e = vt_ringbuf_reserve(VT_MAP(VT_MAP_EVENTS), sizeof(struct vt_named), 0);
 	else
-		e = events.ringbuf_reserve(sizeof(struct vt_event));
+		e = vt_ringbuf_reserve(VT_MAP(VT_MAP_EVENTS), sizeof(struct vt_event), 0);
 	if (!e) {
-		miss(c);
+		miss(point);
 		return NULL;
 	}
-	describe(e, c, kind, stack);
+	describe(e, point, kind, stack);
 	if (named)
 		((struct vt_named *)e)->name[0] = 0;
 	return e;
 }
 
 /*
- * Flags for ringbuf_submit. The recorder polls every 100 ms. Waking it for each event would cost as
- * much as an event itself, so it is woken only when the ring fills faster than it polls.
+ * The recorder polls every 100 ms. Waking it for each event would cost as much as an event itself,
+ * so it is woken only when the ring fills faster than it polls.
  */
-static __always_inline u64 wake(struct vt_count *c)
+static __always_inline void submit(void *record)
 {
-	return ++c->submitted & (WAKE_EVERY - 1) ? BPF_RB_NO_WAKEUP : BPF_RB_FORCE_WAKEUP;
+	struct vt_count *count = VT_VALUE(VT_MAP_COUNT);
+
+	vt_ringbuf_submit(record, ++count->submitted & (VT_WAKE_EVERY - 1)
+					  ? VT_BPF_RB_NO_WAKEUP
+					  : VT_BPF_RB_FORCE_WAKEUP);
 }
 
 #endif

@@ -40,7 +40,7 @@ MAY_IMPORT = {
 """The rooms below each room. A room may always import itself and BASE."""
 
 LIBRARIES = {
-    "bcc": {"tracer/bpf/loader.py"},
+    "bcc": {"tracer/bpf/compile.py"},
     "elftools": {"kernel/files/elf_tables.py"},
     "tabulate": {"render/grid.py"},
 }

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Loads bpf/probe.bpf.c with BCC; the only importer of bcc.
+"""Creates the maps and loads and attaches the programs, by libbcc.
 
 The rest of tracer/ sees one small interface: load the program for a probe point, attach it to a
 tracefs event, poll for bytes. Another loader could replace this file.
@@ -7,60 +7,40 @@ tracefs event, poll for bytes. Another loader could replace this file.
 
 from __future__ import annotations
 
-import contextlib
 import ctypes as ct
 import os
-import re
-import struct
-import sys
-import tempfile
-from collections.abc import Iterator
-from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+import platform
 
-from virtio_trace.bpf_source import bpf_folder
 from virtio_trace.errors import CannotTraceError
 from virtio_trace.tracer.bpf import wire
+from virtio_trace.tracer.bpf.bytecode import patched
+from virtio_trace.tracer.bpf.compile import bytecode, import_bcc
 
-if TYPE_CHECKING:
-    import bcc
-
-PROBE_POINT = 0x76742D70726F6265
-"""The constant in shape.h, probe_point(), that is replaced for each load."""
-
-_LD_IMM64 = 0x18  # BPF_LD | BPF_IMM | BPF_DW: two instructions, each with half of the constant
-_INCLUDE = re.compile(r'^#include "(\w+\.h)"$', re.MULTILINE)
+_KPROBE, _TRACEPOINT = 2, 5  # enum bpf_prog_type
+_RECORD = ct.CFUNCTYPE(ct.c_int, ct.c_void_p, ct.c_void_p, ct.c_int)
+_NEEDS = "virtio-trace needs Linux 5.8 or later with CONFIG_BPF_SYSCALL, and root"
 
 
 class Program:
-    """The compiled program with its maps; loaded functions and attachments live until close().
+    """The program with its maps; loaded functions and attachments live until close().
 
-    Every method raises CannotTraceError with the message of the kernel or the compiler. No other
-    thread may write to file descriptor 2 meanwhile: BCC's messages are caught there.
+    Every method raises CannotTraceError with the message of the kernel or the compiler.
     """
 
     def __init__(self) -> None:
-        found = import_bcc()
-        folder = bpf_folder()
-        # BCC takes kernel headers from here; ours are all that the program needs.
-        os.environ["BCC_KERNEL_SOURCE"] = str(folder)
-        with _complaints("the BPF program cannot be built"), working_in(folder):
-            # BCC's default, -O2, makes the same program and takes longer.
-            self._bpf = found.bpf(text=program_text(folder).encode(), cflags=["-O1"])
-        self._library = found.library
-        self._kprobe, self._tracepoint = found.bpf.KPROBE, found.bpf.TRACEPOINT
-        self._places: dict[bytes, list[int]] = {}
-        self._records: list[bytes] = []
+        self._code = bytecode(platform.machine(), cookie=False)
+        self._library = import_bcc().library
         self._descriptors: list[int] = []
-        self._ring = self._bpf.get_table(b"events")  # holds the callback, which C code calls
-        self._ring.open_ring_buffer(self._receive)
-        # struct vt_count
-        self._count = self._bpf.get_table(b"count", ct.c_uint32, ct.c_uint64 * 2)
+        self._maps = [self._create(spec) for spec in wire.MAPS]
+        self._records: list[bytes] = []
+        self._receive = _RECORD(self._received)  # kept: C code calls it
+        events = self._maps[wire.map_number("EVENTS") - 1]
+        self._ring = self._library.bpf_new_ringbuf(events, self._receive, None)
 
     def set_offsets(self, offsets: wire.WireOffsets) -> None:
         """Set where the members of this kernel's structs are."""
-        table = self._bpf.get_table(b"offsets", ct.c_uint32, wire.WireOffsets)
-        table[ct.c_uint32(0)] = offsets
+        table = self._maps[wire.map_number("OFFSETS") - 1]
+        self._library.bpf_update_elem(table, ct.byref(ct.c_uint32(0)), ct.byref(offsets), 0)
 
     def attach_probe(
         self, point: tuple[int, int], group: str, event: str, functions: tuple[str, ...]
@@ -70,156 +50,61 @@ class Program:
         POINT is a probe point's number and its shape (ProbePoint.shape).
         """
         wire.require_room(point[0])
+        number, shape = point
         for function, name in zip(functions, (event, f"{event}_ret"), strict=False):
-            with _complaints(f"the kernel refused the BPF program for {event}"):
-                program = self._load(function, self._kprobe, point)
-                self._attach(program, group, name)
+            program = self._load(function, _KPROBE, number | shape << 32, event)
+            self._attach(program, group, name)
 
     def attach_module_load(self) -> None:
         """Attach to tracepoint module:module_load."""
-        with _complaints("the kernel refused the BPF program for module:module_load"):
-            program = self._load("vt_module_load", self._tracepoint, None)
-            self._attach(program, "module", "module_load")
+        program = self._load("vt_module_load", _TRACEPOINT, None, "module:module_load")
+        self._attach(program, "module", "module_load")
 
     def poll(self, milliseconds: int) -> list[bytes]:
         """All records; wait for at most MILLISECONDS, or until many have come."""
-        self._bpf.ring_buffer_poll(milliseconds)
+        self._library.bpf_poll_ringbuf(self._ring, milliseconds)
         # Most records do not wake us.
-        self._bpf.ring_buffer_consume()
+        self._library.bpf_consume_ringbuf(self._ring)
         taken, self._records = self._records, []
         return taken
 
     def lost(self) -> int:
         """Events that had no room in the ring so far."""
-        return int(self._count[ct.c_uint32(0)][0])
+        count = (ct.c_uint64 * 2)()
+        table = self._maps[wire.map_number("COUNT") - 1]
+        self._library.bpf_lookup_elem(table, ct.byref(ct.c_uint32(0)), ct.byref(count))
+        return int(count[0])
 
     def close(self) -> None:
         """Detach everything; records still in the ring are dropped."""
+        if self._ring:
+            self._library.bpf_free_ringbuf(self._ring)
+            self._ring = 0
         while self._descriptors:
             os.close(self._descriptors.pop())
-        self._bpf.cleanup()
 
-    def _receive(self, _context: object, data: int, size: int) -> None:
+    def _received(self, _context: object, data: int, size: int) -> int:
         # ctypes ignores exceptions raised here: copy the bytes and do nothing else.
         self._records.append(ct.string_at(data, size))
+        return 0
 
-    def _load(self, function: str, kind: int, point: tuple[int, int] | None) -> int:
+    def _create(self, spec: wire.MapSpec) -> int:
+        name, sizes = f"vt_{spec.name.lower()}".encode(), (spec.key_size, spec.value_size)
+        made = self._library.bcc_create_map(spec.type, name, *sizes, spec.entries, 0)
+        return self._keep(made, f"cannot create BPF map {spec.name}")
+
+    def _load(self, function: str, kind: int, point: int | None, event: str) -> int:
+        code = patched(self._code.functions[function], self._maps, point)
         name = function.encode()
-        if point is not None:
-            self._patch(name, point)
-        # BCC caches a function by its name, but each load here is another program.
-        self._bpf.funcs.pop(name, None)
-        descriptor = int(self._bpf.load_func(name, kind).fd)
-        self._bpf.funcs.pop(name)
-        self._descriptors.append(descriptor)
-        return descriptor
-
-    def _patch(self, name: bytes, point: tuple[int, int]) -> None:
-        """Write the point's number and shape into the program's code."""
-        start = self._library.bpf_function_start(self._bpf.module, name)
-        size = self._library.bpf_function_size(self._bpf.module, name)
-        code = (ct.c_char * size).from_address(start)
-        if name not in self._places:
-            self._places[name] = _constants(bytes(code))
-            if not self._places[name]:
-                raise CannotTraceError(f"{name.decode()} has no place for a probe point's number")
-        for place in self._places[name]:
-            struct.pack_into("<I", code, place + 4, point[0])
-            struct.pack_into("<I", code, place + 12, point[1])
+        made = self._library.bcc_prog_load(kind, name, code, len(code), b"GPL", 0, 0, None, 0)
+        return self._keep(made, f"the kernel refused the BPF program for {event}")
 
     def _attach(self, program: int, group: str, event: str) -> None:
-        descriptor = self._library.bpf_attach_tracepoint(program, group.encode(), event.encode())
+        made = self._library.bpf_attach_tracepoint(program, group.encode(), event.encode())
+        self._keep(made, f"cannot attach to {group}/{event}")
+
+    def _keep(self, descriptor: int, what: str) -> int:
         if descriptor < 0:
-            reason = os.strerror(ct.get_errno())
-            raise CannotTraceError(f"cannot attach to {group}/{event}: {reason}")
+            raise CannotTraceError(f"{what}: {os.strerror(ct.get_errno())}", _NEEDS)
         self._descriptors.append(descriptor)
-
-
-def program_text(folder: Path) -> str:
-    """probe.bpf.c with the headers beside it in place of their #include lines, each once.
-
-    BCC rewrites calls on maps in its main file only; in a header they would compile to code that
-    the verifier refuses.
-    """
-    seen: set[str] = set()
-
-    def expand(name: str) -> str:
-        if name in seen:
-            return ""
-        seen.add(name)
-        text = (folder / name).read_text(encoding="utf-8")
-        return _INCLUDE.sub(lambda match: expand(match[1]), text)
-
-    return expand("probe.bpf.c")
-
-
-@contextlib.contextmanager
-def working_in(folder: Path) -> Iterator[None]:
-    """Make FOLDER the working directory. clang looks for headers below it: a kernel tree, or
-    somebody's files, must not be found there."""
-    before = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.chdir(folder)
-        yield
-    finally:
-        os.fchdir(before)
-        os.close(before)
-
-
-def _constants(code: bytes) -> list[int]:
-    """Where CODE loads PROBE_POINT: offsets in bytes."""
-    low, high = PROBE_POINT & 0xFFFFFFFF, PROBE_POINT >> 32
-    return [
-        place
-        for place in range(0, len(code) - 15, 8)
-        if code[place] == _LD_IMM64
-        and struct.unpack_from("<I", code, place + 4)[0] == low
-        and struct.unpack_from("<I", code, place + 12)[0] == high
-    ]
-
-
-class Bcc(NamedTuple):
-    """What is used of the bcc module (stubs/bcc)."""
-
-    bpf: type[bcc.BPF]
-    library: bcc.Library
-
-
-def import_bcc() -> Bcc:
-    """The distribution's bcc module. Raises CannotTraceError if there is none, or another one."""
-    hint = "apt install python3-bpfcc (Debian, Ubuntu) or dnf install python3-bcc (Fedora)"
-    try:
-        import bcc  # noqa: PLC0415 - takes a third of a second, and only recording needs it
-    except ImportError as error:
-        raise CannotTraceError(
-            f"BCC cannot be imported by {sys.executable}: {error}", hint
-        ) from error
-    if "BPF" not in vars(bcc):
-        raise CannotTraceError(
-            "the imported 'bcc' is not BCC: PyPI has another package of that name",
-            f"pip uninstall bcc; {hint}",
-        )
-    return Bcc(bcc.BPF, bcc.lib)
-
-
-@contextlib.contextmanager
-def _complaints(what: str) -> Iterator[None]:
-    """BCC prints messages and raises bare exceptions: turn both into CannotTraceError."""
-    saved = os.dup(2)
-    with tempfile.TemporaryFile() as said:
-        os.dup2(said.fileno(), 2)
-        try:
-            yield
-        except CannotTraceError:
-            raise
-        except Exception as error:  # BCC raises Exception itself
-            said.seek(0)
-            lines = said.read().decode(errors="replace").split("\n")
-            detail = next((line for line in lines if "error" in line.lower()), "") or str(error)
-            raise CannotTraceError(
-                f"{what}: {detail.strip()}",
-                "virtio-trace needs Linux 5.8 or later with CONFIG_BPF_SYSCALL, and root",
-            ) from error
-        finally:
-            os.dup2(saved, 2)
-            os.close(saved)
+        return descriptor

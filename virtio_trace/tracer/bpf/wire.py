@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The ctypes mirror of bpf/events.h.
+"""The ctypes mirror of bpf/events.h, and the table of maps in bpf/maps.h.
 
-tests/unit/tracer/bpf/test_wire.py compares it with a compiler's layout of that file.
+tests/unit/tracer/bpf/test_wire.py compares both with what a compiler makes of those files.
 """
 
 from __future__ import annotations
 
 import ctypes as ct
+from dataclasses import dataclass
 
 from virtio_trace.errors import CannotTraceError
 
@@ -160,3 +161,35 @@ STRUCTS = {
     "vt_offsets": WireOffsets,
 }
 """The mirrors by the names of their structs in bpf/events.h."""
+
+# enum bpf_map_type (include/uapi/linux/bpf.h)
+MAP_HASH = 1
+MAP_ARRAY = 2
+MAP_RINGBUF = 27
+
+
+@dataclass(frozen=True, slots=True)
+class MapSpec:
+    """How to create a map (BPF_MAP_CREATE). Sizes in bytes; ``entries`` of a ring are its bytes."""
+
+    name: str
+    type: int
+    key_size: int
+    value_size: int
+    entries: int
+
+
+MAPS = (
+    MapSpec("EVENTS", MAP_RINGBUF, 0, 0, 1 << 20),
+    MapSpec("COUNT", MAP_ARRAY, 4, 16, 1),
+    MapSpec("LOST_HERE", MAP_ARRAY, 4, 8 * MAX_POINTS, 1),
+    MapSpec("OFFSETS", MAP_ARRAY, 4, ct.sizeof(WireOffsets), 1),
+    MapSpec("KNOWN", MAP_ARRAY, 4, 8 * 1024, 1),
+    MapSpec("CALLS", MAP_HASH, 8, 8 + 4 * 24, 4096),
+)
+"""The maps of bpf/maps.h; the first is number 1. COUNT begins with the events lost, a u64."""
+
+
+def map_number(name: str) -> int:
+    """The number of a map, from 1, by which the programs load it."""
+    return 1 + [spec.name for spec in MAPS].index(name)

@@ -92,10 +92,11 @@ class ProbePoint:
 
     def programs(self) -> tuple[str, ...]:
         """The functions of probe.bpf.c: for the entry and, if it makes an event, the return."""
+        form = self.shape(False)
+        entry = "vt_entry_named" if form & shape.NAMED else "vt_entry"
         if not self.returns:
-            return ("vt_entry",)
-        saved = self.shape(False) & shape.SAVE_ARGS
-        return ("vt_entry", "vt_return_kept" if saved else "vt_return")
+            return (entry,)
+        return (entry, "vt_return_kept" if form & shape.SAVE_ARGS else "vt_return")
 
 
 def check_table(points: Iterable[ProbePoint], named: Iterable[str] = ()) -> None:
