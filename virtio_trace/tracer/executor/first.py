@@ -24,8 +24,8 @@ recorder's end."""
 
 def main(argv: list[str]) -> None:
     """ARGV are the arguments for the system's first process. Does not return."""
-    with open(f"{FOLDER}/task", encoding="ascii") as file:
-        task = dict(line.rstrip("\n").split("=", 1) for line in file)
+    with open(f"{FOLDER}/task", "rb") as file:  # a text file would need more of the library
+        task = dict(line.split("=", 1) for line in file.read().decode().splitlines())
     for number in (_SIGINT, _SIGPIPE):  # Python has changed these two
         ctypes.CDLL(None).signal(number, None)
     ready, armed = os.pipe2(os.O_CLOEXEC)
@@ -60,6 +60,8 @@ def _record(port: str, armed: int, command: int | None) -> None:
 
         run(FOLDER, port, armed, command)
         status = 0
+    except BaseException as error:  # to the console: nobody else hears it
+        os.write(2, f"virtio-trace: the recorder failed: {error!r}\n".encode())
     finally:
         os._exit(status)
 

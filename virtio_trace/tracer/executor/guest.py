@@ -98,6 +98,10 @@ class Guest:
         status = self._follow(executor)
         self._finish(executor, status)
 
+    def fail(self, error: Exception) -> None:
+        """Send why there is no more to send."""
+        self._section("failed", str(error))
+
     def close(self) -> None:
         """Send what is left, and wait until the host has heard it and looked at the devices.
 
@@ -262,16 +266,13 @@ def _open_port(dev: Tree, name: str) -> int:
 
 
 def run(folder: str, port: str, ready: int, command: int | None) -> None:
-    """Execute the plan in FOLDER. Never raises: what is wrong is sent, or nobody can hear it."""
-    guest = None
+    """Execute the plan in FOLDER. Raises OSError, ValueError: there is no plan, or no port."""
+    with open(f"{folder}/plan", "rb") as file:
+        plan = decode(file.read())
+    guest = Guest(plan, port, ready, command)
     try:
-        with open(f"{folder}/plan", "rb") as file:
-            plan = decode(file.read())
-        guest = Guest(plan, port, ready, command)
         guest.run()
     except (OSError, ValueError) as error:
-        if guest is not None:
-            guest._section("failed", str(error))
+        guest.fail(error)
     finally:
-        if guest is not None:
-            guest.close()
+        guest.close()

@@ -5,9 +5,12 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
 
 from .tree import Tree
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # collections is not among the guest's files
+    from collections.abc import Callable
 
 _MODPROBE = ("etc", "run", "usr/local/lib", "usr/lib", "lib")
 _MODULES = ("usr/lib/modules", "lib/modules")
