@@ -18,6 +18,7 @@ from virtio_trace.recording.events import Detail, DeviceRef, Event
 from virtio_trace.tracer.bpf import wire
 from virtio_trace.tracer.points import shape
 from virtio_trace.tracer.points.point import ProbePoint
+from virtio_trace.tracer.points.resolve import ResolvedProbe
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,14 @@ class Armed:
     point: ProbePoint
     function: str
     module: str | None
+
+    @classmethod
+    def of(cls, probe: ResolvedProbe) -> Armed:
+        """For PROBE; one without a target never has a record."""
+        target = probe.target
+        if target is None:
+            return cls(probe.point, probe.point.symbols[0], probe.point.module)
+        return cls(probe.point, target.symbol, target.module)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import errno
 import os
+import select
 
-from . import syscalls
-from .plan import KPROBE, NO_POINT, Event, Plan, Point
-from .program import linked
-from .ring import Ring
+from virtio_trace.tracer.executor import syscalls
+from virtio_trace.tracer.executor.plan import KPROBE, NO_POINT, Event, Plan, Point
+from virtio_trace.tracer.executor.program import linked
+from virtio_trace.tracer.executor.ring import Ring
 
 
 class Executor:
@@ -74,6 +75,15 @@ class Executor:
                     pass  # busy for a moment: it is removed with its group
             raise
         return known
+
+    def take(self, milliseconds: int) -> tuple[bytes, int]:
+        """What the ring has (Ring.take); wait for at most MILLISECONDS, or until a program wakes
+        us."""
+        assert self.ring is not None
+        poll = select.poll()
+        poll.register(self.ring_descriptor, select.POLLIN)
+        poll.poll(milliseconds)
+        return self.ring.take()
 
     def lost(self) -> int:
         """Events that found no room in the ring so far: the first member of struct vt_count."""

@@ -56,7 +56,7 @@ def _record(port: str, armed: int, command: int | None) -> None:
     try:
         os.setsid()
         _spare_from_systemd()
-        from .guest import run  # noqa: PLC0415 the first process needs none of it
+        from virtio_trace.tracer.executor.guest import run  # noqa: PLC0415 the first process needs none of it
 
         run(FOLDER, port, armed, command)
         status = 0

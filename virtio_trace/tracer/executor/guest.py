@@ -15,15 +15,15 @@ import termios
 import time
 import tty
 
-from . import sysfs
-from .arming import Executor
-from .frames import RECORDS, FrameEncoder
-from .kernel import mismatch
-from .plan import NO_POINT, Plan, decode
-from .port import PortWriter
-from .state import Log, Root, SystemManager, boot_ring
-from .syscalls import mounted
-from .tree import Tree
+from virtio_trace.tracer.executor import sysfs
+from virtio_trace.tracer.executor.arming import Executor
+from virtio_trace.tracer.executor.frames import RECORDS, FrameEncoder
+from virtio_trace.tracer.executor.kernel import mismatch
+from virtio_trace.tracer.executor.plan import NO_POINT, Plan, decode
+from virtio_trace.tracer.executor.port import PortWriter
+from virtio_trace.tracer.executor.state import Log, Root, SystemManager, boot_ring
+from virtio_trace.tracer.executor.syscalls import mounted
+from virtio_trace.tracer.executor.tree import Tree
 
 POLL_MS = 250
 """A program wakes the executor when the ring fills (bpf/ring.h); this is for what is slow."""

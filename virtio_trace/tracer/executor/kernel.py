@@ -6,8 +6,8 @@ from __future__ import annotations
 import os
 import struct
 
-from .plan import Plan
-from .tree import Tree
+from virtio_trace.tracer.executor.plan import Plan
+from virtio_trace.tracer.executor.tree import Tree
 
 _NOTE = struct.Struct("<III")  # sizes of name and description, type (elf(5), Nhdr)
 _BUILD_ID = 3  # NT_GNU_BUILD_ID

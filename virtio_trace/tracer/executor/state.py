@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import time
 
-from .tree import Tree
+from virtio_trace.tracer.executor.tree import Tree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # collections is not among the guest's files

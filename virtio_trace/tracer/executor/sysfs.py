@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 
-from .tree import Tree
+from virtio_trace.tracer.executor.tree import Tree
 
 _FILES = (
     *("vendor", "device", "subsystem_device", "modalias", "status", "features"),

@@ -74,7 +74,7 @@ def make(
         ],
         points=[_module_load(), *_points(probes, group, boot)],
         boot_group=boot.group,
-        confirm=sorted({probe.target.module.encode() for probe in probes if _of_module(probe)}),
+        confirm=sorted(name.encode() for name in {_module(probe) for probe in probes} if name),
     )
 
 
@@ -117,5 +117,5 @@ def _point(
     return Point(number, probe.point.shape(redescribe), events)
 
 
-def _of_module(probe: ResolvedProbe) -> bool:
-    return probe.target is not None and probe.target.module is not None
+def _module(probe: ResolvedProbe) -> str | None:
+    return probe.target.module if probe.target is not None else None

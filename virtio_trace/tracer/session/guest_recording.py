@@ -78,7 +78,7 @@ class GuestRecording:
         self._writer = Writer(_LineStream(write))
         self._scratch = scratch
         kernel = task.kernel
-        self._decoder = RingDecoder([_armed(probe) for probe in kernel.probes])
+        self._decoder = RingDecoder([Armed.of(probe) for probe in kernel.probes])
         self._tracker = ProbeStateTracker(kernel.probes)
         self._stream = Stream()
         self._boot: BootTime | None = None
@@ -299,10 +299,3 @@ def _event_names(point: Point) -> set[str]:
     """The names that POINT's events may have in tracefs, without their groups."""
     places = (place for event in point.events for place in (event.known, event.place) if place)
     return {place.rpartition("/")[2] for place in places}
-
-
-def _armed(probe: ResolvedProbe) -> Armed:
-    target = probe.target
-    if target is None:
-        return Armed(probe.point, probe.point.symbols[0], probe.point.module)
-    return Armed(probe.point, target.symbol, target.module)

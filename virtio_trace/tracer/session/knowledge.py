@@ -16,6 +16,7 @@ from virtio_trace.recording.evidence import Evidence
 from virtio_trace.tracer.bpf.offsets import read_offsets
 from virtio_trace.tracer.bpf.wire import WireOffsets
 from virtio_trace.tracer.points import table
+from virtio_trace.tracer.points.offline import GET_COOKIE
 from virtio_trace.tracer.points.resolve import STEXT, ResolvedProbe, resolve
 from virtio_trace.tracer.points.struct_offsets import struct_offsets
 from virtio_trace.tracer.session.phases import PhaseClock
@@ -24,12 +25,14 @@ from virtio_trace.tracer.session.phases import PhaseClock
 @dataclass(frozen=True, slots=True)
 class Knowledge:
     """What the kernel's files and memory say. ``offsets`` are those of the BPF program, ``members``
-    those of fetch arguments, in bytes; ``seconds`` is the time that each phase of reading took."""
+    those of fetch arguments, in bytes; ``cookies``: BPF programs can ask for a cookie (Linux 5.15);
+    ``seconds`` is the time that each phase of reading took."""
 
     evidence: Evidence
     offsets: WireOffsets
     probes: list[ResolvedProbe]
     members: dict[str, int]
+    cookies: bool
     seconds: dict[str, float]
 
 
@@ -50,8 +53,8 @@ def learn(host: HostKernel, tracefs: Path) -> Knowledge:
         evidence = add_registered(evidence, kernel)
     points = table.points(evidence)
     with clock.phase("kallsyms"):
-        names = {symbol for point in points for symbol in point.symbols}
+        names = {symbol for point in points for symbol in point.symbols} | {GET_COOKIE}
         found = addresses.functions({*names, STEXT})
     probes = resolve(points, of_module(found, None), functions_of(symbols, found))
     members = struct_offsets(btf, symbols)
-    return Knowledge(evidence, offsets, probes, members, clock.seconds)
+    return Knowledge(evidence, offsets, probes, members, bool(found.get(GET_COOKIE)), clock.seconds)
