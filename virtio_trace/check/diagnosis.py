@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 
+from virtio_trace.check import initrd
 from virtio_trace.graph.calls import Call, failure
 from virtio_trace.graph.model import Binding, Device, Graph
 from virtio_trace.recording.machine_state import (
@@ -149,7 +150,7 @@ def module(graph: Graph, name: str, init: str | None, aliases: tuple[str, ...] =
         return f"its module {name} was loaded, {_init(graph, name)}{uncalled}"
     rules = [r for r in header.blacklist or () if r.by != INITCALL_BLACKLIST and r.what == name]
     late = [r for r in _late(graph) if r.what == name]
-    causes = [*_initrd(graph, name), *(rule.words for rule in rules)]
+    causes = [*initrd.words(graph, name), *(rule.words for rule in rules)]
     alias = f" (alias {', '.join(aliases)})" if aliases else ""
     said = f"its module {name}{alias} was not loaded"
     if causes:
@@ -164,18 +165,6 @@ def module(graph: Graph, name: str, init: str | None, aliases: tuple[str, ...] =
             "and whether anything asked for it is unknown"
         )
     return said + _quote([line for line in graph.log.get(name, []) if "blacklisted" in line.text])
-
-
-def _initrd(graph: Graph, name: str) -> list[str]:
-    """Says that the initrd lacks the module NAME, unless the system has left the initrd."""
-    header, end = graph.recording.header, end_state(graph)
-    if header.initrd is None or name in header.initrd.modules or (end and end.initrd_left):
-        return []
-    files = {facts.module: facts.file for facts in header.evidence.transports}
-    files |= {facts.module: facts.file for facts in header.evidence.drivers}
-    file = files.get(name, name)
-    still = ", and the system is still in the initrd" if end and end.initrd_left is False else ""
-    return [f"{file} is not in the initrd{still}"]
 
 
 def forbidden_init(graph: Graph, init: str | None) -> str:

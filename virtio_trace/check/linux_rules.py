@@ -7,7 +7,7 @@ If a step was not taken, the steps after it are not judged: the finding names th
 
 from __future__ import annotations
 
-from virtio_trace.check import diagnosis
+from virtio_trace.check import diagnosis, initrd
 from virtio_trace.check.findings import NOTE, CheckContext
 from virtio_trace.check.linux_transport import (
     device_registered,
@@ -88,7 +88,8 @@ def _loaded(context: CheckContext, subject: Driver) -> None:
     if facts is None and _before_user_space(context, register):
         context.good(step, subject.name)
     elif facts is None:
-        message = "no module file of this kernel has the driver: whether it is built in is unknown"
+        files = initrd.whose_files(context.graph)
+        message = f"no module file of {files} has the driver: whether it is built in is unknown"
         context.unknown(step, subject.name, message, register)
     elif _is_builtin(context, subject):
         context.good(step, subject.name)
@@ -174,7 +175,8 @@ def _matched(context: CheckContext, binding: Binding) -> bool:
         return True
     facts = context.graph.recording.header.evidence.driver(binding.driver or "")
     if facts is None:
-        message = f"no module file of this kernel has {binding.driver}: its id_table is unknown"
+        files = initrd.whose_files(context.graph)
+        message = f"no module file of {files} has {binding.driver}: its id_table is unknown"
         context.unknown(step, device.address, message, call)
     elif device.id is None or device.vendor is None:
         context.unknown(step, device.address, "the device's ids are unknown", call)
@@ -213,7 +215,7 @@ def _probed(context: CheckContext, binding: Binding, facts: DriverFacts | None) 
     expected = facts.functions.get("probe") if facts else None
     if probe is None:
         if expected is None:
-            context.unknown(step, address, _unnamed(binding, facts), binding.call)
+            context.unknown(step, address, _unnamed(context, binding, facts), binding.call)
         elif context.sees(step, expected):
             message = f"{binding.driver}'s own probe function {expected} was not called"
             context.bad(step, address, message, binding.call)
@@ -224,7 +226,7 @@ def _probed(context: CheckContext, binding: Binding, facts: DriverFacts | None) 
         message = f"{probe.event.symbol} ran outside virtio_dev_probe"
         context.missing(step, address, message, binding.call, probe, also=("virtio_dev_probe",))
     elif facts is None or expected is None:
-        context.unknown(step, address, _unnamed(binding, facts), binding.call, probe)
+        context.unknown(step, address, _unnamed(context, binding, facts), binding.call, probe)
     elif not _is_the_structs(probe, facts):
         message = f"{probe.event.symbol} ran, but struct virtio_driver names {expected}"
         message += f" [{facts.module}]" if probe.event.function == expected else ""
@@ -235,9 +237,10 @@ def _probed(context: CheckContext, binding: Binding, facts: DriverFacts | None) 
         context.returned(step, address, probe)
 
 
-def _unnamed(binding: Binding, facts: DriverFacts | None) -> str:
+def _unnamed(context: CheckContext, binding: Binding, facts: DriverFacts | None) -> str:
     if facts is None:
-        return f"no module file of this kernel has {binding.driver}: its probe function is unknown"
+        files = initrd.whose_files(context.graph)
+        return f"no module file of {files} has {binding.driver}: its probe function is unknown"
     return f"the evidence names no probe function for {binding.driver}"
 
 

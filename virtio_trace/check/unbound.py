@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from virtio_trace.check import diagnosis
+from virtio_trace.check import diagnosis, initrd
 from virtio_trace.check.findings import Judgement, missing, unfinished
 from virtio_trace.check.proof import Proof
 from virtio_trace.graph.calls import failure
@@ -22,6 +22,8 @@ from virtio_trace.virtio.transports import PCI
 _STEP = "pair-matched"
 _ENDS = ("virtio_dev_probe", "unregister_virtio_device")
 """Probe points of what may follow an unbinding: a new binding, or the device's removal."""
+
+_NOT_READ = "; the modules of the root file system were not read"
 
 VIRTIO_PCI = PCI.driver_name
 """The name of struct pci_driver virtio_pci_driver (drivers/virtio/virtio_pci_common.c)."""
@@ -90,12 +92,21 @@ def _never_bound(proof: Proof, subject: Device) -> Iterator[Judgement]:
         message = f"not bound; whether a driver that {uncalled} registers matches it is unknown"
         yield Judgement(_STEP, message, (subject.register,))
     else:
-        kind = numbers.device_type(subject.id)
-        message = f"no driver in this kernel for this device (type {kind})"
-        if subject.id is not None:
-            memory = " or built into it" if any(d.builtin for d in evidence.drivers) else ""
-            message += f": no id_table in its files{memory} has virtio:d{subject.id:08X}"
-        yield Judgement(_STEP, message, (subject.register,), is_step=False)
+        yield _no_driver(proof, subject)
+
+
+def _no_driver(proof: Proof, subject: Device) -> Judgement:
+    """No driver in the evidence matches SUBJECT. What is not in the evidence is unknown."""
+    graph, kind = proof.graph, numbers.device_type(subject.id)
+    files = initrd.whose_files(graph)
+    message = f"no driver in {files} for this device (type {kind})"
+    if subject.id is not None:
+        builtin = any(d.builtin for d in graph.recording.header.evidence.drivers)
+        memory = " or built into it" if builtin else ""
+        message += f": no id_table in its files{memory} has virtio:d{subject.id:08X}"
+    if initrd.is_all_known(graph):
+        return Judgement(_STEP, message + _NOT_READ, (subject.register,))
+    return Judgement(_STEP, message, (subject.register,), is_step=False)
 
 
 def _builtin(evidence: Evidence, subject: Device) -> str | None:
@@ -123,7 +134,10 @@ def _passed_over(proof: Proof, subject: Device, facts: DriverFacts) -> Iterator[
         if subject.unregister is None:  # a removed device may have gone before its driver came
             why = diagnosis.module(proof.graph, facts.module, facts.init, facts.matches)
             message = f"not bound: {facts.name}, which matches it, was never registered: {why}"
-            yield missing(proof, _STEP, message, subject.register)
+            if initrd.is_out_of_reach(proof.graph, facts.module, subject.id):
+                yield Judgement(_STEP, message + initrd.NOT_REACHED, (subject.register,))
+            else:
+                yield missing(proof, _STEP, message, subject.register)
     elif not scans and known.in_snapshot and subject.snapshot is not None:
         message = f"not bound, although {facts.name}, whose id_table has the device, was registered"
         message += diagnosis.autoprobe(proof.graph)
@@ -176,9 +190,13 @@ def _no_transport(proof: Proof, subject: Device) -> Judgement:
     elif facts is not None:
         said += f"{VIRTIO_PCI}, which matches it, was never registered: "
         said += diagnosis.module(graph, facts.module, facts.init, facts.matches)
+        if initrd.is_out_of_reach(graph, facts.module, function.virtio_id):
+            return Judgement(step, said + initrd.NOT_REACHED + log)
     elif PCI.module in evidence.builtin:
         said += f"{VIRTIO_PCI}, which matches it, is built in, but is not registered"
         said += diagnosis.forbidden_init(graph, "virtio_pci_driver_init")
+    elif initrd.is_all_known(graph):
+        return Judgement(step, f"{said}no {VIRTIO_PCI} in the initrd{_NOT_READ}{log}")
     else:
         return Judgement(step, f"{said}no {VIRTIO_PCI} in this kernel{log}", is_step=False)
     return Judgement(step, said + log, ok=False)

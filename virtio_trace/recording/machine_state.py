@@ -150,9 +150,11 @@ class EndState:
 @dataclass(frozen=True, slots=True)
 class Initrd:
     """The initrd that the system was in when the recording began. ``modules``: which of the
-    evidence's modules have a file in it."""
+    evidence's modules have a file in it. ``only``: the recorder had no other module files, so what
+    the root file system has is unknown."""
 
     modules: tuple[str, ...]
+    only: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """The header's ``initrd``."""
@@ -161,7 +163,7 @@ class Initrd:
     @classmethod
     def from_json(cls, raw: Any) -> Initrd:
         """Raises TypeError, KeyError."""
-        return cls(strings(obj(raw)["modules"]))
+        return cls(strings(obj(raw)["modules"]), boolean(raw.get("only", False)))
 
 
 COMMAND_LINE = "the kernel command line"

@@ -87,9 +87,10 @@ class _Attempt:
         self._keep = keep
         self._silence = silence
         self._began = time.monotonic()
-        self._console = ConsoleTail(plan.third_party.until.text if plan.third_party else "")
+        text = plan.third_party.until.text if plan.third_party else ""
+        self._console = ConsoleTail(text)
         self._shutdown = GuestShutdown(
-            plan.third_party is not None, self._began + plan.settings.timeout
+            plan.third_party is not None, self._began + plan.settings.timeout, text
         )
         self._stderr = b""
         self._spoke = False
@@ -115,8 +116,10 @@ class _Attempt:
             outcome.end = "timeout"
         elif channel.status is not None or (self._complete and outcome.qemu_failed):
             outcome.end = "done"
-        outcome.recorder, outcome.said, outcome.stop = channel.status, channel.said, channel.stop
-        outcome.tail, outcome.root_too_big = self._console.lines(), self._console.root_too_big
+        outcome.recorder, outcome.said = channel.status, channel.said
+        outcome.stop = self._shutdown.reason(channel.stop, self._console)
+        outcome.tail, outcome.causes = self._console.lines(), self._console.causes()
+        outcome.root_too_big = self._console.root_too_big
         outcome.spoke, outcome.dropped = self._spoke, channel.dropped
         outcome.seconds = time.monotonic() - self._began
         return outcome

@@ -21,10 +21,11 @@ class Outcome:
     ``end``: ``done``, the recording is complete (``recorder`` is the recorder's exit status, None
     if QEMU died before the guest could report it); ``timeout``; ``died``, the guest ended before
     its recorder. ``said``: the last lines of the recorder's standard error. ``tail``: the console's
-    last lines. ``stderr`` is QEMU's, ``status`` its exit status, None if we ended it. ``seconds``
-    is from QEMU's start to its end. ``root_too_big``: the kernel had no memory for its root; we
-    ended it, as modules would be missing. ``dropped``: lines too long to be kept. ``stop``: why the
-    recording of a third-party system ended, and whether its condition was met.
+    last lines. ``causes``: what the console gives as reasons for a boot that does not come up.
+    ``stderr`` is QEMU's, ``status`` its exit status, None if we ended it. ``seconds`` is from
+    QEMU's start to its end. ``root_too_big``: the kernel had no memory for its root; we ended it,
+    as modules would be missing. ``dropped``: lines too long to be kept. ``stop``: why the recording
+    of a third-party system ended, and whether its condition was met.
     """
 
     accel: str
@@ -33,6 +34,7 @@ class Outcome:
     recorder: int | None = None
     said: list[str] = field(default_factory=list)
     tail: list[str] = field(default_factory=list)
+    causes: list[str] = field(default_factory=list)
     stderr: str = ""
     status: int | None = None
     seconds: float = 0.0

@@ -206,23 +206,6 @@ def test_a_module_that_was_forbidden_later(board: list[Line]) -> None:
     )
 
 
-def test_a_module_that_the_initrd_does_not_have(board: list[Line]) -> None:
-    rule = {"what": "virtio_rng", "by": "blacklist", "where": "/etc/modprobe.d/x.conf"}
-    board[0]["forbidden"], board[-1]["log"] = [], None
-    board[0]["initrd"] = {"modules": ["virtio_net"]}
-    board[-1]["final"]["initrd_left"] = False
-    file = "kernel/drivers/char/hw_random/virtio-rng.ko"
-    words = f"was not loaded: {file} is not in the initrd, and the system is still in the initrd"
-    assert reason(board, RNG).endswith(words)
-    board[0]["forbidden"] = [rule]
-    assert f'{words}; "blacklist virtio_rng" is in' in reason(board, RNG)
-    board[0]["forbidden"], board[-1]["final"]["initrd_left"] = [], True
-    assert reason(board, RNG).endswith("whether anything asked for it is unknown")
-    board[-1]["final"]["initrd_left"] = False
-    board[0]["initrd"]["modules"].append("virtio_rng")
-    assert reason(board, RNG).endswith("whether anything asked for it is unknown")
-
-
 def test_a_module_that_nothing_forbids(board: list[Line]) -> None:
     board[0]["forbidden"], board[-1]["log"] = [], None
     assert reason(board, RNG).endswith("whether anything asked for it is unknown")

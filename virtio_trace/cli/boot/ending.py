@@ -8,14 +8,18 @@ import click
 from virtio_trace.cli.support.say import say, warn
 from virtio_trace.errors import CannotTraceError, IncompleteError, VirtioTraceError
 from virtio_trace.render.escape import escape
+from virtio_trace.vm import console
 from virtio_trace.vm.outcome import Outcome
 from virtio_trace.vm.plan import Plan
 from virtio_trace.vm.qemu.channel import LONGEST_LINE
+from virtio_trace.vm.root import foreign_initrd
 
 _STATUS_CANNOT = 3
 STATUS_INCOMPLETE = 4
 
 _STDERR_LINES = 20
+_CONSOLE_LINES = 10
+"""Of a system that did not come up. A guest that died or hangs has printed a stack trace too."""
 
 
 def conclude(outcome: Outcome, plan: Plan) -> VirtioTraceError | None:
@@ -30,11 +34,12 @@ def conclude(outcome: Outcome, plan: Plan) -> VirtioTraceError | None:
         return None
     if outcome.end == "done":
         return _recorder_failed(outcome)
-    for line in outcome.tail:
-        click.echo(f"  | {escape(line)}", err=True)
+    lives = outcome.end == "timeout" and plan.third_party is not None
+    _show_console(outcome, _CONSOLE_LINES if lives else len(outcome.tail))
     if outcome.end == "died" and outcome.stderr.strip():
         warn("QEMU ended by itself and said:")
         _show_stderr(outcome)
+    _say_causes(outcome, plan)
     silent = f"its console is empty: is {plan.vmlinuz} a whole kernel for this machine?"
     if outcome.end == "timeout":
         above = "its console's last lines are above; --timeout S gives it longer"
@@ -61,10 +66,30 @@ def _tell_done(outcome: Outcome, plan: Plan) -> None:
     if stop is None:
         say(f"the guest ended {after}")
     elif stop.reached:
-        text = plan.third_party.until.text if plan.third_party else ""
-        say(f"enough {after}: {escape(f'the console said {text}' if text else stop.why)}")
+        say(f"enough {after}: {stop.why}")
     else:
-        warn(f"the system did not come up {after}: {escape(stop.why)}")
+        _show_console(outcome, _CONSOLE_LINES)
+        text = plan.third_party.until.text if plan.third_party else ""
+        what = f'the console did not print "{text}"' if text else "the system did not come up"
+        warn(f"{what} {after}: {stop.why}")
+        _say_causes(outcome, plan)
+
+
+def _say_causes(outcome: Outcome, plan: Plan) -> None:
+    """What kept the system from coming up, as far as its console and its command line show."""
+    for cause in outcome.causes:
+        say(cause)
+    stands = outcome.stop is not None and not outcome.stop.reached
+    if plan.third_party is None or outcome.qemu_failed or not (stands or outcome.causes):
+        return  # a slow system, or an installer, may need no root=
+    if not console.has_root(foreign_initrd.options(plan.third_party, plan.settings.append)):
+        say("the kernel's command line has no root=: --append root=DEVICE adds it")
+
+
+def _show_console(outcome: Outcome, most: int) -> None:
+    """The last lines of the guest's console."""
+    for line in outcome.tail[-most:] if most else ():
+        click.echo(f"  | {escape(line)}", err=True)
 
 
 def _show_stderr(outcome: Outcome) -> None:

@@ -17,8 +17,8 @@ DEBUGFS = Path("/sys/kernel/debug")
 def prerequisites(kernel: HostKernel) -> list[tuple[str, Callable[[], Answer]]]:
     """The name and the check of each prerequisite, the most telling first."""
     return [
-        ("kprobes in the kernel", kernel.has_kprobes),
         ("kernel lockdown", kernel.may_probe),
+        ("kprobes in the kernel", kernel.has_kprobes),
         ("BTF, the kernel's types", kernel.has_btf),
         ("root", kernel.is_privileged),
         ("tracefs", kernel.has_tracefs),

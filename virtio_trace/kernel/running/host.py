@@ -92,6 +92,8 @@ class HostKernel:
             return Answer(
                 False, "this kernel is built without tracing (CONFIG_FTRACE)", _OTHER_KERNEL
             )
+        if self._is_locked_down():  # a tracefs that is mounted is then empty
+            return _LOCKED
         if not self.is_privileged().ok:
             return Answer(False, "tracefs cannot be read without root", "run it with sudo")
         mount = f"mount -t tracefs tracefs {self.sys / 'kernel/tracing'}"
@@ -130,22 +132,25 @@ class HostKernel:
         return Answer(False, "not root: no CAP_SYS_ADMIN", "run it with sudo")
 
     def lockdown(self) -> str | None:
-        """none, integrity or confidentiality; None: the kernel does not say.
+        """none, integrity or confidentiality; None: unknown, as securityfs is not mounted.
 
-        Confidentiality forbids kprobes and BPF (kernel_lockdown(7)).
+        Confidentiality forbids kprobes, BPF and tracefs (kernel_lockdown(7)).
         """
         found = re.search(r"\[(\w+)\]", sysfs.text(self.sys / "kernel/security/lockdown") or "")
         return found[1] if found else None
 
     def may_probe(self) -> Answer:
         """Whether lockdown allows kprobes."""
-        if self.lockdown() != "confidentiality":
-            return Answer(True)
-        return Answer(
-            False,
-            "the kernel is locked down (confidentiality): it refuses kprobes",
-            "boot without lockdown=confidentiality",
-        )
+        return Answer(True) if self.lockdown() != "confidentiality" else _LOCKED
+
+    def _is_locked_down(self) -> bool:
+        """Whether lockdown explains that tracefs is empty. Without securityfs, the kernel's command
+        line decides; a kernel without the lockdown module ignores it, but has a tracefs."""
+        mode = self.lockdown()
+        if mode is None:
+            line = f" {sysfs.text(self.proc / 'cmdline') or ''} "
+            return " lockdown=confidentiality " in line
+        return mode == "confidentiality"
 
     def loaded_modules(self) -> frozenset[str]:
         """Names of the loaded modules, from /proc/modules."""
@@ -165,6 +170,11 @@ class HostKernel:
         return next(missing, "")
 
 
+_LOCKED = Answer(
+    False,
+    "the kernel is locked down (confidentiality): it refuses kprobes, BPF and tracefs",
+    "boot without lockdown=confidentiality",
+)
 _OTHER_KERNEL = "boot a kernel that has it, as Debian's have; or try: virtio-trace boot"
 _CONFIG_LINE = re.compile(r"^(?:(CONFIG_\w+)=(.*)|# (CONFIG_\w+) is not set)$", re.M)
 

@@ -28,24 +28,33 @@ class InitrdRoot:
     def __init__(self, proc: Path = Path("/proc"), ours: Path = Path("/")) -> None:
         self._path = proc / "1/root"
         self._release = proc / "sys/kernel/osrelease"
+        self._ours = ours
         here, first = _identity(ours), _identity(self._path)
         in_memory = _file_system(proc / "1/mounts") in ("rootfs", "tmpfs", "ramfs")
         self._initrd = first if first != here and in_memory else None
 
     def modules(self, wanted: Collection[str]) -> Initrd | None:
-        """Which of the modules WANTED have a file in the initrd; None: there is no initrd."""
+        """Which of the modules WANTED have a file in the initrd, and whether the recorder itself
+        has no others; None: there is no initrd."""
         release = sysfs.text(self._release)
         if self._initrd is None or not release:
             return None
-        found = set()
-        for folder in _FOLDERS:
-            for _path, _folders, files in os.walk(self._path / folder / release):
-                found |= {module_name(file) for file in files if ".ko" in file}
-        return Initrd(tuple(sorted(found & set(wanted))))
+        found = _names(self._path, release)
+        only = _names(self._ours, release) <= found
+        return Initrd(tuple(sorted(found & set(wanted))), only)
 
     def is_left(self) -> bool | None:
         """Whether process 1 has another root now; None: it had no initrd."""
         return None if self._initrd is None else _identity(self._path) != self._initrd
+
+
+def _names(root: Path, release: str) -> set[str]:
+    """The modules of the kernel RELEASE that have a file in the file system at ROOT."""
+    found = set()
+    for folder in _FOLDERS:
+        for _path, _folders, files in os.walk(root / folder / release):
+            found |= {module_name(file) for file in files if ".ko" in file}
+    return found
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 
+from virtio_trace.vm import console as words
 from virtio_trace.vm.qemu import process
 from virtio_trace.vm.root import until
 from virtio_trace.vm.root.until import StopReason
@@ -18,8 +19,17 @@ _FINISH_SECONDS = 15.0
 _LAST_WORDS_SECONDS = 1.0
 """How long to keep reading: a panic's stack trace follows it, and the console has a queue."""
 
+_STANDSTILL_SECONDS = 10.0
+"""How long a console that shows a shell or a question must have printed nothing."""
+
 TAIL = 25
 """Lines of the console that an Outcome keeps."""
+
+_READ = 1024
+"""Bytes of a line that are read for causes."""
+
+_SCREEN = 8192
+"""Bytes of a console's end. A dialog of Debian's installer has some 3,000."""
 
 LONGEST_LINE = 4 << 20
 """Bytes. A longer line of a guest is dropped; a header, the longest of ours, has some 30 KB."""
@@ -29,14 +39,18 @@ _SAID_LINES = 20
 
 class GuestShutdown:
     """Ends a boot. A guest of ours switches itself off, or runs out of time. A THIRD_PARTY one runs
-    for ever: it is told to finish its recording, and then ended."""
+    for ever: it is told to finish its recording, and then ended. TEXT: it ends when the console has
+    printed that."""
 
-    def __init__(self, third_party: bool, deadline: float) -> None:
+    def __init__(self, third_party: bool, deadline: float, text: str = "") -> None:
         self._third_party = third_party
         self._ask_at = deadline
+        self._text = text
         self.deadline = deadline + (_FINISH_SECONDS if third_party else 0)
         self._asked = False
+        self._why: StopReason | None = None
         self._over: float | None = None
+        self._printed, self._size = 0.0, -1
         self.too_late = False
 
     def reached(self, run: process.Run, channel: Channel, console: ConsoleTail) -> bool:
@@ -44,13 +58,35 @@ class GuestShutdown:
         if not self._third_party:
             return False
         now = time.monotonic()
+        if console.size != self._size:
+            self._printed, self._size = now, console.size
         # Before it is armed, the recorder does not listen.
-        if not self._asked and ((console.heard and channel.began) or now >= self._ask_at):
-            self._asked, self.too_late = True, now >= self._ask_at
+        if not self._asked and channel.began:
+            self._why = self._reason(console, now)
+        if not self._asked and (self._why is not None or now >= self._ask_at):
+            self._asked, self.too_late = True, self._why is None
             run.tell(until.HOST_SAYS)
         if self._over is None and (console.panicked or channel.status is not None):
             self._over = now
         return self._over is not None and now - self._over > _LAST_WORDS_SECONDS
+
+    def reason(self, guests: StopReason | None, console: ConsoleTail) -> StopReason | None:
+        """Why the recording ended; GUESTS is the guest's own reason. Where the console shows that a
+        person is waited for, that decides whether the system is up."""
+        if guests is None or self._why is not None:
+            return self._why or guests
+        return self._standstill(console) or guests
+
+    def _reason(self, console: ConsoleTail, now: float) -> StopReason | None:
+        """Why the guest should finish now, by its console."""
+        if console.heard:
+            return StopReason(True, f"the console said {self._text}")
+        return self._standstill(console) if now - self._printed > _STANDSTILL_SECONDS else None
+
+    def _standstill(self, console: ConsoleTail) -> StopReason | None:
+        """A system that is up, but does not print the text, is not what was waited for."""
+        seen = console.standstill()
+        return StopReason(False, seen.why) if seen is not None and self._text else seen
 
 
 class Channel:
@@ -123,26 +159,37 @@ class Channel:
 
 
 class ConsoleTail:
-    """The last lines of a console, and the line in which the kernel reported its death.
+    """The last lines of a console, what they give as causes, and the line in which the kernel
+    reported its death.
 
     ``root_too_big``: the kernel could not unpack its root (init/initramfs.c). ``panicked``: it is
     dead (kernel/panic.c). ``heard``: TEXT was printed, in one line that may be unfinished.
+    ``size`` counts the bytes.
     """
 
     _FATAL = re.compile(rb"Kernel panic|BUG: |Oops|double fault|Out of memory")
+    _AGAIN = b"\x1bM"
+    """Reverse index: systemd prints a line over the one before."""
 
     def __init__(self, text: str = "") -> None:
         self._text = text.encode()
         self._lines: deque[bytes] = deque(maxlen=TAIL)
-        self._rest = b""
+        self._rest = self._screen = b""
         self._fatal: bytes | None = None
+        self._causes = words.Causes()
+        self.size = 0
         self.root_too_big = self.panicked = self.heard = False
 
     def feed(self, data: bytes) -> None:
         """Consumes bytes as they come, cut anywhere."""
+        self.size += len(data)
+        self._screen = (self._screen + data)[-_SCREEN:]
         *lines, self._rest = (self._rest + data).split(b"\n")
         for line in lines:
+            if line.startswith(self._AGAIN) and self._lines:
+                self._lines.pop()
             self._lines.append(line)
+            self._causes.take(words.plain(line[:_READ]))
             if b"Initramfs unpacking failed: write error" in line:
                 self.root_too_big = True
             if b"Kernel panic - not syncing" in line:
@@ -154,8 +201,16 @@ class ConsoleTail:
             self.heard = any(self._text in line for line in (*lines, self._rest))
 
     def lines(self) -> list[str]:
-        """The last lines as text, without their newlines."""
+        """The last lines as text, without empty ones and their control sequences."""
         every = [*self._lines, *([self._rest] if self._rest.strip() else [])][-TAIL:]
         if self._fatal is not None and self._fatal not in every:
             every = [self._fatal, b"[...]", *every]
-        return [line.decode(errors="replace").rstrip() for line in every]
+        return [text for text in map(words.plain, every) if text]
+
+    def causes(self) -> list[str]:
+        """What the console gives as reasons for a boot that does not come up, as sentences."""
+        return self._causes.sentences()
+
+    def standstill(self) -> StopReason | None:
+        """Whether the guest waits for a person now; None: it does not."""
+        return words.standstill(self.lines(), self._screen)

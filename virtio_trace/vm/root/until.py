@@ -53,13 +53,14 @@ class Look:
     """The guest at one moment. ``idle`` is the average idle time of its processors, in seconds: a
     slow or busy host stretches every other time. ``activity`` changes when a traced function is
     called or a module is loaded. ``system`` is systemctl's answer; "" if the first process is not
-    systemd. ``asked``: the host asked for the end."""
+    systemd. ``asked``: the host asked for the end. ``printed`` changes when the console prints."""
 
     idle: float
     in_initrd: bool
     activity: str
     system: str = ""
     asked: bool = False
+    printed: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +82,19 @@ class StopCondition:
 
     def met(self, look: Look) -> StopReason | None:
         """Why it ends; None if it does not. It must get every look, in order."""
-        if look.activity != self._activity:
-            self._activity, self._since = look.activity, look.idle
+        # The host waits for a text: whatever is printed may come before it.
+        activity = look.activity + (look.printed if self.kind == ASKED else "")
+        if activity != self._activity:
+            self._activity, self._since = activity, look.idle
         quiet = look.idle - self._since
         if look.asked:
             return StopReason(True, "asked by the host")
         if self.kind == QUIET and quiet >= self.seconds:
             return StopReason(True, f"nothing happened for {self.seconds:g} s")
+        if self.kind == ASKED:
+            most = STUCK_SECONDS if look.in_initrd else WAITING_SECONDS
+            why = f"nothing happened and nothing was printed for {most:g} s"
+            return StopReason(False, why) if quiet >= most else None
         if self.kind != RUNNING:
             return None
         if look.in_initrd:
@@ -131,7 +138,7 @@ class Guest:
         elif not in_initrd and now - self._asked_at >= ASK_SECONDS:
             self._system = self._ask()
             self._asked_at = time.monotonic()
-        return Look(self._idle(), in_initrd, self._activity(), self._system, asked)
+        return Look(self._idle(), in_initrd, self._activity(), self._system, asked, self._printed())
 
     def settle(self) -> None:
         """Waits until no module's init runs and no traced function was called since the last look,
@@ -172,6 +179,13 @@ class Guest:
         """The probes' hit counters (Documentation/trace/kprobetrace.rst) and the modules."""
         names = (line.split(" ", 1)[0] for line in _read(self._proc / "modules").splitlines())
         return _read(self._tracing / "kprobe_profile") + " ".join(names)
+
+    def _printed(self) -> str:
+        """The bytes that the first serial port has sent (drivers/tty/serial/serial_core.c,
+        uart_line_info): ``0: uart:16550A port:000003F8 irq:4 tx:1234 rx:0``."""
+        lines = _read(self._proc / "tty/driver/serial").splitlines()
+        words = next((line.split() for line in lines if line.startswith("0:")), [])
+        return next((word for word in words if word.startswith("tx:")), "")
 
     def _ask(self) -> str:
         """``systemctl is-system-running`` in the root of the first process. systemd may not be

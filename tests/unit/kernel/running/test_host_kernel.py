@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from virtio_trace.cli.support.prerequisites import prerequisites
 from virtio_trace.kernel.running.host import HostKernel, has_common_cfg, snapshot
 
 ROOT = "Name:\tx\nCapEff:\t000001ffffffffff\n"
@@ -101,6 +102,36 @@ def test_lockdown(here: HostKernel) -> None:
     assert here.may_probe().ok
     file.write_text("none integrity [confidentiality]\n")
     assert not here.may_probe().ok
+
+
+def test_lockdown_is_the_reason_for_an_empty_tracefs(here: HostKernel) -> None:
+    """Under confidentiality tracefs can be mounted, but has no files (fs/tracefs/inode.c)."""
+    (here.sys / "kernel/security/lockdown").write_text("none integrity [confidentiality]\n")
+    for answer in (here.has_tracefs(), here.has_kprobes()):
+        assert answer == here.may_probe()
+        assert answer.reason.startswith("the kernel is locked down (confidentiality)")
+    _name, first = prerequisites(here)[0]
+    assert first() == here.may_probe()
+
+
+@pytest.mark.parametrize(
+    ("line", "is_locked"),
+    [
+        ("quiet lockdown=confidentiality ro", True),
+        ("lockdown=confidentiality", True),
+        ("lockdown=integrity", False),
+        ("lockdown=confidentialityx", False),
+        ("nolockdown=confidentiality", False),
+    ],
+)
+def test_lockdown_without_securityfs(here: HostKernel, line: str, is_locked: bool) -> None:
+    """The kernel's command line explains an empty tracefs. It is no reason to refuse to trace: a
+    kernel may be without the lockdown module."""
+    (here.proc / "cmdline").write_text(f"{line}\n")
+    assert ("locked down" in here.has_tracefs().reason) is is_locked
+    assert here.may_probe().ok
+    (here.sys / "kernel/security/lockdown").write_text("[none] integrity confidentiality\n")
+    assert here.has_tracefs().reason == "tracefs is not mounted"
 
 
 def test_modules_and_release(here: HostKernel) -> None:

@@ -32,7 +32,13 @@ def proc(tmp_path: Path) -> Path:
 
 
 def test_modules_in_the_initrd(proc: Path, tmp_path: Path) -> None:
-    first = InitrdRoot(proc, tmp_path / "proc")
+    ours = tmp_path / "ours"
+    beside = ours / "usr/lib/modules/6.1/kernel/drivers/block"
+    beside.mkdir(parents=True)
+    (beside / "virtio_blk.ko").touch()
+    first = InitrdRoot(proc, ours)
+    assert first.modules(WANTED) == Initrd(("virtio_blk", "virtio_rng"), only=True)
+    (beside / "virtio_net.ko.xz").touch()
     assert first.modules(WANTED) == Initrd(("virtio_blk", "virtio_rng"))
     assert first.is_left() is False
     (tmp_path / "system").mkdir()

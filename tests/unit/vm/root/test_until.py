@@ -78,8 +78,27 @@ def test_the_host_may_ask_for_the_end_at_any_time(kind: str) -> None:
     assert enough == StopReason(True, "asked by the host")
 
 
-def test_asked_waits_for_nothing_else() -> None:
-    assert not looks(StopCondition(until.ASKED), (0, False, "a", "running"), (999, False, "a", ""))
+@pytest.mark.parametrize(("in_initrd", "seconds"), [(True, 60), (False, 150)])
+def test_asked_waits_while_something_happens_or_is_printed(in_initrd: bool, seconds: int) -> None:
+    criterion = StopCondition(until.ASKED)
+
+    def met(idle: float, activity: str, printed: str) -> StopReason | None:
+        return criterion.met(Look(idle, in_initrd, activity, "running", printed=printed))
+
+    assert met(0, "a", "tx:1") is None
+    assert met(seconds - 1, "b", "tx:1") is None
+    assert met(2 * seconds - 2, "b", "tx:2") is None
+    assert met(3 * seconds - 3, "b", "tx:2") is None
+    why = f"nothing happened and nothing was printed for {seconds} s"
+    assert met(3 * seconds - 2, "b", "tx:2") == StopReason(False, why)
+
+
+def test_running_and_quiet_do_not_care_what_is_printed() -> None:
+    for criterion in (StopCondition(until.QUIET), StopCondition(until.RUNNING)):
+        assert criterion.met(Look(0, False, "a", printed="tx:1")) is None
+        enough = criterion.met(Look(5, False, "a", printed="tx:2"))
+        assert enough is not None
+        assert enough.reached
 
 
 @pytest.mark.parametrize(
@@ -117,6 +136,13 @@ def test_what_happens_changes_the_look(tmp_path: Path) -> None:
     modules.write_text("virtio 16384 2 virtio_net,virtio_blk, Live 0x0000000000000000\n")
     assert guest.look(False).activity == first.activity  # a use count is not activity
     profile.write_text("  virtio_dev_probe_3   2   0\n")
+    (tmp_path / "tty/driver").mkdir(parents=True)
+    (tmp_path / "tty/driver/serial").write_text(
+        "serinfo:1.0 driver revision:\n"
+        "0: uart:16550A port:000003F8 irq:4 tx:21 rx:0 RTS|CTS|DTR|DSR|CD\n"
+        "1: uart:16550A port:000002F8 irq:3 tx:9 rx:0 RTS|CTS|DTR|DSR|CD\n"
+    )
+    assert (first.printed, guest.look(False).printed) == ("", "tx:21")
     second = guest.look(True)
     assert (second.activity != first.activity, second.asked) == (True, True)
     modules.write_text("virtio 16384 0 - Live 0x0\nvirtio_blk 16384 0 - Live 0x0\n")
