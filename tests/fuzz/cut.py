@@ -21,6 +21,8 @@ from tests.fuzz.harnesses import CORPUS
 from tests.unit.kernel.running.test_viot import QEMU as VIOT
 from tests.unit.tracer.session import test_agentless
 from tests.unit.vm.disk.test_bootloader import GRUB, MENU
+from virtio_trace.tracer.executor import frames
+from virtio_trace.tracer.executor.frames import FrameEncoder
 from virtio_trace.vm.disk.debugfs import Debugfs
 from virtio_trace.vm.disk.ext import Ext
 from virtio_trace.vm.disk.partitions import FileSystem
@@ -62,6 +64,20 @@ def recordings() -> None:
         lines = [header, *({**one, "seq": n} for n, one in enumerate(kept, 1)), trailer]
         text = "".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines)
         keep("recording", path.stem, text.encode())
+
+
+def port() -> None:
+    """What a guest sends: frames of a recording, one that is stored as it is, and text."""
+    lines = (CORPUS / "recording" / "debian-6.1").read_bytes().splitlines(keepends=True)[1:]
+    encoder = FrameEncoder(frames.LINES)
+    made = []
+    for start in range(0, 15, 5):
+        encoder.add(b"".join(lines[start : start + 5]), 5)
+        made.append(encoder.flush())
+    encoder.add(b"{}\n", 1)
+    made.append(encoder.end())
+    text = b"\nvirtio-trace: recorder said: x\nvirtio-trace: recorder ended with status 0\n"
+    keep("frames", "all", b"\x40" + b"".join(made) + text)
 
 
 def _one_device(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -219,5 +235,5 @@ class _Told(Debugfs):
 
 
 if __name__ == "__main__":
-    for make in (recordings, rings, guests, loaders, parts, qemu, disks):
+    for make in (recordings, port, rings, guests, loaders, parts, qemu, disks):
         make()

@@ -55,7 +55,7 @@ class Guest:
 
     ``seconds`` is roughly how long it takes: the longest starts first. ``host`` is what the host
     does at an ``ask NAME`` in the script (qmp.ASK). ``boot_events``: the kernel records what is
-    built in.
+    built in. ``timeout``: seconds after which it is ended.
     """
 
     kernel: str
@@ -66,6 +66,7 @@ class Guest:
     host: qmp.Answer | None = None
     boot_events: bool = True
     collector: str = "auto"
+    timeout: int = _PATIENCE_SECONDS
 
 
 @dataclass(slots=True)
@@ -127,7 +128,7 @@ def boot(guest: Guest, folder: Path) -> Boot:
         options = (*guest.options, *(monitor.options if guest.host else ()))
         command = [
             *(*COMMAND, "boot", "--debian", KERNELS.get(guest.kernel, guest.kernel)),
-            *("--append", guest.append, "--timeout", str(_PATIENCE_SECONDS)),
+            *("--append", guest.append, "--timeout", str(guest.timeout)),
             *("--collector", guest.collector),
             *("--keep-console", str(console), "-o", str(recording), "-q"),
             *("--run", _BEFORE + (qmp.ASK if guest.host else "") + guest.script + _AFTER),

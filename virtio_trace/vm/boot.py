@@ -121,6 +121,7 @@ class _Attempt:
         outcome.tail, outcome.causes = self._console.lines(), self._console.causes()
         outcome.root_too_big = self._console.root_too_big
         outcome.spoke, outcome.dropped = self._spoke, channel.dropped
+        outcome.damaged = channel.lost - channel.dropped
         outcome.seconds = time.monotonic() - self._began
         return outcome
 
@@ -129,14 +130,14 @@ class _Attempt:
 
         def finish(line: bytes) -> None:
             if host_view.is_trailer(line):
-                line = host_view.with_host(line, qemu.monitor, self._listener.say, channel.dropped)
+                line = host_view.with_host(line, qemu.monitor, self._listener.say, channel.lost)
                 self._listener.on_line(line)
                 self._complete = True
             else:
                 self._listener.on_line(line)
 
         setup = self._plan.agentless
-        channel = Channel(setup.assemble(finish) if setup else finish)
+        channel = Channel(setup.assemble(finish) if setup else finish, framed=setup is None)
         return channel
 
     def _listen(self, qemu: process.Run, channel: Channel) -> bool:

@@ -24,8 +24,9 @@ class Outcome:
     last lines. ``causes``: what the console gives as reasons for a boot that does not come up.
     ``stderr`` is QEMU's, ``status`` its exit status, None if we ended it. ``seconds`` is from
     QEMU's start to its end. ``root_too_big``: the kernel had no memory for its root; we ended it,
-    as modules would be missing. ``dropped``: lines too long to be kept. ``stop``: why the recording
-    of a third-party system ended, and whether its condition was met.
+    as modules would be missing. ``dropped``: lines too long to be kept. ``damaged``: lines that
+    were damaged on the way from the guest. ``stop``: why the recording of a third-party system
+    ended, and whether its condition was met.
     """
 
     accel: str
@@ -41,6 +42,7 @@ class Outcome:
     spoke: bool = False
     root_too_big: bool = False
     dropped: int = 0
+    damaged: int = 0
     stop: StopReason | None = None
 
     @property

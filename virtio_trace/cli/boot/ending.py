@@ -29,6 +29,8 @@ def conclude(outcome: Outcome, plan: Plan) -> VirtioTraceError | None:
             f"{outcome.dropped} lines of the guest had more than {LONGEST_LINE >> 20} MiB "
             "and were dropped: their events are lost"
         )
+    if outcome.damaged:
+        warn(f"{outcome.damaged} lines were damaged on the way from the guest: they are lost")
     if outcome.end == "done" and outcome.recorder in (None, 0, STATUS_INCOMPLETE):
         _tell_done(outcome, plan)
         return None

@@ -17,6 +17,8 @@ _PATIENCE_SECONDS = 0.5
 
 MOST_BYTES = 1 << 30
 """A recording is kept in memory: a guest must not fill it."""
+_LINE_BYTES = 64
+"""What a line takes beside its content. Frames may hold millions of empty lines."""
 
 
 class GuestLines:
@@ -39,7 +41,7 @@ class GuestLines:
 
         Raises IncompleteError if it cannot be written, or the recording is too large.
         """
-        self._size += len(line)
+        self._size += len(line) + _LINE_BYTES
         if self._size > MOST_BYTES:
             raise IncompleteError(
                 f"the guest's recording has more than {MOST_BYTES >> 20} MiB: it ends here",

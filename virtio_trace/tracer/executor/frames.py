@@ -6,7 +6,7 @@ one frame only, and ``before`` of the next one tells how many those were.
 
     offset size
          0    4  MAGIC
-         4    1  kind: LINES, END
+         4    1  kind: LINES, END, RECORDS, SECTION
          5    1  flags: COMPRESSED (zlib)
          6    4  sequence: of the frame, from 0
         10    8  before: number of items in all frames before this one
@@ -48,7 +48,9 @@ LARGEST = 4 << 20
 """The most bytes of items that a frame may have: a longer item is not sent, and so counts as
 lost."""
 
-_LEVEL = 1
+_LEVEL = 3
+"""zlib's: of events it takes no longer than 1, and makes a frame a sixth smaller; 6 takes twice as
+long (measured)."""
 
 
 class FrameEncoder:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from virtio_trace.vm import console as words
 from virtio_trace.vm.qemu import process
+from virtio_trace.vm.qemu.frame_reader import FrameReader
 from virtio_trace.vm.root import until
 from virtio_trace.vm.root.until import StopReason
 
@@ -93,7 +94,7 @@ class Channel:
     """Cuts the events channel into lines, and interprets the lines of the guest's own scripts.
 
     ``began``: a line of the recording came. ``status``: the recorder's exit status. ``dropped``:
-    lines longer than LONGEST_LINE.
+    lines longer than LONGEST_LINE. FRAMED: the recording comes in frames (frame_reader.py).
     """
 
     _PREFIX = b"virtio-trace: "
@@ -101,8 +102,9 @@ class Channel:
     _SAID = b"virtio-trace: recorder said: "
     _STOP = re.compile(rb"virtio-trace: until (yes|no): (.*)\n")
 
-    def __init__(self, on_line: Callable[[bytes], None]) -> None:
+    def __init__(self, on_line: Callable[[bytes], None], framed: bool = False) -> None:
         self._on_line = on_line
+        self._frames = FrameReader(self._lines, self._consume) if framed else None
         self._rest = bytearray()
         self._too_long = False
         self.began = False
@@ -113,6 +115,9 @@ class Channel:
 
     def feed(self, data: bytes) -> None:
         """Consumes bytes as they come, cut anywhere."""
+        if self._frames is not None:
+            self._frames.feed(data)
+            return
         start = 0
         while (end := data.find(b"\n", start)) >= 0:
             self._add(data[start : end + 1])
@@ -122,12 +127,23 @@ class Channel:
 
     def close(self) -> None:
         """The end: a line that was cut short is handed on too."""
+        if self._frames is not None:
+            self._frames.close()
         if self._too_long:
             self._end_line()
         elif self._rest:
             rest = bytes(self._rest)
             self._rest.clear()
             self._on_line(rest)
+
+    @property
+    def lost(self) -> int:
+        """Lines of the recording that are known to be missing."""
+        return self.dropped + (self._frames.lost if self._frames is not None else 0)
+
+    def _lines(self, data: bytes) -> None:
+        for line in data.split(b"\n")[:-1]:
+            self._consume(line + b"\n")
 
     def _add(self, data: bytes) -> None:
         if self._too_long or len(self._rest) + len(data) > LONGEST_LINE:

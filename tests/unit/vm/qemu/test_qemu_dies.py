@@ -14,6 +14,8 @@ import pytest
 from virtio_trace.cli.boot.ending import conclude
 from virtio_trace.errors import IncompleteError
 from virtio_trace.kernel.files.machine import X86_64
+from virtio_trace.tracer.executor import frames
+from virtio_trace.tracer.executor.frames import FrameEncoder
 from virtio_trace.vm import boot
 from virtio_trace.vm.boot import Listener
 from virtio_trace.vm.outcome import Outcome
@@ -26,9 +28,9 @@ words = " ".join(sys.argv)
 fd = {{name: int(re.search(f"id={{name}},fd=([0-9]+)", words)[1])
       for name in ("console", "events", "vt-monitor")}}
 os.write(fd["console"], b"Linux version x\\n")
-os.write(fd["events"], b'{{"schema": "x"}}\\n')
+os.write(fd["events"], {header})
 if {complete}:
-    os.write(fd["events"], b'{{"kind":"trailer","events":0,"lost":0}}\\n')
+    os.write(fd["events"], {trailer})
     os.write(fd["vt-monitor"], b'{{"QMP": {{}}}}\\n')
     while b"query-version" not in os.read(fd["vt-monitor"], 4096):
         os.write(fd["vt-monitor"], b'{{"return": {{}}}}\\n')
@@ -40,7 +42,14 @@ os.abort()
 
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, complete: bool) -> tuple[Outcome, Plan]:
     fake = tmp_path / X86_64.program
-    fake.write_text(QEMU.format(python=sys.executable, complete=complete))
+    encoder = FrameEncoder(frames.LINES)
+    encoder.add(b'{"schema": "x"}\n', 1)
+    header = encoder.flush()
+    encoder.add(b'{"kind":"trailer","events":0,"lost":0}\n', 1)
+    trailer = encoder.flush()
+    fake.write_text(
+        QEMU.format(python=sys.executable, complete=complete, header=header, trailer=trailer)
+    )
     fake.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     plan = Plan(tmp_path / "k", tmp_path, X86_64, Settings(timeout=60))
