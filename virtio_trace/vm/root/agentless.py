@@ -19,7 +19,8 @@ from typing import BinaryIO
 from virtio_trace.errors import BadInputError, CannotTraceError
 from virtio_trace.kernel.files.machine import Machine
 from virtio_trace.vm.host import apt, cache
-from virtio_trace.vm.host.programs import Progress, quiet, run
+from virtio_trace.vm.host.packages import unpack
+from virtio_trace.vm.host.programs import Progress, quiet
 from virtio_trace.vm.root import payload
 from virtio_trace.vm.root.cpio import Writer
 
@@ -56,16 +57,11 @@ def busybox(machine: Machine, progress: Progress = quiet) -> Path:
     with cache.lock("busybox"):
         if not path.exists():
             suite = apt.Suite(SUITE, None if machine.native else machine.debian)
-            suite.refresh(progress)
-            package = suite.show(PACKAGE)
-            if package is None:
-                raise CannotTraceError(f"{SUITE} has no {PACKAGE} for {machine.debian}")
             with cache.scratch("busybox") as scratch:
-                deb = suite.download(package, scratch, progress)
-                run(["dpkg", "-x", str(deb), str(scratch / "tree")], f"unpacking {deb.name}")
-                found = [p for p in scratch.glob("tree/**/bin/busybox") if p.is_file()]
+                tree = unpack(suite, [PACKAGE], scratch, progress)
+                found = [p for p in tree.glob("**/bin/busybox") if p.is_file()]
                 if not found:
-                    raise CannotTraceError(f"{PACKAGE} {package.version} has no busybox")
+                    raise CannotTraceError(f"{SUITE}'s {PACKAGE} has no busybox")
                 try:
                     found[0].replace(path)
                 except OSError as error:

@@ -14,7 +14,6 @@ import json
 import os
 import re
 import tarfile
-import time
 from pathlib import Path
 
 from virtio_trace.errors import CannotTraceError
@@ -99,8 +98,7 @@ def appliance(progress: Progress = quiet) -> Path:
             cache.sweep()
             with cache.scratch("appliance") as scratch:
                 _build(scratch, path, progress)
-        _touch(path)
-        _prune(path)
+        cache.use(path, "appliance-*.cpio", UNUSED)
     return path
 
 
@@ -177,23 +175,3 @@ def convert(tar: Path, out: Path) -> None:
                 source = archive.extractfile(member)
                 if source is not None:
                     root.file(name, source.read(), member.mode & 0o777)
-
-
-def _touch(path: Path) -> None:
-    try:
-        path.touch()  # the time of last use, for _prune
-    except OSError as error:
-        raise cache.cannot("cannot use the cache", path, error) from error
-
-
-def _prune(used: Path) -> None:
-    """Removes appliances of other recipes that were not used for a day.
-
-    A process that is copying one for a guest has it open and can go on.
-    """
-    for path in cache.root().glob("appliance-*.cpio"):
-        try:
-            if path != used and time.time() - path.stat().st_mtime > UNUSED:
-                path.unlink()
-        except OSError:
-            continue  # another process removed it
