@@ -6,7 +6,7 @@ one frame only, and ``before`` of the next one tells how many those were.
 
     offset size
          0    4  MAGIC
-         4    1  kind: LINES, END, RECORDS, SECTION
+         4    1  kind: RECORDS, END, SECTION
          5    1  flags: COMPRESSED (zlib)
          6    4  sequence: of the frame, from 0
         10    8  before: number of items in all frames before this one
@@ -31,13 +31,11 @@ HEADER = struct.Struct("<4sBBIQIII")
 CHECKSUM = struct.Struct("<I")
 HEADER_BYTES = HEADER.size + CHECKSUM.size
 
-LINES = 1
-"""The payload is text, and an item a line that ends with a newline."""
+RECORDS = 1
+"""The payload is a piece of a BPF ring buffer (ring.py), and an item a record in it."""
 END = 2
 """The last frame: no payload; ``before`` is the number of all items."""
-RECORDS = 3
-"""The payload is a piece of a BPF ring buffer (ring.py), and an item a record in it."""
-SECTION = 4
+SECTION = 3
 """The payload is a section: a line with its name, one with the time, and text. It has no item."""
 
 COMPRESSED = 1
@@ -54,10 +52,9 @@ long (measured)."""
 
 
 class FrameEncoder:
-    """Makes frames of a KIND out of items. It keeps items until there are FULL bytes of them."""
+    """Makes frames out of items, which are records. It keeps them until there are FULL bytes."""
 
-    def __init__(self, kind: int) -> None:
-        self._kind = kind
+    def __init__(self) -> None:
         self._sequence = 0
         self._before = 0
         self._pending: list[bytes] = []
@@ -92,7 +89,7 @@ class FrameEncoder:
         if self.is_empty:
             return b""
         data = b"".join(self._pending)
-        frame = self._frame(self._kind, data, self._items)
+        frame = self._frame(RECORDS, data, self._items)
         self._before += self._items
         self._pending, self._size, self._items = [], 0, 0
         return frame

@@ -17,7 +17,7 @@ import tty
 
 from virtio_trace.tracer.executor import sysfs
 from virtio_trace.tracer.executor.arming import Executor
-from virtio_trace.tracer.executor.frames import RECORDS, FrameEncoder
+from virtio_trace.tracer.executor.frames import FrameEncoder
 from virtio_trace.tracer.executor.kernel import mismatch
 from virtio_trace.tracer.executor.plan import NO_POINT, Plan, decode
 from virtio_trace.tracer.executor.port import PortWriter
@@ -75,7 +75,7 @@ class Guest:
         self._command = command
         self._port = _open_port(self._mounts.dev, port)
         self._writer = PortWriter(self._port)
-        self._frames = FrameEncoder(RECORDS)
+        self._frames = FrameEncoder()
         self._root = Root(self._mounts.proc)
         self._manager = SystemManager(self._mounts.proc)
         self._log = Log(self._mounts.dev)

@@ -51,6 +51,7 @@ _SOURCES = (
     # Python takes the folder above lib/python3.11/os.pyc for its prefix (Modules/getpath.py); the
     # module itself is frozen.
     "os.py",
+    "__future__.py",
     # Needed at start.
     *("encodings/__init__.py", "encodings/aliases.py", "encodings/utf_8.py"),
     *("ctypes/__init__.py", "ctypes/_endian.py", "struct.py", "tty.py", "types.py"),
