@@ -97,6 +97,11 @@ def unpack(data: bytes, where: str, limit: int | None = None) -> bytes:
         raise BadInputError(f"{where}: damaged compressed data: {error}", _HINT) from error
 
 
+def unpacked(path: Path) -> bytes:
+    """The unpacked content of the file PATH. Raises BadInputError, CannotTraceError."""
+    return unpack(read_file(path), str(path))
+
+
 def is_zstd(data: bytes) -> bool:
     """Whether DATA is zstd, and libzstd is installed to look into it while it is unpacked."""
     return data.startswith(b"\x28\xb5\x2f\xfd") and zstd.library() is not None

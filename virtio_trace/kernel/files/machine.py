@@ -149,7 +149,7 @@ AARCH64 = Machine(
     port="",
     command_line=2047,  # arch/arm64/include/uapi/asm/setup.h
     parameters="",
-    agent=False,
+    agent=True,
 )
 
 MACHINES = (X86_64, AARCH64)

@@ -73,7 +73,7 @@ class Guest:
         self._plan = plan
         self._ready = ready
         self._command = command
-        self._port = _open_port(self._mounts.dev, port)
+        self._port = _open_port(self._mounts, port)
         self._writer = PortWriter(self._port)
         self._frames = FrameEncoder()
         self._root = Root(self._mounts.proc)
@@ -253,9 +253,12 @@ class Guest:
             self._writer.write(self._frames.section(head + data))
 
 
-def _open_port(dev: Tree, name: str) -> int:
-    """The serial port, as it carries bytes. Raises OSError."""
-    port = dev.open(name, os.O_RDWR)
+def _open_port(mounts: Mounts, name: str) -> int:
+    """The serial port NAME, as it carries bytes; empty: the last one on PCI. Raises OSError."""
+    if not name:
+        links = ((mounts.sys.link(f"class/tty/{tty}") or "", tty) for tty in _serial(mounts.sys))
+        name = max((found for found in links if "/pci" in found[0]), default=("", "ttyS?"))[1]
+    port = mounts.dev.open(name, os.O_RDWR)
     if port is None:
         raise OSError(2, "it cannot be opened", name)
     tty.setraw(port)
@@ -263,6 +266,10 @@ def _open_port(dev: Tree, name: str) -> int:
     attributes[4] = attributes[5] = termios.B115200
     termios.tcsetattr(port, termios.TCSANOW, attributes)
     return port
+
+
+def _serial(sys: Tree) -> list[str]:
+    return [name for name in sys.list("class/tty") if name.startswith("ttyS")]
 
 
 def run(folder: str, port: str, ready: int, command: int | None) -> None:

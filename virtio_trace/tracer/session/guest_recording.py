@@ -39,6 +39,8 @@ from virtio_trace.tracer.points.resolve import ResolvedProbe
 from virtio_trace.tracer.session import guest_sections as read
 from virtio_trace.tracer.session.guest_sections import Glance, Scratch, Section
 
+_MOST_GLANCES = 100
+
 
 class _LineStream(io.BytesIO):
     """A stream that passes each line to a function. It is given whole lines (recording.Writer)."""
@@ -69,8 +71,8 @@ class GuestTask:
 class GuestRecording:
     """Consumes a guest's frames and passes a recording's lines to WRITE.
 
-    ``glance`` is the last look at the guest. ``failure``: why its executor could not arm; None: it
-    could, or has not begun. ``is_over``: the trailer was written.
+    ``glances`` are the last looks at the guest, until they are taken. ``failure``: why its executor
+    could not arm; None: it could, or has not begun. ``is_over``: the trailer was written.
     """
 
     def __init__(self, task: GuestTask, write: Callable[[bytes], None], scratch: Scratch) -> None:
@@ -92,9 +94,14 @@ class GuestRecording:
             | {transport.name for transport in evidence.transports}
         )
         self._missing = 0
-        self.glance: Glance | None = None
+        self.glances: list[Glance] = []
         self.failure: str | None = None
         self.is_over = False
+
+    @property
+    def began(self) -> bool:
+        """Whether everything is armed, and the header is written."""
+        return self._early is None
 
     def records(self, payload: bytes) -> None:
         """A frame of ring records."""
@@ -132,7 +139,9 @@ class GuestRecording:
     def _take(self, section: Section) -> None:
         name = section.name
         if name == "look":
-            self.glance = read.glance(section.text) or self.glance
+            glance = read.glance(section.text)
+            self.glances += [glance] if glance is not None else []
+            del self.glances[:-_MOST_GLANCES]
         elif name == "kmsg":
             self._kmsg(section)
         elif name == "failed":
