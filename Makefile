@@ -71,10 +71,6 @@ fuzz: $(VENV)/ready-test ## malformed input for every reader, SECONDS each (60);
 mutate: $(VENV)/ready-test ## change golden recordings in every single way; the checker must notice
 	$(BIN)/python -m tests.mutate.run
 
-fuzz: $(VENV)/ready-test ## give every reader malformed input for SECONDS (60) each
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
-	$(BIN)/python -m tests.fuzz.run --seconds $(SECONDS)
-
 golden: $(VENV)/ready-test ## record tests/golden/*.vtr again, never tests/golden/frozen/
 	tools/fenced-sh tests/golden/README.md | sh -x
 

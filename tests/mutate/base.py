@@ -50,21 +50,25 @@ class Base:
         self._shifted: dict[int, list[Event]] = {}
 
     def splice(self, start: int, end: int, new: list[Event]) -> list[Event]:
-        """The events with those from START to END replaced by NEW, renumbered without a gap."""
+        """The events with those from START to END replaced by NEW, renumbered; the gaps of lost
+        events stay."""
         by = start + len(new) - end
         if by not in self._shifted:
             self._shifted[by] = [changed(event, seq=event.seq + by) for event in self.events]
         head = self.events[:start]
-        inner = [changed(event, seq=start + n) for n, event in enumerate(new, 1)]
+        first = self.events[start].seq if start < len(self.events) else head[-1].seq + 1
+        inner = [changed(event, seq=first + n) for n, event in enumerate(new)]
         return [*head, *inner, *self._shifted[by][end:]]
 
     def without(self, places: set[int]) -> list[Event]:
-        """The events except those at PLACES, renumbered without a gap."""
-        kept = (event for place, event in enumerate(self.events) if place not in places)
-        return [
-            event if event.seq == seq else changed(event, seq=seq)
-            for seq, event in enumerate(kept, 1)
-        ]
+        """The events except those at PLACES, renumbered; the gaps of lost events stay."""
+        kept, gone = [], 0
+        for place, event in enumerate(self.events):
+            if place in places:
+                gone += 1
+            else:
+                kept.append(changed(event, seq=event.seq - gone) if gone else event)
+        return kept
 
     def recording_of(self, mutant: Mutant) -> Recording:
         """The recording that is read from MUTANT. Raises BadInputError."""

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Decides whether the check noticed a mutant, and whether it wrongly blamed the kernel for it.
 
-A mutant **passes** if the check does not notice it:
+A mutant of a recording without lost events **passes** if the check does not notice it:
 
 - the original CONFORMS, and the mutant does too;
 - or the original does not conform, and the check has no complaint about the mutant that it did not
@@ -11,7 +11,8 @@ A mutant **passes** if the check does not notice it:
 A mutant is **blamed** if it only hides something, and the check reports an error that it did not
 report before. Something that was not seen proves nothing.
 
-A mutant that the reader refuses is noticed.
+A mutant that the reader refuses is noticed. In a recording that lost events, what is missing proves
+nothing: its mutants can only be blamed.
 """
 
 from __future__ import annotations
@@ -69,6 +70,8 @@ class Judge:
         more = complaints(result) - self._complaints[profile]
         if hides and any(severity == ERROR for severity, _, _ in more):
             return BLAMED
+        if self._base.recording.lost:
+            return None
         if self._before[profile].verdict == CONFORMS:
             return PASSED if result.verdict == CONFORMS else None
         return None if more else PASSED

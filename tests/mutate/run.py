@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from tests.mutate import of_events, of_frame
+from tests.mutate import of_events, of_frame, of_points
 from tests.mutate.base import Base, Mutant
 from tests.mutate.judge import BLAMED, PASSED, Judge, Survivor
 
@@ -47,6 +47,7 @@ class Allowed:
 def mutants(base: Base) -> Iterator[Mutant]:
     """Every mutant of BASE."""
     yield from of_frame.mutants(base)
+    yield from of_points.mutants(base)
     yield from of_events.mutants(base)
 
 

@@ -127,6 +127,22 @@ def test_no_two_files_import_each_other() -> None:
         left = {name: below for name, below in left.items() if name not in leaves}
 
 
+def test_no_two_folders_of_a_room_import_each_other() -> None:
+    """A room's own files may use its folders, and the other way round."""
+    modules = _modules()
+    arrows = set()
+    for path in FILES:
+        folder = path.relative_to(PACKAGE).parent
+        for name in _imports(path):
+            found = modules.get(name) or modules.get(name.rpartition(".")[0])
+            if found is not None:
+                other = found.relative_to(PACKAGE).parent
+                if len(folder.parts) == len(other.parts) == 2 and folder != other:
+                    arrows.add((str(folder), str(other)))
+    assert ("vm/qemu", "vm/root") in arrows
+    assert [arrow for arrow in arrows if arrow[::-1] in arrows] == []
+
+
 def test_only_cli_prints_or_exits() -> None:
     for path in FILES:
         if _room(path.relative_to(PACKAGE)) == "cli":

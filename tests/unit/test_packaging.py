@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -57,3 +58,11 @@ def test_an_installed_package_finds_its_bpf_folder(installed: Path) -> None:
         check=True, capture_output=True, text=True,
     )  # fmt: skip
     assert Path(out.stdout.strip()) == installed / "virtio_trace" / "bpf"
+
+
+def test_every_target_of_the_makefile_is_defined_once() -> None:
+    """make takes the last recipe, and only warns."""
+    text = (TOP / "Makefile").read_text("utf-8")
+    targets = re.findall(r"^([\w-]+):(?!=)", text, re.MULTILINE)
+    assert "fuzz" in targets
+    assert sorted(targets) == sorted(set(targets))

@@ -69,8 +69,8 @@ def device_registered(context: CheckContext, subject: Device) -> bool:
             message = "the device was registered before the recording began"
             context.unknown(step, subject.address, message)
             return True
-        if subject.transport is not None and subject.transport.ret is None:
-            message = "the transport's probe had not returned when the recording ended"
+        if subject.transport is not None and subject.transport.result is None:
+            message = "what the transport's probe returned was not seen"
             context.unknown(step, subject.address, message, subject.transport)
         else:
             message = "the transport's probe did not register the device on the VirtIO bus"

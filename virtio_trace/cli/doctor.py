@@ -8,7 +8,8 @@ import click
 from virtio_trace.cli.support.prerequisites import prerequisites
 from virtio_trace.errors import CannotTraceError
 from virtio_trace.kernel.running.host import HostKernel
-from virtio_trace.tracer.ftrace.tracefs import sweep
+from virtio_trace.render.escape import escape
+from virtio_trace.tracer.ftrace.sweep import sweep
 
 _STATUS_CANNOT = 3
 
@@ -46,7 +47,12 @@ def _sweep(kernel: HostKernel) -> None:
     if tracefs is None:
         return
     try:
-        for group in sweep(tracefs):
-            click.echo(f"removed the tracefs events of a recorder that was killed: {group}")
+        swept = sweep(tracefs)
     except CannotTraceError as error:
         click.echo(f"  {error}")
+        return
+    for group in swept.removed:
+        click.echo(f"removed the tracefs events of a recorder that was killed: {group}")
+    for line in swept.kept:
+        click.echo(f"left by a recorder that was killed: {escape(line)}")
+        click.echo("  stop what uses it, then run virtio-trace doctor again")

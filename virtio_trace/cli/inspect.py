@@ -13,6 +13,7 @@ import click
 
 from virtio_trace.cli.support import formats, options
 from virtio_trace.errors import UsageError
+from virtio_trace.kernel.files.machine import NAMES_IN_IMAGE
 from virtio_trace.kernel.files.module_tree import ModuleTree
 from virtio_trace.kernel.running.host import HostKernel
 
@@ -25,16 +26,17 @@ _SWITCH = 0.0002
 @click.option(
     "--kernel",
     metavar="VMLINUZ",
-    help="Read this kernel image too, for built-in drivers (x86-64) and the layout of structs."
-    " Without other arguments, also read its modules if they are found.",
+    help=f"Read this kernel image too, for built-in drivers ({NAMES_IN_IMAGE}) and the layout of"
+    " structs. Without other arguments, also read its modules if they are found.",
 )
 @options.output_options("inspect")
+@options.with_machines
 def command(paths: tuple[str, ...], kernel: str | None, row: formats.Format, verbose: bool) -> int:
     """Show every VirtIO driver and transport in a kernel's files.
 
     Each is shown with its device types, feature bits and functions, and with the calls that
     register it, all as read from the files. These are .ko files or a folder of modules, by default
-    /lib/modules/$(uname -r). They may belong to any kernel for x86-64 or arm64. Root is not needed,
+    /lib/modules/$(uname -r). They may belong to any kernel for {machines}. Root is not needed,
     and nothing is run.
 
     Files that cannot be read are named on standard error. The exit status is 5 if none could be

@@ -27,7 +27,8 @@ from virtio_trace.recording.probe_state import NOT_ARMED, ProbeState
 from virtio_trace.recording.trailer import Trailer
 from virtio_trace.recording.writer import Writer
 from virtio_trace.tracer.ftrace.boot_events import BootTime
-from virtio_trace.tracer.ftrace.tracefs import KprobeEvents, group_name, sweep
+from virtio_trace.tracer.ftrace.sweep import group_name, sweep
+from virtio_trace.tracer.ftrace.tracefs import KprobeEvents
 from virtio_trace.tracer.session.armed import Aftermath, ArmedTracer
 from virtio_trace.tracer.session.live import LiveTracer
 from virtio_trace.tracer.session.watcher import watched
@@ -114,7 +115,8 @@ def command(
     rebinds = Rebinds(addresses, force)
     kernel = HostKernel()
     mounts = require_tracing(kernel)
-    sweep(mounts.tracefs)
+    for line in sweep(mounts.tracefs).kept:
+        warn(f"left by a recorder that was killed: {line}")
     control = KprobeEvents(mounts.tracefs, group_name(os.getpid()))
     with (
         Interrupts() as interrupts,

@@ -10,18 +10,32 @@ from virtio_trace.graph.builder_drivers import DriversBuilder
 from virtio_trace.graph.builder_negotiation import NegotiationBuilder
 from virtio_trace.graph.calls import Call, nest
 from virtio_trace.graph.integrity import examine
+from virtio_trace.graph.losses import Losses
 from virtio_trace.graph.model import Binding, Device, Graph
 from virtio_trace.recording import events as ev
 from virtio_trace.recording.bus_state import SysfsDevice
 from virtio_trace.recording.machine_state import EndState
 from virtio_trace.recording.reader import Recording
-from virtio_trace.virtio.transports import PROBES
+from virtio_trace.virtio.numbers import Status
+from virtio_trace.virtio.transports import PROBES, TRANSPORTS
 
 _WORD = re.compile(r"[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]|[0-9a-f]+\.\w+|\w+")
 """A PCI address, the name of a platform device, or any other word."""
 
 _INIT_CALLS = {"virtio_dev_probe", "virtio_features_ok", "find_vqs", "setup_vq"}
 """The calls with an entry that go to ``Device.init_calls``; NegotiationBuilder adds the hits."""
+
+_BEGINS = {*PROBES, *(name for one in TRANSPORTS for name, _ in one.interfaces)} | {
+    "register_virtio_device"
+}
+"""The calls that are made only for a device that is not on the VirtIO bus yet. Any of these probe
+points may be missing in a recording."""
+
+_BRINGS_UP = (_INIT_CALLS | _BEGINS) | {
+    "virtio_dev_match", "driver_features", "get_features", "driver_validate", "driver_probe",
+    "find_vqs_msix",
+}  # fmt: skip
+"""The calls about a device that unregister_virtio_device does not make."""
 
 
 def build(recording: Recording) -> Graph:
@@ -54,9 +68,19 @@ def _begun(recording: Recording) -> set[tuple[str, str]]:
             break
         if event.probe == "register_virtio_driver" and event.driver:
             found.add(("driver", event.driver))
-        elif event.probe == "register_virtio_device" and event.device:
+        elif event.probe in _BEGINS and event.device:
             found.add(("device", event.device.address))
     return found
+
+
+def _is_probed_in(device: Device, register: Call) -> bool:
+    """Whether REGISTER registers DEVICE: the transport's probe, or what was seen of it, has called
+    it."""
+    if device.register is not None:
+        return False
+    if device.transport is not None:
+        return register.inside(device.transport)
+    return device.modern is not None or device.legacy is not None
 
 
 class _Builder:
@@ -66,6 +90,7 @@ class _Builder:
         self.graph = graph
         self.drivers = DriversBuilder(graph)
         self.negotiations = NegotiationBuilder(self._at)
+        self.losses = Losses(graph.recording)
         self.now: dict[str, Device] = {}
         self.generations: dict[str, int] = {}
         self.last_match: dict[tuple[str, str | None], Call] = {}
@@ -148,10 +173,21 @@ class _Builder:
         ref = call.event.device
         if ref is None:
             return None
-        device = self.now.get(ref.address) or self._device(ref.address, ref.bus)
+        device = self.now.get(ref.address)
+        if device is None or self._is_next(device, call):
+            device = self._device(ref.address, ref.bus)
         if ref.id is not None:
             device.ref = ref
         return device
+
+    def _is_next(self, device: Device, call: Call) -> bool:
+        """Whether CALL is about the next device at the address of DEVICE: how DEVICE went, and how
+        the next one came, were lost."""
+        gone, event = device.unregister, call.event
+        if gone is None or not self.losses.between(gone.event, event):
+            return False
+        status = (event.detail.status if event.detail else None) or 0
+        return event.probe in _BRINGS_UP or bool(status & Status.DRIVER)
 
     def _transport(self, call: Call) -> None:
         ref = call.event.device
@@ -174,8 +210,7 @@ class _Builder:
         if ref is None:
             return
         device = self.now.get(ref.address)
-        fresh = device is not None and device.transport and not device.register
-        if device is None or not fresh or not call.inside(device.transport):
+        if device is None or not _is_probed_in(device, call):
             device = self._device(ref.address, ref.bus)
         device.register, device.ref = call, ref
 

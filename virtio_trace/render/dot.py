@@ -12,8 +12,13 @@ _GOOD = "#2e7d32"
 _BAD = "#c62828"
 _FAINT = "#9e9e9e"
 _INK = "#37474f"
-_FILLS = {"bound": "#e8f5e9", "failed": "#ffebee", "unbound": "#fff8e1", "removed": "#f5f5f5"}
-_LINES = {"bound": _GOOD, "failed": _BAD, "unbound": "#f9a825", "removed": _FAINT}
+_FILLS = {
+    "bound": "#e8f5e9", "failed": "#ffebee", "unbound": "#fff8e1", "removed": "#f5f5f5",
+    "unknown": "#fff8e1",
+}  # fmt: skip
+_LINES = {
+    "bound": _GOOD, "failed": _BAD, "unbound": "#f9a825", "removed": _FAINT, "unknown": "#f9a825",
+}  # fmt: skip
 
 _GENERATIONS = 2
 

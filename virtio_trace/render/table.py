@@ -13,7 +13,9 @@ from virtio_trace.render.words import Paint, count, duration, millis, plain, res
 from virtio_trace.report.boot_time import PHASES
 from virtio_trace.virtio import numbers
 
-_STATES = {"bound": "good", "failed": "bad", "unbound": "unsure", "removed": "faint"}
+_STATES = {
+    "bound": "good", "failed": "bad", "unbound": "unsure", "removed": "faint", "unknown": "unsure",
+}  # fmt: skip
 _ALIAS = re.compile(r"virtio:d([0-9A-F]{8})v")
 _NONE = "-"
 

@@ -9,25 +9,19 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from virtio_trace.check import diagnosis, empty_slots, host_rules
+from virtio_trace.check import empty_slots, host_rules
 from virtio_trace.check.coverage import blind, is_complete
 from virtio_trace.check.proof import Proof
-from virtio_trace.check.unbound import why_unbound
 from virtio_trace.graph.calls import Call
 from virtio_trace.graph.model import Binding, Device, Driver, Graph, transport
 from virtio_trace.recording.events import Event
 from virtio_trace.recording.host_view import HostDevice
 from virtio_trace.recording.reader import Recording
 from virtio_trace.report import boot_time
+from virtio_trace.report.state import State, States, failure
 from virtio_trace.virtio import features, numbers
-from virtio_trace.virtio.numbers import EPROBE_DEFER
 
 SCHEMA = "virtio-trace/report/1"
-
-BOUND = "bound"
-FAILED = "failed"
-UNBOUND = "unbound"
-REMOVED = "removed"
 
 
 def summarize(graph: Graph) -> dict[str, Any]:
@@ -35,8 +29,8 @@ def summarize(graph: Graph) -> dict[str, Any]:
     graph, empty = empty_slots.set_aside(graph)
     recording = graph.recording
     header = recording.header
-    latest = {device.address: device for device in graph.devices}
     proof = Proof(graph)
+    states = States(proof)
     host = {id(device): _host(proof, device, known) for device, known in host_rules.pairs(proof)}
     return {
         "schema": SCHEMA,
@@ -44,8 +38,7 @@ def summarize(graph: Graph) -> dict[str, Any]:
         "recording": _recording(recording),
         "drivers": [_driver(graph, driver) for driver in graph.drivers.values()],
         "devices": [
-            _device(proof, device, latest[device.address] is not device)
-            | {"host": host.get(id(device))}
+            _device(device, states.of(device)) | {"host": host.get(id(device))}
             for device in graph.devices
         ],
         "bindings": [_binding(graph, binding) for binding in graph.bindings],
@@ -99,8 +92,7 @@ def _driver(graph: Graph, driver: Driver) -> dict[str, Any]:
     }
 
 
-def _device(proof: Proof, device: Device, replaced: bool) -> dict[str, Any]:
-    state, reason = _state(proof, device, replaced)
+def _device(device: Device, state: State) -> dict[str, Any]:
     vendor = device.vendor
     return {
         "name": device.name,
@@ -111,9 +103,9 @@ def _device(proof: Proof, device: Device, replaced: bool) -> dict[str, Any]:
         "id": device.id,
         "type": numbers.device_type(device.id),
         "vendor": None if vendor is None else f"0x{vendor:04x}",
-        "state": state,
-        "driver": device.bound_to if state == BOUND else None,
-        "reason": reason,
+        "state": state.state,
+        "driver": state.driver,
+        "reason": state.reason,
         "snapshot": device.snapshot is not None,
         "status": _status(device.status) if device.status else None,
         "registered_ns": device.register.started_ns if device.register else None,
@@ -138,42 +130,10 @@ def _host(proof: Proof, device: Device, host: HostDevice) -> dict[str, Any]:
     }
 
 
-def _state(proof: Proof, device: Device, replaced: bool) -> tuple[str, str | None]:
-    graph = proof.graph
-    if device.unregister is not None:
-        return REMOVED, None
-    if replaced:
-        return REMOVED, "another device came at its address"
-    if device.bound_to is not None:
-        return BOUND, None
-    for call in (device.register, device.transport):
-        if call is not None and call.result not in (0, None):
-            return FAILED, diagnosis.failed(graph, device, call)
-    last = device.bindings[-1] if device.bindings else None
-    if last is None:
-        return UNBOUND, "; ".join(one.message for one in why_unbound(proof, device)) or None
-    if last.unbound is not None:
-        return UNBOUND, f"unbound from {last.driver}{diagnosis.autoprobe(graph)}"
-    if last.call.result is None:
-        return UNBOUND, f"what {last.call.event.symbol} returned was not seen"
-    reason = _failure(graph, last)[1]
-    return (UNBOUND if last.call.result == -EPROBE_DEFER else FAILED), reason
-
-
-def _failure(graph: Graph, binding: Binding) -> tuple[str | None, str | None]:
-    """The step of the procedure at which BINDING failed, and why; (None, None) if it did not."""
-    call, probe = binding.call, binding.probe
-    if call.result in (0, None):
-        return None, None
-    own = probe is not None and probe.result not in (0, None)
-    reason = diagnosis.binding(graph, binding, is_complete(graph.recording))
-    return ("driver-probed" if own else "bus-probed"), reason
-
-
 def _binding(graph: Graph, binding: Binding) -> dict[str, Any]:
     call = binding.call
     function, symbol = _function(binding.probe)
-    step, reason = _failure(graph, binding)
+    step, reason = failure(graph, binding)
     return {
         "device": binding.device.address,
         "generation": binding.device.generation,

@@ -11,7 +11,7 @@ from pathlib import Path
 from virtio_trace.errors import CannotTraceError, UsageError
 from virtio_trace.kernel.files.machine import X86_64, Machine
 from virtio_trace.vm import arch
-from virtio_trace.vm.host.programs import need
+from virtio_trace.vm.host.programs import is_text, need
 from virtio_trace.vm.qemu import accel, process
 from virtio_trace.vm.root import foreign_initrd, payload, recorder
 from virtio_trace.vm.root.agentless import AgentlessSetup
@@ -116,7 +116,7 @@ def check_settings(settings: Settings, machine: Machine = X86_64) -> None:
         )
     if not 0 < settings.timeout < float("inf"):
         raise UsageError(f"--timeout must be more than 0 seconds, not {settings.timeout:g}")
-    if settings.run is not None and not process.is_text(settings.run):
+    if settings.run is not None and not is_text(settings.run):
         raise UsageError("--run has a zero byte, or is not UTF-8")
     process.check_options(settings.options)
     process.cmdline(settings.append, machine)

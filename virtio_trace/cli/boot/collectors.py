@@ -84,5 +84,7 @@ def _unpacked(image: Path) -> Iterator[Path]:
         file.flush()
         unpacked = Path(f"/proc/{os.getpid()}/fd/{file.fileno()}")
         if arch.is_packed(unpacked) or not arch.of_kernel(unpacked).image_flat:
-            raise BadInputError(f"{image} has no arm64 Image", "give the vmlinuz of a package")
+            raise BadInputError(
+                f"{image} has no flat kernel image", "give the vmlinuz of a package"
+            )
         yield unpacked

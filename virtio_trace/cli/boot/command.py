@@ -15,6 +15,7 @@ from virtio_trace.cli.boot.ending import STATUS_INCOMPLETE, conclude
 from virtio_trace.cli.boot.guest_lines import GuestLines
 from virtio_trace.cli.boot.source import Source
 from virtio_trace.cli.check import STATUS
+from virtio_trace.cli.support import options as shared
 from virtio_trace.cli.support import results, terminal
 from virtio_trace.cli.support.interrupts import Interrupts
 from virtio_trace.cli.support.output import RecordingOutput
@@ -76,6 +77,7 @@ from virtio_trace.vm.qemu import accel as accelerators
 @click.option("-q", "--quiet", is_flag=True, help="Do not print events as they happen.")
 @click.option("-v", "--verbose", is_flag=True, help="Print QEMU's command line.")
 @click.argument("options", metavar="[-- QEMU OPTIONS ...]", nargs=-1, type=click.UNPROCESSED)
+@shared.with_machines
 def command(
     *,
     vmlinuz: str | None,
@@ -98,7 +100,7 @@ def command(
 ) -> int:
     """Boot a kernel in QEMU and record it from its first module on.
 
-    The kernel is for x86-64 or arm64. Give a VMLINUZ with its modules, or a Debian package, which
+    The kernel is for {machines}. Give a VMLINUZ with its modules, or a Debian package, which
     is fetched and unpacked, not installed. Or boot a third-party system: a VMLINUZ with its initrd,
     or a disk image. These are not changed, and the recording ends when the system is running, or as
     --until says. QEMU OPTIONS replace the default devices, one virtio net, blk and rng, but not the

@@ -10,11 +10,19 @@ import click
 
 from virtio_trace.cli.support import formats
 from virtio_trace.cli.support.output import DEFAULT
+from virtio_trace.kernel.files.machine import NAMES
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 file_argument = click.argument("file", metavar="[FILE]", default=DEFAULT)
 """The recording; - is standard input."""
+
+
+def with_machines(function: _Command) -> _Command:
+    """Put the machines that are supported in place of ``{machines}`` in FUNCTION's docstring, which
+    is its help."""
+    function.__doc__ = (function.__doc__ or "").replace("{machines}", NAMES)
+    return function
 
 
 def output_options(command: str, *, file: bool = False) -> Callable[[_Command], _Command]:

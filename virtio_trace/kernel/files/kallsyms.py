@@ -2,7 +2,7 @@
 """The symbol table inside a kernel image: names to addresses and back.
 
 A reading of the tables (kallsyms_tables.py) is accepted if everything in it agrees: every 256th
-name with its marker, the addresses in order, and _text or _stext where the code starts.
+name with its marker, the addresses in order, and _text, _stext or _start where the code starts.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from virtio_trace.kernel.files import kallsyms_tables as tables
 from virtio_trace.kernel.files.vmlinux_memory import Image, Segment
 
 _HINT = "needs a kernel with CONFIG_KALLSYMS=y, whole"
+_FIRST = (b"_text", b"_stext", b"_start")
+"""What kernels call the start of their code (arch/*/kernel/vmlinux.lds.S; riscv: _start)."""
 
 
 class Kallsyms:
@@ -122,13 +124,13 @@ class Kallsyms:
         return None
 
     def _is_right(self, addresses: list[int], names: list[bytes], tokens: list[bytes]) -> bool:
-        """In order, and with _text or _stext where the code starts."""
+        """In order, and with one of _FIRST where the code starts."""
         if not self._image.text or any(a > b for a, b in pairwise(addresses)):
             return False
         first = self._image.text[0].address
         i = bisect.bisect_left(addresses, first)
         while i < len(addresses) and addresses[i] == first:
-            if b"".join(tokens[c] for c in names[i])[1:] in (b"_text", b"_stext"):
+            if b"".join(tokens[c] for c in names[i])[1:] in _FIRST:
                 return True
             i += 1
         return False

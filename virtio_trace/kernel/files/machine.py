@@ -19,7 +19,8 @@ ELF_IDENT = b"\x7fELF\x02\x01"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Machine:
-    """One machine. ``name`` is as in ``uname -m``, ``debian`` is dpkg's name for it.
+    """One machine. ``name`` is as in ``uname -m``, ``debian`` is dpkg's name for it, ``title`` is
+    for messages and help.
 
     Files (the processor's ELF supplement; include/uapi/linux/elf-em.h):
         ``elf``: e_machine (EM_*).
@@ -55,6 +56,7 @@ class Machine:
 
     name: str
     debian: str
+    title: str
 
     elf: int
     pointer: int
@@ -94,6 +96,7 @@ class Machine:
 X86_64 = Machine(
     name="x86_64",
     debian="amd64",
+    title="x86-64",
     elf=62,  # EM_X86_64
     pointer=1,  # R_X86_64_64
     calls=(2, 4),  # R_X86_64_PC32, R_X86_64_PLT32
@@ -125,6 +128,7 @@ X86_64 = Machine(
 AARCH64 = Machine(
     name="aarch64",
     debian="arm64",
+    title="arm64",
     elf=183,  # EM_AARCH64
     pointer=257,  # R_AARCH64_ABS64
     calls=(282, 283),  # R_AARCH64_JUMP26, R_AARCH64_CALL26
@@ -157,8 +161,11 @@ MACHINES = (X86_64, AARCH64)
 IMAGE_HEAD = 0x206
 """Bytes of an image's start in which every ``image_magic`` is."""
 
-NAMES = "x86-64 or arm64"
-"""For messages."""
+NAMES = " or ".join(machine.title for machine in MACHINES)
+"""For messages and help."""
+
+NAMES_IN_IMAGE = " or ".join(each.title for each in MACHINES if each.image_pointers_final)
+"""Those of which the drivers that are built into an image can be read."""
 
 
 def by_name(name: str) -> Machine | None:

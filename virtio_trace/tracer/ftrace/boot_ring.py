@@ -74,8 +74,8 @@ class BootEvents:
             os.close(descriptor)
 
     def remove(self) -> None:
-        """Remove the group."""
-        remove_groups(self._control, lambda group: group == GROUP)
+        """Remove the group. Raises CannotTraceError if an event of it stays busy."""
+        remove_groups(self._control, lambda group: group == GROUP).require()
 
 
 def _drain(descriptor: int) -> list[str]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Kprobe events in tracefs: define, count misses, remove; sweep those of a dead recorder.
+"""Kprobe events in tracefs: define, count misses, remove.
 
 Definitions go through tracefs, not perf's kprobe type, because only tracefs lets ``module:symbol``
 wait for a module that is not loaded yet (kernel/trace/trace_kprobe.c).
@@ -12,6 +12,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from virtio_trace.errors import CannotTraceError
@@ -26,9 +27,29 @@ _COUNT = re.compile(r"[0-9]{1,19}")
 _REMOVE_SECONDS = 5.0
 
 
-def group_name(pid: int) -> str:
-    """The group of process PID's events: its pid and start time, because pids are reused."""
-    return f"{GROUP_PREFIX}{pid}_{_start_time(pid)}"
+@dataclass(frozen=True, slots=True)
+class Busy:
+    """An event that could not be removed, and the kernel's reason."""
+
+    group: str
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """``groups``: those of which nothing is left. ``busy``: the events that are left."""
+
+    groups: list[str]
+    busy: list[Busy]
+
+    def require(self) -> None:
+        """Raises CannotTraceError if something is left."""
+        for one in self.busy:
+            raise CannotTraceError(
+                f"tracefs event {one.group}/{one.name} cannot be removed: {one.reason}",
+                "another tool uses it: stop that, then run virtio-trace doctor",
+            )
 
 
 class KprobeEvents:
@@ -63,8 +84,11 @@ class KprobeEvents:
         return {name: missed for name, (_hits, missed) in counts.items()}
 
     def remove(self) -> None:
-        """Remove every event of the group; retry busy ones, whose users may be exiting."""
-        remove_groups(self._control, lambda group: group == self.group)
+        """Remove every event of the group; retry busy ones, whose users may be exiting.
+
+        Raises CannotTraceError if one stays busy.
+        """
+        remove_groups(self._control, lambda group: group == self.group).require()
 
     def _write(self, command: str) -> None:
         try:
@@ -83,35 +107,35 @@ def event_counts(profile: str) -> dict[str, tuple[int, int]]:
     return counts
 
 
-def remove_groups(control: Path, which: Callable[[str], bool]) -> list[str]:
-    """Remove all events of the groups for which WHICH(group) is true; return those groups.
+def remove_groups(control: Path, which: Callable[[str], bool]) -> Removal:
+    """Remove all events of the groups for which WHICH(group) is true.
 
-    Raises CannotTraceError if an event stays busy for five seconds.
+    A dead process's perf events are released one by one, each after an RCU grace period. Until then
+    the event is busy: all are tried again until none could be removed for five seconds.
+
+    Raises CannotTraceError if CONTROL cannot be read.
     """
-    gone: set[str] = set()
+    found: set[str] = set()
     deadline = time.monotonic() + _REMOVE_SECONDS
     while True:
-        left = [(g, n) for g, n in _defined(control) if which(g)]
-        if not left:
-            return sorted(gone)
-        for group, name in left:
-            gone.add(group)
+        busy = []
+        for group, name in _defined(control):
+            if not which(group):
+                continue
+            found.add(group)
             try:
                 append(control, f"-:{group}/{name}")
-                deadline = time.monotonic() + _REMOVE_SECONDS  # one is gone
+                deadline = time.monotonic() + _REMOVE_SECONDS
             except OSError as error:
-                if time.monotonic() > deadline:
-                    raise CannotTraceError(
-                        f"tracefs event {group}/{name} cannot be removed: {error.strerror}",
-                        "another tool uses it: stop that, then run virtio-trace doctor",
-                    ) from error
+                busy.append(Busy(group, name, error.strerror or str(error)))
+        if not busy or time.monotonic() > deadline:
+            return Removal(sorted(found - {one.group for one in busy}), busy)
         time.sleep(0.01)
 
 
-def sweep(tracefs: Path) -> list[str]:
-    """Remove the events of recorders that no longer run; return their groups."""
-    control = tracefs / "kprobe_events"
-    return remove_groups(control, _is_orphan) if control.exists() else []
+def groups_in(control: Path) -> set[str]:
+    """The groups in kprobe_events. Raises CannotTraceError."""
+    return {group for group, _name in _defined(control)}
 
 
 def armed_functions(debugfs: Path) -> Counter[ListKey]:
@@ -127,20 +151,6 @@ _EVENT_LINE = re.compile(r"^[pr]\d*:(\w+)/(\S+) ", re.MULTILINE)
 
 def _defined(control: Path) -> Iterable[tuple[str, str]]:
     return _EVENT_LINE.findall(read(control))
-
-
-def _is_orphan(group: str) -> bool:
-    match = re.fullmatch(rf"{GROUP_PREFIX}(\d+)_(\d+)", group)
-    return match is not None and _start_time(int(match[1])) != match[2]
-
-
-def _start_time(pid: int) -> str:
-    """Clock ticks from boot to the start of PID (proc(5), stat field 22); "0": no such process."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return "0"
-    return stat.rpartition(")")[2].split()[19]
 
 
 def append(path: Path, command: str) -> None:

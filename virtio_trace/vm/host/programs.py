@@ -54,6 +54,14 @@ def quiet(_what: str, _done: float | None) -> None:
     """A Progress that prints nothing."""
 
 
+def is_text(text: str) -> bool:
+    """Whether TEXT, an argument of ours, is UTF-8 without a zero byte (PEP 383)."""
+    try:
+        return b"\0" not in text.encode()
+    except UnicodeEncodeError:
+        return False
+
+
 def find(program: str) -> str:
     """The program's path. Raises CannotTraceError naming the package that has it.
 

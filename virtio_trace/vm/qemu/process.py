@@ -24,7 +24,7 @@ from virtio_trace.errors import CannotTraceError, UsageError
 from virtio_trace.kernel.files.machine import X86_64, Machine
 from virtio_trace.vm.arch import channel_options
 from virtio_trace.vm.host.children import Child
-from virtio_trace.vm.host.programs import find
+from virtio_trace.vm.host.programs import find, is_text
 from virtio_trace.vm.qemu.qmp import Monitor
 
 # An empty romfile= avoids the firmware's network boot, which takes seconds. null-co: a disk of
@@ -99,14 +99,6 @@ def cmdline(append: str, arch: Machine = X86_64, first: str | None = None) -> st
             f"make --append {size - most} bytes shorter",
         )
     return text
-
-
-def is_text(text: str) -> bool:
-    """Whether TEXT, an argument of ours, is UTF-8 without a zero byte (PEP 383)."""
-    try:
-        return b"\0" not in text.encode()
-    except UnicodeEncodeError:
-        return False
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from typing import BinaryIO
 from virtio_trace.errors import BadInputError, UsageError
 from virtio_trace.kernel.files.machine import X86_64
 from virtio_trace.vm.disk.attach import Disk
-from virtio_trace.vm.qemu.process import is_text
+from virtio_trace.vm.host.programs import is_text
 from virtio_trace.vm.root import recorder, until
 from virtio_trace.vm.root.cpio import Writer, append_file
 from virtio_trace.vm.root.until import Until

@@ -7,8 +7,10 @@ import re
 import subprocess
 from pathlib import Path
 
+import click
 import pytest
 
+from virtio_trace.cli.main import cli
 from virtio_trace.kernel.files import machine
 from virtio_trace.kernel.files.machine import MACHINES, Machine
 from virtio_trace.vm.host.programs import PACKAGES
@@ -83,3 +85,14 @@ def test_a_machine_is_named_in_its_record_alone() -> None:
         if named.search(path.read_text(encoding="utf-8"))
     }
     assert found == {"kernel/files/machine.py"}
+
+
+def test_messages_and_help_name_the_machines_of_the_table() -> None:
+    assert machine.NAMES.split(" or ") == [one.title for one in MACHINES]
+    for path in sorted((PACKAGE / "cli").rglob("*.py")):
+        text = path.read_text("utf-8")
+        assert not [one.title for one in MACHINES if one.title in text], path
+    for name in ("boot", "inspect"):
+        command = cli.get_command(click.Context(cli), name)
+        assert command is not None
+        assert machine.NAMES in str(command.help)
