@@ -38,7 +38,8 @@ def setup(
     command: tuple[str, ...] = ("/virtio-trace/drive",)
     if third_party is not None:
         command = ("until", *third_party.until.words.split())
-    task = GuestTask(kernel, plan, command, third_party is not None, code.origin)
+    only = third_party is not None and third_party.only_initrd
+    task = GuestTask(kernel, plan, command, third_party is not None, code.origin, only)
 
     def assemble(sink: LineSink) -> FrameSink:
         return _Sink(task, sink)

@@ -59,13 +59,15 @@ class _LineStream(io.BytesIO):
 @dataclass(frozen=True, slots=True)
 class GuestTask:
     """What a guest records. ``command`` is for the header. ``third_party``: its initrd is not
-    ours. ``program``: what compiled the BPF program."""
+    ours. ``only_initrd``: ``kernel`` is by the modules in its initrd. ``program``: what compiled
+    the BPF program."""
 
     kernel: OfflineKernel
     plan: Plan
     command: tuple[str, ...]
     third_party: bool
     program: str
+    only_initrd: bool = False
 
 
 class GuestRecording:
@@ -211,7 +213,7 @@ class GuestRecording:
         initrd = None
         if self._task.third_party and read.is_initrd(self._text("root start")):
             found = {module_name(name) for name in self._text("initrd").splitlines()}
-            initrd = Initrd(tuple(sorted(found & evidence.modules)))
+            initrd = Initrd(tuple(sorted(found & evidence.modules)), self._task.only_initrd)
         return Header(
             release=kernel.release,
             machine=kernel.machine,

@@ -60,13 +60,14 @@ def parse_until(words: str) -> Until:
 class ThirdPartySystem:
     """A system that somebody else built: its initrd's files in their order, its kernel options, and
     ``tree``, a folder with modprobe's configuration out of its root; None if unknown. ``disk`` is
-    its image."""
+    its image. ``only_initrd``: the modules that are known are those of its initrd."""
 
     initrds: tuple[Path, ...]
     options: str = ""
     tree: Path | None = None
     until: Until = field(default_factory=Until)
     disk: Disk | None = None
+    only_initrd: bool = False
 
     def devices(self, options: tuple[str, ...]) -> tuple[str, ...]:
         """QEMU's options for its devices; OPTIONS are the user's. Raises UsageError."""
