@@ -9,12 +9,15 @@ from __future__ import annotations
 import json
 import socket
 import subprocess
+import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from virtio_trace.kernel.files.machine import X86_64
 from virtio_trace.recording.host_view import HostView
+from virtio_trace.vm.disk import partitions
 from virtio_trace.vm.qemu import host_view
 from virtio_trace.vm.qemu.qmp import Monitor
 
@@ -75,6 +78,36 @@ def test_addresses_on_q35(start: Start) -> None:
     assert addresses(view) == [("pci", "0000:00:09.0")]
 
 
+def test_addresses_behind_expanders(start: Start) -> None:
+    """SeaBIOS assigns the bus numbers; QEMU is started for that alone. A pxb without an id has no
+    name that leads to its number, and is the only root bus left."""
+    two = ("-device", "pxb-pcie,bus_nr=192,bus=pcie.0")
+    for options, expected in (
+        (("-M", "pc", "-device", "pxb,id=far,bus_nr=64"), ["0000:41:03.0"]),
+        (
+            ("-M", "pc", "-device", "pxb,id=far,bus_nr=64", "-device", "pxb,bus=pci.0,bus_nr=80"),
+            ["0000:41:03.0"],
+        ),
+        (("-M", "q35", "-device", "pxb-pcie,id=far,bus_nr=128"), ["0000:81:00.0"]),
+        (("-M", "q35", "-device", "pxb-pcie,bus_nr=128"), ["0000:81:00.0"]),
+        (("-M", "q35", "-device", "pxb-pcie,bus_nr=128", *two), [None]),
+    ):
+        if "pc" in options:
+            monitor = start(*options, "-device", "virtio-rng-pci,bus=far,addr=3")
+        else:
+            bus = "far" if "id=far" in options[3] else "pxb-pcie-bus.0"
+            port = f"pcie-root-port,id=rp1,bus={bus},chassis=1,slot=1"
+            monitor = start(*options, "-device", port, "-device", "virtio-rng-pci,bus=rp1")
+        monitor.patience(60)
+        monitor.command("cont")
+        for _ in range(100):
+            view = host_view.look(monitor)
+            if expected == [None] or addresses(view)[0][1] is not None:
+                break
+            time.sleep(0.2)
+        assert addresses(view) == [("pci", address) for address in expected]
+
+
 def test_addresses_of_mmio(start: Start) -> None:
     """Each transport's address in memory; QEMU fills them from the last one on."""
     devices = ("-device", "virtio-rng-device", "-device", "virtio-serial-device")
@@ -83,6 +116,24 @@ def test_addresses_of_mmio(start: Start) -> None:
         ("platform", "feb02c00.virtio_mmio"), ("platform", "feb02e00.virtio_mmio"),
     ]  # fmt: skip
     assert [device.id for device in view.devices or ()] == [3, 4]
+
+
+def test_qemu_opens_a_backing_chain_as_it_is_told_to(start: Start, tmp_path: Path) -> None:
+    """The base begins with a qcow2 header that names another file: it is raw, and not probed."""
+    chain = (("secret", ()), ("base", ("-b", "secret")), ("a, disk", ("-b", "base")))
+    for name, backing in chain:
+        below = ("-F", "raw", *backing) if backing else ()
+        argv = ["qemu-img", "create", "-q", "-f", "qcow2", *below, str(tmp_path / name), "1M"]
+        subprocess.run(argv, check=True)
+    disk = partitions.open_image(tmp_path / "a, disk")
+    monitor = start(*disk.devices(()))
+    monitor.patience(20)
+    nodes = monitor.command("query-named-block-nodes")
+    opened = {(node["drv"], node["file"]) for node in nodes if str(tmp_path) in node["file"]}
+    assert {drv for drv, _ in opened} == {"file", "raw", "qcow2"}
+    assert {file for drv, file in opened if drv == "file"} == {
+        str(tmp_path / "a, disk"), str(tmp_path / "base"),
+    }  # fmt: skip
 
 
 def test_a_machine_without_virtio(start: Start) -> None:

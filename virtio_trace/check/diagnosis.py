@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 
-from virtio_trace.check import initrd
+from virtio_trace.check import initrd, refused
 from virtio_trace.graph.calls import Call, failure
 from virtio_trace.graph.model import Binding, Device, Graph
 from virtio_trace.recording.machine_state import (
@@ -152,11 +152,16 @@ def module(graph: Graph, name: str, init: str | None, aliases: tuple[str, ...] =
     late = [r for r in _late(graph) if r.what == name]
     causes = [*initrd.words(graph, name), *(rule.words for rule in rules)]
     alias = f" (alias {', '.join(aliases)})" if aliases else ""
+    if said := refused.of_module(graph, name, f"its module {name}{alias}"):
+        return said + "".join(f"; {cause}" for cause in causes)
     said = f"its module {name}{alias} was not loaded"
+    others = refused.of_others(graph)
     if causes:
         said += f": {'; '.join(causes)}"
     elif late:
         said += f": {'; '.join(rule.words for rule in late)} since the recording began"
+    elif others:
+        said += others
     elif header.blacklist is None:
         said += "; whether something forbids it is not in the recording"
     else:

@@ -44,12 +44,14 @@ class StepResult:
 
 @dataclass(slots=True)
 class Result:
-    """The verdict, with the steps and findings it is based on."""
+    """The verdict, with the steps and findings it is based on. ``unplaced``: devices of the host
+    that could not be identified in the guest, so that nothing of them was compared."""
 
     verdict: str = INCOMPLETE
     profile: str = LINUX
     steps: list[StepResult] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
+    unplaced: int = 0
 
 
 @dataclass(frozen=True, slots=True)

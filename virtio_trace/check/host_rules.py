@@ -48,17 +48,29 @@ def check(context: CheckContext) -> None:
     view = trailer.host if trailer else None
     if trailer is None or view is None:
         return
-    there = {device.address for device in context.graph.devices if device.unregister is None}
+    placed = set()
     for device, host in pairs(context):
+        placed.add(host.path)
         for compared in compare(context, device, host):
             _write(context, device.address, compared)
     for host in view.devices or ():
-        if host.address is None or (host.bus != "pci" and host.address not in there):
+        if host.path in placed:
+            continue
+        if host.address is None or (host.bus != "pci" and not _are_placed(context)):
             message = f"{view.model}'s device {host.path} cannot be identified in the guest"
             context.finding(NOTE, STATUS, host.address or host.path, message)
-        elif host.address not in there and trailer.end_state is not None:
+            context.result.unplaced += 1
+        elif trailer.end_state is not None:
             message = f"{view.model} has the device {host.path}, but the guest shows none there"
             context.finding(WARNING, STATUS, host.address, message)
+
+
+def _are_placed(proof: Proof) -> bool:
+    """Whether it is known where each virtio-mmio device of the guest has its registers."""
+    end = proof.graph.recording.trailer
+    state = end.end_state if end else None
+    mmio = [device for device in (state.devices if state else ()) if device.bus == "platform"]
+    return state is not None and all(device.mmio_base is not None for device in mmio)
 
 
 def pairs(proof: Proof) -> Iterator[tuple[Device, HostDevice]]:
@@ -67,9 +79,15 @@ def pairs(proof: Proof) -> Iterator[tuple[Device, HostDevice]]:
     view = trailer.host if trailer else None
     latest = {device.address: device for device in proof.graph.devices}
     for device in latest.values():
-        host = view.at(device.address) if view else None
+        host = view.at(device.address, _base(proof, device)) if view else None
         if host is not None and device.unregister is None:
             yield device, host
+
+
+def _base(proof: Proof, device: Device) -> int | None:
+    """Where a virtio-mmio device has its registers, by sysfs at the end or at the beginning."""
+    shown = _final(proof, device) or device.snapshot
+    return None if shown is None else shown.mmio_base
 
 
 def compare(proof: Proof, device: Device, host: HostDevice) -> Iterator[HostComparison]:

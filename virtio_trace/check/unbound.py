@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from virtio_trace.check import diagnosis, initrd
 from virtio_trace.check.findings import Judgement, missing, unfinished
 from virtio_trace.check.proof import Proof
+from virtio_trace.check.refused import of_unread
 from virtio_trace.graph.calls import failure
 from virtio_trace.graph.model import Device, Driver
 from virtio_trace.recording.evidence import DriverFacts, Evidence
@@ -86,7 +87,7 @@ def _never_bound(proof: Proof, subject: Device) -> Iterator[Judgement]:
     elif evidence.unread:
         message = (
             "not bound; whether a driver in a file that could not be read matches it is unknown"
-        )
+        ) + of_unread(proof.graph, evidence.unread)
         yield Judgement(_STEP, message, (subject.register,))
     elif uncalled:
         message = f"not bound; whether a driver that {uncalled} registers matches it is unknown"

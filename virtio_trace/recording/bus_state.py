@@ -6,6 +6,7 @@ Source: Documentation/ABI/testing/sysfs-bus-virtio; drivers/virtio/virtio.c, vir
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -17,6 +18,8 @@ from virtio_trace.recording.json_types import (
     optional,
     string,
 )
+
+_NAMED_BASE = re.compile(r"([0-9a-f]{1,16})\.virtio_mmio")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +48,8 @@ class SysfsPci:
 class SysfsDevice:
     """A device of the VirtIO bus. ``address`` is its parent device's name, ``bus`` the parent's
     subsystem, ``index`` the N of virtioN. ``status`` is the device status. ``features`` is the
-    bit string of sysfs, bit 0 first. None is unknown."""
+    bit string of sysfs, bit 0 first. ``base`` is the address in memory of a virtio-mmio device's
+    registers. None is unknown."""
 
     name: str
     address: str
@@ -58,6 +62,7 @@ class SysfsDevice:
     status: int | None = None
     features: str | None = None
     pci: SysfsPci | None = None
+    base: int | None = None
 
     @classmethod
     def from_json(cls, raw: Any) -> SysfsDevice:
@@ -77,7 +82,21 @@ class SysfsDevice:
             status=status if type(status) is int else None,
             features=features if type(features) is str else None,
             pci=optional(SysfsPci.from_json, get("pci")),
+            base=optional(count, get("base")),
         )
+
+    def to_json(self) -> dict[str, Any]:
+        """For the header's snapshot and the trailer's ``final``. An unknown ``base`` is absent."""
+        found = asdict(self)
+        if self.base is None:
+            del found["base"]
+        return found
+
+    @property
+    def mmio_base(self) -> int | None:
+        """``base``, or the one in an address that a device tree made: a003c00.virtio_mmio."""
+        found = _NAMED_BASE.fullmatch(self.address)
+        return int(found[1], 16) if found else self.base
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +124,7 @@ class BusState:
         """For the header."""
         return {
             "bus": self.bus,
-            "devices": [asdict(device) for device in self.devices],
+            "devices": [device.to_json() for device in self.devices],
             "drivers": [asdict(driver) for driver in self.drivers],
         }
 

@@ -26,6 +26,7 @@ from virtio_trace.virtio.numbers import Status
 
 _STATUS_PREFIX = "VIRTIO_CONFIG_S_"
 _BITS = re.compile(r"0x[0-9a-f]{1,32}")
+_MMIO = re.compile(r"([0-9a-f]{1,16})\.virtio_mmio")
 _OWN_NAMES = {
     "VHOST_F_LOG_ALL": 26,
     "VHOST_NET_F_VIRTIO_NET_HDR": 27,
@@ -97,6 +98,12 @@ class HostDevice:
         )
 
     @property
+    def mmio_base(self) -> int | None:
+        """The address in memory of a virtio-mmio device's registers; None for other buses."""
+        found = _MMIO.fullmatch(self.address or "")
+        return int(found[1], 16) if found else None
+
+    @property
     def status_value(self) -> int | None:
         """The device status (VirtIO 2.1); None if one of its names is not known here."""
         if self.status is None:
@@ -133,10 +140,13 @@ class HostView:
     devices: tuple[HostDevice, ...] | None
     reason: str | None = None
 
-    def at(self, address: str) -> HostDevice | None:
-        """The device at the guest's bus address ADDRESS, or None."""
-        found = (device for device in self.devices or () if device.address == address)
-        return next(found, None)
+    def at(self, address: str, base: int | None = None) -> HostDevice | None:
+        """The device at the guest's bus address ADDRESS, or with its registers at BASE: with ACPI,
+        the guest's name for a virtio-mmio device is not made of that. None if there is none."""
+        for device in self.devices or ():
+            if device.address == address or (base is not None and device.mmio_base == base):
+                return device
+        return None
 
     def to_json(self) -> dict[str, Any]:
         """The trailer's ``host``; lists where the members are tuples."""

@@ -122,7 +122,7 @@ class EndState:
 
     def to_json(self) -> dict[str, Any]:
         """The trailer's ``final``."""
-        return asdict(self)
+        return {**asdict(self), "devices": [device.to_json() for device in self.devices]}
 
     @classmethod
     def from_json(cls, raw: Any) -> EndState:

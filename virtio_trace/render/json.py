@@ -40,6 +40,7 @@ def check(result: Result, out: TextIO) -> None:
                 }
                 for f in result.findings
             ],
+            "unplaced": result.unplaced,
         },
         out,
     )

@@ -140,4 +140,6 @@ def _verdict(result: Result, paint: Paint) -> str:
     good = sum(step.ok is True for step in result.steps)
     verdict = paint(result.verdict, _VERDICTS.get(result.verdict, "unsure"))
     steps = f"{good} of {count(len(result.steps), 'step')} passed"
-    return f"{verdict} (profile {result.profile}): {steps}"
+    unplaced = count(result.unplaced, "device") if result.unplaced else ""
+    rest = f"; {unplaced} of the host not placed in the guest" if unplaced else ""
+    return f"{verdict} (profile {result.profile}): {steps}{rest}"

@@ -6,6 +6,9 @@ In tests/golden/debian-6.1-host.vtr, the rng at 04.0 was reset without its drive
 
 from __future__ import annotations
 
+import io
+import json
+
 import pytest
 
 from tests.unit.surgery import Line, at, change, dump, golden, judge, remove
@@ -15,6 +18,8 @@ from virtio_trace.check.profiles import SPEC
 from virtio_trace.errors import BadInputError
 from virtio_trace.graph import builder
 from virtio_trace.recording import host_view, reader
+from virtio_trace.render import json as json_renderer
+from virtio_trace.render import text
 from virtio_trace.report import summary
 
 NET, REFUSED, RESET, LEGACY, BEHIND = (
@@ -243,3 +248,59 @@ def test_what_is_written_is_read(lines: list[Line]) -> None:
     raw = lines[-1]["host"]
     view = host_view.HostView.from_json(raw)
     assert host_view.HostView.from_json(view.to_json()) == view
+
+
+def on_mmio(lines: list[Line], base: int | None) -> Result:
+    """The check with NET on virtio-mmio, as ACPI names it; its registers are at BASE."""
+    renamed = dump(lines)
+    changed = [
+        json.loads(line.replace(NET.encode(), b"LNRO0005:00")) if n < len(renamed) - 1 else lines[n]
+        for n, line in enumerate(renamed)
+    ]
+    for device in lines[-1]["final"]["devices"]:
+        if device["address"] == NET:
+            device.update(address="LNRO0005:00", bus="platform", base=base)
+    host(lines, NET).update(bus="platform", address="feb02e00.virtio_mmio")
+    return judge(changed)
+
+
+def test_virtio_mmio_is_found_by_its_registers(lines: list[Line]) -> None:
+    result = on_mmio(the_rest(lines), 0xFEB02E00)
+    assert [s.ok for s in result.steps if s.subject == "LNRO0005:00" and s.id in STEPS] == [
+        True
+    ] * 3
+    assert result.unplaced == 0
+
+
+def test_virtio_mmio_elsewhere_is_not_in_the_guest(lines: list[Line]) -> None:
+    result = on_mmio(the_rest(lines), 0xFEB02C00)
+    assert result.unplaced == 0
+    (found,) = [f for f in result.findings if f.subject == "feb02e00.virtio_mmio"]
+    assert (found.severity, found.step) == ("warning", "host-status")
+
+
+@pytest.mark.parametrize("pci", [True, False])
+def test_a_device_that_cannot_be_placed_is_counted(lines: list[Line], pci: bool) -> None:
+    """In another PCI domain, or on virtio-mmio in a guest that does not show its registers."""
+    lines = the_rest(lines)
+    if pci:
+        host(lines, NET)["address"] = None
+        result = judge(lines)
+    else:
+        result = on_mmio(lines, None)
+    assert result.unplaced == 1
+    assert [f.severity for f in result.findings if "cannot be identified" in f.message] == ["note"]
+    out = io.StringIO()
+    text.text(result, out)
+    assert (
+        out.getvalue().splitlines()[-1].endswith("; 1 device of the host not placed in the guest")
+    )
+    out = io.StringIO()
+    json_renderer.check(result, out)
+    assert json.loads(out.getvalue())["unplaced"] == 1
+
+
+def test_a_verdict_of_which_every_device_is_placed(lines: list[Line]) -> None:
+    out = io.StringIO()
+    text.text(judge(lines), out)
+    assert out.getvalue().splitlines()[-1].endswith(" passed")

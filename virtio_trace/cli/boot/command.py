@@ -37,6 +37,12 @@ from virtio_trace.vm.qemu import accel as accelerators
 @click.option("--modules", metavar="DIR", help="Its modules, a lib/modules/RELEASE folder.")
 @click.option("--initrd", metavar="FILE", help="Boot VMLINUZ with this initrd, unchanged.")
 @click.option("--image", metavar="DISK", help="Boot what this disk image boots; never written to.")
+@click.option(
+    "--backing",
+    multiple=True,
+    metavar="DIR",
+    help="Let DISK read backing and data files in DIR, not only in its own folder.",
+)
 @click.option("--debian", "package", metavar="PACKAGE", help="A Debian kernel: NAME or NAME/SUITE.")
 @click.option("--append", default="", metavar="STR", help="Add STR to the kernel's command line.")
 @click.option(
@@ -84,6 +90,7 @@ def command(
     modules: str | None,
     initrd: str | None,
     image: str | None,
+    backing: tuple[str, ...],
     package: str | None,
     append: str,
     timeout: float,
@@ -109,7 +116,7 @@ def command(
     settings = Settings(
         append, timeout, accel, task, options, Path(console) if console else None, collector
     )
-    source = Source(vmlinuz, modules, package, initrd, image)
+    source = Source(vmlinuz, modules, package, initrd, image, backing)
     source.check(settings, until)
     check_settings(settings, source.machine())
     target = RecordingOutput(output)

@@ -31,6 +31,7 @@ class Source:
     package: str | None
     initrd: str | None
     image: str | None
+    backing: tuple[str, ...] = ()
 
     @property
     def is_third_party(self) -> bool:
@@ -65,6 +66,11 @@ class Source:
                 "--until is for --image and --initrd: other guests end with their drivers loaded",
                 "leave it out, or give --run CMD",
             )
+        if self.backing and self.image is None:
+            raise UsageError("--backing is for --image", "leave it out, or give --image DISK")
+        for folder in self.backing:
+            if not Path(folder).is_dir():
+                raise UsageError(f"--backing {folder}: not a folder", "name a folder")
         foreign_initrd.parse_until(until or "running")
         if self.image is not None:
             need(partitions.TOOLS)
@@ -101,7 +107,10 @@ class Source:
         self, settings: Settings, until: str | None, scratch: Path, progress: ProgressBar
     ) -> Plan:
         cache.sweep()
-        system = extract.extract_system(Path(self.image or ""), settings.append, scratch, progress)
+        system = extract.extract_system(
+            *(Path(self.image or ""), settings.append, scratch, progress),
+            backing=[Path(folder) for folder in self.backing],
+        )
         for note in system.notes:
             say(escape(note))
         third_party = ThirdPartySystem(

@@ -116,7 +116,7 @@ X86_64 = Machine(
     # Without cx16 they do not use it.
     cpu="max,-cx16",
     console="ttyS0",
-    channel=("-serial", "chardev:events"),
+    channel=("-device", "isa-serial,index=1,chardev=events"),
     port="ttyS1",
     command_line=2047,  # arch/x86/include/asm/setup.h
     # On a busy host, the ticks that the kernel counts to test its timer come too late, and it

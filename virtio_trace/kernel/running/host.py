@@ -18,6 +18,7 @@ _CAP_DAC_OVERRIDE, _CAP_SYS_ADMIN, _CAP_PERFMON, _CAP_BPF = 1, 21, 38, 39
 _MAX_CONFIG = 16 << 20
 _MAX_KALLSYMS = 256 << 20
 """Bytes. Debian's kernels have some 7 MB, with every module loaded 20 MB."""
+_IOMEM = re.compile(r" *([0-9a-f]{1,16})-[0-9a-f]{1,16} : (.{1,200})")
 _INDEX = re.compile(r"(?<![0-9])[0-9]{1,9}$", re.ASCII)
 
 
@@ -184,8 +185,8 @@ def snapshot(sys: Path = Path("/sys")) -> BusState:
 
     Never raises: what disappears while it is read is left out, what cannot be read is None.
     """
-    bus = sys / "bus/virtio"
-    devices = [d for path in sysfs.entries(bus / "devices") if (d := _device(path)) is not None]
+    bus, iomem = sys / "bus/virtio", sys.parent / "proc/iomem"
+    devices = [d for path in sysfs.entries(bus / "devices") if (d := _device(path, iomem))]
     devices.sort(key=lambda d: (d.index is None, d.index or 0, d.name))
     return BusState(sysfs.is_dir(bus), tuple(devices), registered(sys))
 
@@ -196,7 +197,7 @@ def registered(sys: Path = Path("/sys")) -> tuple[SysfsDriver, ...]:
     return tuple(SysfsDriver(path.name, sysfs.link(path / "module")) for path in drivers)
 
 
-def _device(path: Path) -> SysfsDevice | None:
+def _device(path: Path, iomem: Path) -> SysfsDevice | None:
     try:
         parent = path.resolve(strict=True).parent
     except (OSError, RuntimeError):  # RuntimeError: a loop of links
@@ -215,7 +216,20 @@ def _device(path: Path) -> SysfsDevice | None:
         status=sysfs.number(path / "status"),
         features=sysfs.text(path / "features") or None,
         pci=_pci(parent) if bus == "pci" else None,
+        base=bases(sysfs.content(iomem)).get(parent.name) if bus == "platform" else None,
     )
+
+
+def bases(text: str) -> dict[str, int]:
+    """Platform device to the first address of its memory, from the TEXT of /proc/iomem, which has
+    the name of a device that has a driver (devm_ioremap_resource). Only root sees addresses: to
+    others all are 0, and left out."""
+    found: dict[str, int] = {}
+    for line in text.splitlines():
+        if (place := _IOMEM.fullmatch(line)) is not None and (start := int(place[1], 16)):
+            for name in place[2].split():
+                found.setdefault(name, start)
+    return found
 
 
 def _pci(device: Path) -> SysfsPci:

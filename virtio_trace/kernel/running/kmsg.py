@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The kernel's log since the probes were armed: messages about virtio, its drivers and devices.
+"""The kernel's log since the probes were armed: messages about virtio, its drivers and devices, and
+about modules that could not be loaded: the kernel does not always name these.
 
 Each read of /dev/kmsg returns one record (Documentation/ABI/testing/dev-kmsg):
 ``4,1234,21456789,-;virtio_net: probe of virtio1 failed with error -22``, then lines that start
@@ -15,6 +16,7 @@ import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
+from virtio_trace.recording import refusal
 from virtio_trace.recording.machine_state import Log, LogLine
 
 _MAX_LINES = 1000
@@ -107,12 +109,13 @@ class KernelLog:
     def _may_be_ours(self, line: LogLine) -> bool:
         text = f"{line.text} {line.device or ''}"
         named = self._names is not None and self._names.search(text)
-        return bool(named or _MAY_BE_OURS.search(text))
+        return bool(named or _MAY_BE_OURS.search(text) or refusal.read(line.text))
 
     def _is_ours(self, line: LogLine, addresses: Collection[str]) -> bool:
         text = f"{line.text} {line.device or ''}"
         named = self._names is not None and self._names.search(text)
-        return bool(named or "virtio" in text or any(address in text for address in addresses))
+        ours = named or "virtio" in text or any(address in text for address in addresses)
+        return bool(ours or refusal.read(line.text))
 
 
 def records(lines: Iterable[str]) -> Iterator[bytes]:
@@ -136,10 +139,11 @@ def is_whole(found: Sequence[bytes]) -> bool:
 def parse(record: bytes) -> LogLine | None:
     r"""One record of /dev/kmsg; None: damaged, or written by a program.
 
-    Programs' messages (facility other than 0) are no evidence of what the kernel did. The kernel
-    escapes bytes that do not print, as in ``\x1b``; they are kept so."""
+    Programs' messages (facility other than 0) are no evidence of what the kernel did. Only
+    modprobe's are kept, which vm/guest/drive quotes. The kernel escapes bytes that do not print, as
+    in ``\x1b``; they are kept so."""
     match = _RECORD.fullmatch(record.decode("utf-8", "backslashreplace"))
-    if match is None or int(match[1]) >> 3:
+    if match is None or (int(match[1]) >> 3 and not match[3].startswith(refusal.LOADER)):
         return None
     text, *more = match[3].rstrip("\n").split("\n")
     device = next((m.removeprefix(" DEVICE=") for m in more if m.startswith(" DEVICE=")), None)

@@ -4,7 +4,8 @@
 A guest sends the few files that matter (vm/guest/plain, tracer/executor/sysfs.py), in these forms
 of line: ``==> /sys/... <==`` before a file's first line (head -v), ``'/sys/...' -> '...'`` for a
 link (stat), a folder's path, ``bytes /... HEX`` for a whole file, ``config /sys/... HEX`` for a PCI
-configuration space, and ``deferred ...`` for a line of devices_deferred in debugfs.
+configuration space, ``deferred ...`` for a line of devices_deferred in debugfs, and ``iomem ...``
+for one of /proc/iomem.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ _FILE = re.compile(r"==> (/.+) <==")
 _LINK = re.compile(r"'(/.+)' -> '(.+)'")
 _CONFIG = re.compile(r"config (/\S+) ((?:[0-9a-f]{2})+)")
 _BYTES = re.compile(r"bytes (/\S+) ((?:[0-9a-f]{2})+)")
-_DEFERRED = "deferred "
+_DEFERRED, _IOMEM = "deferred ", "iomem "
 _MAX_DEPTH = 64
 """Folders from the root to a file. Real paths have about 10."""
 
@@ -38,6 +39,7 @@ def rebuild(lines: Iterable[str], root: Path) -> None:
     root = Path(os.path.realpath(root))
     links: list[tuple[str, str]] = []
     deferred: list[str] = []
+    iomem: list[str] = []
     path: str | None = None
     for line in lines:
         if (found := _FILE.fullmatch(line)) is not None:
@@ -53,9 +55,13 @@ def rebuild(lines: Iterable[str], root: Path) -> None:
             _file(root, found[1], bytes.fromhex(found[2]))
         elif line.startswith(_DEFERRED):
             deferred.append(line.removeprefix(_DEFERRED))
+        elif line.startswith(_IOMEM):
+            iomem.append(line.removeprefix(_IOMEM))
         elif line.startswith("/"):
             _folder(root, line)
     _file(root, f"/{DEBUGFS}/devices_deferred", b"".join(map(_encoded, deferred)))
+    if iomem:
+        _file(root, "/proc/iomem", b"".join(map(_encoded, iomem)))
     for name, target in links:
         _link(root, name, target)
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from virtio_trace.errors import UsageError
+from virtio_trace.vm.disk.chain import ImageFile
 
 NAME = "image"
 """The image's id in QEMU's options: a user can place the device with drive=image."""
@@ -22,10 +23,19 @@ _RNG = ("-device", "virtio-rng-pci,addr=04.0")
 
 @dataclass(frozen=True, slots=True)
 class Disk:
-    """An image and its format, as qemu-img names it."""
+    """An image and its format, as qemu-img names it. ``chain`` has the files that it names, if it
+    has a format that names others: QEMU is then told each of them."""
 
     path: Path
     format: str
+    chain: ImageFile | None = None
+
+    @property
+    def source(self) -> tuple[str, str | None]:
+        """The file name for QEMU, and the format to give with it."""
+        if self.chain is None or self.chain.format is None:
+            return str(self.path), self.format
+        return self.chain.source(self.format), None
 
     def devices(self, options: Sequence[str]) -> tuple[str, ...]:
         """QEMU's options: the image as the first virtio-blk disk; and net and rng, or OPTIONS
@@ -35,8 +45,9 @@ class Disk:
         Raises UsageError if no PCI slot is left.
         """
         # A comma in a value is doubled (QEMU's manual, -drive).
-        file = str(self.path).replace(",", ",,")
-        drive = f"if=none,id={NAME},file={file},format={self.format},snapshot=on"
+        name, form = self.source
+        file = name.replace(",", ",,") + (f",format={form}" if form else "")
+        drive = f"if=none,id={NAME},file={file},snapshot=on"
         found: tuple[str, ...] = ("-drive", drive)
         if any(re.search(rf"\bdrive={NAME}\b", option) for option in options):
             return (*found, *options)

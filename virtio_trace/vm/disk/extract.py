@@ -68,14 +68,21 @@ class _Found:
     by: str
 
 
-def extract_system(path: Path, append: str, scratch: Path, progress: Progress) -> ImageSystem:
+def extract_system(
+    path: Path,
+    append: str,
+    scratch: Path,
+    progress: Progress,
+    backing: Sequence[Path] = (),
+) -> ImageSystem:
     """Extracts the system of the image PATH into folder SCRATCH.
 
-    APPEND is what the user adds to its kernel's options. Raises BadInputError if it has nothing to
-    boot, UsageError if the user must name the root file system.
+    APPEND is what the user adds to its kernel's options, BACKING the folders besides the image's
+    own in which files that it names may be. Raises BadInputError if it has nothing to boot,
+    UsageError if the user must name the root file system.
     """
-    image = Disk(path.resolve(), partitions.format_of(path))
-    name = partitions.raw(path, image.format, scratch, progress)
+    image = partitions.open_image(path, backing)
+    name = partitions.raw(image, scratch, progress)
     what = f"reading {path.name}"
     progress(what, 0.0)
     places = partitions.file_systems(name, scratch)
@@ -97,7 +104,8 @@ def extract_system(path: Path, append: str, scratch: Path, progress: Progress) -
         )
     _need_root(path, found, append, readable)
     tree = scratch / "tree"
-    notes = [f"{path.name} boots {found.entry.title}, by {found.by}"]
+    notes = [f"{path.name} also reads {file}" for file in image.chain.files] if image.chain else []
+    notes.append(f"{path.name} boots {found.entry.title}, by {found.by}")
     modules = image_modules.extract(readable, vmlinuz, tree, notes)
     notes += [
         f"{path.name}: {ext.where.name} was not unmounted: what is only in its journal is missing"

@@ -11,11 +11,16 @@ import json
 import os
 import re
 import stat
-from dataclasses import dataclass
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from virtio_trace.errors import BadInputError
+from virtio_trace.vm.disk.attach import Disk
+from virtio_trace.vm.disk.chain import FORMATS
+from virtio_trace.vm.disk.chain import read as read_chain
 from virtio_trace.vm.host.children import Limits
 from virtio_trace.vm.host.programs import ProgramLimitError, Progress, error_line, no_room, run
 
@@ -46,50 +51,71 @@ class FileSystem:
         return f"{where} ({self.kind or 'nothing known to blkid'})"
 
 
-def format_of(image: Path) -> str:
-    """The format of IMAGE (raw, qcow2, ...). Raises BadInputError, CannotTraceError."""
+def open_image(image: Path, allowed: Sequence[Path] = ()) -> Disk:
+    """IMAGE with its format (raw, qcow2, ...) and the files that it names, which may be in its
+    folder and in those ALLOWED. Raises BadInputError, CannotTraceError."""
+    _check_image(image)
+    path = image.resolve()
     try:
-        mode = image.stat().st_mode
-    except (OSError, ValueError) as error:  # ValueError: a zero byte
-        reason = getattr(error, "strerror", None) or error
-        raise BadInputError(f"{image}: {reason}", "name a disk image") from error
-    if not (stat.S_ISREG(mode) or stat.S_ISBLK(mode)):
-        raise BadInputError(f"{image} is not a file", "name a disk image")
-    if not os.access(image, os.R_OK):
-        raise BadInputError(f"{image}: Permission denied", "name one that you may read")
-    argv = ["qemu-img", "info", "--output=json", str(image.resolve())]
-    done = run(argv, f"reading {image}", check=False)
+        chain = read_chain(path, allowed)
+    except OSError as error:
+        raise BadInputError(f"{image}: {error.strerror}", "name a disk image") from error
+    # qemu-img info never opens a backing file, and refuses to be told of one.
+    alone = replace(chain, backing=None)
+    name = str(path) if chain.format is None else alone.source(chain.format)
+    done = run(["qemu-img", "info", "--output=json", name], f"reading {image}", check=False)
     try:
         found = str(json.loads(done.stdout)["format"])
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        reason = error_line(done.stderr).removeprefix("qemu-img: ")
-        raise BadInputError(f"{image}: {reason}", "is it a whole disk image?") from error
-    if image.is_file() and image.stat().st_size == 0:
+        raise BadInputError(f"{image}: {_reason(done)}", "is it a whole disk image?") from error
+    if chain.format != found and (chain.format is not None or found in FORMATS):
+        raise BadInputError(f"{image}: qemu-img takes it for {found}", "is it a whole disk image?")
+    return Disk(path, found, chain)
+
+
+def _check_image(image: Path) -> None:
+    """Raises BadInputError unless IMAGE is a file with content that we may read."""
+    try:
+        found = image.stat()
+    except (OSError, ValueError) as error:  # ValueError: a zero byte
+        reason = getattr(error, "strerror", None) or error
+        raise BadInputError(f"{image}: {reason}", "name a disk image") from error
+    if not (stat.S_ISREG(found.st_mode) or stat.S_ISBLK(found.st_mode)):
+        raise BadInputError(f"{image} is not a file", "name a disk image")
+    if not os.access(image, os.R_OK):
+        raise BadInputError(f"{image}: Permission denied", "name one that you may read")
+    if stat.S_ISREG(found.st_mode) and found.st_size == 0:
         raise BadInputError(f"{image} is empty", "name a disk image")
-    return found
 
 
-def raw(image: Path, form: str, scratch: Path, progress: Progress) -> str:
+def _reason(done: subprocess.CompletedProcess[str]) -> str:
+    """What qemu-img says is wrong. A json: name is left out: it has the whole chain."""
+    said = error_line(done.stderr).removeprefix("qemu-img: ")
+    return re.sub(r"'json:.*}': ", "", said)
+
+
+def raw(image: Disk, scratch: Path, progress: Progress) -> str:
     """The name in folder SCRATCH under which IMAGE can be read as a guest sees it.
 
     A raw image is linked. Any other is unpacked, which takes as much space as its data.
     Raises BadInputError if qemu-img cannot unpack it, or the disk is full.
     """
-    target = scratch / _RAW
-    if form == "raw":
-        target.symlink_to(image.resolve())
+    target, path = scratch / _RAW, image.path
+    if image.format == "raw":
+        target.symlink_to(path.resolve())
         return _RAW
-    what = f"unpacking {image.name}"
+    what = f"unpacking {path.name}"
     progress(what, None)
-    argv = ["qemu-img", "convert", "-f", form, "-O", "raw", str(image.resolve()), str(target)]
+    name, form = image.source
+    given = ["-f", form] if form else []
+    argv = ["qemu-img", "convert", *given, "-O", "raw", name, str(target)]
     hint = "is it whole, and has the cache (XDG_CACHE_HOME) space for its data?"
     try:
         done = run(argv, what, check=False, limits=_UNPACK, watch=lambda: no_room(scratch))
     except ProgramLimitError as error:
-        raise BadInputError(f"{image}: {error}", hint) from error
+        raise BadInputError(f"{path}: {error}", hint) from error
     if done.returncode != 0:
-        reason = error_line(done.stderr).removeprefix("qemu-img: ")
-        raise BadInputError(f"{image}: {reason}", hint)
+        raise BadInputError(f"{path}: {_reason(done)}", hint)
     progress(what, 1.0)
     return _RAW
 

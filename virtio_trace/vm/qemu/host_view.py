@@ -2,8 +2,7 @@
 """Asks QEMU for its view of the guest's virtio devices, and adds it to a recording's trailer.
 
 x-query-virtio and its like exist from QEMU 7.2 on. They name a device by its path in QEMU's object
-tree. Its bus address in the guest comes from the same tree: the device's addr on its bus and, for
-buses behind bridges, the bus numbers that the guest assigned (query-pci).
+tree; places.py finds its bus address in the guest.
 
 See docs/decisions/0013.
 """
@@ -24,13 +23,11 @@ from virtio_trace.recording.host_view import (
 )
 from virtio_trace.recording.trailer import TRAILER
 from virtio_trace.virtio import numbers
+from virtio_trace.vm.qemu.places import Places
 from virtio_trace.vm.qemu.qmp import Monitor, MonitorClosedError
 
 _PATIENCE_SECONDS = 20.0
 _MARK = f'"kind":"{TRAILER}"'.encode()
-_ROOT_BUSES = ("pci.0", "pcie.0")
-"""What machines call the bus that is number 0 in the guest (hw/i386, hw/arm/virt.c)."""
-
 _MOST_DEVICES = 1024
 _MOST_QUEUES = 1024
 """VIRTIO_QUEUE_MAX (include/hw/virtio/virtio.h of QEMU)."""
@@ -85,7 +82,7 @@ def look(monitor: Monitor) -> HostView:
     try:
         version = monitor.command("query-version")
         view = replace(view, model="QEMU {major}.{minor}.{micro}".format(**version["qemu"]))
-        places = _Places(monitor)
+        places = Places(monitor)
         found = [
             _outline(monitor, places, entry)
             for entry in monitor.command("x-query-virtio")[:_MOST_DEVICES]
@@ -110,7 +107,7 @@ def _checked(view: HostView) -> HostView:
     return view
 
 
-def _outline(monitor: Monitor, places: _Places, entry: dict[str, Any]) -> HostDevice:
+def _outline(monitor: Monitor, places: Places, entry: dict[str, Any]) -> HostDevice:
     """A device without its status and features. ``name`` is such as virtio-net."""
     path = entry["path"]
     bus, address = places.of(path)
@@ -168,77 +165,3 @@ def _features(shown: dict[str, Any]) -> Bits:
 def _names(said: list[str]) -> tuple[str, ...]:
     """The names: QEMU sends ``VIRTIO_CONFIG_S_DRIVER_OK: Driver setup and ready``."""
     return tuple(line.partition(":")[0] for line in said)
-
-
-class _Places:
-    """Maps a path in QEMU's object tree to a bus address in the guest."""
-
-    def __init__(self, monitor: Monitor) -> None:
-        self._monitor = monitor
-        try:
-            pci = monitor.command("query-pci")
-        except MonitorClosedError:
-            raise
-        except CannotTraceError:
-            pci = []  # a QEMU without PCI
-        functions = [function for bus in pci for function in _functions(bus["devices"])]
-        self._bridges = {
-            (function["bus"], function["slot"], function["function"]): function["pci_bridge"]["bus"]
-            for function in functions
-            if "pci_bridge" in function
-        }
-
-    def of(self, path: str) -> tuple[str | None, str | None]:
-        """Bus and address as in the guest's sysfs; None if unknown.
-
-        virtio-net-pci has its virtio-net as the child virtio-backend. A virtio-net-device is in a
-        virtio-mmio transport, whose address names the device in a device tree.
-        """
-        device = path.removesuffix("/virtio-backend")
-        if self._number(device, "addr") is not None:
-            place = self._pci(device)
-            if place is None:
-                return "pci", None
-            return "pci", "0000:{:02x}:{:02x}.{:x}".format(*place)
-        transport = self._parent_bus(device).rpartition("/")[0]
-        base = self._number(f"{transport}/virtio-mmio[0]", "addr")
-        return (None, None) if base is None else ("platform", f"{base:x}.virtio_mmio")
-
-    def _pci(self, device: str) -> tuple[int, int, int] | None:
-        """Bus number, slot and function of a PCI device."""
-        devfn = self._number(device, "addr")
-        bus = self._bus_number(self._parent_bus(device))
-        if devfn is None or bus is None or devfn < 0:
-            return None
-        return bus, devfn >> 3, devfn & 7
-
-    def _bus_number(self, bus: str) -> int | None:
-        """A PCI bus's number: 0 for the machine's own, else as the guest set it in the bridge."""
-        owner, _, name = bus.rpartition("/")
-        if self._number(owner, "addr") is None:
-            return 0 if name in _ROOT_BUSES else None
-        place = self._pci(owner)
-        bridge = self._bridges.get(place) if place is not None else None
-        return (bridge["secondary"] or None) if bridge is not None else None
-
-    def _parent_bus(self, device: str) -> str:
-        return str(self._get(device, "parent_bus") or "")
-
-    def _number(self, path: str, name: str) -> int | None:
-        value = self._get(path, name)
-        return value if type(value) is int else None
-
-    def _get(self, path: str, name: str) -> Any:
-        """A property; None if the object has no property of that name."""
-        try:
-            return self._monitor.command("qom-get", path=path, property=name)
-        except MonitorClosedError:
-            raise
-        except CannotTraceError:
-            return None
-
-
-def _functions(devices: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    for device in devices:
-        yield device
-        yield from _functions(device.get("pci_bridge", {}).get("devices", []))

@@ -9,7 +9,7 @@ import pytest
 
 from virtio_trace.kernel.running import sysfs_text
 from virtio_trace.kernel.running.end_state import read_end_state
-from virtio_trace.kernel.running.host import snapshot
+from virtio_trace.kernel.running.host import bases, snapshot
 
 # As a guest printed it (arm64, Linux 6.12), shortened.
 TEXT = """\
@@ -113,3 +113,23 @@ def test_lines_that_make_no_sense_are_ignored(tmp_path: Path) -> None:
         ["", "==> <==", "'' -> ''", "config", "\x1b[31m", "==> /sys/a <=="], tmp_path
     )
     assert {path.name for path in tmp_path.rglob("*") if path.is_file()} == {"devices_deferred"}
+
+
+def test_where_virtio_mmio_has_its_registers(tmp_path: Path) -> None:
+    """ACPI's name does not say it; /proc/iomem does."""
+    text = TEXT.replace("a003e00.virtio_mmio", "LNRO0005:1f")
+    text += "iomem 0a003e00-0a003fff : LNRO0005:1f\niomem   0a003e00-0a003fff : x LNRO0005:1f\n"
+    sysfs_text.rebuild(text.splitlines(), tmp_path)
+    pci, mmio = snapshot(tmp_path / "sys").devices
+    assert (pci.base, mmio.address, mmio.base) == (None, "LNRO0005:1f", 0xA003E00)
+    assert mmio.mmio_base == 0xA003E00
+
+
+def test_a_device_trees_name_has_the_address_itself(tmp_path: Path) -> None:
+    sysfs_text.rebuild(TEXT.splitlines(), tmp_path)
+    _, mmio = snapshot(tmp_path / "sys").devices
+    assert (mmio.base, mmio.mmio_base) == (None, 0xA003E00)
+
+
+def test_addresses_that_only_root_may_see_are_unknown() -> None:
+    assert bases("00000000-00000000 : LNRO0005:1f\nx : LNRO0005:1f\n") == {}

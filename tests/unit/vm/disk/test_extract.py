@@ -14,6 +14,7 @@ import pytest
 from tests.unit.vm.disk.test_bootloader import GRUB
 from virtio_trace.errors import BadInputError, UsageError, VirtioTraceError
 from virtio_trace.vm.disk import extract, partitions
+from virtio_trace.vm.disk.attach import Disk
 from virtio_trace.vm.disk.ext import Ext
 from virtio_trace.vm.host.programs import quiet
 
@@ -150,7 +151,7 @@ def test_links_are_followed_inside_the_image_only(root: Path, tmp_path: Path) ->
     (root / "etc/hostname").write_text("the image's")
     scratch = tmp_path / "scratch"
     scratch.mkdir()
-    name = partitions.raw(file_system(root, tmp_path / "fs"), "raw", scratch, quiet)
+    name = partitions.raw(Disk(file_system(root, tmp_path / "fs"), "raw"), scratch, quiet)
     (place,) = partitions.file_systems(name, scratch)
     ext = Ext(name, place, scratch)
     assert ext.read("/boot/long") == "here"

@@ -14,6 +14,7 @@ import pytest
 from tests.unit.vm.disk.test_extract import _RELEASE, file_system, root, take, tool, vmlinuz
 from virtio_trace.errors import BadInputError
 from virtio_trace.vm.disk import debugfs, image_modules, partitions
+from virtio_trace.vm.disk.attach import Disk
 from virtio_trace.vm.disk.ext import Ext
 from virtio_trace.vm.host.programs import quiet, run
 from virtio_trace.vm.root import foreign_initrd
@@ -59,7 +60,7 @@ def test_dumping_stays_below_the_scratch_folder_by_real_paths(root: Path, tmp_pa
 def opened(root: Path, tmp_path: Path) -> Ext:
     scratch = tmp_path / "scratch"
     scratch.mkdir()
-    name = partitions.raw(file_system(root, tmp_path / "fs"), "raw", scratch, quiet)
+    name = partitions.raw(Disk(file_system(root, tmp_path / "fs"), "raw"), scratch, quiet)
     (place,) = partitions.file_systems(name, scratch)
     return Ext(name, place, scratch)
 
@@ -106,7 +107,7 @@ def test_a_folder_that_is_in_itself(root: Path, tmp_path: Path) -> None:
     tool("debugfs", "-w", "-R", "ln /boot /boot/grub/loop", str(path))
     scratch = tmp_path / "scratch"
     scratch.mkdir()
-    name = partitions.raw(path, "raw", scratch, quiet)
+    name = partitions.raw(Disk(path, "raw"), scratch, quiet)
     (place,) = partitions.file_systems(name, scratch)
     found = list(Ext(name, place, scratch).files("/boot"))
     assert len(found) == 5
