@@ -162,6 +162,12 @@ class SystemManager:
         self._answer = said or "unknown"
 
 
+def mmio(proc: Tree) -> bytes:
+    """The lines of /proc/iomem about virtio-mmio devices (LNRO0005 is their id in ACPI)."""
+    lines = (proc.read("iomem") or b"").split(b"\n")
+    return b"\n".join(line for line in lines if b"LNRO0005" in line or b"virtio" in line)
+
+
 def boot_ring(tracefs: Tree, group: str, section: Callable[[str, bytes | None], None]) -> None:
     """Send what the kernel recorded of its boot by the events of GROUP (empty: it has none).
 

@@ -124,6 +124,7 @@ def _lines(sections: Mapping[str, Section], when: str) -> Iterator[str]:
     for name, live in modules("\n".join(text(f"modules {when}"))).items():
         yield from (f"==> /sys/module/{name}/initstate <==", "live" if live else "coming")
     yield from (f"deferred {line}" for line in text(f"deferred {when}"))
+    yield from (f"iomem {line}" for line in text(f"iomem {when}"))
 
 
 def is_initrd(text: str) -> bool:
