@@ -37,6 +37,9 @@ class _Driver:
     tables: Detail | None
 
 
+_UNKNOWN = _Driver(None, None)
+
+
 @dataclass(frozen=True, slots=True)
 class _Call:
     """An open call; ``stack`` and ``lost_here`` are those of its struct vt_event."""
@@ -58,7 +61,7 @@ class RingDecoder:
         self._lost = 0
         self._open: dict[tuple[int, int], list[_Call]] = {}
         self._devices: dict[int, DeviceRef | None] = {}
-        self._drivers: dict[int, _Driver] = {0: _Driver(None, None)}
+        self._drivers: dict[int, _Driver] = {}
         self._comms: dict[int, str] = {}
         self.hit: set[int] = set()
 
@@ -87,6 +90,15 @@ class RingDecoder:
             kept = wire.WireReturnedKept.from_buffer_copy(data)
             return self._return(kept.returned, kept)
         raise ValueError(f"the ring has a record of kind {kind}")
+
+    def skip(self, count: int) -> None:
+        """COUNT events were sent and did not arrive: a frame was damaged on its way.
+
+        Descriptions, entries and comms may have been among them, or have ended there: what is
+        known no longer holds. Later events may then have no device, no driver and no comm."""
+        self._count += count
+        for known in (self._open, self._devices, self._drivers, self._comms):
+            known.clear()
 
     def _event(self, raw: wire.WireEvent, kind: str) -> Event:
         """What all events have."""
@@ -121,7 +133,7 @@ class RingDecoder:
     def _entry(self, raw: wire.WireEntered, name: str | None) -> Event:
         event = self._probed(raw.event, events.ENTRY)
         point = self._armed[raw.event.probe].point
-        driver = self._drivers[raw.driver]
+        driver = self._drivers.get(raw.driver, _UNKNOWN)
         event.device, event.driver = self._devices.get(raw.device), driver.name
         if point.detail == shape.TABLE:
             event.detail = driver.tables
@@ -146,7 +158,7 @@ class RingDecoder:
             event.detail = Detail(size=raw.queue_size)
         if kept is not None:
             event.device = self._devices.get(kept.device)
-            event.driver = self._drivers[kept.driver].name
+            event.driver = self._drivers.get(kept.driver, _UNKNOWN).name
             if raw.event.has & wire.HAS_FEATURES:
                 event.detail = Detail(features=_bits(kept.features))
             if kept.entered_ns:

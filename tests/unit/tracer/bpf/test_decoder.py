@@ -319,3 +319,15 @@ def test_what_a_record_does_not_announce_has_no_meaning() -> None:
 def test_an_unknown_record_is_refused() -> None:
     with pytest.raises(ValueError, match="kind 9"):
         Ring().decode((9).to_bytes(4, "little") + bytes(200))
+
+
+def test_after_records_that_did_not_arrive_nothing_is_guessed() -> None:
+    ring = Ring()
+    ring.device(b"0000:00:02.0")
+    ring.driver(b"virtio_net")
+    ring.entry(device=DEVICE, driver=DRIVER, comm=b"sh")
+    ring.skip(3)
+    late = ring.ret()
+    assert (late.seq, late.device, late.comm, late.duration_ns) == (5, None, "", None)
+    other = ring.entry(device=DEVICE, driver=DRIVER)
+    assert (other.seq, other.device, other.driver) == (6, None, None)
