@@ -10,6 +10,7 @@
 #include "helpers.h"
 #include "maps.h"
 #include "shape.h"
+#include "threads.h"
 
 static __always_inline struct vt_call *calls_of(u32 tid)
 {
@@ -18,43 +19,36 @@ static __always_inline struct vt_call *calls_of(u32 tid)
 	return &calls->at[(tid & (VT_MAX_THREADS - 1)) * VT_MAX_DEPTH];
 }
 
-static __always_inline u64 key_of(u64 point, u32 tid)
-{
-	return tid | (u64)probe_number(point) << 32;
-}
-
 /* If there is no place, the first is taken: the return of that call will have an unknown entry. */
 static __always_inline void push(u64 point, u32 tid, u64 stack, u64 argument, u64 second)
 {
 	struct vt_call *calls = calls_of(tid), *call = calls;
-	u64 key = key_of(point, tid);
 
 #pragma unroll
 	for (int n = 0; n < VT_MAX_DEPTH; n++) {
 		/* A call entered here or below has returned, and that was not seen. */
-		if (!calls[n].key || (calls[n].key == key && calls[n].stack <= stack)) {
+		if (!calls[n].stack ||
+		    (calls[n].probe == probe_number(point) && inside(stack, calls[n].stack))) {
 			call = &calls[n];
 			break;
 		}
 	}
-	call->key = key;
 	call->stack = stack;
+	call->probe = probe_number(point);
 	call->ns = vt_ktime_ns();
 	call->argument = argument;
 	call->second = second;
 }
 
-/* The call from which the thread returns, as long as no other is pushed; NULL: it is not known. */
+/* The call from which the thread returns, valid until the next push; NULL: it is not known. */
 static __always_inline struct vt_call *pop(u64 point, u32 tid, u64 stack)
 {
 	struct vt_call *calls = calls_of(tid);
-	u64 key = key_of(point, tid);
 
 #pragma unroll
 	for (int n = 0; n < VT_MAX_DEPTH; n++) {
-		/* On x86-64 a return has popped its address. */
-		if (calls[n].key == key && stack - calls[n].stack <= 8) {
-			calls[n].key = 0;
+		if (returns_from(calls[n].stack, stack) && calls[n].probe == probe_number(point)) {
+			calls[n].stack = 0;
 			return &calls[n];
 		}
 	}

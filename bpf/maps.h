@@ -52,8 +52,8 @@ struct vt_known {
 
 /* An open call of a VT_SAVE_ARGS function: its return needs the arguments. */
 struct vt_call {
-	__u64 key; /* thread id, and the probe point's number in the upper half; 0: free */
-	__u64 stack;
+	__u64 stack; /* the stack pointer at entry; 0: a free place */
+	__u64 probe;
 	__u64 ns;
 	__u64 argument;
 	__u64 second;

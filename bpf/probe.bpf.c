@@ -66,6 +66,7 @@ static __always_inline int entered(struct vt_regs *ctx, bool named)
 	struct vt_thread *thread = thread_of(tid);
 	u64 device, driver;
 	struct vt_entered *e;
+	bool known;
 
 	if (subject(point) == VT_DEVICE)
 		first -= o->virtio_device_dev;
@@ -77,7 +78,7 @@ static __always_inline int entered(struct vt_regs *ctx, bool named)
 		return 0;
 	device = about_device(point) ? first : 0;
 	if (about_virtio(point) && !(shape(point) & (VT_REDESCRIBE | VT_ARG2_DRIVER | VT_BINDS)) &&
-	    is_bound(thread, tid, stack, device)) {
+	    is_bound(thread, stack, device)) {
 		driver = thread->driver; /* both have been described */
 	} else {
 		driver = driver_of(ctx, point, o, first);
@@ -94,9 +95,9 @@ static __always_inline int entered(struct vt_regs *ctx, bool named)
 		miss(point);
 		return 0;
 	}
-	has = describe(&e->event, point, named ? VT_ENTRY_NAMED : VT_ENTRY, tid, stack,
-		       inside(thread->open, tid, stack));
-	opened(thread, point, tid, stack, device, driver);
+	known = inside(thread->open, stack);
+	has = describe(&e->event, point, named ? VT_ENTRY_NAMED : VT_ENTRY, tid, stack, known);
+	opened(thread, point, stack, known, device, driver);
 	e->device = device;
 	e->driver = driver;
 	if (named)
@@ -124,7 +125,7 @@ int vt_return(struct vt_regs *ctx)
 {
 	u64 point = probe_point(ctx), value = RESULT(ctx), stack = ctx->sp;
 	u32 tid = (u32)vt_pid_tgid(), has;
-	bool known = closed(thread_of(tid), point, tid, stack);
+	bool known = closed(thread_of(tid), point, stack);
 	struct vt_returned *e = RESERVE(struct vt_returned);
 
 	if (!e) {
@@ -167,7 +168,7 @@ int vt_return_kept(struct vt_regs *ctx)
 	} else if (subject(point) == VT_BUS_TYPE) {
 		return 0; /* another bus, or it was entered before we were attached */
 	}
-	if (device && is_bound(thread, tid, stack, device) && !(shape(point) & VT_REDESCRIBE)) {
+	if (device && is_bound(thread, stack, device) && !(shape(point) & VT_REDESCRIBE)) {
 		driver = thread->driver;
 	} else if (device) {
 		driver = read_driver(o, device);
@@ -176,7 +177,7 @@ int vt_return_kept(struct vt_regs *ctx)
 			return 0;
 		}
 	}
-	known = closed(thread, point, tid, stack);
+	known = closed(thread, point, stack);
 	e = RESERVE(struct vt_returned_kept);
 	if (!e) {
 		miss(point);

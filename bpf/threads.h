@@ -3,12 +3,12 @@
  * What need not be read again, because the thread is inside a call whose entry has told it: the
  * thread's name, and the driver of a device that is being bound or unbound.
  *
- * A call is known by a mark: the thread id, and the lower half of the stack pointer at its entry.
- * Stacks grow down, so whatever the thread does inside the call is at or below it. The return of the
- * call removes the mark. If that is missed, the next call at or above it replaces it.
+ * A call is known by its mark, the stack pointer at its entry. Stacks grow down, so whatever the
+ * thread does inside the call is at or below it. The return of the call removes the mark. If that
+ * is missed, the next call at or above it replaces it.
  *
- * Threads whose ids are equal modulo VT_MAX_THREADS share a slot. Each then finds the other's mark,
- * and reads for itself.
+ * Threads whose ids are equal modulo VT_MAX_THREADS share a slot. They have other stacks: each then
+ * finds that it is not inside the other's call, and reads for itself.
  */
 #ifndef VT_THREADS_H
 #define VT_THREADS_H
@@ -20,52 +20,60 @@
 static __always_inline struct vt_thread *thread_of(u32 tid)
 {
 	struct vt_threads *threads = VT_VALUE(VT_MAP_THREADS);
+	struct vt_thread *thread = &threads->at[tid & (VT_MAX_THREADS - 1)];
 
-	return &threads->at[tid & (VT_MAX_THREADS - 1)];
+	asm volatile("" : "+r"(thread)); /* else clang computes it again for each use */
+	return thread;
 }
 
-static __always_inline u64 mark_of(u32 tid, u64 stack)
+/*
+ * Are two addresses on one stack? Stacks are aligned to their size, which is at least 16 KiB
+ * (THREAD_SIZE). Of a larger one this may say no, and costs a few instructions.
+ */
+static __always_inline bool same_stack(u64 one, u64 other)
 {
-	return tid | stack << 32;
+	return (one ^ other) >> 14 == 0;
 }
 
-/* Is the thread TID inside the call of MARK? */
-static __always_inline bool inside(u64 mark, u32 tid, u64 stack)
+static __always_inline bool inside(u64 mark, u64 stack)
 {
-	return (u32)mark == tid && (s32)((u32)stack - (u32)(mark >> 32)) <= 0;
+	return stack <= mark && same_stack(mark, stack);
 }
 
-/* Is a return of the thread TID that of the call of MARK? On x86-64 it has popped its address. */
-static __always_inline bool returns_from(u64 mark, u32 tid, u64 stack)
+/* Is the STACK of a return that of the call of MARK? On x86-64 it has popped its address. */
+static __always_inline bool returns_from(u64 mark, u64 stack)
 {
-	return (u32)mark == tid && (u32)stack - (u32)(mark >> 32) <= 8;
+	return stack - mark <= 8;
 }
 
-static __always_inline bool is_bound(const struct vt_thread *t, u32 tid, u64 stack, u64 device)
+static __always_inline bool is_bound(const struct vt_thread *t, u64 stack, u64 device)
 {
-	return t->device == device && inside(t->binding, tid, stack);
+	return t->device == device && inside(t->binding, stack);
 }
 
-/* After its record has its place in the ring, an entry may stand for what happens inside. */
-static __always_inline void opened(struct vt_thread *t, u64 point, u32 tid, u64 stack, u64 device,
-				   u64 driver)
+/*
+ * After its record has its place in the ring, an entry may stand for what happens inside. NAMED: it
+ * is inside another.
+ */
+static __always_inline void opened(struct vt_thread *t, u64 point, u64 stack, bool named,
+				   u64 device, u64 driver)
 {
-	if (shape(point) & VT_RETURNS && !inside(t->open, tid, stack))
-		t->open = mark_of(tid, stack);
+	if (!named && shape(point) & VT_RETURNS)
+		t->open = stack;
 	if (shape(point) & VT_BINDS) {
 		t->device = device;
 		t->driver = driver;
-		t->binding = mark_of(tid, stack);
+		t->binding = stack;
 	}
 }
 
 /* Before its record is sent, a return ends what its entry stood for. True: its comm was sent. */
-static __always_inline bool closed(struct vt_thread *t, u64 point, u32 tid, u64 stack)
+static __always_inline bool closed(struct vt_thread *t, u64 point, u64 stack)
 {
-	if (shape(point) & VT_BINDS && (u32)t->binding == tid)
+	if (shape(point) & VT_BINDS && returns_from(t->binding, stack))
 		t->binding = 0;
-	if (!returns_from(t->open, tid, stack))
-		return inside(t->open, tid, stack);
+	if (!returns_from(t->open, stack))
+		return inside(t->open, stack);
 	t->open = 0;
 	return true;
 }

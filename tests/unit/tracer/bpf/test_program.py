@@ -9,7 +9,6 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -26,22 +25,30 @@ POINTS = {point.name: point for point in reversed((*CORE_POINTS, *NEGOTIATION_PO
 SOURCE = """
 #include <sys/prctl.h>
 #define PROBED __attribute__((noinline, noclone))
-PROBED int feature(void *device, void *array) { asm volatile(""); return 0x55; }
+PROBED int feature(void *device, long array) { asm volatile(""); return 0x55; }
 PROBED int inner(void *device, long status) { asm volatile(""); return 7; }
-PROBED int outer(void *device)
+PROBED int outer(void *device, long unused)
 {
 	int found = inner(device, 3);
 
-	found += feature(device, device);
+	found += feature(device, 0);
 	asm volatile("");
 	return found + inner(device, 4);
 }
-PROBED int again(void *device, int depth)
+PROBED int again(void *device, long depth)
 {
 	int found = depth ? again(device, depth - 1) : 0;
 
 	asm volatile("");
 	return found + 1;
+}
+/* Calls a function in the middle of 16 KiB that are aligned, as a kernel's stack is. */
+int call(int (*function)(void *, long), void *device, long number)
+{
+	char here, *room = __builtin_alloca(((unsigned long)&here & 16383) + 8192);
+
+	asm volatile("" : : "r"(room) : "memory");
+	return function(device, number);
 }
 void rename(char *name) { prctl(PR_SET_NAME, name, 0, 0, 0); }
 """
@@ -66,40 +73,51 @@ def armed(request: pytest.FixtureRequest, path: Path) -> Iterator[Uprobes]:
     probes.close()
 
 
+class Library:
+    """The functions of SOURCE, called with DEVICE and a number."""
+
+    def __init__(self, path: Path) -> None:
+        self._c = ct.CDLL(str(path))
+
+    def rename(self, name: bytes) -> None:
+        """Sets this thread's comm."""
+        self._c.rename(name)
+
+    def call(self, function: str, number: int = 0) -> None:
+        self._c.call(self._c[function], ct.c_void_p(DEVICE), ct.c_long(number))
+
+
 @pytest.fixture
-def library(path: Path) -> Any:
-    found = ct.CDLL(str(path))
-    for name in ("feature", "inner", "outer", "again"):
-        getattr(found, name).argtypes = (ct.c_void_p, ct.c_void_p)
-    return found
+def library(path: Path) -> Library:
+    return Library(path)
 
 
 def has(record: bytes) -> int:
     return int(wire.WireEvent.from_buffer_copy(record).has)
 
 
-def test_a_comm_is_sent_with_the_outermost_call_alone(armed: Uprobes, library: Any) -> None:
+def test_a_comm_is_sent_with_the_outermost_call_alone(armed: Uprobes, library: Library) -> None:
     armed.attach("outer", POINTS["virtio_features_ok"])
     armed.attach("inner", POINTS["set_status"])
     for name in (b"one", b"two"):
         library.rename(name)
-        library.outer(DEVICE, 0)
-        library.inner(DEVICE, 1)  # not inside another call, and it opens none
+        library.call("outer")
+        library.call("inner", 1)  # not inside another call, and it opens none
     records = [record for record in armed.records() if record[0] != wire.KIND_KNOWN_DEVICE]
     seen = [bool(has(record) & wire.HAS_COMM) for record in records]
     assert seen == [True, False, False, False, True] * 2
 
 
-def test_each_event_has_the_comm_of_its_time(armed: Uprobes, library: Any) -> None:
+def test_each_event_has_the_comm_of_its_time(armed: Uprobes, library: Library) -> None:
     armed.attach("outer", POINTS["virtio_dev_remove"])
     armed.attach("inner", POINTS["set_status"])
     armed.attach("feature", POINTS["get_features"])
     for name in (b"one", b"two"):
         library.rename(name)
-        library.outer(DEVICE, 0)
-        library.feature(DEVICE, 0)
+        library.call("outer")
+        library.call("feature")
     library.rename(b"three")
-    library.inner(DEVICE, 2)
+    library.call("inner", 2)
     events = armed.events()
     assert [event.comm for event in events] == ["one"] * 6 + ["two"] * 6 + ["three"]
     statuses = [event.detail.status for event in events if event.probe == "set_status"]  # type: ignore[union-attr]
@@ -110,14 +128,14 @@ def test_each_event_has_the_comm_of_its_time(armed: Uprobes, library: Any) -> No
     assert [event.seq for event in events] == list(range(1, 14))
 
 
-def test_threads_have_their_own_comm_and_calls(armed: Uprobes, library: Any) -> None:
+def test_threads_have_their_own_comm_and_calls(armed: Uprobes, library: Library) -> None:
     armed.attach("outer", POINTS["virtio_features_ok"])
     armed.attach("feature", POINTS["get_features"])
 
     def work(name: bytes) -> None:
         library.rename(name)
         for _ in range(50):
-            library.outer(DEVICE, 0)
+            library.call("outer")
 
     threads = [threading.Thread(target=work, args=(b"worker %d" % n,)) for n in range(4)]
     for thread in threads:
@@ -134,29 +152,29 @@ def test_threads_have_their_own_comm_and_calls(armed: Uprobes, library: Any) -> 
 
 
 def test_a_kept_call_in_itself_is_known_as_deep_as_there_is_room(
-    armed: Uprobes, library: Any
+    armed: Uprobes, library: Library
 ) -> None:
     armed.attach("again", POINTS["get_features"])
     for depth in (1, 4):  # VT_MAX_DEPTH
-        library.again(DEVICE, depth - 1)
+        library.call("again", depth - 1)
         events = armed.events()
         assert len(events) == depth
         assert all(event.duration_ns for event in events)
-    library.again(DEVICE, 5)
+    library.call("again", 5)
     events = armed.events()
     assert len(events) == 6
     # Each call without a place took that of the outermost, so its own return may be unknown.
     assert sum(event.duration_ns is None for event in events) == 2
-    library.again(DEVICE, 3)
+    library.call("again", 3)
     assert all(event.duration_ns for event in armed.events())
 
 
-def test_what_has_no_room_is_counted(armed: Uprobes, library: Any) -> None:
+def test_what_has_no_room_is_counted(armed: Uprobes, library: Library) -> None:
     """Nobody reads the ring meanwhile."""
     armed.attach("inner", POINTS["virtio_features_ok"])
     calls = 8000
     for _ in range(calls):
-        library.inner(DEVICE, 0)
+        library.call("inner")
     events = armed.events()
     assert 4000 < len(events) < 2 * calls
     assert len(events) + armed.lost() == 2 * calls
