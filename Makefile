@@ -9,7 +9,7 @@ SECONDS := 60
 # BCC belongs to the system's Python; any other Python that comes first in PATH has no bcc.
 PYTHON := /usr/bin/python3
 # The kernel's style, .clang-format. bpf/include holds a few lines for BCC each.
-C_FILES = $(wildcard bpf/*.c bpf/*.h)
+C_FILES = $(wildcard bpf/*.c bpf/*.h tests/bench/*.c)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint unit quick format hooks matrix bench perfetto fuzz mutate golden clean
