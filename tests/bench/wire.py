@@ -69,8 +69,7 @@ def _print(name: str, looks: list[Look], trailer: dict[str, object], size: int) 
         f"  {lost:6,} lost  {size / count:6,.0f} bytes of lines a cycle"
         f"  {(last.sent - first.sent) / count:6,.0f} on the wire"
         f"  recorder {early.recorder / 1024:.1f} MiB after {early.cycles},"
-        f" {last.recorder / 1024:.1f} at the end"
-        f"  relay {early.relay / 1024:.1f}, {last.relay / 1024:.1f}",
+        f" {last.recorder / 1024:.1f} at the end",
         flush=True,
     )
     return lost

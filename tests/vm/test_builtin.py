@@ -45,7 +45,7 @@ at inner; cat /run/inner.vtr
 GUESTS = {
     "6.12": Guest(
         "6.12", _SCRIPT, _OPTIONS, append="initcall_debug lockdown=integrity", seconds=40,
-        boot_events=False,
+        boot_events=False, python=True,
     )
 }  # fmt: skip
 
