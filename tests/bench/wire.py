@@ -20,7 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.bench.cost import KERNEL
-from tests.vm import cycles
+from tests.vm import appliance, cycles
 from tests.vm.cycles import Look
 from tests.vm.guest import BLK, COMMAND, NET, Guest, boot, cut
 
@@ -29,8 +29,9 @@ _APPEND = "quiet"
 _EARLY = 0.2
 """Of all cycles: memory is looked at after these, and at the end."""
 
-# As cost.py: our boot's root without its recorder; this script is the first process.
+# As cost.py: the appliance without our boot's recorder; this script is the first process.
 _LIVE = """
+unset LD_LIBRARY_PATH
 /usr/bin/busybox mkdir -p /bin
 /usr/bin/busybox --install -s /bin
 export PATH=/usr/sbin:/usr/bin:/bin PYTHONDONTWRITEBYTECODE=1
@@ -85,11 +86,13 @@ def _booted(name: str, guest: Guest, folder: Path) -> int:
 
 def _live(counts: tuple[int, int], folder: Path) -> int:
     folder.mkdir(parents=True, exist_ok=True)
-    console = folder / "live.console"
+    console, root = folder / "live.console", folder / "root.cpio"
+    appliance.write(root)
     command = [
         *(*COMMAND, "boot", "--debian", KERNEL, "-q", "--timeout", str(TIMEOUT_SECONDS)),
         *("--append", f"{_APPEND} rdinit=/usr/bin/dash -- /virtio-trace/run"),
         *("--accel", "tcg", "-o", str(folder / "none.vtr"), "--keep-console", str(console)),
+        *("--root", str(root)),
         *("--run", _LIVE.replace("{task}", cycles.rebinding(counts)), "--", *NET, *BLK),
     ]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
