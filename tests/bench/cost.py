@@ -3,11 +3,10 @@
 
 QEMU's -icount gives the guest a clock that counts instructions (shift=1: 2 ns each). The CPU time
 of the thread that binds is all work in it, of the kernel and of what is armed; sleep and other
-threads are not counted. The guest has the appliance without our boot's recorder. Its process 1 is a
-script
-(rdinit=), which arms nothing, our recorder, or ftrace's events on the same functions, as our recorder
-defined them: plain ones, which record that a function was called, and ones that fetch what ours
-show.
+threads are not counted. The guest has the appliance without our boot's recorder. Its process 1 is
+a script (rdinit=), which arms nothing, our recorder, or ftrace's events on the same functions, as
+our recorder defined them: plain ones, which record that a function was called, and ones that fetch
+what ours show.
 
 A figure is the median of all cycles: an interrupt in a cycle can cost as much as the rest of it.
 The kernel's messages are kept off the console, as each takes thousands of instructions.
