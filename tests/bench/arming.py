@@ -27,6 +27,8 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.vm import appliance
+
 KERNEL = "linux-image-cloud-amd64/bookworm"
 RUNS = 3
 
@@ -116,7 +118,8 @@ class Arming:
 
 def measure(folder: Path) -> Arming:
     """Two boots: one to list the probes, one to measure."""
-    first = folder / "first.vtr"
+    first, root = folder / "first.vtr", folder / "root.cpio"
+    appliance.write(root)
     _boot(first, "true")
     probes = [
         probe
@@ -132,7 +135,7 @@ def measure(folder: Path) -> Arming:
     task = _GUEST.format(modules=" ".join(modules), numbers=numbers)
     drive = f"file={disk},format=raw,if=none,id=bench,read-only=on"
     _boot(
-        folder / "second.vtr", task, "--keep-console", str(console),
+        folder / "second.vtr", task, "--root", str(root), "--keep-console", str(console),
         "--timeout", "3600", "--accel", "tcg",
         "--", "-drive", drive, "-device", "virtio-blk-pci,drive=bench", *_ICOUNT,
     )  # fmt: skip

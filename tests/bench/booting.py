@@ -33,7 +33,7 @@ from virtio_trace.vm.disk import extract
 from virtio_trace.vm.host.programs import quiet
 from virtio_trace.vm.plan import Plan, Settings
 from virtio_trace.vm.qemu import process
-from virtio_trace.vm.root import foreign_initrd
+from virtio_trace.vm.root import recorder
 from virtio_trace.vm.root.cpio import append_file
 from virtio_trace.vm.root.foreign_initrd import ThirdPartySystem
 
@@ -130,7 +130,7 @@ def _by_ftrace(plan: Plan, initrd: Path, counter: Counter, folder: Path) -> Coun
     with_events, lines = ftrace_only.plan_and_definitions(plan)
     with (folder / "ftrace.cpio").open("wb+") as file:
         ftrace_only.write(file, with_events, lines, initrd)
-        found = _run(with_events, file, counter, first=foreign_initrd.FIRST)
+        found = _run(with_events, file, counter, first=recorder.FIRST)
     armed = f"BENCH {len(lines)} events by tracefs"
     assert armed in counter.console(), f"{armed} is not in:\n{counter.console()[-4000:]}"
     return found
@@ -139,7 +139,7 @@ def _by_ftrace(plan: Plan, initrd: Path, counter: Counter, folder: Path) -> Coun
 def _run(plan: Plan, initrd: BinaryIO, counter: Counter, first: str) -> Counted:
     """Boots PLAN with INITRD until its root is mounted; FIRST is in place of rdinit=."""
     config = plan.qemu_config("tcg", 0)
-    append = config.append.replace(foreign_initrd.FIRST, first).strip()
+    append = config.append.replace(recorder.FIRST, first).strip()
     config = replace(config, append=append)
     initrd.flush()
     counter.reset()

@@ -12,14 +12,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
-from virtio_trace.cli.support.boot_parameters import with_boot_events
+from virtio_trace.cli.support.boot_parameters import boot_line
 from virtio_trace.kernel.files.machine import X86_64
 from virtio_trace.tracer.ftrace import cmdline
 from virtio_trace.tracer.ftrace.definitions import definitions
 from virtio_trace.tracer.ftrace.tracefs import MAXACTIVE
 from virtio_trace.tracer.points import offline
 from virtio_trace.vm.plan import Plan
-from virtio_trace.vm.root import agentless, foreign_initrd
+from virtio_trace.vm.root import foreign_initrd, own
 from virtio_trace.vm.root.cpio import Writer, append_file
 
 _GROUP = "bench"
@@ -50,10 +50,12 @@ exec "$next" "$@"
 def plan_and_definitions(plan: Plan) -> tuple[Plan, list[str]]:
     """PLAN with the events that fit on its command line, and the lines of kprobe_events that define
     the others."""
-    with_events = with_boot_events(plan)
     assert plan.modules is not None
     kernel = offline.read(plan.vmlinuz, plan.modules)
-    done = _on_command_line(with_events.settings.append)
+    line = boot_line(plan, kernel)
+    append = f"{plan.settings.append} {line.text if line else ''}".strip()
+    with_events = replace(plan, settings=replace(plan.settings, append=append))
+    done = _on_command_line(append)
     every = definitions(kernel.probes, kernel.offsets, kernel.machine, whole=False)
     # Without fetch arguments: that the function was called is enough to arm it.
     bare = [replace(one, arguments=()) for one in every]
@@ -75,7 +77,7 @@ def write(out: BinaryIO, plan: Plan, lines: list[str], initrd: Path) -> None:
     first = foreign_initrd.first_process(plan.third_party, plan.settings.append)
     with Writer(out) as root:
         root.file("virtio-trace/early", _EARLY.encode(), 0o755)
-        root.file("virtio-trace/busybox", agentless.busybox(X86_64).read_bytes(), 0o755)
+        root.file("virtio-trace/busybox", own.busybox(X86_64).read_bytes(), 0o755)
         root.file("virtio-trace/definitions", "".join(f"{line}\n" for line in lines).encode())
         root.file("virtio-trace/next", f"{first}\n".encode())
     append_file(out, initrd)

@@ -13,17 +13,14 @@ from tests.vm.qmp import Qmp
 
 PATIENCE_SECONDS = 60.0
 
-# The task's shell is a child of guest/drive's, and that one is the recorder's. busybox's grep stops
-# at a zero byte, which separates the words of a cmdline.
+# Its name begins with @ (tracer/executor/first.py), and busybox's grep stops at a zero byte, which
+# separates the words of a cmdline. In a guest whose own `record` is looked at, it is set before.
 PROCESSES = r"""
-recorder=${recorder:-$(cut -d ' ' -f 4 /proc/$PPID/stat)}
-relay=
-for one in /proc/[0-9]*; do
-    case $(tr '\0' ' ' <$one/cmdline) in *executor.relay*) relay=${one#/proc/} ;; esac
+[ -n "$recorder" ] || for one in /proc/[0-9]*; do
+    case $(tr '\0' ' ' <$one/cmdline) in @*/early*) recorder=${one#/proc/} ;; esac
 done 2>/dev/null
 """
-"""Shell: sets ``recorder`` and ``relay`` to the numbers of these processes, relay to "" if there is
-none."""
+"""Shell: sets ``recorder`` to the number of its process, to "" if there is none."""
 
 _LOOK = (
     PROCESSES
@@ -39,7 +36,6 @@ look() {
     until before=$(sent); sleep 1; [ "$(sent)" = "$before" ]; do :; done
     at "after $1"
     resident "$recorder"
-    resident "$relay"
     sent
     echo "$time"
 }
@@ -115,12 +111,11 @@ def _until(condition: Callable[[], bool]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """The guest after some cycles: memory in KiB (resident sets), bytes sent by the port (of the
-    kernel's serial driver), seconds since boot."""
+    """The guest after some cycles: the recorder's memory in KiB (resident set), bytes sent by the
+    port (of the kernel's serial driver), seconds since boot."""
 
     cycles: int
     recorder: int
-    relay: int
     sent: int
     seconds: float
 
@@ -136,6 +131,6 @@ def looks_of(sections: dict[str, list[str]]) -> list[Look]:
     for name, lines in sections.items():
         word, _, cycles = name.partition(" ")
         if word == "after":
-            recorder, relay, sent, seconds = lines
-            found.append(Look(int(cycles), int(recorder), int(relay), int(sent), float(seconds)))
+            recorder, sent, seconds = lines
+            found.append(Look(int(cycles), int(recorder), int(sent), float(seconds)))
     return found

@@ -63,7 +63,7 @@ at recording; gzip -c /run/inner.vtr | base64
 _CONSOLES = ("-device", "virtio-serial-pci,addr=05.0", "-device", "virtio-serial-pci,addr=06.0")
 
 GUESTS = {
-    "6.12": Guest("6.12", _SCRIPT, seconds=120),
+    "6.12": Guest("6.12", _SCRIPT, seconds=120, python=True),
     # Its consoles have 128 virtqueues, set up before the root is unpacked; its ring is too small.
     "small": Guest(
         "6.12",
@@ -71,6 +71,7 @@ GUESTS = {
         "echo status $?; head -n 1 /run/second.vtr",
         _CONSOLES,
         append="trace_buf_size=4K",
+        python=True,
     ),
 }
 

@@ -20,20 +20,24 @@ import pytest
 
 from tests.vm.guest import COMMAND, KERNELS, run_json
 from tests.vm.host import Host, gone, qemu_of
+from virtio_trace.kernel.files.machine import X86_64
+from virtio_trace.tracer.bpf.compile import bytecode
 from virtio_trace.vm.host import cache, debian
 from virtio_trace.vm.host.programs import find
-from virtio_trace.vm.root import appliance
+from virtio_trace.vm.root import guest_python, own
 from virtio_trace.vm.root.cpio import Writer
 
 
 @pytest.fixture
 def host(tmp_path: Path) -> Host:
-    """A Host whose cache already has the guest's root."""
+    """A Host whose cache already has what every guest gets: busybox, Python and byte code."""
     kernel = debian.fetch(KERNELS["6.1"])
-    root = appliance.appliance()
     fresh = tmp_path / "cache" / "virtio-trace"
     fresh.mkdir(parents=True)
-    (fresh / root.name).symlink_to(root)
+    for part in (own.busybox(X86_64), guest_python.fetch(X86_64)):
+        (fresh / part.name).symlink_to(part)
+    bytecode("x86_64", cookie=True)
+    shutil.copytree(cache.root() / "bytecode", fresh / "bytecode")
     with contextlib.suppress(FileNotFoundError):
         (fresh / "accel.json").write_bytes((cache.root() / "accel.json").read_bytes())
     (tmp_path / "tmp").mkdir()

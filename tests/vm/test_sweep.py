@@ -25,7 +25,7 @@ PYTHONPATH=/run/py python3 -m tests.vm.inside_sweep
 """
 
 GUESTS = {
-    kernel: Guest(kernel, _SCRIPT, (*NET, *BLK), append="quiet", seconds=100)
+    kernel: Guest(kernel, _SCRIPT, (*NET, *BLK), append="quiet", seconds=100, python=True)
     for kernel in ("6.1", "6.12")
 }
 

@@ -168,7 +168,8 @@ class Guest:
         while True:
             poll.poll(POLL_MS)
             self._send(executor)
-            self._look(executor)
+            if self._command is None:
+                self._look(executor)
             if self._asked():
                 return None
             if self._command is not None and (status := self._ended()) is not None:
@@ -199,7 +200,7 @@ class Guest:
         return any(name in taken for name in self._plan.confirm)
 
     def _look(self, executor: Executor) -> None:
-        """What the host decides the end by, twice a second."""
+        """What the host decides the end of a system that is not ours by, twice a second."""
         assert executor.ring is not None
         if time.monotonic() - self._looked < _LOOK_SECONDS:
             return
