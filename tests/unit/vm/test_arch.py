@@ -16,7 +16,7 @@ from virtio_trace.kernel.files.machine import AARCH64, MACHINES, X86_64
 from virtio_trace.vm import arch, plan
 from virtio_trace.vm.host import debian
 from virtio_trace.vm.qemu import accel, process
-from virtio_trace.vm.root import agentless, payload
+from virtio_trace.vm.root import agentless, own, payload
 
 
 @pytest.fixture
@@ -137,7 +137,8 @@ def test_the_root_of_a_guest_without_an_agent(
         "", lambda sink: sink, ("p:vtl/a b",), ("vtl:*",), lambda _: b"unpacked"
     )
     with (tmp_path / "out").open("wb") as out:
-        agentless.write(out, tmp_path / "busybox", modules, made, machine=AARCH64, task="true")
+        root = agentless.root(made, AARCH64, "true")
+        own.write(out, modules, root, tmp_path / "busybox")
     archive = (tmp_path / "out").read_bytes()
     for content in (b"p:vtl/a b\n", b"vtl:*\n", b"unpacked", b"xz", b"busybox", b"true\n"):
         assert content in archive
