@@ -79,7 +79,7 @@ class GuestShutdown:
     def reason(self, console: ConsoleTail) -> StopReason | None:
         """Why the recording ended. Where the console shows that a person is waited for, that
         decides whether the system is up."""
-        if self._why is None or not self._why.reached or console.heard:
+        if self._why is None or console.heard:
             return self._why
         return self._standstill(console) or self._why
 
