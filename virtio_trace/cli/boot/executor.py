@@ -34,7 +34,9 @@ def setup(
     identity = KernelIdentity(kernel.release, kernel.build_id, kernel.machine)
     offsets = offsets_of(kernel.offsets, kernel.module_load_name)
     boot = _boot_events(line) if line is not None and line.text else NONE
-    plan = make(identity, kernel.probes, offsets, code, group=_GROUP, boot=boot)
+    parts = (*kernel.evidence.drivers, *kernel.evidence.transports)
+    files = [part.file for part in parts if ".ko" in part.file] if third_party else []
+    plan = make(identity, kernel.probes, offsets, code, group=_GROUP, boot=boot, files=files)
     command: tuple[str, ...] = ("/virtio-trace/drive",)
     if third_party is not None:
         command = ("until", *third_party.until.words.split())

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The guest's first process (rdinit=): starts the recorder, then becomes the system's own.
 
-The kernel starts /virtio-trace/early, a script whose interpreter is the dynamic linker with Python
-as its program: nothing of the guest's own root is needed. LD_LIBRARY_PATH comes from the kernel's
-command line, and goes again here.
+The kernel starts /virtio-trace/early, a script whose interpreter is the Python in that folder, with
+a dynamic loader of its own: nothing of the guest's own root is needed. LD_LIBRARY_PATH comes from
+the kernel's command line, and goes again here.
 
 Everything in /virtio-trace is removed before the first process goes on: the tools that leave an
 initrd delete everything in it. What the recorder needs is mapped or open by then.
@@ -69,16 +69,9 @@ def _record(port: str, armed: int, command: int | None) -> None:
 def _spare_from_systemd() -> None:
     """When systemd leaves an initrd it kills every process whose name does not begin with @
     (its ROOT_STORAGE_DAEMONS). The name is where the kernel put the arguments of this process."""
-    libc = ctypes.CDLL(None)
-    program = ctypes.c_char_p.in_dll(libc, "program_invocation_name")
-    # Before the program's name there is the dynamic linker's, which is the first argument.
-    linker = f"{FOLDER}/ld.so".encode()
-    place = ctypes.cast(program, ctypes.c_void_p).value
-    if place is None:
-        return
-    place -= len(linker) + 1
-    if ctypes.string_at(place, len(linker)) == linker:
-        ctypes.memset(place, ord("@"), 1)
+    name = ctypes.c_void_p.in_dll(ctypes.CDLL(None), "program_invocation_name").value
+    if name is not None and ctypes.string_at(name, len(FOLDER)) == FOLDER.encode():
+        ctypes.memset(name, ord("@"), 1)
 
 
 def remove(folder: str, keep: list[str]) -> None:

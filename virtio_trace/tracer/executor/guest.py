@@ -153,7 +153,7 @@ class Guest:
         self._section(f"modprobe {when}", self._root.modprobe())
         self._section(f"root {when}", self._root.text())
         if when == "start":
-            self._section("initrd", self._root.modules(self._plan.release))
+            self._section("initrd", self._root.has(self._plan.release, self._plan.files))
             self._section("cmdline", mounts.proc.read("cmdline"))
             self._section("lockdown", mounts.securityfs.read("lockdown"))
 

@@ -73,12 +73,13 @@ class Plan:
     the map's number, key, value.
 
     BOOT_GROUP: the group of the boot-time events whose ring is read; empty: there are none.
-    CONFIRM: names of modules after whose loading the kernel's list of kprobes is read.
+    CONFIRM: names of modules after whose loading the kernel's list of kprobes is read. FILES: of
+    which files, in lib/modules/RELEASE, it is asked whether the first root has them.
     """
 
     __slots__ = (
         *("release", "build_id", "machine", "cookie", "maps", "ring", "count", "values"),
-        *("programs", "points", "boot_group", "confirm"),
+        *("programs", "points", "boot_group", "confirm", "files"),
     )
 
     def __init__(
@@ -96,6 +97,7 @@ class Plan:
         points: list[Point],
         boot_group: str = "",
         confirm: list[bytes] | None = None,
+        files: list[str] | None = None,
     ) -> None:
         self.release = release
         self.build_id = build_id
@@ -109,6 +111,7 @@ class Plan:
         self.points = points
         self.boot_group = boot_group
         self.confirm = confirm or []
+        self.files = files or []
 
 
 def encode(plan: Plan) -> bytes:
@@ -130,6 +133,7 @@ def encode(plan: Plan) -> bytes:
             out += [_number(event.program)]
             out += [_text(text) for text in (event.known, event.place, event.line)]
     out += [_text(plan.boot_group), _number(len(plan.confirm)), *map(_bytes, plan.confirm)]
+    out += [_number(len(plan.files)), *map(_text, plan.files)]
     body = b"".join(out)
     return _HEAD.pack(MAGIC, VERSION, zlib.crc32(body), len(body)) + body
 
@@ -169,6 +173,7 @@ def decode(data: bytes) -> Plan:
         ],
         boot_group=read.text(),
         confirm=[read.data() for _ in read.items()],
+        files=[read.text() for _ in read.items()],
     )
     _check(plan)
     return plan

@@ -14,7 +14,8 @@ if TYPE_CHECKING:  # collections is not among the guest's files
 
 _MODPROBE = ("etc", "run", "usr/local/lib", "usr/lib", "lib")
 _MODULES = ("usr/lib/modules", "lib/modules")
-_MOST_FOLDERS, _MOST_FILES, _MOST_CONFIGURATION = 2000, 20000, 1 << 18
+_SUFFIXES = ("", ".xz", ".zst", ".gz")
+_MOST_CONFIGURATION = 1 << 18
 _ASK_SECONDS = 2.0  # an emulated processor takes a tenth of a second for systemctl
 _ANSWER_SECONDS = 20.0
 _RECORD = 8192
@@ -38,12 +39,16 @@ class Root:
         kind = [word[2] for word in words if len(word) > 2 and word[1] == "/"]
         return f"{int(self.is_left())} {kind[-1] if kind else '-'}"
 
-    def modules(self, release: str) -> str:
-        """The names of the module files in it, a line each."""
-        found: list[str] = []
-        for folder in _MODULES:
-            self._walk(f"1/root/{folder}/{release}", found)
-        return "\n".join(sorted(set(found)))
+    def has(self, release: str, files: list[str]) -> str:
+        """Which of the module FILES it has, a line each, whatever they are compressed with. An
+        initrd keeps their places, but may unpack them."""
+        found = []
+        for file in files:
+            path = file[: file.find(".ko") + 3] if ".ko" in file else file
+            names = (f"1/root/{f}/{release}/{path}{s}" for f in _MODULES for s in _SUFFIXES)
+            if any(self._proc.identity(name) is not None for name in names):
+                found.append(file)
+        return "\n".join(found)
 
     def modprobe(self) -> str:
         """modprobe's configuration (modprobe.d(5)), as ``bytes PATH HEX`` lines."""
@@ -58,18 +63,6 @@ class Root:
                 if data and not any(c in name for c in " \n"):
                     out.append(f"bytes /{folder}/modprobe.d/{name} {data.hex()}")
         return "\n".join(out)
-
-    def _walk(self, top: str, found: list[str]) -> None:
-        folders = [top]
-        seen = 0
-        while folders and seen < _MOST_FOLDERS and len(found) < _MOST_FILES:
-            folder = folders.pop()
-            seen += 1
-            for name in self._proc.list(folder):
-                if ".ko" in name:
-                    found.append(name)
-                elif "." not in name:
-                    folders.append(f"{folder}/{name}")
 
 
 class Log:

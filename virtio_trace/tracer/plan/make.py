@@ -6,7 +6,7 @@ See docs/decisions/0022.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from virtio_trace.tracer.bpf import wire
@@ -49,9 +49,11 @@ def make(
     *,
     group: str,
     boot: BootTimeEvents = NONE,
+    files: Iterable[str] = (),
 ) -> Plan:
     """The plan for KERNEL: every probe of PROBES that has a target, by its number in that order.
 
+    FILES are those of modules, of which the guest is asked whether its first root has them.
     Events are defined in tracefs's GROUP, but those of BOOT, to which programs attach as they are.
     Raises CannotTraceError if there are more points than the program has room for.
     """
@@ -74,6 +76,7 @@ def make(
         ],
         points=[_module_load(), *_points(probes, group, boot)],
         boot_group=boot.group,
+        files=sorted(set(files)),
         confirm=sorted(name.encode() for name in {_module(probe) for probe in probes} if name),
     )
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import struct
 import tarfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -60,14 +61,15 @@ _SOURCES = (
 )
 
 _LOADER = "ld.so"
-_PROGRAM = "python3"
+_PT_INTERP = 3
+PROGRAM = "python3"
 _MODULES = f"lib/python{VERSION}"
 
 UNUSED = 86400.0
 """Seconds after which an unused archive of another recipe is removed from the cache."""
 
-# -I: neither the environment nor the user's folders; -S: no site; -B: writes no byte code.
-_FLAGS = ("-I", "-S", "-B")
+FLAGS = "-ISB"
+"""-I: neither the environment nor the user's folders; -S: no site; -B: writes no byte code."""
 
 # Reads NAME from the folder in argv[1] and writes its byte code in argv[2], for each further NAME.
 # Its PEP 552 header says "unchecked hash": the hash is not read.
@@ -122,6 +124,8 @@ def add(
     archive = fetch(machine, progress)
     compiled = byte_code(programs, progress)
     for name, mode, data in _read(archive):
+        if name == PROGRAM:
+            data = with_interpreter(data, f"/{folder}/{_LOADER}")  # noqa: PLW2901
         root.file(f"{folder}/{name}", data, mode)
     for name, code in compiled.items():
         root.file(f"{folder}/{_MODULES}/{name}", code)
@@ -131,7 +135,25 @@ def command(folder: str) -> tuple[str, ...]:
     """The command that starts the Python of FOLDER, an absolute path. Python's own arguments come
     after it: ``-c "import MODULE"``, or the path of a .pyc."""
     loader = (f"{folder}/{_LOADER}", "--library-path", f"{folder}/lib")
-    return (*loader, f"{folder}/{_PROGRAM}", *_FLAGS)
+    return (*loader, f"{folder}/{PROGRAM}", FLAGS)
+
+
+def with_interpreter(program: bytes, path: str) -> bytes:
+    """PROGRAM, an ELF file, with the dynamic loader at PATH (PT_INTERP of the System V gABI), so
+    that the kernel starts it by name. Raises BadInputError: there is no room for PATH."""
+    (table,) = struct.unpack_from("<Q", program, 32)
+    size, count = struct.unpack_from("<HH", program, 54)
+    for at in range(table, table + size * count, size):
+        (kind,) = struct.unpack_from("<I", program, at)
+        (offset,) = struct.unpack_from("<Q", program, at + 8)
+        (length,) = struct.unpack_from("<Q", program, at + 32)
+        if kind == _PT_INTERP and len(path) < length:
+            name = path.encode().ljust(length, b"\0")
+            return program[:offset] + name + program[offset + length :]
+    raise BadInputError(
+        f"the guest's Python cannot be started by {path}",
+        "this is a fault of virtio-trace: please report it",
+    )
 
 
 def byte_code(sources: Mapping[str, bytes], progress: Progress = quiet) -> dict[str, bytes]:
@@ -159,7 +181,7 @@ def _key() -> str:
 def _build(tree: Path, machine: Machine, python: Path, progress: Progress) -> None:
     """Copies what the guest needs from the unpacked packages in TREE to the folder PYTHON."""
     triplet = f"{machine.name}-linux-gnu"
-    _copy(tree, f"usr/bin/python{VERSION}", python / _PROGRAM, 0o755)
+    _copy(tree, f"usr/bin/python{VERSION}", python / PROGRAM, 0o755)
     _copy(tree, f"**/{triplet}/ld-linux-*.so.*", python / _LOADER, 0o755)
     for name in _LIBRARIES:
         _copy(tree, f"**/{triplet}/{name}", python / "lib" / name)

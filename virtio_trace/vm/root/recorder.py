@@ -2,8 +2,8 @@
 """The recorder in a guest: an executor, a Python for it, and a plan, in one folder of its own.
 
 The first process (rdinit=) is a script in that folder, whose interpreter is the folder's own
-dynamic linker with Python as its program. So nothing in the guest is needed, and nothing is met:
-the folder is removed before the system's own first process starts (tracer/executor/first.py).
+Python. So nothing in the guest is needed, and nothing is met: the folder is removed before the
+system's own first process starts (tracer/executor/first.py).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ FIRST = f"rdinit=/{FOLDER}/early LD_LIBRARY_PATH=/{FOLDER}/lib"
 """For the kernel's command line. The kernel hands what it does not know, as the second, to the
 first process as its environment (init/main.c, unknown_bootoption)."""
 
-_EARLY = f"""#!/{FOLDER}/ld.so /{FOLDER}/python3
+_EARLY = f"""#!/{FOLDER}/{guest_python.PROGRAM} {guest_python.FLAGS}
 import sys
 from virtio_trace.tracer.executor.first import main
 main(sys.argv[1:])
