@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from virtio_trace.kernel.files import compression
+from virtio_trace.recording.evidence import Evidence
 from virtio_trace.tracer.bpf.bytecode import Bytecode
 from virtio_trace.tracer.bpf.offsets import offsets_of
 from virtio_trace.tracer.executor import plan as plan_file
@@ -34,8 +35,7 @@ def setup(
     identity = KernelIdentity(kernel.release, kernel.build_id, kernel.machine)
     offsets = offsets_of(kernel.offsets, kernel.module_load_name)
     boot = _boot_events(line) if line is not None and line.text else NONE
-    parts = (*kernel.evidence.drivers, *kernel.evidence.transports)
-    files = [part.file for part in parts if ".ko" in part.file] if third_party else []
+    files = _files(kernel.evidence) if third_party is not None else []
     plan = make(identity, kernel.probes, offsets, code, group=_GROUP, boot=boot, files=files)
     command: tuple[str, ...] = ("/virtio-trace/drive",)
     if third_party is not None:
@@ -47,6 +47,13 @@ def setup(
         return _Sink(task, sink)
 
     return ExecutorSetup(plan_file.encode(plan), assemble, compression.unpacked)
+
+
+def _files(evidence: Evidence) -> list[str]:
+    """The module files with a driver or a transport."""
+    names = [driver.file for driver in evidence.drivers]
+    names += [transport.file for transport in evidence.transports]
+    return [name for name in names if ".ko" in name]
 
 
 def _boot_events(line: BootLine) -> BootTimeEvents:
