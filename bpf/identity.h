@@ -47,10 +47,11 @@ static __always_inline void fill_address(struct vt_device *d, const struct vt_of
 /*
  * Describes a device, unless it is known; REDESCRIBE: even then. False: there was no room, and no
  * event may refer to the device. Only a virtio device with an id and an index becomes known, as
- * neither changes any more; a struct pci_dev is described each time.
+ * neither changes any more; a struct pci_dev is described each time. VIRTIO, a constant: the point is
+ * about a virtio device, which spares the verifier the rest.
  */
 static __always_inline bool introduce_device(u64 point, const struct vt_offsets *o, u64 key,
-					     bool redescribe)
+					     bool redescribe, bool virtio)
 {
 	u64 *place = place_of(key);
 	u64 addressed = 0;
@@ -67,12 +68,12 @@ static __always_inline bool introduce_device(u64 point, const struct vt_offsets 
 	__builtin_memset(d, 0, sizeof(*d));
 	d->kind = VT_KNOWN_DEVICE;
 	d->key = key;
-	if (subject(point) == VT_PCI_DEV) {
+	if (!virtio && subject(point) == VT_PCI_DEV) {
 		d->pci_vendor = read_u16(key, o->pci_dev_vendor);
 		d->pci_device = read_u16(key, o->pci_dev_device);
 		d->has = VT_HAS_PCI;
 		addressed = key + o->pci_dev_dev;
-	} else if (subject(point) == VT_PLATFORM_DEVICE) {
+	} else if (!virtio && subject(point) == VT_PLATFORM_DEVICE) {
 		addressed = key + o->platform_device_dev;
 	} else {
 		fill_virtio(d, o, key);
@@ -131,11 +132,12 @@ static __always_inline bool introduce_driver(const struct vt_offsets *o, u64 key
 	return true;
 }
 
-static __always_inline bool introduce(u64 point, const struct vt_offsets *o, u64 device, u64 driver)
+static __always_inline bool introduce(u64 point, const struct vt_offsets *o, u64 device, u64 driver,
+				      bool virtio)
 {
 	bool redescribe = !!(shape(point) & VT_REDESCRIBE);
 
-	return (!device || introduce_device(point, o, device, redescribe)) &&
+	return (!device || introduce_device(point, o, device, redescribe, virtio)) &&
 	       (!driver || introduce_driver(o, driver, redescribe));
 }
 

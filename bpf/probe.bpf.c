@@ -66,23 +66,27 @@ static __always_inline int entered(struct vt_regs *ctx, bool named)
 	struct vt_thread *thread = thread_of(tid);
 	u64 device, driver;
 	struct vt_entered *e;
-	bool known;
+	bool known, virtio;
 
-	if (subject(point) == VT_DEVICE)
+	if (!named && subject(point) == VT_DEVICE)
 		first -= o->virtio_device_dev;
-	if (subject(point) == VT_BUS_TYPE && other_bus(o, first))
+	if (!named && subject(point) == VT_BUS_TYPE && other_bus(o, first))
 		return 0;
 	if (shape(point) & VT_SAVE_ARGS)
 		push(point, tid, stack, first, ARG2(ctx));
-	if (shape(point) & VT_RETURN_ONLY)
+	if (!named && shape(point) & VT_RETURN_ONLY)
 		return 0;
-	device = about_device(point) ? first : 0;
-	if (about_virtio(point) && !(shape(point) & (VT_REDESCRIBE | VT_ARG2_DRIVER | VT_BINDS)) &&
+	virtio = named ? subject(point) != VT_MODULE_STRUCT : about_virtio(point);
+	device = virtio || (!named && about_device(point)) ? first : 0;
+	if (virtio && !(shape(point) & (VT_REDESCRIBE | VT_ARG2_DRIVER | VT_BINDS)) &&
 	    is_bound(thread, stack, device)) {
 		driver = thread->driver; /* both have been described */
 	} else {
-		driver = driver_of(ctx, point, o, first);
-		if (!introduce(point, o, device, driver)) {
+		if (named)
+			driver = virtio ? read_driver(o, first) : 0;
+		else
+			driver = driver_of(ctx, point, o, first);
+		if (!introduce(point, o, device, driver, named)) {
 			miss(point);
 			return 0;
 		}
@@ -172,7 +176,7 @@ int vt_return_kept(struct vt_regs *ctx)
 		driver = thread->driver;
 	} else if (device) {
 		driver = read_driver(o, device);
-		if (!introduce(point, o, device, driver)) {
+		if (!introduce(point, o, device, driver, true)) {
 			miss(point);
 			return 0;
 		}

@@ -51,6 +51,10 @@ _LEVEL = 3
 long (measured)."""
 
 
+_SMALL = 256
+"""Bytes that are sent as they are: zlib clears 256 KB of tables for every frame."""
+
+
 class FrameEncoder:
     """Makes frames out of items, which are records. It keeps them until there are FULL bytes."""
 
@@ -104,9 +108,10 @@ class FrameEncoder:
 
     def _frame(self, kind: int, data: bytes, items: int) -> bytes:
         flags = 0
-        packed = zlib.compress(data, _LEVEL) if data else data
-        if len(packed) < len(data):
-            data, flags = packed, COMPRESSED
+        if len(data) >= _SMALL:
+            packed = zlib.compress(data, _LEVEL)
+            if len(packed) < len(data):
+                data, flags = packed, COMPRESSED
         head = HEADER.pack(
             MAGIC, kind, flags, self._sequence, self._before, items, len(data), zlib.crc32(data)
         )

@@ -25,7 +25,7 @@ from virtio_trace.tracer.executor.state import Log, Root, SystemManager, boot_ri
 from virtio_trace.tracer.executor.syscalls import mounted
 from virtio_trace.tracer.executor.tree import Tree
 
-POLL_MS = 250
+POLL_MS = 400
 """A program wakes the executor when the ring fills (bpf/ring.h); this is for what is slow."""
 
 SETTLE_SECONDS = 5.0
@@ -34,7 +34,10 @@ SETTLE_SECONDS = 5.0
 END = b"end\n"
 """What the host sends to end the recording."""
 
-_LOOK_SECONDS = 0.5
+_LOOK_SECONDS = 1.0
+
+_LIST_SECONDS = 1.0
+"""How long after a module was loaded the list of kprobes is read: several come in a row."""
 
 _RELEASE_MS = 30_000
 """How long to wait at the end for the host's word, any byte."""
@@ -81,6 +84,7 @@ class Guest:
         self._log = Log(self._mounts.dev)
         self._heard = b""
         self._looked = 0.0
+        self._list_at: float | None = None
 
     def run(self) -> None:
         """Arm, let the first process go on, send until the end. Raises OSError, ValueError."""
@@ -189,7 +193,11 @@ class Guest:
             total += count
         if text := self._log.text():
             self._section("kmsg", text)
-        if loaded:
+        now = time.monotonic()
+        if loaded and self._list_at is None:
+            self._list_at = now + _LIST_SECONDS
+        if self._list_at is not None and now >= self._list_at:
+            self._list_at = None
             self._section("kprobes loaded", self._mounts.debugfs.read("kprobes/list"))
         if total:
             self._writer.write(self._frames.flush())
@@ -200,7 +208,7 @@ class Guest:
         return any(name in taken for name in self._plan.confirm)
 
     def _look(self, executor: Executor) -> None:
-        """What the host decides the end of a system that is not ours by, twice a second."""
+        """What the host decides the end of a system that is not ours by, once a second."""
         assert executor.ring is not None
         if time.monotonic() - self._looked < _LOOK_SECONDS:
             return

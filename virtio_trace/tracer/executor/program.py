@@ -12,7 +12,7 @@ import struct
 PROBE_POINT = 0x76742D70726F6265
 """The constant in bpf/shape.h that stands for a point's number (low half) and shape (high half)."""
 
-_LD_IMM64 = 0x18  # BPF_LD | BPF_IMM | BPF_DW
+_LD_IMM64 = b"\x18"  # BPF_LD | BPF_IMM | BPF_DW
 _PSEUDO_MAP = (1, 2)  # BPF_PSEUDO_MAP_FD, BPF_PSEUDO_MAP_VALUE: the source register
 _INSTRUCTION = struct.Struct("<BBhi")
 _LOW, _HIGH = PROBE_POINT & 0xFFFFFFFF, PROBE_POINT >> 32
@@ -25,20 +25,20 @@ def linked(code: bytes, maps: list[int], point: tuple[int, int] | None = None) -
     Raises ValueError if CODE loads a map that is not in MAPS.
     """
     out = bytearray(code)
-    at = 0
-    while at + 16 <= len(out):
-        opcode, registers, _, low = _INSTRUCTION.unpack_from(out, at)
-        if opcode != _LD_IMM64:
-            at += 8
+    at = code.find(_LD_IMM64)
+    while at >= 0:
+        if at % _INSTRUCTION.size:  # another instruction's byte
+            at = code.find(_LD_IMM64, at + 1)
             continue
+        _, registers, _, low = _INSTRUCTION.unpack_from(code, at)
         if registers >> 4 in _PSEUDO_MAP:
             if not 1 <= low <= len(maps):
                 raise ValueError(f"the program has no map {low}")
             struct.pack_into("<i", out, at + 4, maps[low - 1])
         elif point is not None:
-            (high,) = struct.unpack_from("<I", out, at + 12)
+            (high,) = struct.unpack_from("<I", code, at + 12)
             if (low & _MASK, high) == (_LOW, _HIGH):
                 struct.pack_into("<I", out, at + 4, point[0])
                 struct.pack_into("<I", out, at + 12, point[1])
-        at += 16
+        at = code.find(_LD_IMM64, at + 2 * _INSTRUCTION.size)
     return bytes(out)
