@@ -12,13 +12,26 @@ import ctypes as ct
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from virtio_trace.recording import events
 from virtio_trace.recording.events import Detail, DeviceRef, Event
+from virtio_trace.recording.json_types import NUMBER_END
 from virtio_trace.tracer.bpf import wire
 from virtio_trace.tracer.points import shape
 from virtio_trace.tracer.points.point import ProbePoint
 from virtio_trace.tracer.points.resolve import ResolvedProbe
+
+_Key = TypeVar("_Key")
+_Value = TypeVar("_Value")
+
+MOST_LOST = 1 << 60
+"""Counts of lost events stop here, as a guest may say any number: a recording's are below 2^63."""
+
+_MOST_KNOWN = 1 << 16
+"""Devices, drivers and open calls that are kept; the oldest go first."""
+_MOST_NESTED = 1 << 10
+"""Open calls of one function in one thread. A kernel's stack has no room for more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,24 +95,29 @@ class RingDecoder:
     def skip(self, records: int) -> None:
         """RECORDS were lost on the way here: they leave a gap, and a call that was open is not
         known any more."""
-        self._count += records
+        self._count = min(self._count + records, MOST_LOST)
         self._open.clear()
 
     def decode(self, data: bytes) -> Event | None:
-        """One record as an Event; None if it describes a device or a driver."""
+        """One record as an Event; None if it describes a device or a driver.
+
+        Raises ValueError, LookupError: no program of ours sends that.
+        """
         kind = int.from_bytes(data[:4], sys.byteorder)
         if kind == wire.KIND_KNOWN_DEVICE:
             device = wire.WireDevice.from_buffer_copy(data)
-            self._devices[device.key] = _device(device)
+            _keep(self._devices, device.key, _device(device))
             return None
         if kind == wire.KIND_KNOWN_DRIVER:
             driver = wire.WireDriver.from_buffer_copy(data)
             tables = _tables(driver) if driver.has & wire.HAS_TABLE else None
-            self._drivers[driver.key] = _Driver(_text(driver.name) or None, tables)
+            _keep(self._drivers, driver.key, _Driver(_text(driver.name) or None, tables))
             return None
         return self._event(wire.WireEvent.from_buffer_copy(data), data)
 
     def _event(self, raw: wire.WireEvent, data: bytes) -> Event:
+        if max(raw.ns, raw.entered_ns) >= NUMBER_END or raw.lost > MOST_LOST:
+            raise ValueError("a number that cannot be")
         self._count += 1
         # Two CPUs may read the counter in another order than that of their places in the ring.
         self._lost = max(self._lost, raw.lost)
@@ -114,8 +132,8 @@ class RingDecoder:
         if raw.kind == wire.KIND_MODULE:
             event.module = _name(data)
             return event
-        self.hit.add(raw.probe)
         armed = self._armed[raw.probe]
+        self.hit.add(raw.probe)
         point = armed.point
         event.probe = point.name
         event.function = armed.function
@@ -135,11 +153,15 @@ class RingDecoder:
         return event
 
     def _entry(self, event: Event, raw: wire.WireEvent) -> None:
-        calls = self._open.setdefault((raw.tid, raw.probe), [])
+        calls = self._open.get((raw.tid, raw.probe))
+        if calls is None:
+            calls = []
+            _keep(self._open, (raw.tid, raw.probe), calls)
         # Stacks grow down: a call entered here or below has returned, and that was not seen.
         while calls and calls[-1].stack <= raw.stack:
             calls.pop()
         calls.append(_Call(event, raw.stack, raw.lost_here))
+        del calls[:-_MOST_NESTED]
 
     def _return(self, event: Event, raw: wire.WireEvent, point: ProbePoint) -> None:
         if point.result:
@@ -179,6 +201,13 @@ _KINDS = {
     wire.KIND_RETURN: events.RETURN,
     wire.KIND_MODULE: events.MODULE,
 }
+
+
+def _keep(kept: dict[_Key, _Value], key: _Key, value: _Value) -> None:
+    kept.pop(key, None)
+    kept[key] = value
+    if len(kept) > _MOST_KNOWN:
+        del kept[next(iter(kept))]
 
 
 def _device(raw: wire.WireDevice) -> DeviceRef | None:
