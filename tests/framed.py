@@ -23,6 +23,7 @@ from virtio_trace.tracer.executor import plan as plan_file
 from virtio_trace.tracer.executor.plan import Plan, Program
 from virtio_trace.tracer.points import table
 from virtio_trace.tracer.points.offline import OfflineKernel
+from virtio_trace.tracer.points.point import ProbePoint
 from virtio_trace.tracer.points.resolve import ResolvedProbe
 from virtio_trace.tracer.points.target import Target
 from virtio_trace.tracer.session.guest_recording import GuestTask
@@ -66,6 +67,10 @@ def load(name: Path) -> tuple[bytes, GuestTask, list[bytes]]:
     return Path(f"{name}.frames").read_bytes(), _task(kept["task"]), lines
 
 
+def _key(point: ProbePoint) -> tuple[str, str]:
+    return point.name, point.without
+
+
 def _json(task: GuestTask) -> dict[str, Any]:
     kernel, plan = task.kernel, task.plan
     members = {member: getattr(plan, member) for member in Plan.__slots__}
@@ -77,7 +82,7 @@ def _json(task: GuestTask) -> dict[str, Any]:
         "evidence": kernel.evidence.to_json(),
         "offsets": kernel.offsets,
         "probes": [
-            (one.point.name, one.target and asdict(one.target), one.reason, one.absent)
+            (*_key(one.point), one.target and asdict(one.target), one.reason, one.absent)
             for one in kernel.probes
         ],
         "plan": plan_file.encode(Plan(**members)).hex(),
@@ -90,10 +95,10 @@ def _json(task: GuestTask) -> dict[str, Any]:
 
 def _task(raw: Any) -> GuestTask:
     evidence = Evidence.from_json(raw["evidence"])
-    points = {point.name: point for point in table.points(evidence)}
+    points = {_key(point): point for point in table.points(evidence)}
     probes = [
-        ResolvedProbe(points[name], Target(**target) if target else None, reason, absent)
-        for name, target, reason, absent in raw["probes"]
+        ResolvedProbe(points[name, without], Target(**target) if target else None, reason, absent)
+        for name, without, target, reason, absent in raw["probes"]
     ]
     kernel = OfflineKernel(
         *(raw["release"], raw["machine"], tuple(raw["builtin"]), evidence, raw["offsets"], probes)

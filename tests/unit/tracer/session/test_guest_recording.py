@@ -73,7 +73,7 @@ def without_host(line: bytes) -> Any:
     return {**read, "tool": ""} if "tool" in read else read
 
 
-@pytest.mark.parametrize("size", [1 << 20, 4096, 61])
+@pytest.mark.parametrize("size", [1 << 20, 61])
 def test_what_was_sent_gives_the_recording_that_boot_made(size: int) -> None:
     heard = Heard().feed(*(SENT[at : at + size] for at in range(0, len(SENT), size)))
     assert list(map(without_host, heard.close())) == list(map(without_host, LINES))
@@ -84,8 +84,9 @@ def test_each_frame_that_is_lost_is_counted_and_makes_it_incomplete() -> None:
     """But those that carry looks at the guest, or its log, which are no events."""
     made = pieces()
     records = [n for n, frame in enumerate(made) if is_records(frame)]
-    assert records
-    for number, gone in enumerate(made[:-1]):
+    assert len(records) > 5
+    for number in sorted({*records[::3], *range(0, len(made) - 1, 9)}):
+        gone = made[number]
         try:
             lines = Heard().feed(*made[:number], *made[number + 1 :]).close()
         except IncompleteError:
@@ -105,7 +106,7 @@ def _items(frame: bytes) -> int:
 
 
 def test_a_guest_that_dies_leaves_a_recording_that_was_cut() -> None:
-    for at in range(len(SENT) - 200, 0, -len(SENT) // 60):
+    for at in range(len(SENT) - 200, 0, -len(SENT) // 12):
         lines = Heard().feed(SENT[:at]).close()
         if lines:
             read = reader.read(lines, "x")
@@ -115,7 +116,7 @@ def test_a_guest_that_dies_leaves_a_recording_that_was_cut() -> None:
 
 def test_flipped_bytes_never_raise_and_are_counted() -> None:
     random = Random(5)
-    for _ in range(60):
+    for _ in range(20):
         damaged = bytearray(SENT)
         for at in random.sample(range(len(SENT)), 2):
             damaged[at] ^= 1 << random.randrange(8)
