@@ -23,7 +23,6 @@ from virtio_trace.tracer.executor import plan as plan_file
 from virtio_trace.tracer.executor.plan import Plan, Program
 from virtio_trace.tracer.points import table
 from virtio_trace.tracer.points.offline import OfflineKernel
-from virtio_trace.tracer.points.point import ProbePoint
 from virtio_trace.tracer.points.resolve import ResolvedProbe
 from virtio_trace.tracer.points.target import Target
 from virtio_trace.tracer.session.guest_recording import GuestTask
@@ -67,12 +66,9 @@ def load(name: Path) -> tuple[bytes, GuestTask, list[bytes]]:
     return Path(f"{name}.frames").read_bytes(), _task(kept["task"]), lines
 
 
-def _key(point: ProbePoint) -> tuple[str, str]:
-    return point.name, point.without
-
-
 def _json(task: GuestTask) -> dict[str, Any]:
     kernel, plan = task.kernel, task.plan
+    points = list(table.points(kernel.evidence))
     members = {member: getattr(plan, member) for member in Plan.__slots__}
     members["programs"] = [Program(one.name, one.kind, b"") for one in plan.programs]
     return {
@@ -82,7 +78,7 @@ def _json(task: GuestTask) -> dict[str, Any]:
         "evidence": kernel.evidence.to_json(),
         "offsets": kernel.offsets,
         "probes": [
-            (*_key(one.point), one.target and asdict(one.target), one.reason, one.absent)
+            (points.index(one.point), one.target and asdict(one.target), one.reason, one.absent)
             for one in kernel.probes
         ],
         "plan": plan_file.encode(Plan(**members)).hex(),
@@ -95,10 +91,10 @@ def _json(task: GuestTask) -> dict[str, Any]:
 
 def _task(raw: Any) -> GuestTask:
     evidence = Evidence.from_json(raw["evidence"])
-    points = {_key(point): point for point in table.points(evidence)}
+    points = table.points(evidence)
     probes = [
-        ResolvedProbe(points[name, without], Target(**target) if target else None, reason, absent)
-        for name, without, target, reason, absent in raw["probes"]
+        ResolvedProbe(points[number], Target(**target) if target else None, reason, absent)
+        for number, target, reason, absent in raw["probes"]
     ]
     kernel = OfflineKernel(
         *(raw["release"], raw["machine"], tuple(raw["builtin"]), evidence, raw["offsets"], probes)

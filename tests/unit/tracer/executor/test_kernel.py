@@ -100,7 +100,7 @@ def test_sysfs_is_the_same_after_the_way(tmp_path: Path) -> None:
         "device": "0x0004", "vendor": "0x1af4", "status": "0x0000000f", "modalias": "virtio:d4v1",
         "features": "01" * 32,
     }.items():  # fmt: skip
-        (virtio / name).write_text(f"{text}\nmore\n")
+        (virtio / name).write_text(f"{text}\n")
     (virtio / "driver").symlink_to("../../../../bus/virtio/drivers/virtio_rng")
     (virtio / "subsystem").symlink_to("../../../../bus/virtio")
     (root / "bus/virtio/devices/virtio0").symlink_to(
