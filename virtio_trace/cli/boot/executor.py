@@ -16,9 +16,8 @@ from virtio_trace.tracer.plan.make import NONE, BootTimeEvents, KernelIdentity, 
 from virtio_trace.tracer.points.offline import OfflineKernel
 from virtio_trace.tracer.session.guest_recording import GuestRecording, GuestTask
 from virtio_trace.vm.host import cache
-from virtio_trace.vm.qemu.executor_channel import FrameSink
 from virtio_trace.vm.root.foreign_initrd import ThirdPartySystem
-from virtio_trace.vm.root.recorder import ExecutorSetup, LineSink
+from virtio_trace.vm.root.recorder import ExecutorSetup, FrameSink, LineSink
 from virtio_trace.vm.root.until import Look
 
 _GROUP = "vtx"

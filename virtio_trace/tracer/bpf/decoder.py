@@ -12,13 +12,24 @@ import ctypes as ct
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from virtio_trace.recording import events
 from virtio_trace.recording.events import Detail, DeviceRef, Event
+from virtio_trace.recording.json_types import NUMBER_END
 from virtio_trace.tracer.bpf import wire
 from virtio_trace.tracer.points import shape
 from virtio_trace.tracer.points.point import ProbePoint
 from virtio_trace.tracer.points.resolve import ResolvedProbe
+
+_Key = TypeVar("_Key")
+_Value = TypeVar("_Value")
+
+MOST_LOST = 1 << 60
+"""No count of lost events is above this, as a guest may send any."""
+_MOST_KNOWN = 1 << 16
+"""Devices, drivers, threads and open calls that are kept: a guest may send any number."""
+_MOST_NESTED = 1 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,16 +86,19 @@ class RingDecoder:
         self.hit: set[int] = set()
 
     def decode(self, data: bytes) -> Event | None:
-        """One record as an Event; None if it describes a device or a driver."""
+        """One record as an Event; None if it describes a device or a driver.
+
+        Raises ValueError, LookupError: no program of ours sends that.
+        """
         kind = int.from_bytes(data[:4], sys.byteorder)
         if kind == wire.KIND_KNOWN_DEVICE:
             device = wire.WireDevice.from_buffer_copy(data)
-            self._devices[device.key] = _device(device)
+            _keep(self._devices, device.key, _device(device))
             return None
         if kind == wire.KIND_KNOWN_DRIVER:
             driver = wire.WireDriver.from_buffer_copy(data)
             tables = _tables(driver) if driver.has & wire.HAS_TABLE else None
-            self._drivers[driver.key] = _Driver(_text(driver.name) or None, tables)
+            _keep(self._drivers, driver.key, _Driver(_text(driver.name) or None, tables))
             return None
         if kind == wire.KIND_MODULE:
             return self._module(wire.WireModule.from_buffer_copy(data))
@@ -110,17 +124,20 @@ class RingDecoder:
 
         Descriptions, entries and comms may have been among them, or have ended there: what is
         known no longer holds. Later events may then have no device, no driver and no comm."""
-        self._count += count
+        self._count = min(self._count + count, MOST_LOST)
         for known in (self._open, self._devices, self._drivers, self._comms):
             known.clear()
 
     def _event(self, raw: wire.WireEvent, kind: str) -> Event:
         """What all events have."""
+        lost = raw.lost if raw.has & wire.HAS_LOST else 0
+        if raw.ns >= NUMBER_END or lost > MOST_LOST:
+            raise ValueError("a number that cannot be")
         self._count += 1
         # Two CPUs may read the counter in another order than that of their places in the ring.
-        self._lost = max(self._lost, raw.lost if raw.has & wire.HAS_LOST else 0)
+        self._lost = max(self._lost, lost)
         if raw.has & wire.HAS_COMM:
-            self._comms[raw.tid] = _text(raw.comm)
+            _keep(self._comms, raw.tid, _text(raw.comm))
         return Event(
             seq=self._count + self._lost,
             ns=raw.ns,
@@ -132,8 +149,8 @@ class RingDecoder:
 
     def _probed(self, raw: wire.WireEvent, kind: str) -> Event:
         """What the events of a probe point have."""
-        self.hit.add(raw.probe)
         armed = self._armed[raw.probe]
+        self.hit.add(raw.probe)
         point = armed.point
         event = self._event(raw, kind if point.entry and point.returns else events.HIT)
         event.probe, event.function, event.module = point.name, armed.function, armed.module
@@ -156,12 +173,15 @@ class RingDecoder:
         else:
             event.detail = _entry_detail(raw, name)
         if point.returns:
-            calls = self._open.setdefault((event.tid, raw.event.probe), [])
+            key = event.tid, raw.event.probe
+            calls = self._open.get(key, [])
+            _keep(self._open, key, calls)
             stack = raw.event.stack
             # Stacks grow down: a call entered here or below has returned, and that was not seen.
             while calls and calls[-1].stack <= stack:
                 calls.pop()
             calls.append(_Call(event, stack, _lost_here(raw.event)))
+            del calls[:-_MOST_NESTED]
         return event
 
     def _return(self, raw: wire.WireReturned, kept: wire.WireReturnedKept | None) -> Event:
@@ -205,6 +225,14 @@ class RingDecoder:
 
 _RETURN_ADDRESS = 8
 """Bytes."""
+
+
+def _keep(kept: dict[_Key, _Value], key: _Key, value: _Value) -> None:
+    """Keep VALUE as the newest; the oldest goes where there are too many."""
+    kept.pop(key, None)
+    kept[key] = value
+    if len(kept) > _MOST_KNOWN:
+        del kept[next(iter(kept))]
 
 
 def _device(raw: wire.WireDevice) -> DeviceRef | None:

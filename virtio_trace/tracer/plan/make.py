@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A plan for one kernel: which programs, which events, in which order. Pure.
 
-See docs/decisions/0022.
+See docs/decisions/0023.
 """
 
 from __future__ import annotations

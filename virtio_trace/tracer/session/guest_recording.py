@@ -26,7 +26,7 @@ from virtio_trace.recording.machine_state import BlacklistRule, EndState, Initrd
 from virtio_trace.recording.probe_state import ProbeState
 from virtio_trace.recording.trailer import Trailer
 from virtio_trace.recording.writer import Writer
-from virtio_trace.tracer.bpf.decoder import Armed, RingDecoder
+from virtio_trace.tracer.bpf.decoder import MOST_LOST, Armed, RingDecoder
 from virtio_trace.tracer.executor.plan import Plan, Point
 from virtio_trace.tracer.executor.ring import split
 from virtio_trace.tracer.ftrace import boot_events
@@ -40,6 +40,15 @@ from virtio_trace.tracer.session import guest_sections as read
 from virtio_trace.tracer.session.guest_sections import Glance, Scratch, Section
 
 _MOST_GLANCES = 100
+
+MOST_KEPT = 64 << 20
+"""Bytes of records before the recording begins, and characters of sections: a guest must not fill
+the host's memory. A real guest has some 200 KB."""
+_RECORD_BYTES = 64
+"""What a record takes beside its content."""
+
+_FAILURE = 1000
+"""Characters of a guest's reason that are shown."""
 
 
 class _LineStream(io.BytesIO):
@@ -88,6 +97,7 @@ class GuestRecording:
         self._boot: BootTime | None = None
         self._sections: dict[str, Section] = {}
         self._early: list[bytes] | None = []
+        self._kept = self._early_size = 0
         self._log = KernelLog(None)
         evidence = kernel.evidence
         self._log.look_for(
@@ -106,14 +116,22 @@ class GuestRecording:
         return self._early is None
 
     def records(self, payload: bytes) -> None:
-        """A frame of ring records."""
-        if self._early is not None:
-            self._early += split(payload)
-        else:
-            self._events(split(payload))
+        """A frame of ring records. Raises IncompleteError: too many before the recording begins."""
+        if self.is_over:
+            return
+        records = split(payload)
+        if self._early is None:
+            self._events(records)
+            return
+        size = len(payload) + _RECORD_BYTES * len(records)
+        self._early_size += size
+        self._keep(size)
+        self._early += records
 
     def section(self, payload: bytes) -> None:
         """A frame with a section. Raises IncompleteError if it cannot be understood."""
+        if self.is_over:
+            return
         section = read.parse(payload)
         if section is None:
             self._missing += 1
@@ -129,7 +147,7 @@ class GuestRecording:
     def lose(self, records: int) -> None:
         """The wire lost RECORDS of the ring, or a section (0)."""
         self._decoder.skip(records)
-        self._missing += records or 1
+        self._missing = min(self._missing + (records or 1), MOST_LOST)
 
     def end(self) -> None:
         """The last frame."""
@@ -147,13 +165,24 @@ class GuestRecording:
         elif name == "kmsg":
             self._kmsg(section)
         elif name == "failed":
-            self.failure = self._why_not(section.text)
+            self.failure = self._why_not(section.text[:_FAILURE])
         elif name == "kprobes loaded":
             self._tracker.confirm(armed_in(section.text), self._decoder.hit)
-        else:
+        elif read.is_known(name):
+            before = self._sections.pop(name, None)
+            self._keep(len(section.text) - (len(before.text) if before else 0))
             self._sections[name] = section
             if name == "ready":
                 self._begin()
+
+    def _keep(self, more: int) -> None:
+        """Count MORE bytes that are kept. Raises IncompleteError."""
+        self._kept += more
+        if self._kept > MOST_KEPT:
+            raise IncompleteError(
+                f"the guest sent more than {MOST_KEPT >> 20} MiB beside its recording's events",
+                "--keep-console FILE saves what its kernel printed",
+            )
 
     def _why_not(self, failed: str) -> str:
         """Why the executor FAILED: where the kernel is locked down, that is the reason."""
@@ -190,6 +219,7 @@ class GuestRecording:
         if self._boot is not None:
             self._stream = Stream(self._boot.events, self._boot.overlap)
         early, self._early = self._early, None
+        self._kept -= self._early_size
         self._events(early)
 
     def _boot_time(
@@ -261,17 +291,20 @@ class GuestRecording:
     def _trailer(self) -> Trailer:
         lost = read.number(self._text("lost"))
         state, rules = self._end_state()
-        status = self._text("end").strip()
+        status = read.number(self._text("end"))
         self._tracker.confirm(armed_in(self._text("kprobes end")), self._decoder.hit)
         return Trailer(
             events=self._writer.events,
             # Without its last section, the count is of what the events say.
-            lost=(self._decoder.lost_in_ring if lost is None else lost)
-            + self._missing
-            + (self._boot.lost if self._boot else 0),
+            lost=min(
+                (self._decoder.lost_in_ring if lost is None else lost)
+                + self._missing
+                + (self._boot.lost if self._boot else 0),
+                MOST_LOST,
+            ),
             ended="command",
             probes=tuple(self._states(event_counts(self._text("profile")))),
-            command_status=int(status) if status.isascii() and status.isdigit() else 0,
+            command_status=status or 0,
             end_state=state,
             end_state_ns=self._sections["sysfs end"].ns if state is not None else None,
             log=self._kernel_log(state),

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Protocol
 
 from virtio_trace.kernel.running import sysfs_text
+from virtio_trace.tracer.bpf.decoder import MOST_LOST
 from virtio_trace.tracer.executor.plan import NO_POINT
 from virtio_trace.tracer.ftrace.boot_events import BootRing
 from virtio_trace.tracer.ftrace.confirm import ring_losses
@@ -53,6 +54,23 @@ class ArmedPoints:
     shared: frozenset[int]
 
 
+_KNOWN = {
+    *("armed", "refused", "ready", "initrd", "cmdline", "lockdown", "end", "profile", "lost"),
+    *("boot clock", "boot events", "boot trace", "boot profile"),
+    *(
+        f"{what} {when}"
+        for what in ("kprobes", "modules", "sysfs", "iomem", "deferred", "modprobe", "root")
+        for when in ("start", "end")
+    ),
+}
+_STATS = re.compile(r"boot stats cpu[0-9]{1,4}")
+
+
+def is_known(name: str) -> bool:
+    """Whether a recording uses the section NAME. A guest may send any."""
+    return name in _KNOWN or _STATS.fullmatch(name) is not None
+
+
 def parse(payload: bytes) -> Section | None:
     """The section in a frame's PAYLOAD; None: damaged."""
     name, _, rest = payload.decode("utf-8", "backslashreplace").partition("\n")
@@ -64,6 +82,8 @@ def armed(text: str) -> ArmedPoints:
     """The section "armed". Raises ValueError where it is damaged."""
     first, *lines = text.splitlines() or [""]
     since, until = _numbers(first, 2)
+    if until < since:
+        raise ValueError("it ends before it begins")
     points = [_numbers(line, 3) for line in lines]
     return ArmedPoints(
         since,
@@ -91,7 +111,7 @@ def boot_ring(sections: Mapping[str, Section]) -> BootRing | None:
         listed=events.text,
         clock=mode[1] if mode else "unknown",
         counts=event_counts(profile.text),
-        overrun=ring_losses(line for text in stats for line in text.splitlines()),
+        overrun=min(ring_losses(x for text in stats for x in text.splitlines()), MOST_LOST),
         lines=[f"{line}\n" for line in trace.text.splitlines() if not line.startswith("#")],
         end=clock.ns,
     )

@@ -3,41 +3,13 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
 from virtio_trace.tracer.executor.frames import END, RECORDS
 from virtio_trace.vm.qemu.frame_reader import FrameReader
+from virtio_trace.vm.root.recorder import FrameSink
 from virtio_trace.vm.root.until import Look, StopReason
 
 _CANNOT = 3
 """The exit status for what cannot be traced."""
-
-
-class FrameSink(Protocol):
-    """Assembles a recording of frames (tracer/session/guest_recording.py)."""
-
-    @property
-    def failure(self) -> str | None:
-        """Why the guest's executor could not arm; None: it could, or has not begun."""
-
-    @property
-    def began(self) -> bool:
-        """Whether everything is armed."""
-
-    def records(self, payload: bytes) -> None:
-        """A frame of ring records."""
-
-    def section(self, payload: bytes) -> None:
-        """A frame with a section."""
-
-    def lose(self, records: int) -> None:
-        """RECORDS, or a section (0), were lost on the way."""
-
-    def end(self) -> None:
-        """The last frame came."""
-
-    def looks(self) -> list[Look]:
-        """What was seen of the guest since the last call, in order."""
 
 
 class ExecutorChannel:

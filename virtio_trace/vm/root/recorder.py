@@ -11,13 +11,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import virtio_trace
 from virtio_trace.kernel.files.machine import Machine
 from virtio_trace.vm.host.programs import Progress, quiet
-from virtio_trace.vm.qemu.executor_channel import FrameSink
 from virtio_trace.vm.root import guest_python
 from virtio_trace.vm.root.cpio import Writer
+from virtio_trace.vm.root.until import Look
 
 LineSink = Callable[[bytes], None]
 """Consumes a line, its newline included."""
@@ -36,6 +37,33 @@ main(sys.argv[1:])
 
 _PACKAGE = Path(virtio_trace.__file__).resolve().parent
 _SOURCES = ("__init__.py", "tracer/__init__.py", "tracer/executor/*.py")
+
+
+class FrameSink(Protocol):
+    """Assembles a recording of frames (tracer/session/guest_recording.py)."""
+
+    @property
+    def failure(self) -> str | None:
+        """Why the guest's executor could not arm; None: it could, or has not begun."""
+
+    @property
+    def began(self) -> bool:
+        """Whether everything is armed."""
+
+    def records(self, payload: bytes) -> None:
+        """A frame of ring records."""
+
+    def section(self, payload: bytes) -> None:
+        """A frame with a section."""
+
+    def lose(self, records: int) -> None:
+        """RECORDS, or a section (0), were lost on the way."""
+
+    def end(self) -> None:
+        """The last frame came."""
+
+    def looks(self) -> list[Look]:
+        """What was seen of the guest since the last call, in order."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from virtio_trace.recording.events import Detail, Event
-from virtio_trace.tracer.bpf import wire
+from virtio_trace.tracer.bpf import decoder, wire
 from virtio_trace.tracer.bpf.decoder import Armed, RingDecoder
 from virtio_trace.tracer.points.table import CORE_POINTS, NEGOTIATION_POINTS
 
@@ -304,13 +304,13 @@ def test_what_a_record_does_not_announce_has_no_meaning() -> None:
     ring.entry(comm=b"sh")
     raw = wire.WireEntered.from_buffer_copy(b"\xff" * 256)
     raw.event.kind, raw.event.probe, raw.event.has = wire.KIND_ENTRY, POINTS["set_status"], 0
-    raw.event.tid, raw.device, raw.driver = 7, 0, 0
+    raw.event.tid, raw.event.ns, raw.device, raw.driver = 7, 1, 0, 0
     event = ring.decode(bytes(raw))
     assert event is not None
     assert (event.seq, event.comm, event.detail) == (2, "sh", None)
     back = wire.WireReturned.from_buffer_copy(b"\xff" * 256)
     back.event.kind, back.event.probe, back.event.has = wire.KIND_RETURN, POINTS["setup_vq"], 0
-    back.event.tid = 7
+    back.event.tid, back.event.ns = 7, 2
     event = ring.decode(bytes(back))
     assert event is not None
     assert (event.seq, event.comm, event.detail) == (3, "sh", None)
@@ -331,3 +331,45 @@ def test_after_records_that_did_not_arrive_nothing_is_guessed() -> None:
     assert (late.seq, late.device, late.comm, late.duration_ns) == (5, None, "", None)
     other = ring.entry(device=DEVICE, driver=DRIVER)
     assert (other.seq, other.device, other.driver) == (6, None, None)
+
+
+# -- a guest's records: no program sends these
+
+
+@pytest.mark.parametrize(
+    "members", [{"ns": 1 << 63}, {"entered_ns": (1 << 64) - 1}, {"lost": (1 << 60) + 1}]
+)
+def test_a_number_that_cannot_be_is_refused_and_takes_no_place(members: dict[str, int]) -> None:
+    ring = Ring()
+    with pytest.raises(ValueError, match="a number that cannot be"):
+        ring.entry(**members)
+    assert ring.entry().seq == 1
+
+
+def test_a_probe_that_is_not_there_is_no_hit() -> None:
+    ring = Ring()
+    with pytest.raises(LookupError):
+        ring.decode(bytes(wire.WireEvent(kind=wire.KIND_ENTRY, probe=100_000)))
+    assert ring.hit == set()
+
+
+def test_what_is_kept_is_bounded_and_the_newest_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoder, "_MOST_KNOWN", 10)
+    monkeypatch.setattr(decoder, "_MOST_NESTED", 5)
+    ring = Ring()
+    for number in range(30):
+        ring.device(b"0000:00:%02x.0" % number, key=DEVICE + number)
+        ring.driver(b"d%d" % number, key=DRIVER + number)
+        ring.entry(tid=number)
+        ring.entry(tid=99, stack=STACK - 64 * number)
+    assert list(ring._devices) == [DEVICE + number for number in range(20, 30)]
+    assert len(ring._drivers) == len(ring._open) == 10
+    assert len(ring._open[99, POINTS["virtio_dev_probe"]]) <= 5
+    assert address(ring.entry(device=DEVICE + 29)) == "0000:00:1d.0"
+
+
+def test_records_that_the_wire_lost_are_counted_to_a_bound() -> None:
+    ring = Ring()
+    for _ in range(10):
+        ring.skip(decoder.MOST_LOST)
+    assert ring.entry().seq == decoder.MOST_LOST + 1
