@@ -9,13 +9,12 @@
 #include "events.h"
 
 #define VT_RING_BYTES (1 << 20) /* about 8,000 unread events; a power of two, whole pages */
-#define VT_MAX_THREADS 4096
-#define VT_MAX_DEPTH 4	   /* a power of two: nested calls of one function in a thread */
-#define VT_MAX_KNOWN 1024  /* a power of two: slots for described devices and drivers */
-#define VT_WAKE_EVERY 1024 /* a power of two: wake the recorder after this many events */
+#define VT_MAX_THREADS 1024	/* a power of two: slots for threads, by thread id */
+#define VT_MAX_DEPTH 4		/* open calls in such a slot */
+#define VT_MAX_KNOWN 1024	/* a power of two: slots for described devices and drivers */
+#define VT_WAKE_EVERY 1024	/* a power of two: wake the recorder after this many events */
 
 /* enum bpf_map_type (include/uapi/linux/bpf.h) */
-#define VT_TYPE_HASH 1
 #define VT_TYPE_ARRAY 2
 #define VT_TYPE_RINGBUF 27
 
@@ -29,7 +28,8 @@
 	MAP(3, LOST_HERE, VT_TYPE_ARRAY, 4, sizeof(struct vt_lost_here), 1) \
 	MAP(4, OFFSETS, VT_TYPE_ARRAY, 4, sizeof(struct vt_offsets), 1)     \
 	MAP(5, KNOWN, VT_TYPE_ARRAY, 4, sizeof(struct vt_known), 1)         \
-	MAP(6, CALLS, VT_TYPE_HASH, sizeof(struct vt_key), sizeof(struct vt_calls), VT_MAX_THREADS)
+	MAP(6, CALLS, VT_TYPE_ARRAY, 4, sizeof(struct vt_calls), 1)         \
+	MAP(7, THREADS, VT_TYPE_ARRAY, 4, sizeof(struct vt_threads), 1)
 
 #define VT_NUMBER_OF(number, name, type, key, value, entries) VT_MAP_##name = number,
 enum vt_map { VT_MAPS(VT_NUMBER_OF) };
@@ -52,20 +52,27 @@ struct vt_known {
 
 /* An open call of a VT_SAVE_ARGS function: its return needs the arguments. */
 struct vt_call {
+	__u64 stack; /* the stack pointer at entry; 0: a free place */
+	__u64 probe;
 	__u64 ns;
 	__u64 argument;
 	__u64 second;
 };
 
-struct vt_key {
-	__u32 tid;
-	__u32 probe;
+struct vt_calls {
+	struct vt_call at[VT_MAX_THREADS * VT_MAX_DEPTH];
 };
 
-struct vt_calls {
-	__u32 depth;
-	__u32 unused;
-	struct vt_call at[VT_MAX_DEPTH];
+/* What is known of a thread from its open calls (threads.h). */
+struct vt_thread {
+	__u64 open;    /* mark of its outermost open call: its comm has been sent */
+	__u64 binding; /* mark of its innermost open call of a VT_BINDS function, whose device */
+	__u64 device;  /* and driver are these */
+	__u64 driver;
+};
+
+struct vt_threads {
+	struct vt_thread at[VT_MAX_THREADS];
 };
 
 #endif

@@ -18,6 +18,7 @@
 #include "shape.h"
 #include "read.h"
 #include "ring.h"
+#include "threads.h"
 #include "identity.h"
 #include "calls.h"
 #include "detail.h"
@@ -31,10 +32,20 @@ static __always_inline bool other_bus(const struct vt_offsets *o, u64 bus)
 		 name[4] == 'i' && name[5] == 'o' && name[6] == 0);
 }
 
+static __always_inline bool about_virtio(u64 point)
+{
+	return subject(point) == VT_VIRTIO_DEVICE || subject(point) == VT_DEVICE;
+}
+
 static __always_inline bool about_device(u64 point)
 {
-	return subject(point) == VT_VIRTIO_DEVICE || subject(point) == VT_DEVICE ||
-	       subject(point) == VT_PCI_DEV || subject(point) == VT_PLATFORM_DEVICE;
+	return about_virtio(point) || subject(point) == VT_PCI_DEV ||
+	       subject(point) == VT_PLATFORM_DEVICE;
+}
+
+static __always_inline u64 read_driver(const struct vt_offsets *o, u64 vdev)
+{
+	return read_u64(vdev + o->virtio_device_dev, o->device_driver);
 }
 
 static __always_inline u64 driver_of(struct vt_regs *ctx, u64 point, const struct vt_offsets *o,
@@ -44,38 +55,56 @@ static __always_inline u64 driver_of(struct vt_regs *ctx, u64 point, const struc
 
 	if (subject(point) == VT_DRIVER)
 		return first;
-	if (!driver && (subject(point) == VT_VIRTIO_DEVICE || subject(point) == VT_DEVICE))
-		driver = read_u64(first + o->virtio_device_dev, o->device_driver);
-	return driver;
+	return !driver && about_virtio(point) ? read_driver(o, first) : driver;
 }
 
 static __always_inline int entered(struct vt_regs *ctx, bool named)
 {
 	const struct vt_offsets *o = VT_VALUE(VT_MAP_OFFSETS);
-	u64 point = probe_point(ctx);
-	u64 first = ARG1(ctx), device, driver;
-	struct vt_event *e;
+	u64 point = probe_point(ctx), first = ARG1(ctx), stack = ctx->sp;
+	u32 tid = (u32)vt_pid_tgid(), has;
+	struct vt_thread *thread = thread_of(tid);
+	u64 device, driver;
+	struct vt_entered *e;
+	bool known;
 
 	if (subject(point) == VT_DEVICE)
 		first -= o->virtio_device_dev;
 	if (subject(point) == VT_BUS_TYPE && other_bus(o, first))
 		return 0;
 	if (shape(point) & VT_SAVE_ARGS)
-		push(point, first, ARG2(ctx));
+		push(point, tid, stack, first, ARG2(ctx));
 	if (shape(point) & VT_RETURN_ONLY)
 		return 0;
 	device = about_device(point) ? first : 0;
-	driver = driver_of(ctx, point, o, first);
-	if (!introduce(point, o, device, driver)) {
+	if (about_virtio(point) && !(shape(point) & (VT_REDESCRIBE | VT_ARG2_DRIVER | VT_BINDS)) &&
+	    is_bound(thread, stack, device)) {
+		driver = thread->driver; /* both have been described */
+	} else {
+		driver = driver_of(ctx, point, o, first);
+		if (!introduce(point, o, device, driver)) {
+			miss(point);
+			return 0;
+		}
+	}
+	if (named)
+		e = (struct vt_entered *)RESERVE(struct vt_named);
+	else
+		e = RESERVE(struct vt_entered);
+	if (!e) {
 		miss(point);
 		return 0;
 	}
-	e = begin(point, VT_ENTRY, ctx->sp, named);
-	if (!e)
-		return 0;
+	known = inside(thread->open, stack);
+	has = describe(&e->event, point, named ? VT_ENTRY_NAMED : VT_ENTRY, tid, stack, known);
+	opened(thread, point, stack, known, device, driver);
 	e->device = device;
 	e->driver = driver;
-	fill_entry(e, point, o, first, ctx, named);
+	if (named)
+		has |= fill_named((struct vt_named *)e, point, o, first, ctx);
+	else
+		has |= fill_entry(e, point, o, first, ctx);
+	e->event.has = has;
 	submit(e);
 	return 0;
 }
@@ -94,11 +123,16 @@ int vt_entry_named(struct vt_regs *ctx)
 /* A return without arguments: user space takes the device and the driver from its entry. */
 int vt_return(struct vt_regs *ctx)
 {
-	u64 point = probe_point(ctx), value = RESULT(ctx);
-	struct vt_event *e = begin(point, VT_RETURN, ctx->sp, false);
+	u64 point = probe_point(ctx), value = RESULT(ctx), stack = ctx->sp;
+	u32 tid = (u32)vt_pid_tgid(), has;
+	bool known = closed(thread_of(tid), point, stack);
+	struct vt_returned *e = RESERVE(struct vt_returned);
 
-	if (!e)
+	if (!e) {
+		miss(point);
 		return 0;
+	}
+	has = describe(&e->event, point, VT_RETURN, tid, stack, known);
 	e->result = value;
 	if ((detail(point) == VT_QUEUE || detail(point) == VT_QUEUE_NO_VECTOR) && value &&
 	    value < -4095ULL) {
@@ -106,9 +140,10 @@ int vt_return(struct vt_regs *ctx)
 
 		if (o->queue_free) {
 			e->queue_size = read_u32(value, o->queue_free);
-			e->has = VT_HAS_SIZE;
+			has |= VT_HAS_SIZE;
 		}
 	}
+	e->event.has = has;
 	submit(e);
 	return 0;
 }
@@ -117,35 +152,47 @@ int vt_return(struct vt_regs *ctx)
 int vt_return_kept(struct vt_regs *ctx)
 {
 	const struct vt_offsets *o = VT_VALUE(VT_MAP_OFFSETS);
-	u64 point = probe_point(ctx);
-	struct vt_call call = {};
-	bool entered, about;
-	u64 driver = 0;
-	struct vt_event *e;
+	u64 point = probe_point(ctx), stack = ctx->sp;
+	u32 tid = (u32)vt_pid_tgid(), has;
+	struct vt_thread *thread = thread_of(tid);
+	struct vt_call *call = pop(point, tid, stack);
+	u64 entered_ns = 0, device = 0, driver = 0, second = 0;
+	struct vt_returned_kept *e;
+	bool known;
 
-	entered = pop(point, &call);
-	if (!entered && subject(point) == VT_BUS_TYPE)
+	if (call) {
+		entered_ns = call->ns;
+		second = call->second;
+		if (subject(point) == VT_VIRTIO_DEVICE)
+			device = call->argument;
+	} else if (subject(point) == VT_BUS_TYPE) {
 		return 0; /* another bus, or it was entered before we were attached */
-	about = entered && subject(point) == VT_VIRTIO_DEVICE;
-	if (about) {
-		driver = read_u64(call.argument + o->virtio_device_dev, o->device_driver);
-		if (!introduce(point, o, call.argument, driver)) {
+	}
+	if (device && is_bound(thread, stack, device) && !(shape(point) & VT_REDESCRIBE)) {
+		driver = thread->driver;
+	} else if (device) {
+		driver = read_driver(o, device);
+		if (!introduce(point, o, device, driver)) {
 			miss(point);
 			return 0;
 		}
 	}
-	e = begin(point, VT_RETURN, ctx->sp, false);
-	if (!e)
+	known = closed(thread, point, stack);
+	e = RESERVE(struct vt_returned_kept);
+	if (!e) {
+		miss(point);
 		return 0;
-	e->result = RESULT(ctx);
-	if (entered)
-		e->entered_ns = call.ns;
-	if (about) {
-		e->device = call.argument;
-		e->driver = driver;
-		if (detail(point) == VT_FEATURES)
-			fill_offered(e, o, &call);
 	}
+	has = describe(&e->returned.event, point, VT_RETURN_KEPT, tid, stack, known);
+	e->returned.result = RESULT(ctx);
+	e->entered_ns = entered_ns;
+	e->device = device;
+	e->driver = driver;
+	if (device && detail(point) == VT_FEATURES) {
+		fill_offered(e, o, device, second);
+		has |= VT_HAS_FEATURES;
+	}
+	e->returned.event.has = has;
 	submit(e);
 	return 0;
 }
@@ -154,14 +201,20 @@ int vt_return_kept(struct vt_regs *ctx)
 int vt_module_load(void *ctx)
 {
 	const struct vt_offsets *o = VT_VALUE(VT_MAP_OFFSETS);
-	struct vt_named *n = (struct vt_named *)begin(0, VT_MODULE, 0, true);
+	struct vt_module *m = RESERVE(struct vt_module);
 	u32 where = 0;
 
-	if (!n)
+	if (!m) {
+		struct vt_count *count = VT_VALUE(VT_MAP_COUNT);
+
+		__sync_fetch_and_add(&count->lost, 1);
 		return 0;
+	}
+	m->event.has = describe(&m->event, 0, VT_MODULE, (u32)vt_pid_tgid(), 0, false);
+	m->name[0] = 0;
 	/* The mask is for the verifier: an offset into the context must be bounded. */
 	vt_read(&where, sizeof(where), ctx + (o->module_load_name & 0xff));
-	vt_read_str(n->name, sizeof(n->name), ctx + (where & 0xfff));
-	submit(n);
+	vt_read_str(m->name, sizeof(m->name), ctx + (where & 0xfff));
+	submit(m);
 	return 0;
 }

@@ -23,40 +23,36 @@ static __always_inline void miss(u64 point)
 	__sync_fetch_and_add(lost_here(point), 1);
 }
 
-/* Called after the reserve, so that events are in the ring in the order of their times. */
-static __always_inline void describe(struct vt_event *e, u64 point, u32 kind, u64 stack)
+/* Reserves a record; the verifier wants a constant size. NULL: there was no room. */
+#define RESERVE(type) ((type *)vt_ringbuf_reserve(VT_MAP(VT_MAP_EVENTS), sizeof(type), 0))
+
+/*
+ * Fills in what all events have, and returns `has`, which the caller stores. Called after the
+ * reserve, so that events are in the ring in the order of their times. NAMED: the thread's comm is
+ * in an earlier event.
+ */
+static __always_inline u32 describe(struct vt_event *e, u64 point, u32 kind, u32 tid, u64 stack,
+				    bool named)
 {
 	struct vt_count *count = VT_VALUE(VT_MAP_COUNT);
+	u32 has = 0;
 
-	__builtin_memset(e, 0, sizeof(*e));
 	e->kind = kind;
 	e->probe = probe_number(point);
+	e->tid = tid;
 	e->stack = stack;
-	e->lost = count->lost;
-	e->lost_here = *lost_here(point);
 	e->ns = vt_ktime_ns();
 	e->cpu = vt_cpu();
-	e->tid = (u32)vt_pid_tgid();
-	vt_comm(e->comm, sizeof(e->comm));
-}
-
-/* Reserves an event; NAMED: a struct vt_named. NULL: there was no room, and it was counted. */
-static __always_inline struct vt_event *begin(u64 point, u32 kind, u64 stack, bool named)
-{
-	struct vt_event *e;
-
-	if (named)
-		e = vt_ringbuf_reserve(VT_MAP(VT_MAP_EVENTS), sizeof(struct vt_named), 0);
-	else
-		e = vt_ringbuf_reserve(VT_MAP(VT_MAP_EVENTS), sizeof(struct vt_event), 0);
-	if (!e) {
-		miss(point);
-		return NULL;
+	if (!named) {
+		vt_comm(e->comm, sizeof(e->comm));
+		has |= VT_HAS_COMM;
 	}
-	describe(e, point, kind, stack);
-	if (named)
-		((struct vt_named *)e)->name[0] = 0;
-	return e;
+	if (count->lost) {
+		e->lost = count->lost;
+		e->lost_here = *lost_here(point);
+		has |= VT_HAS_LOST;
+	}
+	return has;
 }
 
 /*

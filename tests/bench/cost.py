@@ -27,7 +27,7 @@ from tests.vm import appliance
 
 KERNEL = "linux-image-cloud-amd64/bookworm"
 NS_PER_INSTRUCTION = 2  # -icount shift=1
-ALLOWED = 1.5
+ALLOWED = 1.2
 """Of what plain events add."""
 
 _APPEND = "nokaslr rdinit=/usr/bin/dash -- /virtio-trace/run"

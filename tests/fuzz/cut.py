@@ -7,8 +7,11 @@ Run ``python -m tests.fuzz.cut``. ``tests.fuzz.cut_kernel`` makes the corpora of
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import io
 import json
+import lzma
 import socket
 import subprocess
 import tempfile
@@ -234,6 +237,26 @@ class _Told(Debugfs):
         return answers
 
 
+def initrds() -> None:
+    """The same modules in a plain archive after one of microcode, and in compressed ones."""
+    early, main = io.BytesIO(), io.BytesIO()
+    with Writer(early) as root:
+        root.file("kernel/x86/microcode/GenuineIntel.bin", b"microcode")
+    with Writer(main) as root:
+        root.link("lib", "usr/lib")
+        folder = "usr/lib/modules/6.1.0-56-cloud-amd64"
+        root.file(f"{folder}/modules.dep", b"kernel/virtio_blk.ko: kernel/virtio.ko\n")
+        root.file(f"{folder}/modules.builtin", b"kernel/fs/ext4.ko\n")
+        root.file(f"{folder}/kernel/virtio.ko", b"bus")
+        root.file(f"{folder}/kernel/virtio_blk.ko", b"disk" * 20)
+    data = main.getvalue()
+    keep("initrd_modules", "plain", early.getvalue() + bytes(64) + data)
+    keep("initrd_modules", "gzip", early.getvalue() + gzip.compress(data, mtime=0))
+    keep("initrd_modules", "xz", lzma.compress(data) + bytes(4) + bz2.compress(data))
+    zstd = subprocess.run(("zstd", "-qc"), input=data, check=True, capture_output=True).stdout
+    keep("initrd_modules", "zstd", zstd)
+
+
 if __name__ == "__main__":
-    for make in (recordings, port, rings, guests, loaders, parts, qemu, disks):
+    for make in (recordings, port, rings, guests, loaders, parts, initrds, qemu, disks):
         make()

@@ -15,15 +15,15 @@ from typing import Any
 
 import pytest
 
-from virtio_trace.kernel.files.machine import AARCH64, X86_64, Machine
+from virtio_trace.kernel.files.machine import AARCH64, MACHINES, X86_64, Machine
 from virtio_trace.vm.host import debian
 from virtio_trace.vm.qemu import process
 from virtio_trace.vm.root import guest_python
 from virtio_trace.vm.root.cpio import Writer
 
 KERNELS = {
-    X86_64: "linux-image-cloud-amd64/bookworm",
-    AARCH64: "linux-image-cloud-arm64/trixie",
+    X86_64.name: "linux-image-cloud-amd64/bookworm",
+    AARCH64.name: "linux-image-cloud-arm64/trixie",
 }
 _PATIENCE_SECONDS = 600.0
 
@@ -54,7 +54,7 @@ libc.reboot(0x4321FEDC)  # LINUX_REBOOT_CMD_POWER_OFF
 
 def boot(machine: Machine, folder: Path) -> list[Any]:
     """What the program printed on the console of a guest of MACHINE."""
-    kernel = debian.fetch(KERNELS[machine])
+    kernel = debian.fetch(KERNELS[machine.name])
     program = _PROGRAM.format(modules=", ".join(guest_python.MODULES)).encode()
     loader, *words = guest_python.command("/virtio-trace")
     # The kernel gives its first process what comes after "--". It must print nothing in between.
@@ -75,7 +75,7 @@ def boot(machine: Machine, folder: Path) -> list[Any]:
 
 
 BOOTS: dict[str, Callable[[Path], Any]] = {
-    machine.name: partial(boot, machine) for machine in KERNELS
+    machine.name: partial(boot, machine) for machine in MACHINES
 }
 
 

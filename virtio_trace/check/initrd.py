@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from virtio_trace.check import refused
 from virtio_trace.graph.model import Graph
 
 _STORAGE = (2, 8, 9, 26, 27)
@@ -41,6 +42,8 @@ def is_out_of_reach(graph: Graph, module: str, device_type: int | None) -> bool:
     """
     if not lacks(graph, module) or _is_left(graph) is not False:
         return False
+    if any(one.module == module and not one.by_loader for one in refused.refusals(graph)):
+        return False  # the kernel had it, and refused it
     reachable = any(d.id in _STORAGE and d.bound_to is not None for d in graph.devices)
     return device_type not in _STORAGE or reachable
 

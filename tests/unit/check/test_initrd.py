@@ -59,6 +59,14 @@ def test_what_is_built_in_or_was_loaded_is_not_out_of_reach(board: list[Line]) -
     assert severities(board, RNG) == {"error"}
 
 
+def test_what_the_kernel_refused_is_not_out_of_reach(board: list[Line]) -> None:
+    text = "virtio_rng: disagrees about version of symbol module_layout"
+    board[-1]["log"] = {"lost": False, "lines": [{"ns": 0, "level": 4, "text": text}]}
+    assert "the kernel refused to load its module virtio_rng" in reason(board, RNG)
+    assert NOT_REACHED not in reason(board, RNG)
+    assert severities(board, RNG) == {"error"}
+
+
 def test_what_forbids_it_is_named_too(board: list[Line]) -> None:
     rule = {"what": "virtio_rng", "by": "blacklist", "where": "/etc/modprobe.d/x.conf"}
     board[0]["forbidden"] = [rule]

@@ -68,7 +68,7 @@ def test_arguments_are_checked_before_anything_is_built(
     def built(*_: object) -> None:
         raise AssertionError("something was fetched or built")
 
-    monkeypatch.setattr("virtio_trace.vm.root.appliance.appliance", built)
+    monkeypatch.setattr("virtio_trace.vm.root.guest_python.fetch", built)
     monkeypatch.setattr("virtio_trace.vm.host.debian.fetch", built)
     assert main.run(["boot", *arguments]) == status
     assert words in capsys.readouterr().err

@@ -46,6 +46,9 @@ class _Driver:
     tables: Detail | None
 
 
+_UNKNOWN = _Driver(None, None)
+
+
 @dataclass(frozen=True, slots=True)
 class _Call:
     """An open call; ``stack`` and ``lost_here`` are those of its struct vt_event."""
@@ -53,10 +56,6 @@ class _Call:
     event: Event
     stack: int
     lost_here: int
-
-
-_UNKNOWN = _Driver(None, None)
-"""A driver whose description was lost on the way."""
 
 
 class RingDecoder:
@@ -72,18 +71,8 @@ class RingDecoder:
         self._open: dict[tuple[int, int], list[_Call]] = {}
         self._devices: dict[int, DeviceRef | None] = {}
         self._drivers: dict[int, _Driver] = {}
+        self._comms: dict[int, str] = {}
         self.hit: set[int] = set()
-
-    @property
-    def lost_in_ring(self) -> int:
-        """Events that had no room in the ring, as far as the records tell."""
-        return self._lost
-
-    def skip(self, records: int) -> None:
-        """RECORDS were lost on the way here: they leave a gap, and a call that was open is not
-        known any more."""
-        self._count += records
-        self._open.clear()
 
     def decode(self, data: bytes) -> Event | None:
         """One record as an Event; None if it describes a device or a driver."""
@@ -97,62 +86,105 @@ class RingDecoder:
             tables = _tables(driver) if driver.has & wire.HAS_TABLE else None
             self._drivers[driver.key] = _Driver(_text(driver.name) or None, tables)
             return None
-        return self._event(wire.WireEvent.from_buffer_copy(data), data)
+        if kind == wire.KIND_MODULE:
+            return self._module(wire.WireModule.from_buffer_copy(data))
+        if kind == wire.KIND_ENTRY:
+            return self._entry(wire.WireEntered.from_buffer_copy(data), None)
+        if kind == wire.KIND_ENTRY_NAMED:
+            named = wire.WireNamed.from_buffer_copy(data)
+            return self._entry(named.entered, _text(named.name))
+        if kind == wire.KIND_RETURN:
+            return self._return(wire.WireReturned.from_buffer_copy(data), None)
+        if kind == wire.KIND_RETURN_KEPT:
+            kept = wire.WireReturnedKept.from_buffer_copy(data)
+            return self._return(kept.returned, kept)
+        raise ValueError(f"the ring has a record of kind {kind}")
 
-    def _event(self, raw: wire.WireEvent, data: bytes) -> Event:
+    @property
+    def lost_in_ring(self) -> int:
+        """Events that had no room in the ring, as far as the records tell."""
+        return self._lost
+
+    def skip(self, count: int) -> None:
+        """COUNT events were sent and did not arrive: a frame was damaged on its way.
+
+        Descriptions, entries and comms may have been among them, or have ended there: what is
+        known no longer holds. Later events may then have no device, no driver and no comm."""
+        self._count += count
+        for known in (self._open, self._devices, self._drivers, self._comms):
+            known.clear()
+
+    def _event(self, raw: wire.WireEvent, kind: str) -> Event:
+        """What all events have."""
         self._count += 1
         # Two CPUs may read the counter in another order than that of their places in the ring.
-        self._lost = max(self._lost, raw.lost)
-        event = Event(
+        self._lost = max(self._lost, raw.lost if raw.has & wire.HAS_LOST else 0)
+        if raw.has & wire.HAS_COMM:
+            self._comms[raw.tid] = _text(raw.comm)
+        return Event(
             seq=self._count + self._lost,
             ns=raw.ns,
             cpu=raw.cpu,
             tid=raw.tid,
-            comm=_text(raw.comm),
-            kind=_KINDS[raw.kind],
+            comm=self._comms.get(raw.tid, ""),
+            kind=kind,
         )
-        if raw.kind == wire.KIND_MODULE:
-            event.module = _name(data)
-            return event
+
+    def _probed(self, raw: wire.WireEvent, kind: str) -> Event:
+        """What the events of a probe point have."""
         self.hit.add(raw.probe)
         armed = self._armed[raw.probe]
         point = armed.point
-        event.probe = point.name
-        event.function = armed.function
-        event.module = armed.module
-        event.device = self._devices.get(raw.device)
-        driver = self._drivers.get(raw.driver, _UNKNOWN)
-        event.driver = driver.name
-        event.detail = driver.tables if point.detail == shape.TABLE else _detail(raw, data)
-        if not (point.entry and point.returns):
-            event.kind = events.HIT
-        if raw.kind == wire.KIND_RETURN:
-            self._return(event, raw, point)
-        elif point.returns:
-            if point.subject == shape.MODULE_STRUCT:
-                event.detail = Detail(name=_name(data))
-            self._entry(event, raw)
+        event = self._event(raw, kind if point.entry and point.returns else events.HIT)
+        event.probe, event.function, event.module = point.name, armed.function, armed.module
         return event
 
-    def _entry(self, event: Event, raw: wire.WireEvent) -> None:
-        calls = self._open.setdefault((raw.tid, raw.probe), [])
-        # Stacks grow down: a call entered here or below has returned, and that was not seen.
-        while calls and calls[-1].stack <= raw.stack:
-            calls.pop()
-        calls.append(_Call(event, raw.stack, raw.lost_here))
+    def _module(self, raw: wire.WireModule) -> Event:
+        event = self._event(raw.event, events.MODULE)
+        event.module = _text(raw.name)
+        return event
 
-    def _return(self, event: Event, raw: wire.WireEvent, point: ProbePoint) -> None:
-        if point.result:
+    def _entry(self, raw: wire.WireEntered, name: str | None) -> Event:
+        event = self._probed(raw.event, events.ENTRY)
+        point = self._armed[raw.event.probe].point
+        driver = self._drivers.get(raw.driver, _UNKNOWN)
+        event.device, event.driver = self._devices.get(raw.device), driver.name
+        if point.detail == shape.TABLE:
+            event.detail = driver.tables
+        elif point.subject == shape.MODULE_STRUCT:
+            event.detail = Detail(name=name)
+        else:
+            event.detail = _entry_detail(raw, name)
+        if point.returns:
+            calls = self._open.setdefault((event.tid, raw.event.probe), [])
+            stack = raw.event.stack
+            # Stacks grow down: a call entered here or below has returned, and that was not seen.
+            while calls and calls[-1].stack <= stack:
+                calls.pop()
+            calls.append(_Call(event, stack, _lost_here(raw.event)))
+        return event
+
+    def _return(self, raw: wire.WireReturned, kept: wire.WireReturnedKept | None) -> Event:
+        event = self._probed(raw.event, events.RETURN)
+        if self._armed[raw.event.probe].point.result:
             event.result = ct.c_int32(raw.result).value
-        if raw.entered_ns:
-            event.duration_ns = raw.ns - raw.entered_ns
-        entry = self._entry_of(raw)
+        if raw.event.has & wire.HAS_SIZE:
+            event.detail = Detail(size=raw.queue_size)
+        if kept is not None:
+            event.device = self._devices.get(kept.device)
+            event.driver = self._drivers.get(kept.driver, _UNKNOWN).name
+            if raw.event.has & wire.HAS_FEATURES:
+                event.detail = Detail(features=_bits(kept.features))
+            if kept.entered_ns:
+                event.duration_ns = event.ns - kept.entered_ns
+        entry = self._entry_of(raw.event)
         if entry is None:
-            return
-        event.duration_ns = raw.ns - entry.ns
+            return event
+        event.duration_ns = event.ns - entry.ns
         event.device = event.device or entry.device
         event.driver = event.driver or entry.driver
         event.detail = _both(event.detail, entry.detail)
+        return event
 
     def _entry_of(self, raw: wire.WireEvent) -> Event | None:
         """The entry of the call that returned; None if that is not certain.
@@ -167,18 +199,12 @@ class RingDecoder:
             if not calls:
                 del self._open[raw.tid, raw.probe]
             if raw.stack - call.stack <= _RETURN_ADDRESS:
-                return call.event if call.lost_here == raw.lost_here else None
+                return call.event if call.lost_here == _lost_here(raw) else None
         return None
 
 
 _RETURN_ADDRESS = 8
 """Bytes."""
-
-_KINDS = {
-    wire.KIND_ENTRY: events.ENTRY,
-    wire.KIND_RETURN: events.RETURN,
-    wire.KIND_MODULE: events.MODULE,
-}
 
 
 def _device(raw: wire.WireDevice) -> DeviceRef | None:
@@ -196,17 +222,23 @@ def _device(raw: wire.WireDevice) -> DeviceRef | None:
     )
 
 
-def _detail(raw: wire.WireEvent, data: bytes) -> Detail | None:
-    has = raw.has
-    if not has:
+def _lost_here(raw: wire.WireEvent) -> int:
+    return raw.lost_here if raw.has & wire.HAS_LOST else 0
+
+
+_ENTRY_DETAIL = wire.HAS_STATUS | wire.HAS_FEATURES | wire.HAS_COUNT | wire.HAS_QUEUE
+
+
+def _entry_detail(raw: wire.WireEntered, name: str | None) -> Detail | None:
+    has = raw.event.has
+    if not has & _ENTRY_DETAIL:
         return None
     return Detail(
         status=raw.status if has & wire.HAS_STATUS else None,
         features=_bits(raw.features) if has & wire.HAS_FEATURES else None,
         count=raw.count if has & wire.HAS_COUNT else None,
         queue=raw.queue_index if has & wire.HAS_QUEUE else None,
-        name=_name(data) if has & wire.HAS_QUEUE else None,
-        size=raw.queue_size if has & wire.HAS_SIZE else None,
+        name=name if has & wire.HAS_QUEUE else None,
         vector=raw.vector if has & wire.HAS_VECTOR else None,
     )
 
@@ -216,10 +248,6 @@ def _both(detail: Detail | None, entry: Detail | None) -> Detail | None:
     if detail is None or entry is None:
         return detail or entry
     return replace(detail, queue=entry.queue, name=entry.name)
-
-
-def _name(data: bytes) -> str:
-    return _text(wire.WireNamed.from_buffer_copy(data).name)
 
 
 def _tables(raw: wire.WireDriver) -> Detail:

@@ -29,6 +29,7 @@ class Executor:
         self._kept: list[int] = []
         self._control: int | None = None
         self.ring: Ring | None = None
+        syscalls.unlimited_memlock()
         try:
             self._maps = [
                 self._keep(syscalls.map_create(one.kind, one.key, one.value, one.entries))

@@ -29,6 +29,8 @@ _PERF_IOC_ENABLE, _PERF_IOC_SET_BPF = 0x2400, 0x40042408
 _FSCONFIG_CMD_CREATE = 6
 _FS_CLOEXEC = 1  # FSOPEN_CLOEXEC and FSMOUNT_CLOEXEC
 
+_RLIMIT_MEMLOCK, _INFINITY = 8, (1 << 64) - 1
+
 _LOG_BYTES = 1 << 16
 
 _syscall = ctypes.CDLL(None, use_errno=True).syscall
@@ -53,6 +55,12 @@ def _number(place: int) -> int:
 def _bpf(command: int, attributes: bytes) -> int:
     buffer = ctypes.create_string_buffer(attributes, _PROG_ATTR)
     return _call("bpf", _number(0), ctypes.c_int(command), buffer, ctypes.c_uint(_PROG_ATTR))
+
+
+def unlimited_memlock() -> None:
+    """Raise RLIMIT_MEMLOCK, against which maps count before Linux 5.11 (d5299b67dd59)."""
+    most = (ctypes.c_uint64 * 2)(_INFINITY, _INFINITY)
+    ctypes.CDLL(None).setrlimit(_RLIMIT_MEMLOCK, most)  # without the privilege, maps may still fit
 
 
 def map_create(kind: int, key: int, value: int, entries: int) -> int:

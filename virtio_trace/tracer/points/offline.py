@@ -21,11 +21,8 @@ from virtio_trace.recording.evidence import Evidence
 from virtio_trace.tracer.executor.kernel import build_id
 from virtio_trace.tracer.points import table
 from virtio_trace.tracer.points.point import ProbePoint
-from virtio_trace.tracer.points.resolve import STEXT, ResolvedProbe, resolve
+from virtio_trace.tracer.points.resolve import GET_COOKIE, STEXT, ResolvedProbe, resolve
 from virtio_trace.tracer.points.struct_offsets import struct_offsets
-
-GET_COOKIE = "bpf_get_attach_cookie_trace"
-"""The helper of kernel/trace/bpf_trace.c that gives a tracing program its cookie."""
 
 _MOST_NOTES = 1 << 16
 

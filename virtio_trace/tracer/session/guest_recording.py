@@ -147,13 +147,19 @@ class GuestRecording:
         elif name == "kmsg":
             self._kmsg(section)
         elif name == "failed":
-            self.failure = section.text
+            self.failure = self._why_not(section.text)
         elif name == "kprobes loaded":
             self._tracker.confirm(armed_in(section.text), self._decoder.hit)
         else:
             self._sections[name] = section
             if name == "ready":
                 self._begin()
+
+    def _why_not(self, failed: str) -> str:
+        """Why the executor FAILED: where the kernel is locked down, that is the reason."""
+        if "[confidentiality]" in self._text("lockdown"):
+            return "the kernel is locked down (confidentiality): it refuses kprobes"
+        return failed
 
     def _kmsg(self, section: Section) -> None:
         for record in kmsg.records(section.text.splitlines()):

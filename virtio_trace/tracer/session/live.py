@@ -36,8 +36,9 @@ from virtio_trace.tracer.ftrace.confirm import ProbeStateTracker
 from virtio_trace.tracer.ftrace.tracefs import KprobeEvents, armed_functions
 from virtio_trace.tracer.plan.make import KernelIdentity, make
 from virtio_trace.tracer.points.resolve import ResolvedProbe
+from virtio_trace.tracer.session import knowledge_cache
 from virtio_trace.tracer.session.armed import ArmedTracer
-from virtio_trace.tracer.session.knowledge import Knowledge, learn
+from virtio_trace.tracer.session.knowledge import Knowledge
 from virtio_trace.tracer.session.machine import Machine, Mounts
 from virtio_trace.tracer.session.phases import PhaseClock
 from virtio_trace.tracer.session.signals import held
@@ -121,11 +122,20 @@ class LiveTracer:
 
     def _prepare(self) -> tuple[Knowledge, Bytecode]:
         """What is read, and compiled, before anything is armed."""
-        knowledge = learn(self._machine.host, self._machine.mounts.tracefs)
-        for name, seconds in knowledge.seconds.items():
+        host = self._machine.host
+        with self.clock.phase("what is known of this kernel"):
+            key = knowledge_cache.key(host)
+            known = knowledge_cache.read(key, host.module_tree) if key is not None else None
+        if known is None:
+            from virtio_trace.tracer.session.learning import learn  # noqa: PLC0415 slow, and rare
+
+            known = learn(host, self._machine.mounts.tracefs)
+            if key is not None:
+                knowledge_cache.keep(key, known, host.module_tree)
+        for name, seconds in known.seconds.items():
             self.clock.seconds[name] = seconds
         with self.clock.phase("bpf: bytecode"):
-            return knowledge, bytecode(self._machine.host.machine, cookie=knowledge.cookies)
+            return known, bytecode(host.machine, cookie=known.cookies)
 
     def _identity(self) -> KernelIdentity:
         host = self._machine.host

@@ -32,6 +32,9 @@ _READ = 1024
 _SCREEN = 8192
 """Bytes of a console's end. A dialog of Debian's installer has some 3,000."""
 
+_SAID_LINES = 20
+"""The script says two at most."""
+
 LONGEST_LINE = 4 << 20
 """Bytes. A longer line of a guest is dropped; a header, the longest of ours, has some 30 KB."""
 
@@ -76,7 +79,7 @@ class GuestShutdown:
     def reason(self, console: ConsoleTail) -> StopReason | None:
         """Why the recording ended. Where the console shows that a person is waited for, that
         decides whether the system is up."""
-        if self._why is None or not self._why.reached or console.heard:
+        if self._why is None or console.heard:
             return self._why
         return self._standstill(console) or self._why
 
@@ -103,11 +106,12 @@ class GuestShutdown:
 class Channel:
     """Cuts a port's output into lines, and interprets the lines of the guest's own script.
 
-    ``began``: a line of the recording came. ``status``: the script's exit status. ``dropped``:
-    lines longer than LONGEST_LINE.
+    ``began``: a line of the recording came. ``status``: the script's exit status. ``said``: its
+    message and hint. ``dropped``: lines longer than LONGEST_LINE.
     """
 
     _PREFIX = b"virtio-trace: "
+    _SAID = b"virtio-trace: recorder said: "
     _STATUS = re.compile(rb"virtio-trace: recorder ended with status ([0-9]{1,5})\n")
 
     def __init__(self, on_line: Callable[[bytes], None]) -> None:
@@ -165,6 +169,9 @@ class Channel:
             self._on_line(line)
         elif found := self._STATUS.fullmatch(line):
             self.status = int(found[1])
+        elif line.startswith(self._SAID):
+            self.said.append(line.removeprefix(self._SAID).decode(errors="replace").strip())
+            del self.said[:-_SAID_LINES]
 
 
 class ConsoleTail:

@@ -167,7 +167,7 @@ def _build(tree: Path, machine: Machine, python: Path, progress: Progress) -> No
         target = python / _MODULES / "lib-dynload" / f"{name}.so"
         _copy(tree, f"usr/{_MODULES}/lib-dynload/{name}.cpython-*-{triplet}.so", target)
     sources = {name: (tree / "usr" / _MODULES / name).read_bytes() for name in _SOURCES}
-    if machine is X86_64:  # It needs some of them itself to compile them.
+    if machine.name == X86_64.name:  # It needs some of them itself to compile them.
         for name, source in sources.items():
             _put(python / _MODULES / name, source)
         compiled = _compile(sources, python, tree)

@@ -8,6 +8,7 @@ import json
 import re
 import struct
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -67,26 +68,32 @@ def test_a_damaged_file_is_refused() -> None:
         bytecode.decode(data + b" ", "cache")
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"functions": {"vt_entry": PROGRAM}},
-        {"functions": {**code().functions, "vt_more": PROGRAM}},
-        {"functions": {**code().functions, "vt_return": wide(1, 7) + POINT}},
-        {"functions": {**code().functions, "vt_return": wide(2, 0) + POINT}},
-        {"functions": {**code().functions, "vt_return": POINT + RETURN[:4]}},
-        {"functions": {**code().functions, "vt_return": POINT + POINT[:8]}},
-        {"functions": {**code().functions, "vt_return": b""}},
-        {"functions": {**code().functions, "vt_return": RETURN}},
-        {"functions": {**code().functions, "vt_module_load": PROGRAM}},
-        {"cookie": True},
-        {"cookie": 1},
-        {"machine": None},
-    ],
-    ids=str,
-)
-def test_what_a_loader_cannot_complete_is_refused(change: dict[str, object]) -> None:
-    data = bytecode.encode(replace(code(), **change))  # type: ignore[arg-type]
+BROKEN_RETURNS = {
+    "a map that does not exist": wide(1, len(wire.MAPS) + 1) + POINT,
+    "map number 0": wide(2, 0) + POINT,
+    "half an instruction": POINT + RETURN[:4],
+    "half a constant": POINT + POINT[:8],
+    "no instruction": b"",
+    "no place for the point": RETURN,
+}
+
+BROKEN: dict[str, dict[str, Any]] = {
+    "functions are missing": {"functions": {"vt_entry": PROGRAM}},
+    "a function too many": {"functions": {**code().functions, "vt_more": PROGRAM}},
+    "a point where there is none": {"functions": {**code().functions, "vt_module_load": PROGRAM}},
+    "a constant beside cookies": {"cookie": True},
+    "cookie is a number": {"cookie": 1},
+    "no machine": {"machine": None},
+    **{
+        what: {"functions": {**code().functions, "vt_return": text}}
+        for what, text in BROKEN_RETURNS.items()
+    },
+}
+
+
+@pytest.mark.parametrize("what", BROKEN)
+def test_what_a_loader_cannot_complete_is_refused(what: str) -> None:
+    data = bytecode.encode(replace(code(), **BROKEN[what]))
     with pytest.raises(BadInputError, match="unexpected content"):
         bytecode.decode(data, "cache")
 
