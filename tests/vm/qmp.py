@@ -78,8 +78,8 @@ class Monitor:
 
     @property
     def options(self) -> tuple[str, ...]:
-        """QEMU's options: a monitor, and a third serial port. ``-serial`` would be the second, which
-        the recording's channel is."""
+        """QEMU's options: a monitor, and a third serial port. ``-serial`` would be the second,
+        which is the recording's channel."""
         return (
             *("-qmp", f"unix:{self._folder}/qmp,server=on,wait=off"),
             *("-chardev", f"socket,id=go,path={self._folder}/go,server=on,wait=off"),
