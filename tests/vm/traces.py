@@ -15,7 +15,8 @@ from typing import Any
 
 TRACEFS = Path("/sys/kernel/tracing")
 KPROBES = Path("/sys/kernel/debug/kprobes/list")
-PATIENCE = 60.0
+PATIENCE = 300.0
+"""Seconds. A recorder compiles its program in ten, and on a busy host in a minute and more."""
 
 
 def groups() -> list[str]:
