@@ -25,7 +25,9 @@ PYTHONPATH=/run/py python3 -m tests.vm.inside_sweep
 """
 
 GUESTS = {
-    kernel: Guest(kernel, _SCRIPT, (*NET, *BLK), append="quiet", seconds=100, python=True)
+    kernel: Guest(
+        kernel, _SCRIPT, (*NET, *BLK), append="quiet", seconds=100, python=True, boot_events=False
+    )
     for kernel in ("6.1", "6.12")
 }
 
