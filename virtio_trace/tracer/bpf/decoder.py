@@ -195,7 +195,7 @@ class RingDecoder:
             event.driver = self._drivers.get(kept.driver, _UNKNOWN).name
             if raw.event.has & wire.HAS_FEATURES:
                 event.detail = Detail(features=_bits(kept.features))
-            if kept.entered_ns:
+            if 0 < kept.entered_ns <= event.ns:
                 event.duration_ns = event.ns - kept.entered_ns
         entry = self._entry_of(raw.event)
         if entry is None:

@@ -26,7 +26,7 @@ def linked(code: bytes, maps: list[int], point: tuple[int, int] | None = None) -
     """
     out = bytearray(code)
     at = code.find(_LD_IMM64)
-    while at >= 0:
+    while 0 <= at <= len(code) - 2 * _INSTRUCTION.size:
         if at % _INSTRUCTION.size:  # another instruction's byte
             at = code.find(_LD_IMM64, at + 1)
             continue

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.tracer.bpf.test_bytecode import code
+from virtio_trace.tracer import private_cache
 from virtio_trace.tracer.bpf import bytecode_store as store
 from virtio_trace.tracer.bpf.bytecode import Bytecode
 
@@ -124,7 +125,9 @@ def test_a_fifo_in_the_cache_does_not_block(folder: Path) -> None:
 def test_a_relative_cache_home_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", "relative")
     monkeypatch.setenv("HOME", "/home/of/nobody")
-    assert store.cache_folder() == Path("/home/of/nobody/.cache/virtio-trace/bytecode")
+    assert private_cache.path_of(store.FOLDER) == Path(
+        "/home/of/nobody/.cache/virtio-trace/bytecode"
+    )
 
 
 def test_a_cache_that_cannot_be_written_is_no_error(
