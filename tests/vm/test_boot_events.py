@@ -35,10 +35,8 @@ while read -r line; do echo "$line" >>$t/kprobe_events; done </run/undefine
 at defined; grep -c ':vt/' $t/kprobe_events
 echo >$t/trace
 
-# As at boot, and a function of a driver that is a module.
+# As at boot; functions of modules too, of the disk's driver among them.
 sed 's/.*kprobe_event=//; s/ .*//' /proc/cmdline | tr ',;' ' \n' >/run/definitions
-echo 'p:vt/zz virtio_blk:virtblk_probe v=%di' >>/run/definitions
-echo 'r:vt/ZZ virtio_blk:virtblk_probe x=$retval' >>/run/definitions
 while read -r line; do echo "$line" >>$t/kprobe_events; done </run/definitions
 echo 'p:count/match virtio_dev_match' >>$t/kprobe_events
 echo 'r:count/probed virtio_dev_probe' >>$t/kprobe_events
