@@ -10,8 +10,8 @@ HEADER = 8
 """Bytes in front of each record: its length with two flags, and an offset for the kernel."""
 
 _BUSY, _DISCARDED = 1 << 31, 1 << 30
-# Native, not "<": that copies byte by byte, and the kernel, or another processor, could meet half of
-# a position and find the ring full.
+# Native, not "<": that copies byte by byte, and the kernel could meet half of a position, and find
+# the ring full.
 _LENGTH = struct.Struct("I")
 _POSITION = struct.Struct("Q")
 
