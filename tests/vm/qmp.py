@@ -79,11 +79,11 @@ class Monitor:
     @property
     def options(self) -> tuple[str, ...]:
         """QEMU's options: a monitor, and a third serial port. ``-serial`` would be the second,
-        which is the recording's channel."""
+        which is the recording's channel. Its interrupt is its own: the first port's is an edge."""
         return (
             *("-qmp", f"unix:{self._folder}/qmp,server=on,wait=off"),
             *("-chardev", f"socket,id=go,path={self._folder}/go,server=on,wait=off"),
-            *("-device", "isa-serial,index=2,chardev=go"),
+            *("-device", "isa-serial,index=2,irq=5,chardev=go"),
         )
 
     @contextlib.contextmanager
