@@ -10,8 +10,10 @@ HEADER = 8
 """Bytes in front of each record: its length with two flags, and an offset for the kernel."""
 
 _BUSY, _DISCARDED = 1 << 31, 1 << 30
-_LENGTH = struct.Struct("<I")
-_POSITION = struct.Struct("<Q")
+# Native, not "<": that copies byte by byte, and the kernel, or another processor, could meet half of
+# a position and find the ring full.
+_LENGTH = struct.Struct("I")
+_POSITION = struct.Struct("Q")
 
 
 class Ring:
