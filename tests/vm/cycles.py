@@ -7,6 +7,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from tests.vm.guest import Boot
 from tests.vm.qmp import Qmp
@@ -74,21 +75,21 @@ HOT = ("-netdev", "user,id=hot0")
 
 def plug(counts: tuple[int, int]) -> Callable[[str, Qmp], int]:
     """The host's part. Each time it waits for the driver, and then for the guest's release."""
+    return partial(_plug, counts)  # which goes to another process
+
+
+def _plug(counts: tuple[int, int], name: str, qmp: Qmp) -> int:
     early, late = counts
-
-    def answer(name: str, qmp: Qmp) -> int:
-        times = early if name == "early" else late - early
-        for _ in range(times):
-            qmp.command(
-                "device_add", driver="virtio-net-pci", id="hot", netdev="hot0", romfile="",
-                addr="10.0",
-            )  # fmt: skip
-            _until(lambda: _driven(qmp))
-            qmp.command("device_del", id="hot")
-            _until(lambda: not _plugged(qmp))
-        return times
-
-    return answer
+    times = early if name == "early" else late - early
+    for _ in range(times):
+        qmp.command(
+            "device_add", driver="virtio-net-pci", id="hot", netdev="hot0", romfile="",
+            addr="10.0",
+        )  # fmt: skip
+        _until(lambda: _driven(qmp))
+        qmp.command("device_del", id="hot")
+        _until(lambda: not _plugged(qmp))
+    return times
 
 
 def _plugged(qmp: Qmp) -> bool:
