@@ -21,14 +21,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from virtio_trace.bpf_source import bpf_folder
 from virtio_trace.errors import CannotTraceError
+from virtio_trace.kernel.files import machine as machines
 from virtio_trace.tracer.bpf import bytecode_store
 from virtio_trace.tracer.bpf.bytecode import FUNCTIONS, Bytecode, check
 
 if TYPE_CHECKING:
     import bcc
 
-MACHINES = {"x86_64": "VT_MACHINE_X86_64", "aarch64": "VT_MACHINE_ARM64"}
-"""The machines of which bpf/regs.h knows the registers, as in ``uname -m``, and its names."""
+MACHINES = {machine.name: machine.bpf for machine in machines.MACHINES}
+"""The machines, as in ``uname -m``, and bpf/regs.h's names for them."""
 
 _FLAGS = ("-O1", "-I.")  # BCC's default, -O2, makes the same programs and takes longer
 _HINT = "apt install python3-bpfcc (Debian, Ubuntu) or dnf install python3-bcc (Fedora)"
