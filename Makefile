@@ -9,10 +9,10 @@ SECONDS := 60
 # BCC belongs to the system's Python; any other Python that comes first in PATH has no bcc.
 PYTHON := /usr/bin/python3
 # The kernel's style, .clang-format. bpf/include holds a few lines for BCC each.
-C_FILES = $(wildcard bpf/*.c bpf/*.h)
+C_FILES = $(wildcard bpf/*.c bpf/*.h tests/bench/*.c)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint unit quick format hooks matrix bench perfetto fuzz mutate golden clean
+.PHONY: help demo test lint unit quick format hooks bytecode matrix bench perfetto fuzz mutate golden clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,6 +47,9 @@ format: $(VENV)/ready-test ## format Python and C
 hooks: $(VENV)/ready-test ## lint on every commit (.pre-commit-config.yaml)
 	$(BIN)/pip install --quiet --disable-pip-version-check 'pre-commit ~= 4.0'
 	$(BIN)/pre-commit install
+
+bytecode: $(VENV)/ready ## compile the BPF programs into the package, whose users then need no BCC
+	$(BIN)/python -c "from virtio_trace.tracer.bpf import compile, bytecode_store; compile.write_package(bytecode_store.PACKAGED)"
 
 matrix: $(VENV)/ready-test ## a board of devices on every known kernel, and images; writes docs/kernels.md
 	$(BIN)/python -m tests.matrix

@@ -3,59 +3,68 @@
 #ifndef VT_DETAIL_H
 #define VT_DETAIL_H
 
+#include "helpers.h"
 #include "maps.h"
 #include "read.h"
+#include "regs.h"
 #include "shape.h"
 
 /* The negotiated features: those of the previous binding until this one writes its own. */
-static __always_inline void fill_features(struct vt_event *e, const struct vt_offsets *o, u64 vdev)
+static __always_inline u32 fill_features(struct vt_entered *e, const struct vt_offsets *o, u64 vdev)
 {
 	if (!o->virtio_device_features)
-		return;
+		return 0;
 	e->features[0] = read_u64(vdev, o->virtio_device_features);
+	e->features[1] = 0;
 	if (o->virtio_device_words > 1)
 		e->features[1] = read_u64(vdev, o->virtio_device_features + 8);
-	e->has |= VT_HAS_FEATURES;
+	return VT_HAS_FEATURES;
 }
 
-static __always_inline void fill_entry(struct vt_event *e, const struct vt_offsets *o, u64 first,
-				       struct pt_regs *ctx)
+/* Fills in what an entry shows, and returns that part of `has`. FIRST is the first argument. */
+static __always_inline u32 fill_entry(struct vt_entered *e, u64 point, const struct vt_offsets *o,
+				      u64 first, struct vt_regs *ctx)
 {
-	struct vt_named *n = (struct vt_named *)e; /* only if VT_NAMED */
-
-	if (detail() == VT_STATUS || detail() == VT_RESET) {
-		e->status = detail() == VT_STATUS ? PT_REGS_PARM2(ctx) & 0xff : 0;
-		e->has |= VT_HAS_STATUS;
-		fill_features(e, o, first);
-	} else if (detail() == VT_COUNT) {
-		e->count = (u32)PT_REGS_PARM2(ctx);
-		e->has |= VT_HAS_COUNT;
-	} else if (detail() == VT_QUEUE || detail() == VT_QUEUE_NO_VECTOR) {
-		e->queue_index = (u32)PT_REGS_PARM2(ctx);
-		e->has |= VT_HAS_QUEUE;
-		if (detail() == VT_QUEUE) {
-			e->vector = PT_REGS_PARM6(ctx) & 0xffff;
-			e->has |= VT_HAS_VECTOR;
-		}
+	if (detail(point) == VT_STATUS || detail(point) == VT_RESET) {
+		e->status = detail(point) == VT_STATUS ? ARG2(ctx) & 0xff : 0;
+		return VT_HAS_STATUS | fill_features(e, o, first);
 	}
-	if (shape() & VT_NAMED)
-		bpf_probe_read_kernel_str(n->name, sizeof(n->name),
-					  subject() == VT_MODULE_STRUCT
-						  ? (void *)(first + o->module_name)
-						  : (void *)PT_REGS_PARM4(ctx));
+	if (detail(point) == VT_COUNT) {
+		e->count = (u32)ARG2(ctx);
+		return VT_HAS_COUNT;
+	}
+	return 0;
 }
 
-static __always_inline void fill_offered(struct vt_event *e, const struct vt_offsets *o,
-					 const struct vt_call *call)
+/* The same for a VT_NAMED point: a virtqueue or a module. */
+static __always_inline u32 fill_named(struct vt_named *n, u64 point, const struct vt_offsets *o,
+				      u64 first, struct vt_regs *ctx)
 {
-	e->features[0] = e->result;
+	bool module = subject(point) == VT_MODULE_STRUCT;
+
+	n->name[0] = 0;
+	vt_read_str(n->name, sizeof(n->name),
+		    module ? (void *)(first + o->module_name) : (void *)ARG4(ctx));
+	if (module)
+		return 0;
+	n->entered.queue_index = (u32)ARG2(ctx);
+	if (detail(point) != VT_QUEUE)
+		return VT_HAS_QUEUE;
+	n->entered.vector = ARG6(ctx) & 0xffff;
+	return VT_HAS_QUEUE | VT_HAS_VECTOR;
+}
+
+static __always_inline void fill_offered(struct vt_returned_kept *e, const struct vt_offsets *o,
+					 u64 vdev, u64 array)
+{
+	e->features[0] = e->returned.result;
+	e->features[1] = 0;
 	/* Since Linux 6.17 a transport may fill an array instead and return nothing. */
 	if (o->config_extended &&
-	    read_u64(read_u64(call->argument, o->virtio_device_config), o->config_extended)) {
-		e->features[0] = read_u64(call->second, 0);
-		e->features[1] = read_u64(call->second, 8);
+	    read_u64(read_u64(vdev, o->virtio_device_config), o->config_extended)) {
+		e->features[0] = read_u64(array, 0);
+		e->features[1] = read_u64(array, 8);
 	}
-	e->has = VT_HAS_FEATURES;
 }
 
 #endif

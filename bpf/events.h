@@ -11,11 +11,13 @@
 
 /* The first member of every record in the ring. */
 enum vt_kind {
-	VT_ENTRY = 1,  /* a probed function was entered: struct vt_event, or vt_named */
-	VT_RETURN = 2, /* it returned: struct vt_event */
-	VT_MODULE = 3, /* module:module_load: relocated, its init not yet called: struct vt_named */
+	VT_ENTRY = 1,	     /* a probed function was entered: struct vt_entered */
+	VT_RETURN = 2,	     /* it returned: struct vt_returned */
+	VT_MODULE = 3,	     /* module:module_load: relocated, its init not yet called: vt_module */
 	VT_KNOWN_DEVICE = 4, /* describes a device: struct vt_device; not an event */
 	VT_KNOWN_DRIVER = 5, /* describes a driver: struct vt_driver; not an event */
+	VT_ENTRY_NAMED = 6,  /* as VT_ENTRY, of a VT_NAMED point: struct vt_named */
+	VT_RETURN_KEPT = 7,  /* as VT_RETURN, of a VT_SAVE_ARGS point: struct vt_returned_kept */
 };
 
 /* What the first argument of a probed function points to. */
@@ -53,6 +55,8 @@ enum vt_shape {
 	VT_REDESCRIBE = 1024,  /* the address may be reused: describe it again */
 	VT_RETURN_ONLY = 2048, /* only the return makes an event */
 	VT_NAMED = 4096,       /* the entry is a struct vt_named */
+	VT_RETURNS = 8192,     /* the return is traced, too */
+	VT_BINDS = 16384,      /* while a call is open, its device has the driver of its entry */
 };
 
 /* Which fields of a record are known. */
@@ -64,38 +68,65 @@ enum vt_has {
 	VT_HAS_FEATURES = 16, /* features */
 	VT_HAS_TABLE = 32,    /* the feature tables of a driver */
 	VT_HAS_COUNT = 64,    /* count */
-	VT_HAS_QUEUE = 128,   /* queue_index, and the name of a struct vt_named */
+	VT_HAS_QUEUE = 128,   /* queue_index, and the name of the struct vt_named */
 	VT_HAS_SIZE = 256,    /* queue_size */
 	VT_HAS_VECTOR = 512,  /* vector */
+	VT_HAS_COMM = 1024,   /* comm; else it is that of the thread's last event that has it */
+	VT_HAS_LOST = 2048,   /* lost, lost_here; else both are 0 */
 };
 
+/*
+ * What all events begin with. A member that `has` does not announce has no meaning: the program
+ * does not clear what it does not fill in.
+ */
 struct vt_event {
-	__u32 kind;  /* VT_ENTRY, VT_RETURN or VT_MODULE */
+	__u32 kind;  /* enum vt_kind */
 	__u32 probe; /* number of the probe point, below VT_MAX_POINTS; VT_MODULE: 0 */
 	__u32 cpu;
-	__u32 tid;	   /* thread id in the initial PID namespace */
-	__u64 ns;	   /* CLOCK_MONOTONIC, nanoseconds since boot */
-	__u64 lost;	   /* events lost before this one, of all probe points */
-	__u64 lost_here;   /* events lost before this one, of this probe point */
-	__u64 stack;	   /* the stack pointer; a return's is its entry's, or 8 bytes above it */
-	__u64 entered_ns;  /* VT_RETURN with VT_SAVE_ARGS: time of entry; 0: not seen */
+	__u32 tid;	 /* thread id in the initial PID namespace */
+	__u64 ns;	 /* CLOCK_MONOTONIC, nanoseconds since boot */
+	__u64 stack;	 /* the stack pointer; a return's is its entry's, or 8 bytes above it */
+	__u64 lost;	 /* events lost before this one, of all probe points */
+	__u64 lost_here; /* events lost before this one, of this probe point */
+	char comm[16];	 /* NUL-terminated, as all names here */
+	__u32 has;	 /* enum vt_has */
+	__u32 unused;
+};
+
+struct vt_entered {
+	struct vt_event event;
 	__u64 device;	   /* address that an earlier VT_KNOWN_DEVICE describes; 0: no device */
 	__u64 driver;	   /* the same for VT_KNOWN_DRIVER */
-	__s64 result;	   /* VT_RETURN: the return register */
 	__u64 features[2]; /* bits 0 to 63, 64 to 127 */
-	__u32 has;	   /* enum vt_has */
 	__u32 status;	   /* device status (VirtIO 2.1) */
 	__u32 count;	   /* number of virtqueues requested */
 	__u32 queue_index; /* struct virtqueue.index */
-	__u32 queue_size;  /* descriptors in the ring: struct virtqueue.num_free of a new queue */
 	__u32 vector;	   /* MSI-X vector; 65535 (VIRTIO_MSI_NO_VECTOR): no vector */
-	char comm[16];	   /* NUL-terminated, as all names here */
 };
 
-/* VT_MODULE, and every VT_ENTRY with VT_NAMED. */
 struct vt_named {
-	struct vt_event event;
+	struct vt_entered entered;
 	char name[64]; /* a module's (MODULE_NAME_LEN is 56), or struct virtqueue.name */
+};
+
+struct vt_returned {
+	struct vt_event event;
+	__s64 result;	  /* the return register */
+	__u32 queue_size; /* descriptors in the ring: struct virtqueue.num_free of a new queue */
+	__u32 unused;
+};
+
+struct vt_returned_kept {
+	struct vt_returned returned;
+	__u64 entered_ns;  /* time of entry; 0: it was not seen */
+	__u64 device;	   /* as in struct vt_entered */
+	__u64 driver;	   /* as in struct vt_entered */
+	__u64 features[2]; /* bits 0 to 63, 64 to 127 */
+};
+
+struct vt_module {
+	struct vt_event event;
+	char name[64];
 };
 
 /* A device, as far as the kernel has initialised it at this moment. */

@@ -6,6 +6,7 @@
 #ifndef VT_IDENTITY_H
 #define VT_IDENTITY_H
 
+#include "helpers.h"
 #include "maps.h"
 #include "read.h"
 #include "shape.h"
@@ -13,9 +14,9 @@
 /* The slot of an address in known. A driver's address is stored plus one: it is not a device's. */
 static __always_inline u64 *place_of(u64 address)
 {
-	u32 at = (address * 0x9e3779b97f4a7c15ULL) >> 54;
+	struct vt_known *known = VT_VALUE(VT_MAP_KNOWN);
 
-	return known.lookup(&at);
+	return &known->at[(address * 0x9e3779b97f4a7c15ULL) >> 54 & (VT_MAX_KNOWN - 1)];
 }
 
 static __always_inline void fill_virtio(struct vt_device *d, const struct vt_offsets *o, u64 vdev)
@@ -38,30 +39,28 @@ static __always_inline void fill_address(struct vt_device *d, const struct vt_of
 {
 	u64 bus = read_u64(device, o->device_bus);
 
-	bpf_probe_read_kernel_str(d->address, sizeof(d->address),
-				  (void *)read_u64(device, o->device_name));
+	vt_read_str(d->address, sizeof(d->address), (void *)read_u64(device, o->device_name));
 	if (bus)
-		bpf_probe_read_kernel_str(d->bus, sizeof(d->bus),
-					  (void *)read_u64(bus, o->bus_name));
+		vt_read_str(d->bus, sizeof(d->bus), (void *)read_u64(bus, o->bus_name));
 }
 
 /*
  * Describes a device, unless it is known; REDESCRIBE: even then. False: there was no room, and no
  * event may refer to the device. Only a virtio device with an id and an index becomes known, as
- * neither changes any more; a struct pci_dev is described each time.
+ * neither changes any more; a struct pci_dev is described each time. VIRTIO, a constant: the point is
+ * about a virtio device, which spares the verifier the rest.
  */
-static __always_inline bool introduce_device(const struct vt_offsets *o, u64 key, bool redescribe)
+static __always_inline bool introduce_device(u64 point, const struct vt_offsets *o, u64 key,
+					     bool redescribe, bool virtio)
 {
 	u64 *place = place_of(key);
 	u64 addressed = 0;
 	struct vt_device *d;
 	bool stays;
 
-	if (!place)
-		return false;
 	if (*place == key && !redescribe)
 		return true;
-	d = events.ringbuf_reserve(sizeof(*d));
+	d = vt_ringbuf_reserve(VT_MAP(VT_MAP_EVENTS), sizeof(*d), 0);
 	if (!d) {
 		*place = 0;
 		return false;
@@ -69,12 +68,12 @@ static __always_inline bool introduce_device(const struct vt_offsets *o, u64 key
 	__builtin_memset(d, 0, sizeof(*d));
 	d->kind = VT_KNOWN_DEVICE;
 	d->key = key;
-	if (subject() == VT_PCI_DEV) {
+	if (!virtio && subject(point) == VT_PCI_DEV) {
 		d->pci_vendor = read_u16(key, o->pci_dev_vendor);
 		d->pci_device = read_u16(key, o->pci_dev_device);
 		d->has = VT_HAS_PCI;
 		addressed = key + o->pci_dev_dev;
-	} else if (subject() == VT_PLATFORM_DEVICE) {
+	} else if (!virtio && subject(point) == VT_PLATFORM_DEVICE) {
 		addressed = key + o->platform_device_dev;
 	} else {
 		fill_virtio(d, o, key);
@@ -84,7 +83,7 @@ static __always_inline bool introduce_device(const struct vt_offsets *o, u64 key
 	if (addressed)
 		fill_address(d, o, addressed);
 	stays = d->has == (VT_HAS_ID | VT_HAS_INDEX);
-	events.ringbuf_submit(d, BPF_RB_NO_WAKEUP);
+	vt_ringbuf_submit(d, VT_BPF_RB_NO_WAKEUP);
 	*place = stays ? key : 0;
 	return true;
 }
@@ -92,7 +91,7 @@ static __always_inline bool introduce_device(const struct vt_offsets *o, u64 key
 /* Copies a feature table and returns its LENGTH. The mask bounds the size for the verifier. */
 static __always_inline u32 copy_table(u32 *bits, u64 table, u32 length)
 {
-	bpf_probe_read_kernel(bits, (length & (VT_TABLE_LENGTH - 1)) * sizeof(u32), (void *)table);
+	vt_read(bits, (length & (VT_TABLE_LENGTH - 1)) * sizeof(u32), (void *)table);
 	return length;
 }
 
@@ -114,11 +113,9 @@ static __always_inline bool introduce_driver(const struct vt_offsets *o, u64 key
 	u64 *place = place_of(key);
 	struct vt_driver *d;
 
-	if (!place)
-		return false;
 	if (*place == key + 1 && !redescribe)
 		return true;
-	d = events.ringbuf_reserve(sizeof(*d));
+	d = vt_ringbuf_reserve(VT_MAP(VT_MAP_EVENTS), sizeof(*d), 0);
 	if (!d) {
 		*place = 0;
 		return false;
@@ -127,19 +124,20 @@ static __always_inline bool introduce_driver(const struct vt_offsets *o, u64 key
 	d->has = 0; /* then the tables are not valid, and are not cleared */
 	d->key = key;
 	d->name[0] = 0;
-	bpf_probe_read_kernel_str(d->name, sizeof(d->name), (void *)read_u64(key, o->driver_name));
+	vt_read_str(d->name, sizeof(d->name), (void *)read_u64(key, o->driver_name));
 	if (o->driver_table)
 		fill_tables(d, o);
-	events.ringbuf_submit(d, BPF_RB_NO_WAKEUP);
+	vt_ringbuf_submit(d, VT_BPF_RB_NO_WAKEUP);
 	*place = key + 1;
 	return true;
 }
 
-static __always_inline bool introduce(const struct vt_offsets *o, u64 device, u64 driver)
+static __always_inline bool introduce(u64 point, const struct vt_offsets *o, u64 device, u64 driver,
+				      bool virtio)
 {
-	bool redescribe = !!(shape() & VT_REDESCRIBE);
+	bool redescribe = !!(shape(point) & VT_REDESCRIBE);
 
-	return (!device || introduce_device(o, device, redescribe)) &&
+	return (!device || introduce_device(point, o, device, redescribe, virtio)) &&
 	       (!driver || introduce_driver(o, driver, redescribe));
 }
 

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 from tests.bench import arming, booting, cost, enlarge, inspecting
@@ -25,12 +24,14 @@ def main() -> None:
         folder = Path(temporary)
         _reading(folder)
         _inspecting(folder)
-        _arming(folder)
-        over = _cost(folder)
-        for found in booting.measure(("bookworm", "trixie"), folder):
+        armed = arming.measure(folder)
+        arming.show(armed)
+        over = armed.over + [f"the cost of a cycle of {driver}" for driver in _cost(folder)]
+        for found in booting.measure(tuple(booting.NAMES), folder):
             booting.show(found)
+            over += found.over
     if over:
-        sys.exit(f"armed probes cost more than they may: {', '.join(over)}")
+        sys.exit(f"over the limit: {', '.join(over)}")
 
 
 def _reading(folder: Path) -> None:
@@ -71,17 +72,6 @@ def _inspecting(folder: Path) -> None:
         f"  without them        {min(found.plain):6.2f} s  xz -dc by xargs on all cores"
         f" {min(found.unpacking):6.2f} s  ratio {found.ratio:.2f} (at most 1.3)"
     )
-
-
-def _arming(folder: Path) -> None:
-    found = arming.measure(folder)
-    median: Callable[[list[float]], float] = statistics.median
-    print(f"start to armed in a guest, {found.probes} functions and module_load (at most 1.7)")
-    print(f"  virtio-trace {median(found.ours):6.2f} s  bpftrace {median(found.theirs):6.2f} s")
-    pairs = [ours / theirs for ours, theirs in zip(found.ours, found.theirs, strict=True)]
-    print(f"  ratio {found.ratio:.2f}, by pairs {min(pairs):.2f} to {max(pairs):.2f}")
-    for phase in found.where[0]:
-        print(f"  {median([run[phase] for run in found.where]):6.2f} s  {phase}")
 
 
 def _cost(folder: Path) -> list[str]:

@@ -21,7 +21,7 @@ from functools import partial
 from pathlib import Path
 
 from tests.bench.cost import KERNEL
-from tests.vm import cycles
+from tests.vm import appliance, cycles
 from tests.vm.cycles import Look
 from tests.vm.guest import BLK, COMMAND, NET, Guest, boot, cut
 
@@ -30,8 +30,9 @@ _APPEND = "quiet"
 _EARLY = 0.2
 """Of all cycles: memory is looked at after these, and at the end."""
 
-# As cost.py: our boot's root without its recorder; this script is the first process.
+# As cost.py: the appliance without our boot's recorder; this script is the first process.
 _LIVE = """
+unset LD_LIBRARY_PATH
 /usr/bin/busybox mkdir -p /bin
 /usr/bin/busybox --install -s /bin
 export PATH=/usr/sbin:/usr/bin:/bin PYTHONDONTWRITEBYTECODE=1
@@ -70,8 +71,7 @@ def _print(name: str, looks: list[Look], trailer: dict[str, object], size: int) 
         f"  {lost:6,} lost  {size / count:6,.0f} bytes of lines a cycle"
         f"  {(last.sent - first.sent) / count:6,.0f} on the wire"
         f"  recorder {early.recorder / 1024:.1f} MiB after {early.cycles},"
-        f" {last.recorder / 1024:.1f} at the end"
-        f"  relay {early.relay / 1024:.1f}, {last.relay / 1024:.1f}",
+        f" {last.recorder / 1024:.1f} at the end",
         flush=True,
     )
     return lost
@@ -87,11 +87,13 @@ def _booted(name: str, guest: Guest, folder: Path) -> int:
 
 def _live(counts: tuple[int, int], folder: Path) -> int:
     folder.mkdir(parents=True, exist_ok=True)
-    console = folder / "live.console"
+    console, root = folder / "live.console", folder / "root.cpio"
+    appliance.write(root)
     command = [
         *(*COMMAND, "boot", "--debian", KERNEL, "-q", "--timeout", str(TIMEOUT_SECONDS)),
         *("--append", f"{_APPEND} rdinit=/usr/bin/dash -- /virtio-trace/run"),
         *("--accel", "tcg", "-o", str(folder / "none.vtr"), "--keep-console", str(console)),
+        *("--root", str(root)),
         *("--run", _LIVE.replace("{task}", cycles.rebinding(counts)), "--", *NET, *BLK),
     ]
     done = subprocess.run(command, check=False, capture_output=True, text=True)

@@ -7,26 +7,33 @@ Run ``python -m tests.fuzz.cut``. ``tests.fuzz.cut_kernel`` makes the corpora of
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import io
 import json
+import lzma
 import socket
+import struct
 import subprocess
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tests import framed
 from tests.fuzz import images
 from tests.fuzz.harnesses import CORPUS
 from tests.unit.kernel.running.test_viot import QEMU as VIOT
 from tests.unit.tracer.session import test_agentless
 from tests.unit.vm.disk.test_bootloader import GRUB, MENU
-from virtio_trace.tracer.executor import frames
+from virtio_trace.tracer.executor import frames, plan
 from virtio_trace.tracer.executor.frames import FrameEncoder
+from virtio_trace.tracer.executor.ring import split
 from virtio_trace.vm.disk.debugfs import Debugfs
 from virtio_trace.vm.disk.ext import Ext
 from virtio_trace.vm.disk.partitions import FileSystem
 from virtio_trace.vm.qemu import host_view
+from virtio_trace.vm.qemu.frame_reader import FrameReader
 from virtio_trace.vm.qemu.qmp import Monitor
 from virtio_trace.vm.root.cpio import Writer
 
@@ -67,17 +74,27 @@ def recordings() -> None:
 
 
 def port() -> None:
-    """What a guest sends: frames of a recording, one that is stored as it is, and text."""
-    lines = (CORPUS / "recording" / "debian-6.1").read_bytes().splitlines(keepends=True)[1:]
-    encoder = FrameEncoder(frames.LINES)
-    made = []
-    for start in range(0, 15, 5):
-        encoder.add(b"".join(lines[start : start + 5]), 5)
-        made.append(encoder.flush())
-    encoder.add(b"{}\n", 1)
-    made.append(encoder.end())
-    text = b"\nvirtio-trace: recorder said: x\nvirtio-trace: recorder ended with status 0\n"
-    keep("frames", "all", b"\x40" + b"".join(made) + text)
+    """What a guest sent: each section's first 25 lines, and the first records of each frame."""
+    sent, task, _lines = framed.load(GOLDEN / "executor-6.12")
+    encoder = FrameEncoder()
+    made: list[bytes] = []
+
+    def take(kind: int, data: bytes) -> None:
+        if kind == frames.END:
+            made.append(encoder.end())
+        elif kind == frames.SECTION:
+            lines = data.splitlines(keepends=True)
+            known = data.startswith((b"kprobes", b"modules", b"boot"))
+            made.append(encoder.section(b"".join(lines[: None if known else 25])))
+        else:
+            kept = split(data)[:40]
+            heads = (struct.pack("<II", len(one), 0) + one + bytes(-len(one) % 8) for one in kept)
+            made.append(encoder.add(b"".join(heads), len(kept)))
+
+    reader = FrameReader(take, lambda _text: None)
+    reader.feed(sent)
+    keep("frames", "guest", b"\x40" + b"".join(made))
+    keep("plan", "bare", plan.encode(task.plan))
 
 
 def _one_device(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -234,6 +251,26 @@ class _Told(Debugfs):
         return answers
 
 
+def initrds() -> None:
+    """The same modules in a plain archive after one of microcode, and in compressed ones."""
+    early, main = io.BytesIO(), io.BytesIO()
+    with Writer(early) as root:
+        root.file("kernel/x86/microcode/GenuineIntel.bin", b"microcode")
+    with Writer(main) as root:
+        root.link("lib", "usr/lib")
+        folder = "usr/lib/modules/6.1.0-56-cloud-amd64"
+        root.file(f"{folder}/modules.dep", b"kernel/virtio_blk.ko: kernel/virtio.ko\n")
+        root.file(f"{folder}/modules.builtin", b"kernel/fs/ext4.ko\n")
+        root.file(f"{folder}/kernel/virtio.ko", b"bus")
+        root.file(f"{folder}/kernel/virtio_blk.ko", b"disk" * 20)
+    data = main.getvalue()
+    keep("initrd_modules", "plain", early.getvalue() + bytes(64) + data)
+    keep("initrd_modules", "gzip", early.getvalue() + gzip.compress(data, mtime=0))
+    keep("initrd_modules", "xz", lzma.compress(data) + bytes(4) + bz2.compress(data))
+    zstd = subprocess.run(("zstd", "-qc"), input=data, check=True, capture_output=True).stdout
+    keep("initrd_modules", "zstd", zstd)
+
+
 if __name__ == "__main__":
-    for make in (recordings, port, rings, guests, loaders, parts, qemu, disks):
+    for make in (recordings, port, rings, guests, loaders, parts, initrds, qemu, disks):
         make()

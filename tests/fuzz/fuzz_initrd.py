@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 from virtio_trace.errors import VirtioTraceError
-from virtio_trace.vm.root import foreign_initrd
+from virtio_trace.vm.root import foreign_initrd, recorder
 from virtio_trace.vm.root.foreign_initrd import ThirdPartySystem
 
 WORDS = (
@@ -24,5 +24,5 @@ def one(data: bytes) -> None:
         file.write(data)
         file.flush()
         system = ThirdPartySystem((foreign_initrd.check_initrd(Path(file.name)),), text)
-    assert foreign_initrd.options(system, text).startswith(foreign_initrd.FIRST)
+    assert foreign_initrd.options(system, text).startswith(recorder.FIRST)
     foreign_initrd.first_process(system, text)

@@ -7,23 +7,21 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from tests.vm.guest import Boot
 from tests.vm.qmp import Qmp
 
 PATIENCE_SECONDS = 60.0
 
-# The task's shell is a child of guest/drive's, and that one is the recorder's. busybox's grep stops
-# at a zero byte, which separates the words of a cmdline.
+# Its name begins with @ (tracer/executor/first.py), and busybox's grep stops at a zero byte, which
+# separates the words of a cmdline. In a guest whose own `record` is looked at, it is set before.
 PROCESSES = r"""
-recorder=${recorder:-$(cut -d ' ' -f 4 /proc/$PPID/stat)}
-relay=
-for one in /proc/[0-9]*; do
-    case $(tr '\0' ' ' <$one/cmdline) in *executor.relay*) relay=${one#/proc/} ;; esac
+[ -n "$recorder" ] || for one in /proc/[0-9]*; do
+    case $(tr '\0' ' ' <$one/cmdline) in @*/early*) recorder=${one#/proc/} ;; esac
 done 2>/dev/null
 """
-"""Shell: sets ``recorder`` and ``relay`` to the numbers of these processes, relay to "" if there is
-none."""
+"""Shell: sets ``recorder`` to the number of its process, to "" if there is none."""
 
 _LOOK = (
     PROCESSES
@@ -39,7 +37,6 @@ look() {
     until before=$(sent); sleep 1; [ "$(sent)" = "$before" ]; do :; done
     at "after $1"
     resident "$recorder"
-    resident "$relay"
     sent
     echo "$time"
 }
@@ -76,9 +73,12 @@ HOT = ("-netdev", "user,id=hot0")
 """QEMU's option for the device that :func:`plug` plugs."""
 
 
-def plug(counts: tuple[int, int], name: str, qmp: Qmp) -> int:
-    """The host's part of :func:`plugging`: what it does for NAME, early or late. Each time it waits
-    for the driver, and then for the guest's release. Returns how often it plugged."""
+def plug(counts: tuple[int, int]) -> Callable[[str, Qmp], int]:
+    """The host's part. Each time it waits for the driver, and then for the guest's release."""
+    return partial(_plug, counts)  # which goes to another process
+
+
+def _plug(counts: tuple[int, int], name: str, qmp: Qmp) -> int:
     early, late = counts
     times = early if name == "early" else late - early
     for _ in range(times):
@@ -112,12 +112,11 @@ def _until(condition: Callable[[], bool]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """The guest after some cycles: memory in KiB (resident sets), bytes sent by the port (of the
-    kernel's serial driver), seconds since boot."""
+    """The guest after some cycles: the recorder's memory in KiB (resident set), bytes sent by the
+    port (of the kernel's serial driver), seconds since boot."""
 
     cycles: int
     recorder: int
-    relay: int
     sent: int
     seconds: float
 
@@ -133,6 +132,6 @@ def looks_of(sections: dict[str, list[str]]) -> list[Look]:
     for name, lines in sections.items():
         word, _, cycles = name.partition(" ")
         if word == "after":
-            recorder, relay, sent, seconds = lines
-            found.append(Look(int(cycles), int(recorder), int(relay), int(sent), float(seconds)))
+            recorder, sent, seconds = lines
+            found.append(Look(int(cycles), int(recorder), int(sent), float(seconds)))
     return found

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.vm import qmp
+from tests.vm import appliance, qmp
 
 # The kernels of the tests; make matrix has more, by their packages.
 KERNELS = {
@@ -37,6 +37,7 @@ BLK = (
 )
 
 _BEFORE = """exec >/run/out 2>&1
+export LANG=C.UTF-8 PYTHONDONTWRITEBYTECODE=1
 at() { echo "@@ $1"; }
 """
 _AFTER = """
@@ -55,7 +56,8 @@ class Guest:
 
     ``seconds`` is roughly how long it takes: the longest starts first. ``host`` is what the host
     does at an ``ask NAME`` in the script (qmp.ASK). ``boot_events``: the kernel records what is
-    built in. ``timeout``: seconds after which it is ended.
+    built in. ``timeout``: seconds after which it is ended. ``python``: its root has Python with our
+    package, and kmod (appliance.py); without it the root is the product's own, busybox alone.
     """
 
     kernel: str
@@ -67,6 +69,7 @@ class Guest:
     boot_events: bool = True
     collector: str = "auto"
     timeout: int = _PATIENCE_SECONDS
+    python: bool = False
 
 
 @dataclass(slots=True)
@@ -124,6 +127,9 @@ def boot(guest: Guest, folder: Path) -> Boot:
     """Boots GUEST, and keeps its recording and its console in FOLDER."""
     folder.mkdir(parents=True, exist_ok=True)
     recording, console = folder / "boot.vtr", folder / "console.txt"
+    root = folder / "root.cpio"
+    if guest.python:
+        appliance.write(root)
     with qmp.monitor() as monitor:
         options = (*guest.options, *(monitor.options if guest.host else ()))
         command = [
@@ -133,6 +139,7 @@ def boot(guest: Guest, folder: Path) -> Boot:
             *("--keep-console", str(console), "-o", str(recording), "-q"),
             *("--run", _BEFORE + (qmp.ASK if guest.host else "") + guest.script + _AFTER),
             *([] if guest.boot_events else ["--no-boot-events"]),
+            *(["--root", str(root)] if guest.python else []),
             *(["--", *options] if options else []),
         ]
         with monitor.serving(console, guest.host):
@@ -143,6 +150,7 @@ def boot(guest: Guest, folder: Path) -> Boot:
                 check=False,
                 env={**os.environ, "COLUMNS": "100"},
             )
+    root.unlink(missing_ok=True)
     said = (
         console.read_text("utf-8", errors="replace").replace("\r", "") if console.exists() else ""
     )

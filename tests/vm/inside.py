@@ -37,7 +37,7 @@ from tests.vm.inside_recorders import (
     start,
     write,
 )
-from tests.vm.traces import OUTER_GROUPS, PATIENCE, TRACEFS, events_of, groups, left, wait_for
+from tests.vm.traces import OUTER, PATIENCE, TRACEFS, events_of, groups, left, wait_for
 
 
 def closed_stdout() -> Any:
@@ -169,14 +169,13 @@ def ask_about(name: str, times: int) -> None:
 @contextlib.contextmanager
 def stopped() -> Iterator[None]:
     """The boot's own recorder reads nothing while the body runs, and catches up around it."""
-    outer = int(OUTER_GROUPS[0].split("_")[2])
-    wait_for(lambda: waits(outer), 5 * PATIENCE)
-    os.kill(outer, signal.SIGSTOP)
+    wait_for(lambda: waits(OUTER), 5 * PATIENCE)
+    os.kill(OUTER, signal.SIGSTOP)
     try:
         yield
     finally:
-        os.kill(outer, signal.SIGCONT)
-    wait_for(lambda: waits(outer), 5 * PATIENCE)
+        os.kill(OUTER, signal.SIGCONT)
+    wait_for(lambda: waits(OUTER), 5 * PATIENCE)
 
 
 def waits(recorder: int) -> bool:

@@ -23,7 +23,7 @@ from typing import Any
 from virtio_trace.virtio import features
 
 ASK = """
-ask() { echo "ask: $1" >/dev/kmsg; read -r _ </dev/ttyS2; }
+ask() { exec 7</dev/ttyS2; echo "ask: $1" >/dev/kmsg; read -r _ <&7; exec 7<&-; }
 """
 """Shell: wait until the host has done what the name is for."""
 
@@ -78,10 +78,12 @@ class Monitor:
 
     @property
     def options(self) -> tuple[str, ...]:
-        """QEMU's options: a monitor, and a third serial port after our two."""
+        """QEMU's options: a monitor, and a third serial port. ``-serial`` would be the second,
+        which is the recording's channel. Its interrupt is its own: the first port's is an edge."""
         return (
             *("-qmp", f"unix:{self._folder}/qmp,server=on,wait=off"),
-            *("-serial", f"unix:{self._folder}/go,server=on,wait=off"),
+            *("-chardev", f"socket,id=go,path={self._folder}/go,server=on,wait=off"),
+            *("-device", "isa-serial,index=2,irq=5,chardev=go"),
         )
 
     @contextlib.contextmanager

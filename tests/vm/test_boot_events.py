@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What the kernel recorded of its own boot, and the seam to the recorder's events: counted.
 
-The guest's own boot is compared with initcall_debug and sysfs. Then its events are defined again,
-and a second recorder takes them over while a disk is bound and unbound all the time. Its events are
-compared with the first recorder's, which was armed throughout, and with the kernel's own counts.
+A guest's own boot is compared with initcall_debug and sysfs. In another, whose user gave the
+parameters, its events are defined again, and a recorder in it takes them over while a disk is bound
+and unbound all the time. Its events are compared with those of the boot's recorder, which was armed
+throughout and left them alone, and with the kernel's own counts.
 """
 
 from __future__ import annotations
@@ -14,25 +15,28 @@ import json
 import re
 from collections import Counter
 from concurrent.futures import Future
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.vm import oracle
-from tests.vm.guest import Boot, Guest
+from tests.vm.guest import KERNELS, Boot, Guest, boot, run
+from virtio_trace.vm.host import debian
 
-_SCRIPT = (
-    oracle.SYSFS
-    + r"""
-show_bus final
+_SCRIPT = oracle.SYSFS + "show_bus final; at clock; cat /sys/kernel/tracing/trace_clock"
+
+_SEAM = r"""
 t=/sys/kernel/tracing
+# What the boot recorded goes, for counts to begin at nothing.
+echo 0 >$t/events/vt/enable
+sed -n 's,^[pr][0-9]*:\(vt/[^ ]*\) .*,-:\1,p' $t/kprobe_events >/run/undefine
+while read -r line; do echo "$line" >>$t/kprobe_events; done </run/undefine
 at defined; grep -c ':vt/' $t/kprobe_events
-at clock; cat $t/trace_clock
+echo >$t/trace
 
-# As at boot, and a function of a driver that is a module.
+# As at boot; functions of modules too, of the disk's driver among them.
 sed 's/.*kprobe_event=//; s/ .*//' /proc/cmdline | tr ',;' ' \n' >/run/definitions
-echo 'p:vt/zz virtio_blk:virtblk_probe v=%di' >>/run/definitions
-echo 'r:vt/ZZ virtio_blk:virtblk_probe x=$retval' >>/run/definitions
 while read -r line; do echo "$line" >>$t/kprobe_events; done </run/definitions
 echo 'p:count/match virtio_dev_match' >>$t/kprobe_events
 echo 'r:count/probed virtio_dev_probe' >>$t/kprobe_events
@@ -57,22 +61,30 @@ at left; grep -c ':vt/' $t/kprobe_events
 echo '!count:*' >>$t/set_event; echo '-:count/match' >>$t/kprobe_events
 echo '-:count/probed' >>$t/kprobe_events
 at recording; gzip -c /run/inner.vtr | base64
+at again; python3 -m virtio_trace record -q -o /run/second.vtr --duration 1
+echo status $?; head -n 1 /run/second.vtr
 """
-)
 
 _CONSOLES = ("-device", "virtio-serial-pci,addr=05.0", "-device", "virtio-serial-pci,addr=06.0")
 
 GUESTS = {
-    "6.12": Guest("6.12", _SCRIPT, seconds=120),
+    "6.12": Guest("6.12", _SCRIPT),
     # Its consoles have 128 virtqueues, set up before the root is unpacked; its ring is too small.
-    "small": Guest(
-        "6.12",
-        "at again\npython3 -m virtio_trace record -q -o /run/second.vtr --duration 1\n"
-        "echo status $?; head -n 1 /run/second.vtr",
-        _CONSOLES,
-        append="trace_buf_size=4K",
-    ),
+    "small": Guest("6.12", "true", _CONSOLES, append="trace_buf_size=4K"),
 }
+
+
+def _with_parameters(folder: Path) -> Boot:
+    """A guest with the parameters of ``cmdline`` for its kernel: ``boot`` leaves them alone."""
+    kernel = debian.fetch(KERNELS["6.12"])
+    files = ("--kernel", str(kernel.vmlinuz), "--modules", str(kernel.modules))
+    done = run("cmdline", *files)
+    assert done.returncode == 0, done.stderr
+    append = f"initcall_debug {done.stdout.strip()}"
+    return boot(Guest("6.12", _SEAM, append=append, python=True), folder)
+
+
+BOOTS = {"seam": _with_parameters}
 
 
 @pytest.fixture(scope="module")
@@ -86,23 +98,18 @@ def small(boots: dict[tuple[str, str], Future[Boot]]) -> Boot:
 
 
 @pytest.fixture(scope="module")
-def inner(guest: Boot) -> list[dict[str, Any]]:
-    text = gzip.decompress(base64.b64decode("".join(guest.sections["recording"])))
+def seam(boots: dict[tuple[str, str], Future[Boot]]) -> Boot:
+    return boots[__name__, "seam"].result()
+
+
+@pytest.fixture(scope="module")
+def inner(seam: Boot) -> list[dict[str, Any]]:
+    text = gzip.decompress(base64.b64decode("".join(seam.sections["recording"])))
     return [json.loads(line) for line in text.splitlines()]
 
 
 def _of(events: list[dict[str, Any]], probe: str, kind: str) -> list[dict[str, Any]]:
     return [event for event in events if (event.get("probe"), event["kind"]) == (probe, kind)]
-
-
-def _boot(guest: Boot) -> list[dict[str, Any]]:
-    """The events before the guest's script unbound the disk."""
-    events = guest.events()
-    last = [e["seq"] for e in _of(events, "virtio_dev_probe", "return")][2]
-    end = next(
-        e["seq"] for e in events if e["seq"] > last and e.get("probe") == "virtio_dev_remove"
-    )
-    return [event for event in events if event["seq"] < end]
 
 
 def test_it_conforms_though_the_transport_is_built_in(guest: Boot) -> None:
@@ -116,7 +123,7 @@ def test_the_boots_probes_are_those_of_initcall_debug(guest: Boot) -> None:
     """Each once, with its result, and its time within theirs."""
     final = oracle.devices(guest.sections["final"])
     theirs = oracle.probes(guest.kernel_log, "|".join(map(re.escape, final)))[:3]
-    ours = _of(_boot(guest), "virtio_pci_probe", "return")
+    ours = _of(guest.events(), "virtio_pci_probe", "return")
     assert [(e["device"]["address"], e["result"]) for e in ours] == [
         (p.device, -p.result) for p in theirs
     ]
@@ -127,7 +134,7 @@ def test_the_boots_probes_are_those_of_initcall_debug(guest: Boot) -> None:
 def test_every_device_is_registered_once_and_scanned_once_for_each_driver(guest: Boot) -> None:
     """No event is missing or doubled at the seam: the bus scans every pair once."""
     final = oracle.devices(guest.sections["final"])
-    events = _boot(guest)
+    events = guest.events()
     for kind in ("entry", "return"):
         registered = _of(events, "register_virtio_device", kind)
         assert [e["device"]["address"] for e in registered] == list(final)
@@ -154,8 +161,6 @@ def test_they_are_taken_in_once(guest: Boot) -> None:
     assert (header["boot"]["lost"], header["boot"]["reason"]) == (0, None)
     armed = {p["probe"] for p in header["boot"]["probes"] if p["state"] == "armed"}
     assert armed >= {"virtio_pci_probe", "register_virtio_device", "virtio_dev_probe", "set_status"}
-    assert guest.sections["defined"] == ["0"]
-    assert guest.sections["left"] == ["0"]
     assert "[mono]" in guest.sections["clock"][0]
 
 
@@ -171,7 +176,7 @@ def _seen(lines: list[dict[str, Any]], armed: set[tuple[str, str]]) -> dict[int,
 
 
 def test_at_the_seam_nothing_is_twice_and_nothing_lost(
-    guest: Boot, inner: list[dict[str, Any]]
+    seam: Boot, inner: list[dict[str, Any]]
 ) -> None:
     """Every event of the other recorder in the same time, in the same order by thread, with the
     same device, driver, result and detail."""
@@ -186,7 +191,7 @@ def test_at_the_seam_nothing_is_twice_and_nothing_lost(
     last = events[-1]["ns"] + 1_000_000
     ours, theirs = (
         _seen([event for event in lines if first <= event["ns"] <= last], armed)
-        for lines in (events, guest.events())
+        for lines in (events, seam.events())
     )
     assert ours.keys() == theirs.keys()
     for tid, found in ours.items():
@@ -196,8 +201,8 @@ def test_at_the_seam_nothing_is_twice_and_nothing_lost(
         assert len(found) == len(theirs[tid])
 
 
-def test_the_kernel_counted_as_many(guest: Boot, inner: list[dict[str, Any]]) -> None:
-    counted = {line.split()[0]: int(line.split()[1]) for line in guest.sections["counts"]}
+def test_the_kernel_counted_as_many(seam: Boot, inner: list[dict[str, Any]]) -> None:
+    counted = {line.split()[0]: int(line.split()[1]) for line in seam.sections["counts"]}
     assert counted["match"] == len(_of(inner[1:-1], "virtio_dev_match", "entry"))
     assert counted["probed"] == len(_of(inner[1:-1], "virtio_dev_probe", "return")) > 20
 
@@ -227,9 +232,10 @@ def test_a_ring_that_ran_over_is_lost_events(small: Boot) -> None:
     assert not [f for f in found["findings"] if f["severity"] == "error"]
 
 
-def test_a_second_recorder_finds_nothing_of_them(small: Boot) -> None:
-    """Older devices are in its snapshot, as on any machine."""
-    status, line = small.sections["again"][-2:]
+def test_a_recorder_removes_them(seam: Boot) -> None:
+    """A second one finds nothing of them: older devices are in its snapshot."""
+    assert (seam.sections["defined"], seam.sections["left"]) == (["0"], ["0"])
+    status, line = seam.sections["again"][-2:]
     header = json.loads(line)
     assert (status, header["boot"]) == ("status 0", None)
-    assert len(header["snapshot"]["devices"]) == 2
+    assert len(header["snapshot"]["devices"]) == 3

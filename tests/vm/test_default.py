@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The default devices, on a kernel with VirtIO in modules and on one with VirtIO built in."""
+"""The default devices, on a kernel with VirtIO in modules and on one with VirtIO built in, on one
+processor and on two."""
 
 from __future__ import annotations
 
@@ -8,11 +9,18 @@ import re
 import pytest
 
 from tests.vm import oracle
-from tests.vm.guest import Boot, Guest
+from tests.vm.guest import BLK, NET, Boot, Guest
 
 _SCRIPT = oracle.SYSFS + "show_bus final; false"
 
-GUESTS = {kernel: Guest(kernel, _SCRIPT) for kernel in ("6.1", "6.12")}
+_TWO_PROCESSORS = (*NET, *BLK, "-device", "virtio-rng-pci,addr=04.0", "-smp", "2")
+
+GUESTS = {
+    "6.1": Guest("6.1", _SCRIPT),
+    "6.12": Guest("6.12", _SCRIPT),
+    "6.1 on two": Guest("6.1", _SCRIPT, _TWO_PROCESSORS),
+    "6.12 on two": Guest("6.12", _SCRIPT, _TWO_PROCESSORS),
+}
 
 
 def test_every_device_and_its_driver_are_what_sysfs_shows(booted: Boot) -> None:

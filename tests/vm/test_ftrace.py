@@ -14,7 +14,7 @@ from virtio_trace.virtio import features
 _SCRIPT = oracle.SYSFS + "show_bus final; at queues; cat /proc/interrupts; false"
 
 # Modern devices on both transports of QEMU's board "virt", the MMIO ones in its last three slots.
-_BOTH = (
+BOTH_TRANSPORTS = (
     *("-global", "virtio-mmio.force-legacy=false"),
     *("-netdev", "user,id=net1", "-device", "virtio-net-device,netdev=net1"),
     *("-blockdev", "null-co,node-name=disk1,size=67108864,read-zeroes=on"),
@@ -23,7 +23,7 @@ _BOTH = (
 )
 
 GUESTS = {
-    "arm64": Guest("linux-image-cloud-arm64/trixie", _SCRIPT, _BOTH, seconds=15),
+    "arm64": Guest("linux-image-cloud-arm64/trixie", _SCRIPT, BOTH_TRANSPORTS, seconds=15),
     "6.1": Guest("6.1", _SCRIPT, collector="ftrace", seconds=15),
     "6.12": Guest("6.12", _SCRIPT, collector="ftrace", seconds=15),
 }

@@ -100,7 +100,7 @@ until [ -e /run/claimed ]; do sleep 0.1; done
 refused claim {SWAP}
 """
 
-GUESTS = {"6.1": Guest("6.1", _SCRIPT, OPTIONS, seconds=120)}
+GUESTS = {"6.1": Guest("6.1", _SCRIPT, OPTIONS, seconds=120, python=True)}
 
 HINT = "it would be gone for a moment, or for good: --force rebinds it anyway"
 REASONS = {

@@ -26,7 +26,7 @@ at outcomes
 PYTHONPATH=/run/py python3 -m tests.vm.inside
 """
 
-GUESTS = {"6.1": Guest("6.1", _SCRIPT, (*NET, *BLK), append="quiet", seconds=150)}
+GUESTS = {"6.1": Guest("6.1", _SCRIPT, (*NET, *BLK), append="quiet", seconds=150, python=True)}
 
 NOTHING = {"groups": [], "armed": [0], "recorders": []}
 

@@ -25,7 +25,9 @@ PYTHONPATH=/run/py python3 -m tests.vm.inside_sweep
 """
 
 GUESTS = {
-    kernel: Guest(kernel, _SCRIPT, (*NET, *BLK), append="quiet", seconds=100)
+    kernel: Guest(
+        kernel, _SCRIPT, (*NET, *BLK), append="quiet", seconds=100, python=True, boot_events=False
+    )
     for kernel in ("6.1", "6.12")
 }
 
@@ -70,7 +72,9 @@ def test_doctor_says_whose_perf_events_may_hold_one(outcomes: dict[str, Any]) ->
     assert found["opened"] >= 0
     assert found["left"]["groups"] == ["virtio_trace_1_1"]  # virtio_trace_2_1 is removed
     kept = f"{found['event']} cannot be removed: Device or resource busy: perf events are open in "
-    assert f"{kept}python3 ({found['holder']})\n" in found["stdout"]
+    (line,) = (line for line in found["stdout"].splitlines() if kept in line)
+    # The boot's own recorder has some too.
+    assert f"python3 ({found['holder']})" in line.partition(kept)[2].split(", ")
 
 
 def test_record_warns_of_what_is_held_and_records(outcomes: dict[str, Any]) -> None:

@@ -88,6 +88,7 @@ GUESTS = {
         append=_FORBIDDEN,
         seconds=30,
         host=_host,
+        python=True,
     ),
     "6.12": Guest(
         "6.12", _DEFERRED, _BEHIND_AN_IOMMU, append="modprobe.blacklist=virtio_iommu", seconds=30

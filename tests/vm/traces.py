@@ -15,12 +15,13 @@ from typing import Any
 
 TRACEFS = Path("/sys/kernel/tracing")
 KPROBES = Path("/sys/kernel/debug/kprobes/list")
-PATIENCE = 60.0
+PATIENCE = 300.0
+"""Seconds. A recorder compiles its program in ten, and on a busy host in a minute and more."""
 
 
 def groups() -> list[str]:
-    """The groups of our recorders that tracefs knows."""
-    found = re.findall(r":(virtio_trace_\w+)/", (TRACEFS / "kprobe_events").read_text("utf-8"))
+    """The groups of our recorders that tracefs knows; vtx is that of the boot's own."""
+    found = re.findall(r":(virtio_trace_\w+|vtx)/", (TRACEFS / "kprobe_events").read_text("utf-8"))
     return sorted(set(found))
 
 
@@ -35,17 +36,27 @@ def armed() -> list[str]:
 
 def recorders() -> list[int]:
     """The processes that are recorders, or children forked from one."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            line = path.read_bytes()
-        except OSError:
-            continue
-        if b"\0virtio_trace\0record\0" in line:
-            found.append(int(path.parent.name))
-    return sorted(found)
+    lines = ((path, _cmdline(path)) for path in Path("/proc").glob("[0-9]*/cmdline"))
+    return sorted(
+        int(path.parent.name) for path, line in lines if b"\0virtio_trace\0record\0" in line
+    )
 
 
+def _cmdline(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:  # it has ended
+        return b""
+
+
+def _outer() -> int:
+    """The boot's own recorder: its name begins with @ (tracer/executor/first.py)."""
+    lines = ((path, _cmdline(path)) for path in Path("/proc").glob("[0-9]*/cmdline"))
+    (found,) = (int(path.parent.name) for path, line in lines if line.startswith(b"@"))
+    return found
+
+
+OUTER = _outer()
 OUTER_GROUPS, OUTER_ARMED, OUTER_RECORDERS = groups(), armed(), recorders()
 
 

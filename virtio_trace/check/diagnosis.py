@@ -152,7 +152,9 @@ def module(graph: Graph, name: str, init: str | None, aliases: tuple[str, ...] =
     late = [r for r in _late(graph) if r.what == name]
     causes = [*initrd.words(graph, name), *(rule.words for rule in rules)]
     alias = f" (alias {', '.join(aliases)})" if aliases else ""
-    if said := refused.of_module(graph, name, f"its module {name}{alias}"):
+    listed = [line for line in graph.log.get(name, []) if "blacklisted" in line.text]
+    # The kernel's own word for it is the cause of what modprobe says then, "not permitted".
+    if not listed and (said := refused.of_module(graph, name, f"its module {name}{alias}")):
         return said + "".join(f"; {cause}" for cause in causes)
     said = f"its module {name}{alias} was not loaded"
     others = refused.of_others(graph)
@@ -169,7 +171,7 @@ def module(graph: Graph, name: str, init: str | None, aliases: tuple[str, ...] =
             "; neither the kernel command line nor modprobe's configuration forbids it, "
             "and whether anything asked for it is unknown"
         )
-    return said + _quote([line for line in graph.log.get(name, []) if "blacklisted" in line.text])
+    return said + _quote(listed)
 
 
 def forbidden_init(graph: Graph, init: str | None) -> str:

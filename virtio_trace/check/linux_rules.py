@@ -85,7 +85,9 @@ def _loaded(context: CheckContext, subject: Driver) -> None:
     step = "driver-loaded"
     facts, register = subject.facts, subject.register
     assert register is not None
-    if facts is None and _before_user_space(context, register):
+    if facts is None and (
+        _before_user_space(context, register) or _has_no_module(context, subject)
+    ):
         context.good(step, subject.name)
     elif facts is None:
         files = initrd.whose_files(context.graph)
@@ -109,6 +111,15 @@ def _before_user_space(context: CheckContext, call: Call) -> bool:
         return False
     first = next((event for event in recording.events if event.kind == MODULE), None)
     return first is None or call.event.seq < first.seq
+
+
+def _has_no_module(context: CheckContext, subject: Driver) -> bool:
+    """Whether the driver registered at boot and is built in by sysfs: it has no link to a module
+    (drivers/base/module.c, module_add_driver). The images of some machines do not tell."""
+    header = context.graph.recording.header
+    return header.boot is not None and any(
+        known.name == subject.name and known.module is None for known in header.snapshot.drivers
+    )
 
 
 def device(context: CheckContext, subject: Device) -> None:

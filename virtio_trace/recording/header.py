@@ -73,7 +73,8 @@ class Header:
     ``blacklist`` is what keeps modules from being loaded (``forbidden`` in the file), None if that
     was not read. ``initrd``: the initrd that the first process was in, if any.
     ``user_space_ns``: when the first process started, if probes were armed before that.
-    ``collector`` is ``ftrace`` for a guest without an agent. ``arming_seconds``: the time that each
+    ``collector`` is ``ftrace`` for a guest without an agent. ``program`` is what compiled the BPF
+    program, and when: ``BCC 0.26.0, cache``. ``arming_seconds``: the time that each
     phase of arming took.
     """
 
@@ -90,6 +91,7 @@ class Header:
     user_space_ns: int | None = None
     tool: str | None = None
     collector: str | None = None
+    program: str | None = None
     arming_seconds: dict[str, float] | None = None
     command: tuple[str, ...] = ()
 
@@ -105,6 +107,7 @@ class Header:
             "schema": SCHEMA,
             "tool": self.tool,
             "collector": self.collector,
+            "program": self.program,
             "kernel": {"release": self.release, "machine": self.machine},
             "clock": CLOCK,
             "started_ns": self.started_ns,
@@ -125,8 +128,8 @@ class Header:
     def from_json(cls, raw: Any) -> Header:
         """The reverse of :meth:`to_json`. Raises BadInputError.
 
-        ``tool``, ``collector``, ``arming_seconds`` and ``command`` are only shown to people. If
-        one of them is damaged, it is unknown, and the rest is still read.
+        ``tool``, ``collector``, ``program``, ``arming_seconds`` and ``command`` are only shown to
+        people. If one of them is damaged, it is unknown, and the rest is still read.
         """
         with damaged("header", _HINT):
             kernel, get = obj(raw["kernel"]), obj(raw).get
@@ -146,6 +149,7 @@ class Header:
                 arming_seconds=_seconds(get("arming_seconds")),
                 tool=tool if type(tool) is str else None,
                 collector=get("collector") if type(get("collector")) is str else None,
+                program=get("program") if type(get("program")) is str else None,
                 command=tuple(map(str, command)) if type(command) is list else (),
             )
 

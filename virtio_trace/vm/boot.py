@@ -18,7 +18,7 @@ from virtio_trace.vm.outcome import Outcome, refused, too_small
 from virtio_trace.vm.plan import Plan, check
 from virtio_trace.vm.qemu import accel, host_view, process
 from virtio_trace.vm.qemu.channel import Channel, ConsoleTail, GuestShutdown
-from virtio_trace.vm.root import agentless, appliance
+from virtio_trace.vm.qemu.executor_channel import ExecutorChannel
 from virtio_trace.vm.root.agentless import LineSink
 from virtio_trace.vm.root.initrd import initrd
 
@@ -46,11 +46,7 @@ def boot(plan: Plan, listener: Listener, progress: Progress = quiet) -> Outcome:
     CannotTraceError when the appliance cannot be built or QEMU cannot be started.
     """
     plan = check(plan)
-    if plan.agentless is None:
-        root = appliance.appliance(progress)
-    else:
-        root = agentless.busybox(plan.arch, progress)
-    with _console(plan.settings.console) as keep, initrd(root, plan) as whole:
+    with _console(plan.settings.console) as keep, initrd(plan, progress) as whole:
         size = os.fstat(whole.fileno()).st_size
         tries = accel.candidates(plan.settings.accel, plan.arch)
         for name in tries:
@@ -87,11 +83,9 @@ class _Attempt:
         self._keep = keep
         self._silence = silence
         self._began = time.monotonic()
-        text = plan.third_party.until.text if plan.third_party else ""
-        self._console = ConsoleTail(text)
-        self._shutdown = GuestShutdown(
-            plan.third_party is not None, self._began + plan.settings.timeout, text
-        )
+        until = plan.third_party.until if plan.third_party else None
+        self._console = ConsoleTail(until.text if until else "")
+        self._shutdown = GuestShutdown(until, self._began + plan.settings.timeout)
         self._stderr = b""
         self._spoke = False
         self._complete = False
@@ -117,7 +111,7 @@ class _Attempt:
         elif channel.status is not None or (self._complete and outcome.qemu_failed):
             outcome.end = "done"
         outcome.recorder, outcome.said = channel.status, channel.said
-        outcome.stop = self._shutdown.reason(channel.stop, self._console)
+        outcome.stop = self._shutdown.reason(self._console)
         outcome.tail, outcome.causes = self._console.lines(), self._console.causes()
         outcome.root_too_big = self._console.root_too_big
         outcome.spoke, outcome.dropped = self._spoke, channel.dropped
@@ -125,7 +119,7 @@ class _Attempt:
         outcome.seconds = time.monotonic() - self._began
         return outcome
 
-    def _channel(self, qemu: process.Run) -> Channel:
+    def _channel(self, qemu: process.Run) -> Channel | ExecutorChannel:
         """The guest's channel: its lines, then a recording's lines, then the trailer's host."""
 
         def finish(line: bytes) -> None:
@@ -136,11 +130,15 @@ class _Attempt:
             else:
                 self._listener.on_line(line)
 
-        setup = self._plan.agentless
-        channel = Channel(setup.assemble(finish) if setup else finish, framed=setup is None)
+        channel: Channel | ExecutorChannel
+        if self._plan.executor is not None:
+            channel = ExecutorChannel(self._plan.executor.assemble(finish))
+        else:
+            assert self._plan.agentless is not None
+            channel = Channel(self._plan.agentless.assemble(finish))
         return channel
 
-    def _listen(self, qemu: process.Run, channel: Channel) -> bool:
+    def _listen(self, qemu: process.Run, channel: Channel | ExecutorChannel) -> bool:
         """Reads all that QEMU and its guest send. Returns False if we end QEMU early."""
         for source, data in qemu.read(self._shutdown.deadline):
             if source == "events":

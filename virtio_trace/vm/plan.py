@@ -13,9 +13,10 @@ from virtio_trace.kernel.files.machine import X86_64, Machine
 from virtio_trace.vm import arch
 from virtio_trace.vm.host.programs import is_text, need
 from virtio_trace.vm.qemu import accel, process
-from virtio_trace.vm.root import foreign_initrd, payload
+from virtio_trace.vm.root import foreign_initrd, payload, recorder
 from virtio_trace.vm.root.agentless import AgentlessSetup
 from virtio_trace.vm.root.foreign_initrd import ThirdPartySystem
+from virtio_trace.vm.root.recorder import ExecutorSetup
 
 COLLECTORS = ("auto", "bpf", "ftrace")
 
@@ -25,7 +26,8 @@ class Settings:
     """How to boot any kernel. ``timeout`` is in seconds from QEMU's start.
 
     ``run`` is shell text for the guest. ``options`` are QEMU's and replace the default devices.
-    ``console`` is the file that keeps the console. ``collector`` is one of COLLECTORS.
+    ``console`` is the file that keeps the console. ``collector`` is one of COLLECTORS. ``root``: an
+    archive in place of our own root's busybox.
     """
 
     append: str = ""
@@ -35,6 +37,7 @@ class Settings:
     options: tuple[str, ...] = ()
     console: Path | None = None
     collector: str = "auto"
+    root: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +45,8 @@ class Plan:
     """One boot. ``arch`` is the kernel's machine, read from its image once, by :meth:`of`.
 
     ``modules`` is a …/lib/modules/RELEASE folder; None if neither the initrd nor the disk has one.
-    ``agentless``: what a guest without an agent traces. ``third_party``: boot this initrd, and its
-    disk if it has one, which somebody else built.
+    ``agentless``: what a guest without an agent traces; ``executor``: what one with an executor
+    does. ``third_party``: boot this initrd, and its disk if it has one, which somebody else built.
     """
 
     vmlinuz: Path
@@ -51,6 +54,7 @@ class Plan:
     arch: Machine
     settings: Settings = Settings()
     agentless: AgentlessSetup | None = None
+    executor: ExecutorSetup | None = None
     third_party: ThirdPartySystem | None = None
 
     @classmethod
@@ -73,7 +77,7 @@ class Plan:
         """
         settings, memory = self.settings, process.memory_for(initrd)
         if self.third_party is None:
-            parameters = self.agentless.parameters if self.agentless else ""
+            parameters = self.agentless.parameters if self.agentless else recorder.FIRST
             append = f"{parameters} {settings.append}".strip()
             return process.QemuConfig(
                 self.vmlinuz, append, accelerator, settings.options, memory, self.arch
@@ -118,8 +122,7 @@ def check_settings(settings: Settings, machine: Machine = X86_64) -> None:
     process.cmdline(settings.append, machine)
     if settings.console is not None:
         _check_console(settings.console)
-    ours = ("mmdebstrap",) if uses_agent(settings, machine) else ()
-    need([machine.program, "setpriv", "depmod", *ours, "apt-get"])
+    need([machine.program, "setpriv", "depmod", "apt-get"])
     accel.candidates(settings.accel, machine)
 
 
@@ -141,8 +144,7 @@ def check(plan: Plan) -> Plan:
     check_settings(plan.settings, plan.arch)
     if plan.third_party is not None and not uses_agent(plan.settings, plan.arch):
         raise UsageError(
-            "--image and --initrd run the eBPF recorder: they take neither --collector ftrace nor "
-            f"a kernel of {plan.arch.name} yet",
+            "--image and --initrd run the eBPF recorder: they do not take --collector ftrace",
             "give its kernel as --kernel VMLINUZ with --modules DIR",
         )
     modules = payload.check_modules(plan.modules) if plan.modules is not None else None

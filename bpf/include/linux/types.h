@@ -1,24 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Fixed-width integers, under the names that BCC's own headers and events.h use. */
-#ifndef VT_TYPES_H
-#define VT_TYPES_H
+/* Our integers, and those that only BCC's own headers use. */
+#ifndef VT_LINUX_TYPES_H
+#define VT_LINUX_TYPES_H
 
-typedef unsigned char __u8;
-typedef signed char __s8;
-typedef unsigned short __u16;
-typedef short __s16;
-typedef unsigned int __u32;
-typedef int __s32;
-typedef unsigned long long __u64;
-typedef long long __s64;
-typedef __u8 u8;
-typedef __s8 s8;
-typedef __u16 u16;
-typedef __s16 s16;
-typedef __u32 u32;
-typedef __s32 s32;
-typedef __u64 u64;
-typedef __s64 s64;
+#include "../../types.h"
+
 typedef __u16 __le16, __be16, __sum16;
 typedef __u32 __le32, __be32, __wsum;
 typedef __u64 __le64, __be64;
@@ -26,11 +12,5 @@ typedef __u64 __attribute__((aligned(8))) __aligned_u64;
 typedef unsigned long size_t;
 typedef unsigned long uintptr_t;
 typedef int pid_t;
-typedef _Bool bool;
-
-#define true 1
-#define false 0
-#define NULL ((void *)0)
-#define __always_inline inline __attribute__((always_inline))
 
 #endif

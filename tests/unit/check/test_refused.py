@@ -72,6 +72,18 @@ def test_a_rule_explains_it_without_a_guess() -> None:
     assert reason(lines, RNG).endswith('was not loaded: "blacklist virtio_rng" is in /etc/x.conf')
 
 
+def test_the_kernels_own_blacklist_is_the_cause_of_what_modprobe_says() -> None:
+    """module_blacklist=: the kernel returns EPERM, and logs the module's name."""
+    failed = f"{LOADER}ERROR: could not insert 'virtio_rng': Operation not permitted"
+    lines = board("Module virtio_rng is blacklisted", failed)
+    rule = {"what": "virtio_rng", "by": "module_blacklist", "where": "the kernel command line"}
+    lines[0]["forbidden"] = [rule]
+    assert reason(lines, RNG).endswith(
+        f"{_MODULE} was not loaded: module_blacklist=virtio_rng is on the kernel command line; the "
+        'kernel\'s log: "Module virtio_rng is blacklisted"'
+    )
+
+
 def test_many_lines_are_few_words() -> None:
     many = [f"virtio_rng: Unknown symbol f{n} (err -2)" for n in range(50)]
     found = said(*many, *many)

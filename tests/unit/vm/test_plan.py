@@ -68,7 +68,7 @@ def test_arguments_are_checked_before_anything_is_built(
     def built(*_: object) -> None:
         raise AssertionError("something was fetched or built")
 
-    monkeypatch.setattr("virtio_trace.vm.root.appliance.appliance", built)
+    monkeypatch.setattr("virtio_trace.vm.root.guest_python.fetch", built)
     monkeypatch.setattr("virtio_trace.vm.host.debian.fetch", built)
     assert main.run(["boot", *arguments]) == status
     assert words in capsys.readouterr().err
@@ -80,5 +80,5 @@ def test_missing_programs_are_named_with_their_packages(
     monkeypatch.setattr("shutil.which", lambda *_a, **_k: None)
     assert main.run(["boot", "--debian", "a-b"]) == 3
     said = capsys.readouterr().err
-    assert "mmdebstrap" in said
+    assert "qemu-system-x86" in said
     assert "qemu-system-x86" in said.splitlines()[-1]

@@ -9,9 +9,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from virtio_trace.cli.support.boot_parameters import is_taken, say_left, with_boot_events
+from virtio_trace.cli.boot import executor
+from virtio_trace.cli.support.boot_parameters import boot_line, is_taken, say_left
 from virtio_trace.errors import BadInputError
 from virtio_trace.kernel.files import compression, vmlinuz
+from virtio_trace.tracer.bpf.compile import bytecode
 from virtio_trace.tracer.points import offline, table
 from virtio_trace.tracer.session import agentless, agentless_arming
 from virtio_trace.vm import arch
@@ -29,7 +31,8 @@ def collecting(plan: Plan, *, boot_events: bool) -> Iterator[Plan]:
     """
     plan = check(plan)
     if uses_agent(plan.settings, plan.arch):
-        yield with_boot_events(plan) if boot_events else plan
+        with _unpacked(plan.vmlinuz) as image:
+            yield replace(_with_executor(plan, boot_events=boot_events), vmlinuz=image)
         return
     assert plan.modules is not None  # plan.check: only a third-party system may have none
     kernel = offline.read(plan.vmlinuz, plan.modules, [table.VRING_POINT])
@@ -43,9 +46,30 @@ def collecting(plan: Plan, *, boot_events: bool) -> Iterator[Plan]:
     def assemble(sink: LineSink) -> LineSink:
         return agentless.Guest(arms, sink, lambda: cache.scratch("guest")).consume
 
-    setup = AgentlessSetup(arms.parameters, assemble, arms.commands, arms.enable, _unpack)
+    setup = AgentlessSetup(
+        arms.parameters, assemble, arms.commands, arms.enable, compression.unpacked
+    )
     with _unpacked(plan.vmlinuz) as image:
         yield replace(plan, vmlinuz=image, agentless=setup)
+
+
+def _with_executor(plan: Plan, *, boot_events: bool) -> Plan:
+    """PLAN with an executor for its kernel; and, with BOOT_EVENTS, its boot-time events.
+
+    Raises CannotTraceError, BadInputError: there can be no plan for this kernel.
+    """
+    if plan.modules is None:
+        raise BadInputError(
+            f"the modules of {plan.vmlinuz} are not known: its initrd has none",
+            "give its lib/modules/RELEASE as --modules DIR",
+        )
+    kernel = offline.read(plan.vmlinuz, plan.modules)
+    line = boot_line(plan, kernel) if boot_events else None
+    if line is not None and line.text:
+        append = f"{plan.settings.append} {line.text}".strip()
+        plan = replace(plan, settings=replace(plan.settings, append=append))
+    code = bytecode(kernel.machine, cookie=kernel.cookies)
+    return replace(plan, executor=executor.setup(kernel, code, line, plan.third_party))
 
 
 @contextlib.contextmanager
@@ -64,7 +88,3 @@ def _unpacked(image: Path) -> Iterator[Path]:
                 f"{image} has no flat kernel image", "give the vmlinuz of a package"
             )
         yield unpacked
-
-
-def _unpack(path: Path) -> bytes:
-    return compression.unpack(compression.read_file(path), str(path))

@@ -80,6 +80,7 @@ from virtio_trace.vm.qemu import accel as accelerators
 )
 @click.option("--keep-console", "console", metavar="FILE", help="Write the console to FILE.")
 @click.option("-o", "--output", metavar="FILE", help="The recording; - is standard output.")
+@click.option("--root", metavar="CPIO", hidden=True, help="A root in place of busybox (tests).")
 @click.option("-q", "--quiet", is_flag=True, help="Do not print events as they happen.")
 @click.option("-v", "--verbose", is_flag=True, help="Print QEMU's command line.")
 @click.argument("options", metavar="[-- QEMU OPTIONS ...]", nargs=-1, type=click.UNPROCESSED)
@@ -101,6 +102,7 @@ def command(
     until: str | None,
     console: str | None,
     output: str | None,
+    root: str | None,
     quiet: bool,
     verbose: bool,
     options: tuple[str, ...],
@@ -114,7 +116,14 @@ def command(
     image.
     """
     settings = Settings(
-        append, timeout, accel, task, options, Path(console) if console else None, collector
+        append,
+        timeout,
+        accel,
+        task,
+        options,
+        Path(console) if console else None,
+        collector,
+        Path(root) if root else None,
     )
     source = Source(vmlinuz, modules, package, initrd, image, backing)
     source.check(settings, until)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from virtio_trace.cli.support.progress import ProgressBar
@@ -14,7 +14,7 @@ from virtio_trace.errors import UsageError
 from virtio_trace.kernel.files.machine import X86_64, Machine, by_debian
 from virtio_trace.render.escape import escape
 from virtio_trace.vm import arch
-from virtio_trace.vm.disk import extract, partitions
+from virtio_trace.vm.disk import extract, image_modules, initrd_modules, partitions
 from virtio_trace.vm.host import cache, debian
 from virtio_trace.vm.host.programs import need
 from virtio_trace.vm.plan import Plan, Settings
@@ -77,7 +77,8 @@ class Source:
 
     @contextmanager
     def plan(self, settings: Settings, until: str | None, progress: ProgressBar) -> Iterator[Plan]:
-        """The plan. Files extracted from an image are removed at the end of the context."""
+        """The plan. Files extracted from an image or an initrd are removed at the end of the
+        context."""
         modules = Path(self.modules) if self.modules is not None else None
         if self.package is not None:
             kernel = debian.fetch(self.package, progress)
@@ -91,7 +92,14 @@ class Source:
             third_party = ThirdPartySystem(
                 (Path(self.initrd),), until=foreign_initrd.parse_until(until or "running")
             )
-            yield Plan.of(Path(self.vmlinuz or ""), modules, settings, third_party=third_party)
+            vmlinuz = Path(self.vmlinuz or "")
+            if modules is not None:
+                yield Plan.of(vmlinuz, modules, settings, third_party=third_party)
+                return
+            with cache.scratch("initrd") as scratch, cache.reaped(scratch):
+                modules = _modules_of(vmlinuz, third_party, scratch, progress)
+                third_party = replace(third_party, only_initrd=True)
+                yield Plan.of(vmlinuz, modules, settings, third_party=third_party)
         else:
             yield Plan.of(Path(self.vmlinuz or ""), modules, settings)
 
@@ -134,3 +142,18 @@ class Source:
                 "--modules DIR or --initrd FILE",
                 "for example: virtio-trace boot --debian linux-image-cloud-amd64/bookworm",
             )
+
+
+def _modules_of(
+    vmlinuz: Path, system: ThirdPartySystem, scratch: Path, progress: ProgressBar
+) -> Path | None:
+    """The folder of the modules that the system's initrd has, extracted into SCRATCH."""
+    cache.sweep()
+    arch.of_kernel(vmlinuz)
+    initrds = [foreign_initrd.check_initrd(path) for path in system.initrds]
+    release = image_modules.release(vmlinuz) or None
+    notes: list[str] = []
+    modules = initrd_modules.extract(initrds, release, scratch, progress, notes)
+    for note in notes:
+        warn(escape(note))
+    return modules

@@ -5,40 +5,26 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from dataclasses import replace
 
 from virtio_trace.cli.support.say import warn
-from virtio_trace.errors import VirtioTraceError
-from virtio_trace.kernel.files.module_tree import ModuleTree
 from virtio_trace.tracer.ftrace import cmdline
 from virtio_trace.tracer.ftrace.cmdline import BootLine
 from virtio_trace.tracer.ftrace.definitions import definitions
-from virtio_trace.tracer.points import offline
+from virtio_trace.tracer.points.offline import OfflineKernel
 from virtio_trace.vm.plan import Plan
 
 _TAKEN = re.compile(r"(?:^|\s)kprobe_event=")
 
 
-def with_boot_events(plan: Plan) -> Plan:
-    """PLAN with the parameters for its kernel, where some of VirtIO is built into it. Where that
-    cannot be done it is said, and the boot is recorded from its first module on."""
+def boot_line(plan: Plan, kernel: OfflineKernel) -> BootLine | None:
+    """The parameters for KERNEL, PLAN's, where some of VirtIO is built into it; None: none are
+    needed, or the command line has others already, which is said."""
     line = plan.qemu_config("tcg", 0).cmdline
-    if is_taken(line):
-        return plan
-    if plan.modules is None:
-        warn("no boot-time events, built-in code is not recorded: give its --modules DIR")
-        return plan
-    try:
-        if "virtio" not in ModuleTree(plan.modules).builtin:
-            return plan
-        kernel = offline.read(plan.vmlinuz, plan.modules)
-    except VirtioTraceError as error:
-        warn(f"no boot-time events, built-in code is not recorded: {error}")
-        return plan
+    if is_taken(line) or "virtio" not in kernel.builtin:
+        return None
     found = for_kernel(kernel, plan.arch.command_line - len(line.encode()) - 1, modules=False)
     say_left(found)
-    append = f"{plan.settings.append} {found.text}".strip()
-    return replace(plan, settings=replace(plan.settings, append=append))
+    return found
 
 
 def is_taken(line: str) -> bool:
@@ -50,7 +36,7 @@ def is_taken(line: str) -> bool:
 
 
 def for_kernel(
-    kernel: offline.OfflineKernel,
+    kernel: OfflineKernel,
     room: int,
     *,
     modules: bool,

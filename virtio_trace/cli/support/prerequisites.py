@@ -8,7 +8,7 @@ from pathlib import Path
 
 from virtio_trace.errors import CannotTraceError
 from virtio_trace.kernel.running.host import Answer, HostKernel
-from virtio_trace.tracer.bpf import loader
+from virtio_trace.tracer.bpf.compile import import_bcc
 from virtio_trace.tracer.session.machine import Mounts
 
 DEBUGFS = Path("/sys/kernel/debug")
@@ -71,7 +71,7 @@ def _has_modules(kernel: HostKernel) -> Answer:
 
 def _has_bcc() -> Answer:
     try:
-        loader.import_bcc()
+        import_bcc()
     except CannotTraceError as error:
         return Answer(False, str(error), error.hint)
     return Answer(True)

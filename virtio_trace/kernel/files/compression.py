@@ -76,7 +76,7 @@ def unpack(data: bytes, where: str, limit: int | None = None) -> bytes:
     At most LIMIT bytes, by default :func:`limit_for` its size. Raises BadInputError for damaged
     data and for more bytes, CannotTraceError where a program is missing.
     """
-    kind = next((kind for magic, kind in _MAGIC.items() if data.startswith(magic)), "")
+    kind = kind_of(data)
     if not kind:
         return data
     if limit is None:
@@ -95,6 +95,16 @@ def unpack(data: bytes, where: str, limit: int | None = None) -> bytes:
         return _checked(unpacker.decompress(data, limit), unpacker.eof, where, limit)
     except (lzma.LZMAError, zlib.error, OSError, EOFError, ValueError) as error:
         raise BadInputError(f"{where}: damaged compressed data: {error}", _HINT) from error
+
+
+def kind_of(data: bytes) -> str:
+    """The kind of compression by the first bytes, such as "xz"; "" for none that is known."""
+    return next((kind for magic, kind in _MAGIC.items() if data.startswith(magic)), "")
+
+
+def unpacked(path: Path) -> bytes:
+    """The unpacked content of the file PATH. Raises BadInputError, CannotTraceError."""
+    return unpack(read_file(path), str(path))
 
 
 def is_zstd(data: bytes) -> bool:

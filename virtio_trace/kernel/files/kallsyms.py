@@ -149,10 +149,15 @@ class _Flat(Image):
         self._starts = [0]
 
 
-def read(kernel: bytes, where: str) -> Kallsyms:
-    """The symbols of the unpacked KERNEL (vmlinuz.payload).
+def image(kernel: bytes, where: str) -> Image:
+    """The unpacked KERNEL (vmlinuz.payload) as memory, by the addresses of its symbols.
 
     Addresses are those that the kernel was linked for; of a flat image, distances from its start.
-    Raises BadInputError where they cannot be read.
+    Raises BadInputError where it is damaged.
     """
-    return Kallsyms(Image(kernel, where) if kernel[:4] == b"\x7fELF" else _Flat(kernel, where))
+    return Image(kernel, where) if kernel[:4] == b"\x7fELF" else _Flat(kernel, where)
+
+
+def read(kernel: bytes, where: str) -> Kallsyms:
+    """The symbols of the unpacked KERNEL. Raises BadInputError where they cannot be read."""
+    return Kallsyms(image(kernel, where))

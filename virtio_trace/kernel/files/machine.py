@@ -42,6 +42,7 @@ class Machine:
     Tracing:
         ``arguments``: registers of a function's first arguments, as fetch arguments name them.
         ``mmio``: devices on virtio-mmio are common.
+        ``bpf``: bpf/regs.h's name for it.
 
     Guests:
         ``program``: the QEMU program, ``package`` the Debian package that has it; ``board`` are its
@@ -71,6 +72,7 @@ class Machine:
 
     arguments: tuple[str, ...]
     mmio: bool
+    bpf: str
 
     program: str
     package: str
@@ -109,6 +111,7 @@ X86_64 = Machine(
     image_pointers_final=True,
     arguments=("%di", "%si", "%dx", "%cx", "%r8", "%r9"),
     mmio=False,
+    bpf="VT_MACHINE_X86_64",
     program="qemu-system-x86_64",
     package="qemu-system-x86",
     board=(),
@@ -140,6 +143,7 @@ AARCH64 = Machine(
     image_pointers_final=False,
     arguments=("%x0", "%x1", "%x2", "%x3", "%x4", "%x5"),
     mmio=True,
+    bpf="VT_MACHINE_ARM64",
     program="qemu-system-aarch64",
     package="qemu-system-arm",
     board=("-machine", "virt"),
@@ -153,7 +157,7 @@ AARCH64 = Machine(
     port="",
     command_line=2047,  # arch/arm64/include/uapi/asm/setup.h
     parameters="",
-    agent=False,
+    agent=True,
 )
 
 MACHINES = (X86_64, AARCH64)

@@ -14,7 +14,7 @@ import mmap
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
-from virtio_trace.errors import BadInputError
+from virtio_trace.errors import BadInputError, CannotTraceError
 
 _HINT = "fetch the file again"
 _STEP = 1 << 20
@@ -63,6 +63,49 @@ def library() -> Any:
         function = getattr(lib, name)
         function.restype, function.argtypes = result, arguments
     return lib
+
+
+class Decompressor:
+    """Unpacks one frame piece by piece. Use it as lzma.LZMADecompressor of the standard library."""
+
+    def __init__(self, where: str) -> None:
+        """Raises CannotTraceError if libzstd is not installed."""
+        self._lib = library()
+        if self._lib is None:
+            raise CannotTraceError(f"{where}: needs libzstd", "apt install libzstd1")
+        self._where = where
+        self._context = self._lib.ZSTD_createDCtx()
+        self._data = b""
+        self._at = 0
+        self._full = False
+        self.eof = False
+
+    def __del__(self) -> None:
+        if self._lib is not None:
+            self._lib.ZSTD_freeDCtx(self._context)
+
+    @property
+    def needs_input(self) -> bool:
+        """Whether there is no more output without more input."""
+        return not self._full and self._at == len(self._data)
+
+    @property
+    def unused_data(self) -> bytes:
+        """The input after the end of the frame."""
+        return self._data[self._at :]
+
+    def decompress(self, data: bytes, max_length: int) -> bytes:
+        """At most MAX_LENGTH more bytes of output. Raises BadInputError for damaged data."""
+        self._data, self._at = self._data[self._at :] + data, 0
+        room = ctypes.create_string_buffer(max_length)
+        packed = ctypes.cast(ctypes.c_char_p(self._data), ctypes.c_void_p)
+        source = _Buffer(packed, len(self._data), 0)
+        into = _Buffer(ctypes.addressof(room), max_length, 0)
+        more = self._lib.ZSTD_decompressStream(self._context, into, source)
+        if self._lib.ZSTD_isError(more):
+            raise _error(self._lib, more, self._where, max_length)
+        self._at, self._full, self.eof = source.at, into.at == max_length, more == 0
+        return ctypes.string_at(room, into.at)
 
 
 def unpack(data: bytes, where: str, limit: int) -> bytes:

@@ -59,11 +59,19 @@ class KernelLog:
     def poll(self) -> None:
         """Read what is new."""
         for record in self._records():
-            line = parse(record)
-            if line is not None:
-                behind = time.monotonic_ns() - line.ns
-                self._behind = behind if self._behind is None else min(behind, self._behind)
-                self.take(line)
+            self.hear(record, time.monotonic_ns())
+
+    def hear(self, record: bytes, now: int) -> None:
+        """Take one record that was read at NOW, CLOCK_MONOTONIC, nanoseconds."""
+        line = parse(record)
+        if line is not None:
+            behind = now - line.ns
+            self._behind = behind if self._behind is None else min(behind, self._behind)
+            self.take(line)
+
+    def lose(self) -> None:
+        """Records were overwritten before they were read."""
+        self._lost = True
 
     def take(self, line: LogLine) -> None:
         """Keep one message, if it may be about virtio."""
@@ -90,7 +98,7 @@ class KernelLog:
             try:
                 record = os.read(self._fd, _MAX_RECORD)
             except BrokenPipeError:  # overwritten before we read them; the next read goes on
-                self._lost = True
+                self.lose()
                 continue
             except OSError:  # EAGAIN: nothing new
                 return

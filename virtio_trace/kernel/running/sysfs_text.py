@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Turns sysfs as text back into a folder, for code that reads it as files.
 
-A guest without an agent sends the few files that matter (vm/guest/plain), in six forms of line:
-``==> /sys/... <==`` before a file's first line (head -v), ``'/sys/...' -> '...'`` for a link
-(stat), a folder's path, ``config /sys/... HEX`` for a PCI configuration space,
-``deferred ...`` for a line of devices_deferred in debugfs, and ``iomem ...`` for one of
-/proc/iomem.
+A guest sends the few files that matter (vm/guest/plain, tracer/executor/sysfs.py), in these forms
+of line: ``==> /sys/... <==`` before a file's first line (head -v), ``'/sys/...' -> '...'`` for a
+link (stat), a folder's path, ``bytes /... HEX`` for a whole file, ``config /sys/... HEX`` for a PCI
+configuration space, ``deferred ...`` for a line of devices_deferred in debugfs, and ``iomem ...``
+for one of /proc/iomem.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ DEBUGFS = "sys/kernel/debug"
 _FILE = re.compile(r"==> (/.+) <==")
 _LINK = re.compile(r"'(/.+)' -> '(.+)'")
 _CONFIG = re.compile(r"config (/\S+) ((?:[0-9a-f]{2})+)")
+_BYTES = re.compile(r"bytes (/\S+) ((?:[0-9a-f]{2})+)")
 _DEFERRED, _IOMEM = "deferred ", "iomem "
 _MAX_DEPTH = 64
 """Folders from the root to a file. Real paths have about 10."""
@@ -50,6 +51,8 @@ def rebuild(lines: Iterable[str], root: Path) -> None:
             links.append((found[1], found[2]))
         elif (found := _CONFIG.fullmatch(line)) is not None:
             _file(root, f"{found[1]}/config", bytes.fromhex(found[2]))
+        elif (found := _BYTES.fullmatch(line)) is not None:
+            _file(root, found[1], bytes.fromhex(found[2]))
         elif line.startswith(_DEFERRED):
             deferred.append(line.removeprefix(_DEFERRED))
         elif line.startswith(_IOMEM):

@@ -12,12 +12,24 @@ import ctypes as ct
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from virtio_trace.recording import events
 from virtio_trace.recording.events import Detail, DeviceRef, Event
+from virtio_trace.recording.json_types import NUMBER_END
 from virtio_trace.tracer.bpf import wire
 from virtio_trace.tracer.points import shape
 from virtio_trace.tracer.points.point import ProbePoint
+from virtio_trace.tracer.points.resolve import ResolvedProbe
+
+_Key = TypeVar("_Key")
+_Value = TypeVar("_Value")
+
+MOST_LOST = 1 << 60
+"""No count of lost events is above this, as a guest may send any."""
+_MOST_KNOWN = 1 << 16
+"""Devices, drivers, threads and open calls that are kept: a guest may send any number."""
+_MOST_NESTED = 1 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +40,14 @@ class Armed:
     function: str
     module: str | None
 
+    @classmethod
+    def of(cls, probe: ResolvedProbe) -> Armed:
+        """For PROBE; one without a target never has a record."""
+        target = probe.target
+        if target is None:
+            return cls(probe.point, probe.point.symbols[0], probe.point.module)
+        return cls(probe.point, target.symbol, target.module)
+
 
 @dataclass(frozen=True, slots=True)
 class _Driver:
@@ -35,6 +55,9 @@ class _Driver:
 
     name: str | None
     tables: Detail | None
+
+
+_UNKNOWN = _Driver(None, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,77 +81,130 @@ class RingDecoder:
         self._lost = 0
         self._open: dict[tuple[int, int], list[_Call]] = {}
         self._devices: dict[int, DeviceRef | None] = {}
-        self._drivers: dict[int, _Driver] = {0: _Driver(None, None)}
+        self._drivers: dict[int, _Driver] = {}
+        self._comms: dict[int, str] = {}
         self.hit: set[int] = set()
 
     def decode(self, data: bytes) -> Event | None:
-        """One record as an Event; None if it describes a device or a driver."""
+        """One record as an Event; None if it describes a device or a driver.
+
+        Raises ValueError, LookupError: no program of ours sends that.
+        """
         kind = int.from_bytes(data[:4], sys.byteorder)
         if kind == wire.KIND_KNOWN_DEVICE:
             device = wire.WireDevice.from_buffer_copy(data)
-            self._devices[device.key] = _device(device)
+            _keep(self._devices, device.key, _device(device))
             return None
         if kind == wire.KIND_KNOWN_DRIVER:
             driver = wire.WireDriver.from_buffer_copy(data)
             tables = _tables(driver) if driver.has & wire.HAS_TABLE else None
-            self._drivers[driver.key] = _Driver(_text(driver.name) or None, tables)
+            _keep(self._drivers, driver.key, _Driver(_text(driver.name) or None, tables))
             return None
-        return self._event(wire.WireEvent.from_buffer_copy(data), data)
+        if kind == wire.KIND_MODULE:
+            return self._module(wire.WireModule.from_buffer_copy(data))
+        if kind == wire.KIND_ENTRY:
+            return self._entry(wire.WireEntered.from_buffer_copy(data), None)
+        if kind == wire.KIND_ENTRY_NAMED:
+            named = wire.WireNamed.from_buffer_copy(data)
+            return self._entry(named.entered, _text(named.name))
+        if kind == wire.KIND_RETURN:
+            return self._return(wire.WireReturned.from_buffer_copy(data), None)
+        if kind == wire.KIND_RETURN_KEPT:
+            kept = wire.WireReturnedKept.from_buffer_copy(data)
+            return self._return(kept.returned, kept)
+        raise ValueError(f"the ring has a record of kind {kind}")
 
-    def _event(self, raw: wire.WireEvent, data: bytes) -> Event:
+    @property
+    def lost_in_ring(self) -> int:
+        """Events that had no room in the ring, as far as the records tell."""
+        return self._lost
+
+    def skip(self, count: int) -> None:
+        """COUNT events were sent and did not arrive: a frame was damaged on its way.
+
+        Descriptions, entries and comms may have been among them, or have ended there: what is
+        known no longer holds. Later events may then have no device, no driver and no comm."""
+        self._count = min(self._count + count, MOST_LOST)
+        for known in (self._open, self._devices, self._drivers, self._comms):
+            known.clear()
+
+    def _event(self, raw: wire.WireEvent, kind: str) -> Event:
+        """What all events have."""
+        lost = raw.lost if raw.has & wire.HAS_LOST else 0
+        if raw.ns >= NUMBER_END or lost > MOST_LOST:
+            raise ValueError("a number that cannot be")
         self._count += 1
         # Two CPUs may read the counter in another order than that of their places in the ring.
-        self._lost = max(self._lost, raw.lost)
-        event = Event(
+        self._lost = max(self._lost, lost)
+        if raw.has & wire.HAS_COMM:
+            _keep(self._comms, raw.tid, _text(raw.comm))
+        return Event(
             seq=self._count + self._lost,
             ns=raw.ns,
             cpu=raw.cpu,
             tid=raw.tid,
-            comm=_text(raw.comm),
-            kind=_KINDS[raw.kind],
+            comm=self._comms.get(raw.tid, ""),
+            kind=kind,
         )
-        if raw.kind == wire.KIND_MODULE:
-            event.module = _name(data)
-            return event
-        self.hit.add(raw.probe)
+
+    def _probed(self, raw: wire.WireEvent, kind: str) -> Event:
+        """What the events of a probe point have."""
         armed = self._armed[raw.probe]
+        self.hit.add(raw.probe)
         point = armed.point
-        event.probe = point.name
-        event.function = armed.function
-        event.module = armed.module
-        event.device = self._devices.get(raw.device)
-        driver = self._drivers[raw.driver]
-        event.driver = driver.name
-        event.detail = driver.tables if point.detail == shape.TABLE else _detail(raw, data)
-        if not (point.entry and point.returns):
-            event.kind = events.HIT
-        if raw.kind == wire.KIND_RETURN:
-            self._return(event, raw, point)
-        elif point.returns:
-            if point.subject == shape.MODULE_STRUCT:
-                event.detail = Detail(name=_name(data))
-            self._entry(event, raw)
+        event = self._event(raw, kind if point.entry and point.returns else events.HIT)
+        event.probe, event.function, event.module = point.name, armed.function, armed.module
         return event
 
-    def _entry(self, event: Event, raw: wire.WireEvent) -> None:
-        calls = self._open.setdefault((raw.tid, raw.probe), [])
-        # Stacks grow down: a call entered here or below has returned, and that was not seen.
-        while calls and calls[-1].stack <= raw.stack:
-            calls.pop()
-        calls.append(_Call(event, raw.stack, raw.lost_here))
+    def _module(self, raw: wire.WireModule) -> Event:
+        event = self._event(raw.event, events.MODULE)
+        event.module = _text(raw.name)
+        return event
 
-    def _return(self, event: Event, raw: wire.WireEvent, point: ProbePoint) -> None:
-        if point.result:
+    def _entry(self, raw: wire.WireEntered, name: str | None) -> Event:
+        event = self._probed(raw.event, events.ENTRY)
+        point = self._armed[raw.event.probe].point
+        driver = self._drivers.get(raw.driver, _UNKNOWN)
+        event.device, event.driver = self._devices.get(raw.device), driver.name
+        if point.detail == shape.TABLE:
+            event.detail = driver.tables
+        elif point.subject == shape.MODULE_STRUCT:
+            event.detail = Detail(name=name)
+        else:
+            event.detail = _entry_detail(raw, name)
+        if point.returns:
+            key = event.tid, raw.event.probe
+            calls = self._open.get(key, [])
+            _keep(self._open, key, calls)
+            stack = raw.event.stack
+            # Stacks grow down: a call entered here or below has returned, and that was not seen.
+            while calls and calls[-1].stack <= stack:
+                calls.pop()
+            calls.append(_Call(event, stack, _lost_here(raw.event)))
+            del calls[:-_MOST_NESTED]
+        return event
+
+    def _return(self, raw: wire.WireReturned, kept: wire.WireReturnedKept | None) -> Event:
+        event = self._probed(raw.event, events.RETURN)
+        if self._armed[raw.event.probe].point.result:
             event.result = ct.c_int32(raw.result).value
-        if raw.entered_ns:
-            event.duration_ns = raw.ns - raw.entered_ns
-        entry = self._entry_of(raw)
+        if raw.event.has & wire.HAS_SIZE:
+            event.detail = Detail(size=raw.queue_size)
+        if kept is not None:
+            event.device = self._devices.get(kept.device)
+            event.driver = self._drivers.get(kept.driver, _UNKNOWN).name
+            if raw.event.has & wire.HAS_FEATURES:
+                event.detail = Detail(features=_bits(kept.features))
+            if 0 < kept.entered_ns <= event.ns:
+                event.duration_ns = event.ns - kept.entered_ns
+        entry = self._entry_of(raw.event)
         if entry is None:
-            return
-        event.duration_ns = raw.ns - entry.ns
+            return event
+        event.duration_ns = event.ns - entry.ns
         event.device = event.device or entry.device
         event.driver = event.driver or entry.driver
         event.detail = _both(event.detail, entry.detail)
+        return event
 
     def _entry_of(self, raw: wire.WireEvent) -> Event | None:
         """The entry of the call that returned; None if that is not certain.
@@ -143,18 +219,20 @@ class RingDecoder:
             if not calls:
                 del self._open[raw.tid, raw.probe]
             if raw.stack - call.stack <= _RETURN_ADDRESS:
-                return call.event if call.lost_here == raw.lost_here else None
+                return call.event if call.lost_here == _lost_here(raw) else None
         return None
 
 
 _RETURN_ADDRESS = 8
 """Bytes."""
 
-_KINDS = {
-    wire.KIND_ENTRY: events.ENTRY,
-    wire.KIND_RETURN: events.RETURN,
-    wire.KIND_MODULE: events.MODULE,
-}
+
+def _keep(kept: dict[_Key, _Value], key: _Key, value: _Value) -> None:
+    """Keep VALUE as the newest; the oldest goes where there are too many."""
+    kept.pop(key, None)
+    kept[key] = value
+    if len(kept) > _MOST_KNOWN:
+        del kept[next(iter(kept))]
 
 
 def _device(raw: wire.WireDevice) -> DeviceRef | None:
@@ -172,17 +250,23 @@ def _device(raw: wire.WireDevice) -> DeviceRef | None:
     )
 
 
-def _detail(raw: wire.WireEvent, data: bytes) -> Detail | None:
-    has = raw.has
-    if not has:
+def _lost_here(raw: wire.WireEvent) -> int:
+    return raw.lost_here if raw.has & wire.HAS_LOST else 0
+
+
+_ENTRY_DETAIL = wire.HAS_STATUS | wire.HAS_FEATURES | wire.HAS_COUNT | wire.HAS_QUEUE
+
+
+def _entry_detail(raw: wire.WireEntered, name: str | None) -> Detail | None:
+    has = raw.event.has
+    if not has & _ENTRY_DETAIL:
         return None
     return Detail(
         status=raw.status if has & wire.HAS_STATUS else None,
         features=_bits(raw.features) if has & wire.HAS_FEATURES else None,
         count=raw.count if has & wire.HAS_COUNT else None,
         queue=raw.queue_index if has & wire.HAS_QUEUE else None,
-        name=_name(data) if has & wire.HAS_QUEUE else None,
-        size=raw.queue_size if has & wire.HAS_SIZE else None,
+        name=name if has & wire.HAS_QUEUE else None,
         vector=raw.vector if has & wire.HAS_VECTOR else None,
     )
 
@@ -192,10 +276,6 @@ def _both(detail: Detail | None, entry: Detail | None) -> Detail | None:
     if detail is None or entry is None:
         return detail or entry
     return replace(detail, queue=entry.queue, name=entry.name)
-
-
-def _name(data: bytes) -> str:
-    return _text(wire.WireNamed.from_buffer_copy(data).name)
 
 
 def _tables(raw: wire.WireDriver) -> Detail:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 from virtio_trace.errors import CannotTraceError
@@ -15,9 +16,14 @@ from virtio_trace.tracer.points.struct_offsets import struct_offsets
 
 def read_offsets(btf: Btf, symbols: Symbols, tracefs: Path) -> WireOffsets:
     """All offsets, in bytes. Raises CannotTraceError if a required one is unknown."""
-    found = struct_offsets(btf, symbols)
+    return offsets_of(struct_offsets(btf, symbols), _module_load_name(tracefs))
+
+
+def offsets_of(found: Mapping[str, int], module_load_name: int) -> WireOffsets:
+    """For the program, of what struct_offsets FOUND, and of MODULE_LOAD_NAME, the offset of the
+    name in an entry of tracepoint module:module_load."""
     wanted = {field[0]: found[field[0]] for field in WireOffsets._fields_ if field[0] in found}
-    return WireOffsets(module_load_name=_module_load_name(tracefs), **wanted)
+    return WireOffsets(module_load_name=module_load_name, **wanted)
 
 
 def _module_load_name(tracefs: Path) -> int:

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The ctypes mirror of bpf/events.h.
+"""The ctypes mirror of bpf/events.h, and the table of maps in bpf/maps.h.
 
-tests/unit/tracer/bpf/test_wire.py compares it with a compiler's layout of that file.
+tests/unit/tracer/bpf/test_wire.py compares both with what a compiler makes of those files.
 """
 
 from __future__ import annotations
 
 import ctypes as ct
+from dataclasses import dataclass
 
 from virtio_trace.errors import CannotTraceError
 
@@ -19,6 +20,8 @@ KIND_RETURN = 2
 KIND_MODULE = 3
 KIND_KNOWN_DEVICE = 4
 KIND_KNOWN_DRIVER = 5
+KIND_ENTRY_NAMED = 6
+KIND_RETURN_KEPT = 7
 
 # enum vt_has: which fields of a record are known
 HAS_ID = 1
@@ -31,10 +34,12 @@ HAS_COUNT = 64
 HAS_QUEUE = 128
 HAS_SIZE = 256
 HAS_VECTOR = 512
+HAS_COMM = 1024
+HAS_LOST = 2048
 
 
 class WireEvent(ct.Structure):
-    """struct vt_event."""
+    """struct vt_event: what all events begin with."""
 
     _fields_ = (
         ("kind", ct.c_uint32),
@@ -42,26 +47,64 @@ class WireEvent(ct.Structure):
         ("cpu", ct.c_uint32),
         ("tid", ct.c_uint32),
         ("ns", ct.c_uint64),
+        ("stack", ct.c_uint64),
         ("lost", ct.c_uint64),
         ("lost_here", ct.c_uint64),
-        ("stack", ct.c_uint64),
-        ("entered_ns", ct.c_uint64),
+        ("comm", ct.c_char * 16),
+        ("has", ct.c_uint32),
+        ("unused", ct.c_uint32),
+    )
+
+
+class WireEntered(ct.Structure):
+    """struct vt_entered."""
+
+    _fields_ = (
+        ("event", WireEvent),
         ("device", ct.c_uint64),
         ("driver", ct.c_uint64),
-        ("result", ct.c_int64),
         ("features", ct.c_uint64 * 2),
-        ("has", ct.c_uint32),
         ("status", ct.c_uint32),
         ("count", ct.c_uint32),
         ("queue_index", ct.c_uint32),
-        ("queue_size", ct.c_uint32),
         ("vector", ct.c_uint32),
-        ("comm", ct.c_char * 16),
     )
 
 
 class WireNamed(ct.Structure):
     """struct vt_named."""
+
+    _fields_ = (
+        ("entered", WireEntered),
+        ("name", ct.c_char * 64),
+    )
+
+
+class WireReturned(ct.Structure):
+    """struct vt_returned."""
+
+    _fields_ = (
+        ("event", WireEvent),
+        ("result", ct.c_int64),
+        ("queue_size", ct.c_uint32),
+        ("unused", ct.c_uint32),
+    )
+
+
+class WireReturnedKept(ct.Structure):
+    """struct vt_returned_kept."""
+
+    _fields_ = (
+        ("returned", WireReturned),
+        ("entered_ns", ct.c_uint64),
+        ("device", ct.c_uint64),
+        ("driver", ct.c_uint64),
+        ("features", ct.c_uint64 * 2),
+    )
+
+
+class WireModule(ct.Structure):
+    """struct vt_module."""
 
     _fields_ = (
         ("event", WireEvent),
@@ -154,9 +197,45 @@ def require_room(number: int) -> None:
 
 STRUCTS = {
     "vt_event": WireEvent,
+    "vt_entered": WireEntered,
     "vt_named": WireNamed,
+    "vt_returned": WireReturned,
+    "vt_returned_kept": WireReturnedKept,
+    "vt_module": WireModule,
     "vt_device": WireDevice,
     "vt_driver": WireDriver,
     "vt_offsets": WireOffsets,
 }
 """The mirrors by the names of their structs in bpf/events.h."""
+
+# enum bpf_map_type (include/uapi/linux/bpf.h)
+MAP_ARRAY = 2
+MAP_RINGBUF = 27
+
+
+@dataclass(frozen=True, slots=True)
+class MapSpec:
+    """How to create a map (BPF_MAP_CREATE). Sizes in bytes; ``entries`` of a ring are its bytes."""
+
+    name: str
+    type: int
+    key_size: int
+    value_size: int
+    entries: int
+
+
+MAPS = (
+    MapSpec("EVENTS", MAP_RINGBUF, 0, 0, 1 << 20),
+    MapSpec("COUNT", MAP_ARRAY, 4, 16, 1),
+    MapSpec("LOST_HERE", MAP_ARRAY, 4, 8 * MAX_POINTS, 1),
+    MapSpec("OFFSETS", MAP_ARRAY, 4, ct.sizeof(WireOffsets), 1),
+    MapSpec("KNOWN", MAP_ARRAY, 4, 8 * 1024, 1),
+    MapSpec("CALLS", MAP_ARRAY, 4, 40 * 4096, 1),
+    MapSpec("THREADS", MAP_ARRAY, 4, 32 * 1024, 1),
+)
+"""The maps of bpf/maps.h; the first is number 1. COUNT begins with the events lost, a u64."""
+
+
+def map_number(name: str) -> int:
+    """The number of a map, from 1, by which the programs load it."""
+    return 1 + [spec.name for spec in MAPS].index(name)

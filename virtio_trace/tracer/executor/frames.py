@@ -6,7 +6,7 @@ one frame only, and ``before`` of the next one tells how many those were.
 
     offset size
          0    4  MAGIC
-         4    1  kind: LINES, END
+         4    1  kind: RECORDS, END, SECTION
          5    1  flags: COMPRESSED (zlib)
          6    4  sequence: of the frame, from 0
         10    8  before: number of items in all frames before this one
@@ -31,10 +31,12 @@ HEADER = struct.Struct("<4sBBIQIII")
 CHECKSUM = struct.Struct("<I")
 HEADER_BYTES = HEADER.size + CHECKSUM.size
 
-LINES = 1
-"""The payload is text, and an item a line that ends with a newline."""
+RECORDS = 1
+"""The payload is a piece of a BPF ring buffer (ring.py), and an item a record in it."""
 END = 2
 """The last frame: no payload; ``before`` is the number of all items."""
+SECTION = 3
+"""The payload is a section: a line with its name, one with the time, and text. It has no item."""
 
 COMPRESSED = 1
 
@@ -49,11 +51,14 @@ _LEVEL = 3
 long (measured)."""
 
 
-class FrameEncoder:
-    """Makes frames of a KIND out of items. It keeps items until there are FULL bytes of them."""
+_SMALL = 256
+"""Bytes that are sent as they are: zlib clears 256 KB of tables for every frame."""
 
-    def __init__(self, kind: int) -> None:
-        self._kind = kind
+
+class FrameEncoder:
+    """Makes frames out of items, which are records. It keeps them until there are FULL bytes."""
+
+    def __init__(self) -> None:
         self._sequence = 0
         self._before = 0
         self._pending: list[bytes] = []
@@ -88,10 +93,14 @@ class FrameEncoder:
         if self.is_empty:
             return b""
         data = b"".join(self._pending)
-        frame = self._frame(self._kind, data, self._items)
+        frame = self._frame(RECORDS, data, self._items)
         self._before += self._items
         self._pending, self._size, self._items = [], 0, 0
         return frame
+
+    def section(self, data: bytes) -> bytes:
+        """The items that are kept, as a frame, and after it one with the section DATA."""
+        return self.flush() + self._frame(SECTION, data[:LARGEST], 0)
 
     def end(self) -> bytes:
         """The last frames: the items that are kept, and the end."""
@@ -99,9 +108,10 @@ class FrameEncoder:
 
     def _frame(self, kind: int, data: bytes, items: int) -> bytes:
         flags = 0
-        packed = zlib.compress(data, _LEVEL) if data else data
-        if len(packed) < len(data):
-            data, flags = packed, COMPRESSED
+        if len(data) >= _SMALL:
+            packed = zlib.compress(data, _LEVEL)
+            if len(packed) < len(data):
+                data, flags = packed, COMPRESSED
         head = HEADER.pack(
             MAGIC, kind, flags, self._sequence, self._before, items, len(data), zlib.crc32(data)
         )

@@ -39,7 +39,8 @@ class LiveArming:
     """What this recorder has armed. ``since`` and ``armed`` are the times, in nanoseconds, before
     the first and after the last probe was attached. ``listed`` is the kernel's list of kprobes now,
     ``needed`` how often it has each function for this recorder alone. ``loaded`` are the modules
-    that are loaded, ``builtin`` those that are built in."""
+    that are loaded, ``builtin`` those that are built in. ``shared``: numbers of the probes whose
+    boot-time events are the recorder's own, too."""
 
     since: int
     armed: int
@@ -47,6 +48,7 @@ class LiveArming:
     needed: Mapping[ListKey, int]
     loaded: Collection[str]
     builtin: Collection[str]
+    shared: Collection[int] = ()
 
 
 @dataclass(slots=True)
@@ -70,6 +72,20 @@ class BootTime:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class BootRing:
+    """What tracefs has of the boot-time events. ``listed`` is the text of kprobe_events, ``clock``
+    the ring's, ``counts`` is by event name (hits, missed hits), ``lines`` are the ring's, ``end``
+    is the time before the first of them was disabled, or read; nanoseconds."""
+
+    listed: str
+    clock: str
+    counts: Mapping[str, tuple[int, int]]
+    overrun: int
+    lines: Sequence[str]
+    end: int
+
+
 def collect(
     tracefs: BootEvents,
     probes: Sequence[ResolvedProbe],
@@ -81,39 +97,63 @@ def collect(
 
     Raises CannotTraceError if tracefs cannot be read.
     """
-    listed = cmdline.listed(tracefs.listed())
-    if not listed:
+    listed, clock = tracefs.listed(), tracefs.clock()
+    if not cmdline.listed(listed):
         return None
-    matched, foreign = cmdline.match(listed, definitions(probes, offsets, machine, whole=False))
-    found = BootTime(foreign=len(foreign))
-    clock = tracefs.clock()
-    if not matched:
-        found.reason = "at boot: its events were made for another kernel"
-    elif clock != CLOCK:
-        found.reason = f"at boot: its events use the clock {clock}, not {CLOCK}"
+    ring: BootRing | str
     try:
         with tracefs.pipe() as drain:
             _let_both_see()
             end = time.monotonic_ns()
             tracefs.stop()
             counts, overrun = tracefs.counts(), tracefs.overrun()
-            lines = drain()
+            ring = BootRing(listed, clock, counts, overrun, drain(), end)
     except CannotTraceError as error:
-        found.reason = f"at boot: {error}"  # left alone: the next recorder may collect it
-    else:
-        # If a definition stays, the next recorder finds an empty ring: its hits count as lost.
-        with contextlib.suppress(CannotTraceError):
-            tracefs.remove()
-    if found.reason is None:
-        found.overlap = Overlap(live.since, live.armed, end)
-        ring = TextDecoder(matched, offsets)
-        _read(found, ring, lines, counts, overrun)
-        found.states = _states(probes, matched, found, counts, live)
-    else:
-        found.states = [
-            probe.state(NOT_ARMED, found.reason) for probe in probes if probe.target is not None
-        ]
+        # Left alone: the next recorder may collect it.
+        found = BootTime(reason=f"at boot: {error}")
+        found.foreign = len(_matched(listed, probes, offsets, machine)[1])
+        found.states = _unread(probes, found.reason)
+        return found
+    # If a definition stays, the next recorder finds an empty ring: its hits count as lost.
+    with contextlib.suppress(CannotTraceError):
+        tracefs.remove()
+    return interpret(ring, probes, offsets, machine, live)
+
+
+def interpret(
+    ring: BootRing,
+    probes: Sequence[ResolvedProbe],
+    offsets: Offsets,
+    machine: str,
+    live: LiveArming,
+) -> BootTime | None:
+    """The boot-time events in RING; None if the kernel has none. Pure."""
+    if not cmdline.listed(ring.listed):
+        return None
+    matched, foreign = _matched(ring.listed, probes, offsets, machine)
+    found = BootTime(foreign=len(foreign))
+    if not matched:
+        found.reason = "at boot: its events were made for another kernel"
+    elif ring.clock != CLOCK:
+        found.reason = f"at boot: its events use the clock {ring.clock}, not {CLOCK}"
+    if found.reason is not None:
+        found.states = _unread(probes, found.reason)
+        return found
+    found.overlap = Overlap(live.since, live.armed, ring.end)
+    decoder = TextDecoder(matched, offsets)
+    _read(found, decoder, ring.lines, ring.counts, ring.overrun)
+    found.states = _states(probes, matched, found, ring.counts, live)
     return found
+
+
+def _matched(
+    listed: str, probes: Sequence[ResolvedProbe], offsets: Offsets, machine: str
+) -> tuple[list[Definition], list[cmdline.Listed]]:
+    return cmdline.match(cmdline.listed(listed), definitions(probes, offsets, machine, whole=False))
+
+
+def _unread(probes: Sequence[ResolvedProbe], reason: str | None) -> list[ProbeState]:
+    return [probe.state(NOT_ARMED, reason) for probe in probes if probe.target is not None]
 
 
 def _let_both_see() -> None:
@@ -147,7 +187,7 @@ def _states(
     """Whether each probe that has a function was armed at boot."""
     loaded = {*live.loaded, *(event.module for event in found.events if event.kind == MODULE)}
     needed = Counter(live.needed)
-    needed.update(one.listed for one in matched)
+    needed.update(one.listed for one in matched if one.number not in live.shared)
     of_probe: dict[int, list[Definition]] = {}
     for one in matched:
         of_probe.setdefault(one.number, []).append(one)

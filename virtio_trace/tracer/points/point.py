@@ -29,7 +29,8 @@ class ProbePoint:
     ``arg2_driver``: the second argument is a driver. ``entry`` and ``returns``: which of the two
     makes an event. ``result``: the return value has a meaning. ``reread``: the return shows what
     the function wrote to the device (its index) or to an argument. ``redescribe``: the device may
-    be at an address that another one had. ``announces``: nothing happens to a device before the
+    be at an address that another one had. ``binds``: from its entry to its return, the device has
+    the same driver. ``announces``: nothing happens to a device before the
     entry of one of these points. ``every``: a kernel may have several functions of this name, and
     all are meant (vp_set_status of the modern and the legacy PCI interface). ``optional``: a kernel
     may be built without the function; that it is absent is then no loss. ``user_space``: only
@@ -53,6 +54,7 @@ class ProbePoint:
     result: bool = True
     reread: bool = False
     redescribe: bool = False
+    binds: bool = False
     announces: bool = False
     optional: bool = False
     user_space: bool = False
@@ -88,14 +90,17 @@ class ProbePoint:
             | shape.REDESCRIBE * (redescribe or self.redescribe or not virtio)
             | shape.RETURN_ONLY * (not self.entry)
             | shape.NAMED * named
+            | shape.RETURNS * self.returns
+            | shape.BINDS * self.binds
         )
 
     def programs(self) -> tuple[str, ...]:
         """The functions of probe.bpf.c: for the entry and, if it makes an event, the return."""
+        form = self.shape(False)
+        entry = "vt_entry_named" if form & shape.NAMED else "vt_entry"
         if not self.returns:
-            return ("vt_entry",)
-        saved = self.shape(False) & shape.SAVE_ARGS
-        return ("vt_entry", "vt_return_kept" if saved else "vt_return")
+            return (entry,)
+        return (entry, "vt_return_kept" if form & shape.SAVE_ARGS else "vt_return")
 
 
 def check_table(points: Iterable[ProbePoint], named: Iterable[str] = ()) -> None:

@@ -12,16 +12,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from virtio_trace.kernel.files.elf_tables import Function
 from virtio_trace.recording.probe_state import ABSENT, NOT_ARMED, WAITING, ProbeState
 from virtio_trace.tracer.points.point import ProbePoint
 from virtio_trace.tracer.points.target import ListKey, Target
 
+if TYPE_CHECKING:  # reading ELF takes a third of a second to import
+    from virtio_trace.kernel.files.elf_tables import Function
+
+GET_COOKIE = "bpf_get_attach_cookie_trace"
+"""The helper of kernel/trace/bpf_trace.c that gives a tracing program its cookie."""
+
 STEXT = "_stext"
 """The start of the kernel's text: the base of built-in functions that share a name."""
 
-FunctionsOf = Callable[[str], Mapping[str, Sequence[Function]] | None]
+FunctionsOf = Callable[[str], "Mapping[str, Sequence[Function]] | None"]
 """A module's name to its functions by name, each with its places; None: no such file."""
 
 Builtin = Mapping[str, Sequence[int]]

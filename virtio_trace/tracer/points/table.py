@@ -127,6 +127,7 @@ CORE_POINTS = (
         "the bus's call of a driver's probe",
         letter="p",
         priority=40,
+        binds=True,
     ),
     ProbePoint(
         "virtio_dev_remove",  # int until Linux 5.14, void since
@@ -137,6 +138,7 @@ CORE_POINTS = (
         letter="x",
         priority=90,
         result=False,
+        binds=True,
     ),
 )
 """The points that the procedure of profile linux needs, but for the drivers' own functions."""

@@ -13,12 +13,13 @@ from virtio_trace.recording.header import Header
 from virtio_trace.recording.machine_state import BlacklistRule, EndState, Log
 from virtio_trace.recording.probe_state import ProbeState
 from virtio_trace.tracer.bpf.decoder import Armed, RingDecoder
-from virtio_trace.tracer.bpf.loader import Program
+from virtio_trace.tracer.executor.arming import Executor
+from virtio_trace.tracer.executor.ring import split
 from virtio_trace.tracer.ftrace.boot_events import BootTime
 from virtio_trace.tracer.ftrace.confirm import ProbeStateTracker
 from virtio_trace.tracer.ftrace.merge import Stream
 from virtio_trace.tracer.ftrace.tracefs import armed_functions
-from virtio_trace.tracer.points.resolve import ResolvedProbe
+from virtio_trace.tracer.plan.make import event_name
 from virtio_trace.tracer.session.knowledge import Knowledge
 from virtio_trace.tracer.session.machine import Machine
 
@@ -41,7 +42,7 @@ class ArmedTracer:
     def __init__(
         self,
         machine: Machine,
-        program: Program,
+        executor: Executor,
         *,
         knowledge: Knowledge,
         tracker: ProbeStateTracker,
@@ -49,19 +50,19 @@ class ArmedTracer:
         header: Header,
     ) -> None:
         self._machine = machine
-        self._program = program
+        self._executor = executor
         self._probes = knowledge.probes
         self._evidence = knowledge.evidence
         self._tracker = tracker
-        self._decoder = RingDecoder([_armed(probe) for probe in knowledge.probes])
+        self._decoder = RingDecoder([Armed.of(probe) for probe in knowledge.probes])
         self._stream = Stream(boot.events, boot.overlap) if boot is not None else Stream()
         self.boot = boot
         self.header = header
 
     def poll(self, milliseconds: int) -> list[Event]:
         """Wait for events, for at most MILLISECONDS."""
-        records = self._program.poll(milliseconds)
-        while self._stream.waits and (more := self._program.poll(0)):
+        records = self._records(milliseconds)
+        while self._stream.waits and (more := self._records(0)):
             records += more
         decoded = map(self._decoder.decode, records)
         found = [event for event in decoded if event is not None]
@@ -83,7 +84,7 @@ class ArmedTracer:
 
     def lost(self) -> int:
         """Events that had no room in the ring, or in the kernel's own during boot."""
-        return self._program.lost() + (self.boot.lost if self.boot else 0)
+        return self._executor.lost() + (self.boot.lost if self.boot else 0)
 
     def states(self) -> list[ProbeState]:
         """What became of each probe point, with the missed hits."""
@@ -94,22 +95,15 @@ class ArmedTracer:
             for number, probe in enumerate(self._probes)
         ]
 
+    def _records(self, milliseconds: int) -> list[bytes]:
+        """All records; wait for at most MILLISECONDS, or until many have come."""
+        taken, _count = self._executor.take(milliseconds)
+        return split(taken)
+
     def _confirm(self) -> None:
         armed = armed_functions(self._machine.mounts.debugfs)
         self._tracker.confirm(armed, self._decoder.hit)
 
 
-def event_name(number: int, probe: ResolvedProbe) -> str:
-    """The name of the probe's entry event in tracefs; its return's has "_ret" appended."""
-    return f"{probe.point.name}_{number}"
-
-
 def _missed(missed: dict[str, int], name: str) -> int:
     return missed.get(name, 0) + missed.get(f"{name}_ret", 0)
-
-
-def _armed(probe: ResolvedProbe) -> Armed:
-    target = probe.target
-    if target is None:
-        return Armed(probe.point, probe.point.symbols[0], probe.point.module)
-    return Armed(probe.point, target.symbol, target.module)

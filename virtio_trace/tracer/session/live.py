@@ -10,29 +10,35 @@ See docs/decisions/0010.
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import replace
 
 import virtio_trace
 from virtio_trace.errors import CannotTraceError
+from virtio_trace.kernel.running import sysfs
 from virtio_trace.kernel.running.blacklist import forbidden
 from virtio_trace.kernel.running.host import HostKernel, snapshot
 from virtio_trace.kernel.running.initrd import InitrdRoot
 from virtio_trace.kernel.running.kmsg import KernelLog
 from virtio_trace.recording.bus_state import BusState
 from virtio_trace.recording.header import Header
-from virtio_trace.tracer.bpf.loader import Program
+from virtio_trace.tracer.bpf.bytecode import Bytecode
+from virtio_trace.tracer.bpf.compile import bytecode
+from virtio_trace.tracer.executor.arming import Executor
+from virtio_trace.tracer.executor.kernel import build_id
+from virtio_trace.tracer.executor.plan import NO_POINT, Plan
 from virtio_trace.tracer.ftrace import boot_events
 from virtio_trace.tracer.ftrace.boot_events import BootTime, LiveArming
 from virtio_trace.tracer.ftrace.boot_ring import BootEvents
 from virtio_trace.tracer.ftrace.confirm import ProbeStateTracker
 from virtio_trace.tracer.ftrace.tracefs import KprobeEvents, armed_functions
-from virtio_trace.tracer.points import table
+from virtio_trace.tracer.plan.make import KernelIdentity, make
 from virtio_trace.tracer.points.resolve import ResolvedProbe
-from virtio_trace.tracer.session.armed import ArmedTracer, event_name
-from virtio_trace.tracer.session.child import in_child
-from virtio_trace.tracer.session.knowledge import Knowledge, learn
+from virtio_trace.tracer.session import knowledge_cache
+from virtio_trace.tracer.session.armed import ArmedTracer
+from virtio_trace.tracer.session.knowledge import Knowledge
 from virtio_trace.tracer.session.machine import Machine, Mounts
 from virtio_trace.tracer.session.phases import PhaseClock
 from virtio_trace.tracer.session.signals import held
@@ -58,13 +64,18 @@ class LiveTracer:
 
     def arm(self) -> ArmedTracer:
         """Arm everything. Raises CannotTraceError."""
-        program, knowledge = self._prepare()
+        knowledge, code = self._prepare()
+        plan = make(
+            self._identity(),
+            knowledge.probes,
+            knowledge.offsets,
+            code,
+            group=self._machine.control.group,
+        )
         tracker = ProbeStateTracker(knowledge.probes)
-        program.set_offsets(knowledge.offsets)
         since = time.monotonic_ns()
-        with held():
-            program.attach_module_load()
-        self._arm_points(program, knowledge.probes, tracker)
+        executor = self._execute(plan)
+        self._arm_points(executor, plan, knowledge.probes, tracker)
         with self.clock.phase("the kernel's boot-time events"):
             boot = self._collect_boot(knowledge, tracker, since)
         with self.clock.phase("snapshot, confirm"):
@@ -77,10 +88,11 @@ class LiveTracer:
             snapshot=bus,
             snapshot_ns=snapshot_ns,
             boot=boot.summary if boot is not None else None,
+            program=code.origin,
         )
         return ArmedTracer(
             self._machine,
-            program,
+            executor,
             knowledge=knowledge,
             tracker=tracker,
             boot=boot,
@@ -108,50 +120,76 @@ class LiveTracer:
             arming_seconds={name: round(s, 3) for name, s in self.clock.seconds.items()},
         )
 
-    def _prepare(self) -> tuple[Program, Knowledge]:
-        """Compile the program while a child reads the kernel's files."""
-        with in_child(lambda: learn(self._machine.host, self._machine.mounts.tracefs)) as learnt:
-            with self.clock.phase("bcc: import and compile"):
-                program = Program()
-            self._cleanup.callback(program.close)
-            with self.clock.phase("wait for the kernel's files"):
-                knowledge = learnt()
-        for name, seconds in knowledge.seconds.items():
+    def _prepare(self) -> tuple[Knowledge, Bytecode]:
+        """What is read, and compiled, before anything is armed."""
+        host = self._machine.host
+        with self.clock.phase("what is known of this kernel"):
+            key = knowledge_cache.key(host)
+            known = knowledge_cache.read(key, host.module_tree) if key is not None else None
+        if known is None:
+            from virtio_trace.tracer.session.learning import learn  # noqa: PLC0415 slow, and rare
+
+            known = learn(host, self._machine.mounts.tracefs)
+            if key is not None:
+                knowledge_cache.keep(key, known, host.module_tree)
+        for name, seconds in known.seconds.items():
             self.clock.seconds[name] = seconds
-        return program, knowledge
+        with self.clock.phase("bpf: bytecode"):
+            return known, bytecode(host.machine, cookie=known.cookies)
+
+    def _identity(self) -> KernelIdentity:
+        host = self._machine.host
+        notes = sysfs.data(host.sys / "kernel/notes") or b""
+        return KernelIdentity(host.release, build_id(notes), host.machine)
+
+    def _execute(self, plan: Plan) -> Executor:
+        """Make the maps and load the programs."""
+        with self.clock.phase("bpf: load"):
+            tracefs = os.open(self._machine.mounts.tracefs, os.O_DIRECTORY | os.O_CLOEXEC)
+            self._cleanup.callback(os.close, tracefs)
+            try:
+                # A descriptor lost between its creation and its storing would stay.
+                with held():
+                    executor = Executor(plan, tracefs)
+                    self._cleanup.callback(executor.close)
+            except (OSError, ValueError) as error:
+                said = getattr(error, "strerror", None) or error
+                raise CannotTraceError(
+                    f"the kernel refused the BPF program: {getattr(error, 'filename', '')}: {said}",
+                    "virtio-trace needs Linux 5.8 or later with CONFIG_BPF_SYSCALL, and root",
+                ) from error
+            return executor
 
     def _arm_points(
-        self, program: Program, probes: Sequence[ResolvedProbe], tracker: ProbeStateTracker
+        self,
+        executor: Executor,
+        plan: Plan,
+        probes: Sequence[ResolvedProbe],
+        tracker: ProbeStateTracker,
     ) -> None:
         """Arm what can be armed; TRACKER is told when, and what was refused.
 
         Raises CannotTraceError if all are refused.
         """
-        control = self._machine.control
-        attached: set[str] = set()
-        refusal = None
+        attached = 0
+        refusal: CannotTraceError | None = None
         loaded = self._machine.host.loaded_modules()
-        for number, probe in enumerate(probes):
-            if probe.target is None:
-                continue
-            point = probe.point
-            # Until both are attached (they come early in the table), any address may be reused.
-            redescribe = not attached.issuperset(table.REGISTER)
-            name = event_name(number, probe)
+        for point in plan.points:
             try:
-                with self.clock.phase("tracefs"):
-                    control.define(name, probe.target, point.returns)
-                shape = (number, point.shape(redescribe))
-                # A descriptor lost between its creation and its storing keeps the event busy.
-                with self.clock.phase("bpf: load and attach"), held():
-                    program.attach_probe(shape, control.group, name, point.programs())
-            except CannotTraceError as error:
-                tracker.refused[number] = str(error)
-                refusal = error
-            else:
-                attached.add(point.name)
-                if probe.target.module is None or probe.target.module in loaded:
-                    tracker.armed_ns[number] = time.monotonic_ns()
+                with self.clock.phase("tracefs, attach"), held():
+                    executor.arm(point)
+            except OSError as error:
+                refusal = CannotTraceError(f"{error.filename}: {error.strerror}")
+                if point.number == NO_POINT:
+                    raise refusal from error
+                tracker.refused[point.number] = str(refusal)
+                continue
+            if point.number == NO_POINT:
+                continue
+            attached += 1
+            target = probes[point.number].target
+            if target is not None and (target.module is None or target.module in loaded):
+                tracker.armed_ns[point.number] = time.monotonic_ns()
         if refusal is not None and not attached:
             raise refusal
 

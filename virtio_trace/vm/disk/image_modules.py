@@ -12,11 +12,11 @@ from virtio_trace.errors import BadInputError
 from virtio_trace.kernel.files.module_tree import ModuleTree
 from virtio_trace.vm.disk.ext import MOST_TEXT, Ext
 
-_MOST_MODULE = 256 << 20
-_MOST_LIST = 64 << 20
+MOST_MODULE = 256 << 20
+MOST_LIST = 64 << 20
 """Bytes of a module, and of a list of modules."""
 
-_RELEASE = re.compile(r"[0-9A-Za-z][0-9A-Za-z._+~-]{0,127}")
+RELEASE = re.compile(r"[0-9A-Za-z][0-9A-Za-z._+~-]{0,127}")
 
 
 def extract(readable: Sequence[Ext], vmlinuz: Path, tree: Path, notes: list[str]) -> Path | None:
@@ -42,25 +42,33 @@ def _dump_modules(ext: Ext, source: str, target: Path) -> Path:
     lists = [name for name in ext.names(source) if name.startswith("modules.")]
     ext.dump_all(
         ((f"{source}/{name}", target / name) for name in lists if ext.is_file(f"{source}/{name}")),
-        _MOST_LIST,
+        MOST_LIST,
     )
     there = {posixpath.relpath(path, source) for path in ext.files(source)}
-    files = sorted(there)
-    if (target / "modules.dep").exists():
-        known = ModuleTree(target)
-        if known.outside:
-            raise BadInputError(
-                f"{ext.where.name}: modules.dep names {known.outside[0]!r:.200}, outside its folder"
-            )
-        files = list(known.virtio_candidates())
+    files = wanted(target, sorted(there), ext.where.name)
     (target / "kernel").mkdir(parents=True, exist_ok=True)
     modules = [
         name
         for name in files
         if name not in lists and (name in there or ext.is_file(f"{source}/{name}"))
     ]
-    ext.dump_all(((f"{source}/{name}", target / name) for name in modules), _MOST_MODULE)
+    ext.dump_all(((f"{source}/{name}", target / name) for name in modules), MOST_MODULE)
     return target
+
+
+def wanted(tree: Path, files: list[str], where: str) -> list[str]:
+    """Those of the modules FILES that may concern VirtIO, by the lists that are in folder TREE.
+
+    Raises BadInputError if a list names files outside of its folder; WHERE says whose it is.
+    """
+    if not (tree / "modules.dep").exists():
+        return files
+    known = ModuleTree(tree)
+    if known.outside:
+        raise BadInputError(
+            f"{where}: modules.dep names {known.outside[0]!r:.200}, outside its folder"
+        )
+    return list(known.virtio_candidates())
 
 
 def _configuration(ext: Ext, tree: Path) -> None:
@@ -80,4 +88,4 @@ def release(vmlinuz: Path) -> str:
     at = int.from_bytes(head[0x20E:0x210], "little")
     text = head[at + 0x200 : at + 0x200 + 256].split(b"\0", 1)[0] if at else b""
     words = text.decode("ascii", "replace").split()
-    return words[0] if words and _RELEASE.fullmatch(words[0]) else ""
+    return words[0] if words and RELEASE.fullmatch(words[0]) else ""

@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -121,6 +122,24 @@ def sweep() -> None:
             shutil.rmtree(path, ignore_errors=True)
         finally:
             os.close(handle)
+
+
+def use(path: Path, others: str, seconds: float) -> None:
+    """Marks the file PATH of the cache as used, and removes each other file that the pattern OTHERS
+    matches and that was not used for SECONDS. Raises CannotTraceError.
+
+    A process that has a removed file open can go on.
+    """
+    try:
+        path.touch()
+    except OSError as error:
+        raise cannot("cannot use the cache", path, error) from error
+    for other in root().glob(others):
+        try:
+            if other != path and time.time() - other.stat().st_mtime > seconds:
+                other.unlink()
+        except OSError:
+            continue  # another process removed it
 
 
 def read_json(path: Path) -> Any:

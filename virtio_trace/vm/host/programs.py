@@ -29,7 +29,6 @@ PACKAGES = {
     "apt-config": "apt",
     "dpkg": "dpkg",
     "dpkg-deb": "dpkg",
-    "mmdebstrap": "mmdebstrap",
     "depmod": "kmod",
     "setpriv": "util-linux",
     **{machine.program: machine.package for machine in MACHINES},

@@ -6,13 +6,13 @@ from __future__ import annotations
 import re
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from virtio_trace.vm import console as words
 from virtio_trace.vm.qemu import process
-from virtio_trace.vm.qemu.frame_reader import FrameReader
-from virtio_trace.vm.root import until
-from virtio_trace.vm.root.until import StopReason
+from virtio_trace.vm.qemu.executor_channel import ExecutorChannel
+from virtio_trace.vm.root.until import Look, StopCondition, StopReason, Until
 
 _FINISH_SECONDS = 15.0
 """How long a third-party system's recorder may take to finish after --timeout."""
@@ -32,92 +32,108 @@ _READ = 1024
 _SCREEN = 8192
 """Bytes of a console's end. A dialog of Debian's installer has some 3,000."""
 
+_SAID_LINES = 20
+"""The script says two at most."""
+
 LONGEST_LINE = 4 << 20
 """Bytes. A longer line of a guest is dropped; a header, the longest of ours, has some 30 KB."""
 
-_SAID_LINES = 20
+HOST_SAYS = b"end\n"
+"""What ends a recording (tracer/executor/guest.py, END)."""
 
 
 class GuestShutdown:
-    """Ends a boot. A guest of ours switches itself off, or runs out of time. A THIRD_PARTY one runs
-    for ever: it is told to finish its recording, and then ended. TEXT: it ends when the console has
-    printed that."""
+    """Ends a boot. A guest of ours switches itself off, or runs out of time. A third party's runs
+    for ever: it is told to finish its recording when UNTIL's condition is met, and then ended."""
 
-    def __init__(self, third_party: bool, deadline: float, text: str = "") -> None:
-        self._third_party = third_party
+    def __init__(self, until: Until | None, deadline: float) -> None:
+        self._until = until
+        self._condition = StopCondition(until.kind, until.seconds) if until is not None else None
         self._ask_at = deadline
-        self._text = text
-        self.deadline = deadline + (_FINISH_SECONDS if third_party else 0)
+        self.deadline = deadline + (_FINISH_SECONDS if until is not None else 0)
         self._asked = False
         self._why: StopReason | None = None
         self._over: float | None = None
         self._printed, self._size = 0.0, -1
         self.too_late = False
 
-    def reached(self, run: process.Run, channel: Channel, console: ConsoleTail) -> bool:
+    def reached(
+        self, run: process.Run, channel: Channel | ExecutorChannel, console: ConsoleTail
+    ) -> bool:
         """Whether QEMU can be ended. Tells the guest to finish when it is time to."""
-        if not self._third_party:
+        if self._condition is None:
             return False
         now = time.monotonic()
         if console.size != self._size:
             self._printed, self._size = now, console.size
         # Before it is armed, the recorder does not listen.
         if not self._asked and channel.began:
-            self._why = self._reason(console, now)
+            self._why = self._reason(channel.looks(), console, now)
         if not self._asked and (self._why is not None or now >= self._ask_at):
             self._asked, self.too_late = True, self._why is None
-            run.tell(until.HOST_SAYS)
+            run.tell(HOST_SAYS)
         if self._over is None and (console.panicked or channel.status is not None):
             self._over = now
         return self._over is not None and now - self._over > _LAST_WORDS_SECONDS
 
-    def reason(self, guests: StopReason | None, console: ConsoleTail) -> StopReason | None:
-        """Why the recording ended; GUESTS is the guest's own reason. Where the console shows that a
-        person is waited for, that decides whether the system is up."""
-        if guests is None or self._why is not None:
-            return self._why or guests
-        return self._standstill(console) or guests
+    def reason(self, console: ConsoleTail) -> StopReason | None:
+        """Why the recording ended. Where the console shows that a person is waited for, that
+        decides whether the system is up."""
+        if self._why is None or console.heard:
+            return self._why
+        return self._standstill(console) or self._why
 
-    def _reason(self, console: ConsoleTail, now: float) -> StopReason | None:
-        """Why the guest should finish now, by its console."""
-        if console.heard:
-            return StopReason(True, f"the console said {self._text}")
-        return self._standstill(console) if now - self._printed > _STANDSTILL_SECONDS else None
+    def _reason(self, looks: Sequence[Look], console: ConsoleTail, now: float) -> StopReason | None:
+        """Why the guest should finish now, by its console and by what its executor sees."""
+        if console.heard and self._until is not None:
+            return StopReason(True, f"the console said {self._until.text}")
+        if now - self._printed > _STANDSTILL_SECONDS and (why := self._standstill(console)):
+            return why
+        assert self._condition is not None
+        for look in looks:
+            why = self._condition.met(replace(look, printed=str(console.size)))
+            if why is not None:
+                return why
+        return None
 
     def _standstill(self, console: ConsoleTail) -> StopReason | None:
         """A system that is up, but does not print the text, is not what was waited for."""
         seen = console.standstill()
-        return StopReason(False, seen.why) if seen is not None and self._text else seen
+        text = self._until.text if self._until is not None else ""
+        return StopReason(False, seen.why) if seen is not None and text else seen
 
 
 class Channel:
-    """Cuts the events channel into lines, and interprets the lines of the guest's own scripts.
+    """Cuts a port's output into lines, and interprets the lines of the guest's own script.
 
-    ``began``: a line of the recording came. ``status``: the recorder's exit status. ``dropped``:
-    lines longer than LONGEST_LINE. FRAMED: the recording comes in frames (frame_reader.py).
+    ``began``: a line of the recording came. ``status``: the script's exit status. ``said``: its
+    message and hint. ``dropped``: lines longer than LONGEST_LINE.
     """
 
     _PREFIX = b"virtio-trace: "
-    _STATUS = re.compile(rb"virtio-trace: recorder ended with status ([0-9]{1,5})\n")
     _SAID = b"virtio-trace: recorder said: "
-    _STOP = re.compile(rb"virtio-trace: until (yes|no): (.*)\n")
+    _STATUS = re.compile(rb"virtio-trace: recorder ended with status ([0-9]{1,5})\n")
 
-    def __init__(self, on_line: Callable[[bytes], None], framed: bool = False) -> None:
+    def __init__(self, on_line: Callable[[bytes], None]) -> None:
         self._on_line = on_line
-        self._frames = FrameReader(self._lines, self._consume) if framed else None
         self._rest = bytearray()
         self._too_long = False
         self.began = False
         self.status: int | None = None
         self.said: list[str] = []
-        self.stop: StopReason | None = None
         self.dropped = 0
+
+    @property
+    def lost(self) -> int:
+        """Lines of the recording that are known to be missing."""
+        return self.dropped
+
+    def looks(self) -> list[Look]:
+        """What was seen of the guest: nothing, it ends by itself."""
+        return []
 
     def feed(self, data: bytes) -> None:
         """Consumes bytes as they come, cut anywhere."""
-        if self._frames is not None:
-            self._frames.feed(data)
-            return
         start = 0
         while (end := data.find(b"\n", start)) >= 0:
             self._add(data[start : end + 1])
@@ -127,23 +143,12 @@ class Channel:
 
     def close(self) -> None:
         """The end: a line that was cut short is handed on too."""
-        if self._frames is not None:
-            self._frames.close()
         if self._too_long:
             self._end_line()
         elif self._rest:
             rest = bytes(self._rest)
             self._rest.clear()
             self._on_line(rest)
-
-    @property
-    def lost(self) -> int:
-        """Lines of the recording that are known to be missing."""
-        return self.dropped + (self._frames.lost if self._frames is not None else 0)
-
-    def _lines(self, data: bytes) -> None:
-        for line in data.split(b"\n")[:-1]:
-            self._consume(line + b"\n")
 
     def _add(self, data: bytes) -> None:
         if self._too_long or len(self._rest) + len(data) > LONGEST_LINE:
@@ -159,9 +164,6 @@ class Channel:
             return
         line = bytes(self._rest)
         self._rest.clear()
-        self._consume(line)
-
-    def _consume(self, line: bytes) -> None:
         if not line.startswith(self._PREFIX):
             self.began = True
             self._on_line(line)
@@ -170,8 +172,6 @@ class Channel:
         elif line.startswith(self._SAID):
             self.said.append(line.removeprefix(self._SAID).decode(errors="replace").strip())
             del self.said[:-_SAID_LINES]
-        elif found := self._STOP.fullmatch(line):
-            self.stop = StopReason(found[1] == b"yes", found[2].decode(errors="replace").strip())
 
 
 class ConsoleTail:

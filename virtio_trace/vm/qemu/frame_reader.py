@@ -19,9 +19,11 @@ from virtio_trace.tracer.executor.frames import (
     HEADER,
     HEADER_BYTES,
     LARGEST,
-    LINES,
     MAGIC,
+    RECORDS,
+    SECTION,
 )
+from virtio_trace.tracer.executor.ring import split
 
 TEXT = b"virtio-trace: "
 """How a line begins that the guest's scripts print between frames. Other text is dropped."""
@@ -44,16 +46,23 @@ class _Header:
 
 
 class FrameReader:
-    """Bytes, cut anywhere, to lines. ON_LINES gets the payload of each frame: one or more whole
-    lines. ON_TEXT gets each line that begins with TEXT, its newline included.
+    """Bytes, cut anywhere, to frames. ON_FRAME gets the kind and the payload of each. ON_TEXT gets
+    each line that begins with TEXT, its newline included. ON_LOST gets the number of items that are
+    missing before the next frame; 0: a frame without items is.
 
-    ``lost``: lines known to be missing. ``damaged``: frames, and pieces between frames, that could
+    ``lost``: items known to be missing. ``damaged``: frames, and pieces between frames, that could
     not be used.
     """
 
-    def __init__(self, on_lines: Callable[[bytes], None], on_text: Callable[[bytes], None]) -> None:
-        self._on_lines = on_lines
+    def __init__(
+        self,
+        on_frame: Callable[[int, bytes], None],
+        on_text: Callable[[bytes], None],
+        on_lost: Callable[[int], None] = lambda _items: None,
+    ) -> None:
+        self._on_frame = on_frame
         self._on_text = on_text
+        self._on_lost = on_lost
         self._rest = bytearray()
         self._searched = 0
         """Where in the rest to search on for what shows that its first frame was cut."""
@@ -73,7 +82,7 @@ class FrameReader:
         self._parse(at_end=False)
 
     def close(self) -> None:
-        """The end: a frame that was cut is lost, and counts as one line at least."""
+        """The end: a frame that was cut is lost, and counts as one item at least."""
         self._parse(at_end=True)
         self._end_text()
         if self._suspect and not self._ended:
@@ -135,7 +144,7 @@ class FrameReader:
         if zlib.crc32(payload) != header.checksum:
             return False
         data = _unpacked(payload) if header.is_compressed else payload
-        if data is None or data.count(b"\n") != header.items or data[-1:] not in (b"\n", b""):
+        if data is None or header.items != (len(split(data)) if header.kind == RECORDS else 0):
             return False
         if self._text:
             self._end_text()
@@ -144,18 +153,19 @@ class FrameReader:
             self._suspect = True
             return True
         missing = header.before - self._next
-        # A number that went back is no count.
-        self._lose(missing if missing >= 0 else 1)
+        if missing or header.sequence != self._sequence:
+            # A number that went back is no count.
+            self._lose(missing if missing >= 0 else 1)
         self._sequence = header.sequence + 1
         self._next = header.before + header.items
         self._suspect = False
         self._ended = header.kind == END
-        if header.kind == LINES and data:
-            self._on_lines(data)
+        self._on_frame(header.kind, data)
         return True
 
     def _lose(self, items: int) -> None:
         self.lost = min(self.lost + items, MOST_LOST)
+        self._on_lost(min(items, MOST_LOST))
 
     def _between(self, data: bytes | bytearray) -> None:
         """Bytes outside of frames: lines of text, or damage."""
@@ -184,7 +194,12 @@ def _header(data: bytearray, at: int) -> _Header | None:
     if zlib.crc32(data[at : at + HEADER.size]) != checksum:
         return None
     _, kind, flags, sequence, before, items, length, of_payload = HEADER.unpack_from(data, at)
-    if kind not in (LINES, END) or flags & ~COMPRESSED or length > LARGEST or items > LARGEST:
+    if (
+        kind not in (RECORDS, END, SECTION)
+        or flags & ~COMPRESSED
+        or length > LARGEST
+        or items > LARGEST
+    ):
         return None
     return _Header(kind, bool(flags), sequence, before, items, length, of_payload)
 

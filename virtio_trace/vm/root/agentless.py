@@ -1,12 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The root of a guest without an agent: a static busybox, the kernel's modules, and a script.
+"""What a guest without an agent gets: lists of what to trace, for its script (guest/plain).
 
-The script (guest/plain) prints the kernel's trace ring, and the host interprets it. So any machine
-works for which Debian has a busybox; it is fetched for that machine.
-
-Modules go in unchanged. busybox first gives the kernel the compressed file, which it refuses
-("Invalid ELF header magic" in its log), and then unpacks .xz and .gz itself. It cannot unpack .zst,
-so these go in unpacked, under the same name.
+The script prints the kernel's trace ring, and the host interprets it.
 """
 
 from __future__ import annotations
@@ -14,23 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
-from virtio_trace.errors import BadInputError, CannotTraceError
 from virtio_trace.kernel.files.machine import Machine
-from virtio_trace.vm.host import apt, cache
-from virtio_trace.vm.host.programs import Progress, quiet, run
-from virtio_trace.vm.root import payload
-from virtio_trace.vm.root.cpio import Writer
+from virtio_trace.vm.root.own import OwnRoot
 
 LineSink = Callable[[bytes], None]
 """Consumes a line, its newline included."""
-
-SUITE = "bookworm"
-PACKAGE = "busybox-static"
-
-_FOLDERS = ("dev", "proc", "sys", "run", "root", "etc", "tmp", "bin", "virtio-trace")
-_LINKS = {"sbin": "bin", "usr/bin": "../bin", "usr/sbin": "../bin", "lib": "usr/lib"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,65 +31,9 @@ class AgentlessSetup:
     unpack: Callable[[Path], bytes] = Path.read_bytes
 
 
-def busybox(machine: Machine, progress: Progress = quiet) -> Path:
-    """A static busybox for MACHINE, fetched if it is not in the cache.
-
-    Raises CannotTraceError if the mirror cannot be reached.
-    """
-    path = cache.root() / f"busybox-{SUITE}-{machine.debian}"
-    with cache.lock("busybox"):
-        if not path.exists():
-            suite = apt.Suite(SUITE, None if machine.native else machine.debian)
-            suite.refresh(progress)
-            package = suite.show(PACKAGE)
-            if package is None:
-                raise CannotTraceError(f"{SUITE} has no {PACKAGE} for {machine.debian}")
-            with cache.scratch("busybox") as scratch:
-                deb = suite.download(package, scratch, progress)
-                run(["dpkg", "-x", str(deb), str(scratch / "tree")], f"unpacking {deb.name}")
-                found = [p for p in scratch.glob("tree/**/bin/busybox") if p.is_file()]
-                if not found:
-                    raise CannotTraceError(f"{PACKAGE} {package.version} has no busybox")
-                try:
-                    found[0].replace(path)
-                except OSError as error:
-                    raise cache.cannot("cannot write to the cache", path, error) from error
-    return path
-
-
-def write(
-    out: BinaryIO,
-    program: Path,
-    modules: Path,
-    setup: AgentlessSetup,
-    *,
-    machine: Machine,
-    task: str | None,
-) -> None:
-    """Writes the root of a MACHINE to OUT. PROGRAM is busybox, TASK the shell text of --run.
-
-    MODULES is only read. Raises CannotTraceError, BadInputError.
-    """
-    guest = payload.PACKAGE / "vm" / "guest"
-    try:
-        with Writer(out) as root:
-            for name in _FOLDERS:
-                root.folder(name)
-            for name, target in _LINKS.items():
-                root.link(name, target)
-            # The kernel opens it for /init before anything is mounted.
-            root.device("dev/console", 5, 1)
-            root.device("dev/null", 1, 3, 0o666)
-            root.file("bin/busybox", program.read_bytes(), 0o755)
-            root.link("bin/sh", "busybox")
-            root.file("init", (guest / "plain").read_bytes(), 0o755)
-            root.file("etc/modprobe.d/virtio-trace.conf", payload.BLACKLIST)
-            root.file("virtio-trace/drive", (guest / "drive").read_bytes(), 0o755)
-            root.file("virtio-trace/port", f"{machine.port}\n".encode())
-            for name, lines in (("definitions", setup.definitions), ("enable", setup.enable)):
-                root.file(f"virtio-trace/{name}", "".join(f"{x}\n" for x in lines).encode())
-            if task is not None:
-                root.file("virtio-trace/run", task.encode() + b"\n", 0o755)
-            payload.add_modules(root, modules, setup.unpack)
-    except EOFError as error:
-        raise BadInputError(f"{modules}: {error}") from error
+def root(setup: AgentlessSetup, machine: Machine, task: str | None) -> OwnRoot:
+    """The root of such a guest of MACHINE. TASK is the shell text of --run."""
+    lists = {"definitions": setup.definitions, "enable": setup.enable}
+    files = {name: "".join(f"{x}\n" for x in lines).encode() for name, lines in lists.items()}
+    files["port"] = f"{machine.port}\n".encode()
+    return OwnRoot("plain", files, task, unpack=setup.unpack)

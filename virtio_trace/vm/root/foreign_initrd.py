@@ -2,8 +2,7 @@
 """Puts the recorder in front of a third party's initrd, which is not changed.
 
 The kernel unpacks concatenated archives into one root (Documentation/driver-api/early-userspace/
-buffer-format.rst). Ours comes first, uncompressed, with all files in one folder. Its guest/early is
-the first process (rdinit=), and then executes the initrd's own.
+buffer-format.rst). Ours comes first, uncompressed, with all files in one folder (recorder.py).
 
 See docs/decisions/0019.
 """
@@ -12,26 +11,19 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from virtio_trace.bpf_source import bpf_folder
 from virtio_trace.errors import BadInputError, UsageError
 from virtio_trace.kernel.files.machine import X86_64
 from virtio_trace.vm.disk.attach import Disk
-from virtio_trace.vm.host import cache
 from virtio_trace.vm.host.programs import is_text
-from virtio_trace.vm.root import appliance, payload, until
-from virtio_trace.vm.root.cpio import Writer, append_file, find
+from virtio_trace.vm.root import recorder, until
+from virtio_trace.vm.root.cpio import Writer, append_file
+from virtio_trace.vm.root.until import Until
 
-FOLDER = "virtio-trace"
-_SCRIPTS = ("early", "nest", "recorder")
-_BUSYBOX = "usr/bin/busybox"
-
-FIRST = f"rdinit=/{FOLDER}/early"
-"""It must come first: the kernel drops the arguments of the first process that came before it
-(init/main.c, rdinit_setup)."""
 _LAST = "ignore_loglevel no_timer_check console=ttyS0"
 """The last console= is /dev/console. No panic=: with it initramfs-tools would reboot instead of
 starting its emergency shell, and the recording would have no end."""
@@ -45,21 +37,6 @@ MEMORY = 512
 
 MOST_INITRD = 2 << 30
 """Bytes of an initrd. More cannot be loaded below 4 GiB, next to the kernel."""
-
-
-@dataclass(frozen=True, slots=True)
-class Until:
-    """When a recording ends. ``kind`` is one of until's. ASKED with ``text``: the host ends it once
-    the console has printed that text."""
-
-    kind: str = until.RUNNING
-    seconds: float = until.QUIET_SECONDS
-    text: str = ""
-
-    @property
-    def words(self) -> str:
-        """The arguments of until.py in the guest."""
-        return f"{self.kind} {self.seconds:g}"
 
 
 def parse_until(words: str) -> Until:
@@ -83,13 +60,14 @@ def parse_until(words: str) -> Until:
 class ThirdPartySystem:
     """A system that somebody else built: its initrd's files in their order, its kernel options, and
     ``tree``, a folder with modprobe's configuration out of its root; None if unknown. ``disk`` is
-    its image."""
+    its image. ``only_initrd``: the modules that are known are those of its initrd."""
 
     initrds: tuple[Path, ...]
     options: str = ""
     tree: Path | None = None
-    until: Until = Until()
+    until: Until = field(default_factory=Until)
     disk: Disk | None = None
+    only_initrd: bool = False
 
     def devices(self, options: tuple[str, ...]) -> tuple[str, ...]:
         """QEMU's options for its devices; OPTIONS are the user's. Raises UsageError."""
@@ -97,12 +75,15 @@ class ThirdPartySystem:
 
 
 def options(system: ThirdPartySystem, append: str) -> str:
-    """The kernel's command line for SYSTEM; APPEND is the user's addition."""
+    """The kernel's command line for SYSTEM; APPEND is the user's addition.
+
+    Ours comes first: the kernel drops the arguments of the first process that came before rdinit=
+    (init/main.c, rdinit_setup)."""
     theirs, ours = (
         [word for word in _words(line) if not _OUR_PORT.fullmatch(word) and not _is_init(word)]
         for line in (system.options, append)
     )
-    return " ".join([FIRST, *theirs, _LAST, *ours])
+    return " ".join([recorder.FIRST, *theirs, _LAST, *ours])
 
 
 def first_process(system: ThirdPartySystem, append: str) -> str:
@@ -139,50 +120,16 @@ def check_initrd(path: Path) -> Path:
 
 
 def write(
-    out: BinaryIO, root: Path, system: ThirdPartySystem, modules: Path | None, append: str
+    out: BinaryIO,
+    system: ThirdPartySystem,
+    first: Callable[[Writer], None],
 ) -> None:
-    """Writes the guest's whole initrd to OUT. ROOT is the appliance's cpio. MODULES is the folder
-    lib/modules/RELEASE of SYSTEM, all of which goes in; None if there is none.
+    """Writes the guest's whole initrd to OUT: what FIRST adds, and SYSTEM's own archives after it.
 
     Raises OSError, BadInputError (a file of SYSTEM), CannotTraceError.
     """
-    guest = payload.PACKAGE / "vm" / "guest"
-    with Writer(out) as ours, root.open("rb") as archive, cache.scratch("payload") as scratch:
-        for name in _SCRIPTS:
-            ours.file(f"{FOLDER}/{name}", (guest / name).read_bytes(), 0o755)
-        ours.file(f"{FOLDER}/next", f"{first_process(system, append)}\n".encode())
-        busybox = find(archive, _BUSYBOX)
-        assert busybox is not None
-        ours.file(f"{FOLDER}/busybox", busybox, 0o755)
-        _whole(ours, "appliance", root)
-        own = scratch / "payload.cpio"
-        with own.open("wb") as file:
-            _payload(file, system, modules)
-        _whole(ours, "payload", own)
+    with Writer(out) as ours:
+        first(ours)
     for initrd in system.initrds:
         out.write(b"\0" * (-out.tell() % 4))  # an archive begins at a multiple of four bytes
         append_file(out, initrd)
-
-
-def _whole(ours: Writer, name: str, path: Path) -> None:
-    """Adds a cpio as a file: the guest unpacks it out of the initrd's way."""
-    with path.open("rb") as file:
-        ours.stream(f"{FOLDER}/{name}.cpio", file, os.fstat(file.fileno()).st_size)
-
-
-def _payload(out: BinaryIO, system: ThirdPartySystem, modules: Path | None) -> None:
-    """What goes into the recorder's root after the appliance."""
-    guest = payload.PACKAGE / "vm" / "guest"
-    with Writer(out) as root:
-        root.file(f"{FOLDER}/recorder", (guest / "recorder").read_bytes(), 0o755)
-        root.file(f"{FOLDER}/until", f"{system.until.words}\n".encode())
-        root.folder(f"{FOLDER}/bin")
-        target = f"{appliance.PYTHON_FOLDER}/virtio_trace"
-        payload.add_package(root, payload.PACKAGE, target)
-        payload.add_tree(root, bpf_folder(), f"{target}/bpf")
-        if modules is not None and (modules / "modules.dep").exists():
-            payload.add_tree(root, modules, f"usr/lib/modules/{modules.name}")
-        elif modules is not None:
-            payload.add_modules(root, modules)
-        if system.tree is not None:
-            payload.add_tree(root, system.tree / "etc", "etc")

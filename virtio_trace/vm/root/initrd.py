@@ -1,44 +1,60 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The initrd of one boot: the archive that all boots share, and this boot's own part."""
+"""The initrd of one boot: a root of ours, or the recorder in front of a third party's initrd."""
 
 from __future__ import annotations
 
 import contextlib
 import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import BinaryIO
 
 from virtio_trace.vm.host import cache
+from virtio_trace.vm.host.programs import Progress, quiet
 from virtio_trace.vm.plan import Plan
-from virtio_trace.vm.root import agentless, foreign_initrd, payload
-from virtio_trace.vm.root.cpio import append_file
+from virtio_trace.vm.root import agentless, foreign_initrd, own, recorder
+from virtio_trace.vm.root.cpio import Writer
+from virtio_trace.vm.root.own import OwnRoot
+from virtio_trace.vm.root.recorder import FirstProcess
 
 
 @contextlib.contextmanager
-def initrd(root: Path, plan: Plan) -> Iterator[BinaryIO]:
-    """ROOT (the appliance, or a busybox) and PLAN's own part as one unnamed temporary file.
+def initrd(plan: Plan, progress: Progress = quiet) -> Iterator[BinaryIO]:
+    """What PLAN's kernel unpacks, as an unnamed temporary file.
 
-    Raises CannotTraceError if it cannot be written, BadInputError for an unusable file of PLAN.
+    Raises CannotTraceError if it cannot be written, or the mirror cannot be reached; BadInputError
+    for an unusable file of PLAN.
     """
     with contextlib.ExitStack() as stack:
         try:
             whole = stack.enter_context(tempfile.TemporaryFile(dir=cache.root()))
-            _write(whole, root, plan)
+            _write(whole, plan, progress)
             whole.flush()
         except OSError as error:
             raise cache.cannot("cannot write the guest's root", cache.root(), error) from error
         yield whole  # an OSError from here on is not about this file
 
 
-def _write(out: BinaryIO, root: Path, plan: Plan) -> None:
-    task = plan.settings.run
-    if plan.third_party is not None:
-        foreign_initrd.write(out, root, plan.third_party, plan.modules, plan.settings.append)
-        return
-    assert plan.modules is not None
+def _write(out: BinaryIO, plan: Plan, progress: Progress) -> None:
+    settings, setup, system = plan.settings, plan.executor, plan.third_party
+    base = settings.root
+    program = own.busybox(plan.arch, progress) if base is None and system is None else None
     if plan.agentless is not None:
-        agentless.write(out, root, plan.modules, plan.agentless, machine=plan.arch, task=task)
+        assert plan.modules is not None
+        root = agentless.root(plan.agentless, plan.arch, settings.run)
+        own.write(out, plan.modules, root, program)
         return
-    append_file(out, root)
-    payload.write(out, plan.modules, task)
+    assert setup is not None
+    if system is not None:
+        after = FirstProcess(foreign_initrd.first_process(system, settings.append))
+    else:
+        after = FirstProcess("/init", own=True, keep=("drive", "run"))
+
+    def add(root: Writer) -> None:
+        recorder.add(root, plan.arch, setup, after, progress)
+
+    if system is not None:
+        foreign_initrd.write(out, system, add)
+    else:
+        assert plan.modules is not None
+        root = OwnRoot("own", task=settings.run, base=base, unpack=setup.unpack)
+        own.write(out, plan.modules, root, program, add)

@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a guest gets after the appliance: our package, the kernel's modules, this boot's task.
-
-It is a second cpio, written for every boot: a change of our code rebuilds nothing.
+"""The kernel's modules for a guest of ours.
 
 The whole module tree goes in. Measured under TCG with 6.1 (91 MB), compared with the virtio drivers
 and their dependencies alone: 0.7 s more to unpack, and 2 of 15 s in all, with what loading drivers
@@ -12,20 +10,14 @@ the same tree.
 
 from __future__ import annotations
 
-import importlib.util
-import marshal
 import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
 
 import virtio_trace
-from virtio_trace.bpf_source import bpf_folder
-from virtio_trace.errors import BadInputError, CannotTraceError
+from virtio_trace.errors import BadInputError
 from virtio_trace.vm.host import cache
 from virtio_trace.vm.host.programs import run
-from virtio_trace.vm.root import appliance
 from virtio_trace.vm.root.cpio import Writer
 
 PACKAGE = Path(virtio_trace.__file__).resolve().parent
@@ -57,60 +49,6 @@ def check_modules(folder: Path) -> Path:
             "give its lib/modules/RELEASE, the folder that has kernel/",
         )
     return path
-
-
-def write(out: BinaryIO, modules: Path, task: str | None) -> None:
-    """Appends the second cpio to OUT.
-
-    TASK is the shell text of --run. MODULES is only read. Raises CannotTraceError, BadInputError.
-    """
-    try:
-        with Writer(out) as root:
-            guest = PACKAGE / "vm" / "guest"
-            root.file("init", (guest / "init").read_bytes(), 0o755)
-            root.file("etc/modprobe.d/virtio-trace.conf", BLACKLIST)
-            root.file("virtio-trace/drive", (guest / "drive").read_bytes(), 0o755)
-            if task is not None:
-                root.file("virtio-trace/run", task.encode() + b"\n", 0o755)
-            target = f"{appliance.PYTHON_FOLDER}/virtio_trace"
-            add_package(root, PACKAGE, target)
-            add_tree(root, bpf_folder(), f"{target}/bpf")
-            add_modules(root, modules)
-    except EOFError as error:
-        raise BadInputError(f"{modules}: {error}") from error
-    except OSError as error:
-        raise CannotTraceError(
-            f"cannot write the guest's files: {error.filename or ''} {error.strerror}".replace(
-                "  ", " "
-            )
-        ) from error
-
-
-def add_package(root: Writer, package: Path, target: str) -> None:
-    """Adds the Python PACKAGE in folder TARGET; with byte code if our Python is the guest's.
-
-    Compiling it takes an emulated processor a second or two.
-    """
-    for path in sorted(package.rglob("*.py")):
-        name = f"{target}/{path.relative_to(package)}"
-        source = path.read_bytes()
-        root.file(name, source)
-        if sys.version_info[:2] == appliance.PYTHON:
-            cached = importlib.util.cache_from_source(name, optimization="")
-            root.file(cached, byte_code(source, f"/{name}"))
-
-
-def byte_code(source: bytes, name: str) -> bytes:
-    """A .pyc that Python uses without checking its source (PEP 552, unchecked hash).
-
-    b"" for a source that does not compile: Python then reads the source and reports the error.
-    """
-    try:
-        code = compile(source, name, "exec", dont_inherit=True)
-    except (SyntaxError, ValueError):
-        return b""
-    head = importlib.util.MAGIC_NUMBER + (1).to_bytes(4, "little")
-    return head + importlib.util.source_hash(source) + marshal.dumps(code)
 
 
 def add_modules(root: Writer, modules: Path, unpack: Callable[[Path], bytes] | None = None) -> None:

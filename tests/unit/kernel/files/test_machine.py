@@ -84,7 +84,8 @@ def test_a_machine_is_named_in_its_record_alone() -> None:
         for path in PACKAGE.rglob("*.py")
         if named.search(path.read_text(encoding="utf-8"))
     }
-    assert found == {"kernel/files/machine.py"}
+    # The executor runs in guests, without that file.
+    assert found == {"kernel/files/machine.py", "tracer/executor/syscalls.py"}
 
 
 def test_messages_and_help_name_the_machines_of_the_table() -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from virtio_trace.recording.events import Detail, Event
-from virtio_trace.tracer.bpf import wire
+from virtio_trace.tracer.bpf import decoder, wire
 from virtio_trace.tracer.bpf.decoder import Armed, RingDecoder
 from virtio_trace.tracer.points.table import CORE_POINTS, NEGOTIATION_POINTS
 
@@ -17,6 +19,14 @@ ARMED = [Armed(point, point.symbols[-1], point.module) for point in ALL]
 DEVICE, DRIVER = 0xFFFF888012345000, 0xFFFFFFFFC0123400
 STACK = 0xFFFFC90000013000
 
+STRUCTS: dict[int, type[Any]] = {
+    wire.KIND_ENTRY: wire.WireEntered,
+    wire.KIND_ENTRY_NAMED: wire.WireNamed,
+    wire.KIND_RETURN: wire.WireReturned,
+    wire.KIND_RETURN_KEPT: wire.WireReturnedKept,
+    wire.KIND_MODULE: wire.WireModule,
+}
+
 
 class Ring(RingDecoder):
     """A decoder that is given the ring's bytes."""
@@ -24,19 +34,30 @@ class Ring(RingDecoder):
     def __init__(self) -> None:
         super().__init__(ARMED)
 
-    def event(self, kind: int, probe: str = "virtio_dev_probe", **members: Any) -> Event:
-        name = members.pop("name", None)
-        members = {"tid": 7, "stack": STACK, **members}
-        raw = wire.WireEvent(kind=kind, probe=POINTS[probe], **members)
-        found = self.decode(bytes(raw if name is None else wire.WireNamed(event=raw, name=name)))
+    def record(self, kind: int, probe: str = "virtio_dev_probe", **members: Any) -> Event:
+        """Decodes a record with MEMBERS, wherever in its struct they are."""
+        has = members.pop("has", 0)
+        for name, flag in (("comm", wire.HAS_COMM), ("lost", wire.HAS_LOST)):
+            has |= flag if name in members else 0
+        raw = STRUCTS[kind]()
+        members = {"tid": 7, "stack": STACK, **members, "kind": kind, "has": has}
+        for name, value in {**members, "probe": POINTS[probe]}.items():
+            part: Any = raw
+            while not hasattr(part, name):  # a struct begins with what it extends
+                part = getattr(part, part._fields_[0][0])
+            setattr(part, name, value)
+        found = self.decode(bytes(raw))
         assert found is not None
         return found
 
     def entry(self, **members: Any) -> Event:
-        return self.event(wire.KIND_ENTRY, **members)
+        kind = wire.KIND_ENTRY_NAMED if "name" in members else wire.KIND_ENTRY
+        return self.record(kind, **members)
 
     def ret(self, **members: Any) -> Event:
-        return self.event(wire.KIND_RETURN, **{"stack": STACK + 8, **members})
+        kept = {"device", "entered_ns"} & members.keys()
+        kind = wire.KIND_RETURN_KEPT if kept else wire.KIND_RETURN
+        return self.record(kind, **{"stack": STACK + 8, **members})
 
     def device(self, address: bytes, key: int = DEVICE, **members: Any) -> None:
         raw = wire.WireDevice(
@@ -123,9 +144,9 @@ def test_an_event_has_its_drivers_tables() -> None:
     ring = Ring()
     ring.driver(b"virtio_net", bits=[0, 1, 5, 32])
     ring.driver(b"long", key=DRIVER + 64, bits=range(64))
-    hit = ring.event(wire.KIND_ENTRY, "driver_features", driver=DRIVER)
+    hit = ring.entry(probe="driver_features", driver=DRIVER)
     assert (hit.kind, hit.detail) == ("hit", Detail(features="0x100000023", legacy="0x100000023"))
-    long = ring.event(wire.KIND_ENTRY, "driver_features", driver=DRIVER + 64)
+    long = ring.entry(probe="driver_features", driver=DRIVER + 64)
     assert long.detail == Detail()
     assert ring.entry(driver=DRIVER).detail is None
 
@@ -146,7 +167,7 @@ def test_a_return_has_the_device_and_driver_of_its_entry() -> None:
 def test_a_return_keeps_its_own_device() -> None:
     ring = Ring()
     ring.device(b"0000:00:02.0")
-    ring.event(wire.KIND_ENTRY, "register_virtio_device", device=DEVICE, ns=100)
+    ring.entry(probe="register_virtio_device", device=DEVICE, ns=100)
     ring.device(b"0000:00:02.0", index=5, has=wire.HAS_INDEX)
     event = ring.ret(probe="register_virtio_device", device=DEVICE, ns=300, entered_ns=99)
     assert event.device is not None and event.device.index == 5
@@ -247,7 +268,7 @@ def test_a_void_function_has_no_result() -> None:
 
 def test_modules() -> None:
     ring = Ring()
-    assert ring.event(wire.KIND_MODULE, name=b"virtio_net").module == "virtio_net"
+    assert ring.record(wire.KIND_MODULE, name=b"virtio_net").module == "virtio_net"
     assert ring.entry(probe="do_init_module", name=b"virtio_net").detail == Detail(
         name="virtio_net"
     )
@@ -256,5 +277,98 @@ def test_modules() -> None:
 
 
 def test_names_that_are_not_utf8_are_kept() -> None:
-    event = Ring().event(wire.KIND_MODULE, name=b"a\xff\x1b", comm=b"x\xe9")
+    event = Ring().record(wire.KIND_MODULE, name=b"a\xff\x1b", comm=b"x\xe9")
     assert (event.module, event.comm) == ("a\\xff\x1b", "x\\xe9")
+
+
+# -- what an event leaves out
+
+
+def test_a_comm_holds_until_the_threads_next() -> None:
+    ring = Ring()
+    seen = [
+        ring.entry(comm=b"modprobe").comm,
+        ring.entry(tid=8, comm=b"sh").comm,
+        ring.entry(probe="setup_vq", stack=STACK - 64, name=b"input.0").comm,
+        ring.ret().comm,
+        ring.ret(tid=8, comm=b"bash").comm,
+        ring.entry(tid=8).comm,
+        ring.ret(tid=9).comm,
+    ]
+    assert seen == ["modprobe", "sh", "modprobe", "modprobe", "bash", "bash", ""]
+
+
+def test_what_a_record_does_not_announce_has_no_meaning() -> None:
+    """The program does not clear what it does not fill in."""
+    ring = Ring()
+    ring.entry(comm=b"sh")
+    raw = wire.WireEntered.from_buffer_copy(b"\xff" * 256)
+    raw.event.kind, raw.event.probe, raw.event.has = wire.KIND_ENTRY, POINTS["set_status"], 0
+    raw.event.tid, raw.event.ns, raw.device, raw.driver = 7, 1, 0, 0
+    event = ring.decode(bytes(raw))
+    assert event is not None
+    assert (event.seq, event.comm, event.detail) == (2, "sh", None)
+    back = wire.WireReturned.from_buffer_copy(b"\xff" * 256)
+    back.event.kind, back.event.probe, back.event.has = wire.KIND_RETURN, POINTS["setup_vq"], 0
+    back.event.tid, back.event.ns = 7, 2
+    event = ring.decode(bytes(back))
+    assert event is not None
+    assert (event.seq, event.comm, event.detail) == (3, "sh", None)
+
+
+def test_an_unknown_record_is_refused() -> None:
+    with pytest.raises(ValueError, match="kind 9"):
+        Ring().decode((9).to_bytes(4, "little") + bytes(200))
+
+
+def test_after_records_that_did_not_arrive_nothing_is_guessed() -> None:
+    ring = Ring()
+    ring.device(b"0000:00:02.0")
+    ring.driver(b"virtio_net")
+    ring.entry(device=DEVICE, driver=DRIVER, comm=b"sh")
+    ring.skip(3)
+    late = ring.ret()
+    assert (late.seq, late.device, late.comm, late.duration_ns) == (5, None, "", None)
+    other = ring.entry(device=DEVICE, driver=DRIVER)
+    assert (other.seq, other.device, other.driver) == (6, None, None)
+
+
+# -- a guest's records: no program sends these
+
+
+@pytest.mark.parametrize("members", [{"ns": 1 << 63}, {"lost": (1 << 60) + 1}])
+def test_a_number_that_cannot_be_is_refused_and_takes_no_place(members: dict[str, int]) -> None:
+    ring = Ring()
+    with pytest.raises(ValueError, match="a number that cannot be"):
+        ring.entry(**members)
+    assert ring.entry().seq == 1
+
+
+def test_a_probe_that_is_not_there_is_no_hit() -> None:
+    ring = Ring()
+    with pytest.raises(LookupError):
+        event = wire.WireEvent(kind=wire.KIND_ENTRY, probe=100_000)
+        ring.decode(bytes(wire.WireEntered(event=event)))
+    assert ring.hit == set()
+
+
+def test_what_is_kept_is_bounded_and_the_newest_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoder, "_MOST_KNOWN", 10)
+    monkeypatch.setattr(decoder, "_MOST_NESTED", 5)
+    ring = Ring()
+    for number in range(30):
+        ring.device(b"0000:00:%02x.0" % number, key=DEVICE + number)
+        ring.driver(b"d%d" % number, key=DRIVER + number)
+        ring.entry(tid=number)
+        ring.entry(tid=99, stack=STACK - 64 * number)
+    assert list(ring._devices) == [DEVICE + number for number in range(20, 30)]
+    assert len(ring._drivers) == len(ring._open) == 10
+    assert len(ring._open[99, POINTS["virtio_dev_probe"]]) <= 5
+    assert address(ring.entry(device=DEVICE + 29)) == "0000:00:1d.0"
+
+
+def test_records_that_the_wire_lost_are_counted_to_a_bound() -> None:
+    ring = Ring()
+    for _ in range(10):
+        ring.skip(decoder.MOST_LOST)
+    assert ring.entry().seq == decoder.MOST_LOST + 1

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The ctypes mirror against a compiler's layout of bpf/events.h."""
+"""The mirrors of bpf/events.h and bpf/maps.h against what a compiler makes of those files."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from virtio_trace.tracer.points import shape
 HEADER = bpf_folder() / "events.h"
 
 
-def _compiled(tmp_path: Path, body: str) -> dict[str, int]:
-    """The output of a C program that includes the header and runs BODY: name to number."""
+def _compiled(tmp_path: Path, body: str, header: Path = HEADER) -> dict[str, int]:
+    """The output of a C program that includes the HEADER and runs BODY: name to number."""
     source = tmp_path / "layout.c"
     source.write_text(
         "#include <stddef.h>\n#include <stdio.h>\n#include <linux/types.h>\n"
-        f'#include "{HEADER}"\nint main(void) {{\n{body}\nreturn 0;\n}}\n',
+        f'#include "{header}"\nint main(void) {{\n{body}\nreturn 0;\n}}\n',
         encoding="utf-8",
     )
     program = tmp_path / "layout"
@@ -67,6 +67,23 @@ def test_sizes(tmp_path: Path) -> None:
     names = ("MAX_POINTS", "TABLE_LENGTH")
     body = "".join(f'printf("{name} %d\\n", VT_{name});\n' for name in names)
     assert _compiled(tmp_path, body) == {name: vars(wire)[name] for name in names}
+
+
+def test_the_table_of_maps(tmp_path: Path) -> None:
+    columns = ("type", "key_size", "value_size", "entries")
+    numbers = ", ".join(f"(long)({name})" for name in ("number", *columns))
+    formats = " ".join(f"{{name}}.{name} %ld\\n" for name in ("number", *columns))
+    line = formats.replace("{name}", '" #name "')
+    macro = (
+        f'#define P(number, name, type, key_size, value_size, entries) printf("{line}", {numbers});'
+    )
+    body = f"{macro}\nVT_MAPS(P)"
+    expected = {
+        f"{spec.name}.{column}": getattr(spec, column) for spec in wire.MAPS for column in columns
+    }
+    expected |= {f"{spec.name}.number": place for place, spec in enumerate(wire.MAPS, 1)}
+    assert _compiled(tmp_path, body, bpf_folder() / "maps.h") == expected
+    assert wire.map_number("OFFSETS") == expected["OFFSETS.number"]
 
 
 def test_a_probe_point_too_many_is_refused() -> None:

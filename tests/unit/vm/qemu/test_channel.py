@@ -5,8 +5,6 @@ from __future__ import annotations
 
 import pytest
 
-from virtio_trace.tracer.executor import frames
-from virtio_trace.tracer.executor.frames import FrameEncoder
 from virtio_trace.vm.qemu import channel
 
 STREAM = (
@@ -100,40 +98,3 @@ def test_a_guest_that_says_much_is_not_kept_whole() -> None:
     guest = channel.Channel(lambda _line: None)
     guest.feed(b"virtio-trace: recorder said: x\n" * 1000)
     assert len(guest.said) == 20
-
-
-def test_frames_carry_the_recording_and_text_the_rest() -> None:
-    encoder = FrameEncoder(frames.LINES)
-    encoder.add(b'{"schema":"x"}\n{"n":1}\n', 2)
-    stream = encoder.flush() + encoder.end() + b"\n"
-    stream += b"".join(STREAM.splitlines(keepends=True)[3:])
-    lines: list[bytes] = []
-    guest = channel.Channel(lines.append, framed=True)
-    assert not guest.began
-    for at in range(0, len(stream), 7):
-        guest.feed(stream[at : at + 7])
-    guest.close()
-    assert lines == [b'{"schema":"x"}\n', b'{"n":1}\n']
-    assert (guest.began, guest.status, guest.lost) == (True, 3, 0)
-    assert guest.said == ["virtio-trace: cannot trace here: no BTF", "use another kernel"]
-
-
-def test_what_a_damaged_frame_had_is_lost() -> None:
-    encoder = FrameEncoder(frames.LINES)
-    encoder.add(b'{"n":1}\n{"n":2}\n', 2)
-    stream = bytearray(encoder.flush())
-    stream[-3] ^= 1
-    encoder.add(b'{"kind":"trailer"}\n', 1)
-    lost: list[int] = []
-    guest = channel.Channel(lambda _line: lost.append(guest.lost), framed=True)
-    guest.feed(bytes(stream) + encoder.flush())
-    assert lost == [2], "known when the trailer comes"
-
-
-def test_lines_without_frames_are_no_recording() -> None:
-    lines: list[bytes] = []
-    guest = channel.Channel(lines.append, framed=True)
-    guest.feed(STREAM)
-    guest.close()
-    assert (lines, guest.status) == ([], 3)
-    assert guest.lost == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import itertools
 import random
+import struct
 import time
 import zlib
 
@@ -12,6 +13,7 @@ import pytest
 
 from virtio_trace.tracer.executor import frames
 from virtio_trace.tracer.executor.frames import CHECKSUM, HEADER, HEADER_BYTES, FrameEncoder
+from virtio_trace.tracer.executor.ring import split
 from virtio_trace.vm.qemu import frame_reader
 from virtio_trace.vm.qemu.frame_reader import FrameReader
 
@@ -20,12 +22,17 @@ _GROUPS = [[b'{"seq":%d,"n":"%d"}\n' % (n, n**9) for n in range(g, g + 5)] for g
 EVERY = list(itertools.chain(*_GROUPS))
 
 
+def ring(*records: bytes) -> bytes:
+    """RECORDS as they are in a BPF ring: each after its length, padded to 8 bytes."""
+    return b"".join(struct.pack("<II", len(r), 0) + r + bytes(-len(r) % 8) for r in records)
+
+
 def _stream() -> list[bytes]:
-    """Four frames of five lines each, and the end."""
-    encoder = FrameEncoder(frames.LINES)
+    """Four frames of five records each, and the end."""
+    encoder = FrameEncoder()
     made = []
     for group in _GROUPS:
-        assert encoder.add(b"".join(group), len(group)) == b""
+        assert encoder.add(ring(*group), len(group)) == b""
         made.append(encoder.flush())
     return [*made, encoder.end()]
 
@@ -35,12 +42,18 @@ class Heard:
 
     def __init__(self) -> None:
         self.lines: list[bytes] = []
+        self.sections: list[bytes] = []
         self.text: list[bytes] = []
-        self.reader = FrameReader(self._take, self.text.append)
+        self.losses: list[int] = []
+        self.reader = FrameReader(self._take, self.text.append, self.losses.append)
 
-    def _take(self, data: bytes) -> None:
-        assert data.endswith(b"\n")
-        self.lines += [line + b"\n" for line in data.split(b"\n")[:-1]]
+    def _take(self, kind: int, data: bytes) -> None:
+        if kind == frames.RECORDS:
+            self.lines += split(data)
+        elif kind == frames.SECTION:
+            self.sections.append(data)
+        else:
+            assert (kind, data) == (frames.END, b"")
 
 
 def read(data: bytes, size: int = 1 << 20) -> Heard:
@@ -52,7 +65,7 @@ def read(data: bytes, size: int = 1 << 20) -> Heard:
 
 
 def frame(
-    data: bytes, items: int, *, kind: int = frames.LINES, flags: int = 0, sequence: int = 0,
+    data: bytes, items: int, *, kind: int = frames.RECORDS, flags: int = 0, sequence: int = 0,
     before: int = 0, length: int | None = None,
 ) -> bytes:  # fmt: skip
     """A frame with right checksums, whatever else is wrong."""
@@ -136,36 +149,36 @@ def test_a_cut_frame_is_known_at_once_by_what_follows() -> None:
 
 
 def test_an_item_that_was_too_long_is_missed() -> None:
-    encoder = FrameEncoder(frames.LINES)
-    made = encoder.add(b"a\n", 1) + encoder.add(b"x" * frames.LARGEST + b"\n", 1)
-    heard = read(made + encoder.add(b"b\n", 1) + encoder.end())
+    encoder = FrameEncoder()
+    made = encoder.add(ring(b"a\n"), 1) + encoder.add(ring(b"x" * frames.LARGEST), 1)
+    heard = read(made + encoder.add(ring(b"b\n"), 1) + encoder.end())
     assert (heard.lines, heard.reader.lost) == ([b"a\n", b"b\n"], 1)
 
 
 @pytest.mark.parametrize(
     "hostile",
     [
-        frame(b"a\n", 2),
-        frame(b"a\nb", 1),
-        frame(b"a\n", 1, kind=7),
-        frame(b"a\n", 1, flags=4),
-        frame(b"a\n", 1, flags=frames.COMPRESSED),
-        frame(b"a\n", 1, length=frames.LARGEST + 1),
-        frame(b"a\n", 1, length=3),
-        frame(zlib.compress(b"a\n") + b"more", 1, flags=frames.COMPRESSED),
-        frame(zlib.compress(b"a\n" * 99)[:-8], 99, flags=frames.COMPRESSED),
-        frame(zlib.compress(b"\n" * (frames.LARGEST + 1)), 1 << 22, flags=frames.COMPRESSED),
+        frame(ring(b"a\n"), 2),
+        frame(ring(b"a\n", b"bcd")[:-8], 2),
+        frame(ring(b"a\n"), 1, kind=7),
+        frame(ring(b"a\n"), 1, flags=4),
+        frame(ring(b"a\n"), 1, flags=frames.COMPRESSED),
+        frame(ring(b"a\n"), 1, length=frames.LARGEST + 1),
+        frame(ring(b"a\n"), 1, length=17),
+        frame(zlib.compress(ring(b"a\n")) + b"more", 1, flags=frames.COMPRESSED),
+        frame(zlib.compress(ring(b"a\n") * 99)[:-8], 99, flags=frames.COMPRESSED),
+        frame(zlib.compress(bytes(frames.LARGEST + 8)), 1 << 19, flags=frames.COMPRESSED),
     ],
 )
 def test_what_a_header_says_must_be_true(hostile: bytes) -> None:
-    heard = read(hostile + frame(b"b\n", 1, sequence=1, before=1))
+    heard = read(hostile + frame(ring(b"b\n"), 1, sequence=1, before=1))
     assert (heard.lines, heard.reader.lost) == ([b"b\n"], 1)
     assert heard.reader.damaged
 
 
 def test_a_bomb_is_not_unpacked() -> None:
-    """100 MB of newlines in 100 KB: zlib must stop at the limit."""
-    bomb = zlib.compress(b"\n" * 100_000_000, 9)
+    """100 MB of empty records in 100 KB: zlib must stop at the limit."""
+    bomb = zlib.compress(bytes(100_000_000), 9)
     began = time.process_time()
     heard = read(frame(bomb, 4_000_000, flags=frames.COMPRESSED))
     assert time.process_time() - began < 2
@@ -175,13 +188,15 @@ def test_a_bomb_is_not_unpacked() -> None:
 @pytest.mark.parametrize("before", [(0, (1 << 64) - 1), ((1 << 64) - 1, 0), (7, 3)])
 def test_counts_that_cannot_be_are_bounded(before: tuple[int, int]) -> None:
     one, two = before
-    heard = read(frame(b"a\n", 1, before=one) + frame(b"b\n", 1, sequence=1, before=two))
+    heard = read(
+        frame(ring(b"a\n"), 1, before=one) + frame(ring(b"b\n"), 1, sequence=1, before=two)
+    )
     assert heard.lines == [b"a\n", b"b\n"]
     assert 0 < heard.reader.lost <= frame_reader.MOST_LOST
 
 
 def test_a_number_that_jumps_hides_nothing() -> None:
-    heard = read(frame(b"a\n", 1, sequence=(1 << 32) - 1) + b"".join(_stream()))
+    heard = read(frame(ring(b"a\n"), 1, sequence=(1 << 32) - 1) + b"".join(_stream()))
     assert heard.lines == [b"a\n"]
     assert heard.reader.lost >= 1
 
@@ -198,7 +213,7 @@ def test_hostile_headers_take_linear_time() -> None:
 
 
 def test_a_frame_in_small_pieces_takes_linear_time() -> None:
-    data = random.Random(1).randbytes(1_000_000).replace(b"\n", b"x") + b"\n"
+    data = ring(random.Random(1).randbytes(1_000_000))
     began = time.process_time()
     heard = read(frame(data, 1), 8)
     assert time.process_time() - began < 5
@@ -213,3 +228,25 @@ def test_text_is_heard_and_all_else_is_not() -> None:
     assert heard.lines == EVERY
     assert heard.reader.lost == 0
     assert heard.reader.damaged >= 2
+
+
+def test_a_section_has_no_items_and_its_loss_is_told() -> None:
+    encoder = FrameEncoder()
+    encoder.add(ring(b"a"), 1)
+    first = encoder.section(b"look\n1\nx")
+    second = encoder.section(b"look\n2\ny")
+    heard = read(first + second + encoder.end())
+    assert heard.sections == [b"look\n1\nx", b"look\n2\ny"]
+    assert (heard.lines, heard.losses, heard.reader.lost) == ([b"a"], [], 0)
+    damaged = bytearray(second)
+    damaged[-1] ^= 1
+    heard = read(first + bytes(damaged) + encoder.end())
+    assert (heard.sections, heard.losses) == ([b"look\n1\nx"], [0])
+    assert heard.reader.lost == 0
+    assert heard.reader.damaged
+
+
+def test_nothing_follows_the_end() -> None:
+    end = b"".join(_stream())
+    heard = read(end + frame(ring(b"more"), 1, sequence=9, before=20))
+    assert heard.lines == EVERY

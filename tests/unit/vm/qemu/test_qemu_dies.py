@@ -14,13 +14,12 @@ import pytest
 from virtio_trace.cli.boot.ending import conclude
 from virtio_trace.errors import IncompleteError
 from virtio_trace.kernel.files.machine import X86_64
-from virtio_trace.tracer.executor import frames
-from virtio_trace.tracer.executor.frames import FrameEncoder
 from virtio_trace.vm import boot
 from virtio_trace.vm.boot import Listener
 from virtio_trace.vm.outcome import Outcome
 from virtio_trace.vm.plan import Plan, Settings
 from virtio_trace.vm.qemu.process import QemuConfig
+from virtio_trace.vm.root.agentless import AgentlessSetup
 
 QEMU = """#!{python}
 import json, os, re, sys
@@ -42,17 +41,14 @@ os.abort()
 
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, complete: bool) -> tuple[Outcome, Plan]:
     fake = tmp_path / X86_64.program
-    encoder = FrameEncoder(frames.LINES)
-    encoder.add(b'{"schema": "x"}\n', 1)
-    header = encoder.flush()
-    encoder.add(b'{"kind":"trailer","events":0,"lost":0}\n', 1)
-    trailer = encoder.flush()
+    header, trailer = b'{"schema": "x"}\n', b'{"kind":"trailer","events":0,"lost":0}\n'
     fake.write_text(
         QEMU.format(python=sys.executable, complete=complete, header=header, trailer=trailer)
     )
     fake.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    plan = Plan(tmp_path / "k", tmp_path, X86_64, Settings(timeout=60))
+    setup = AgentlessSetup("", lambda sink: sink)
+    plan = Plan(tmp_path / "k", tmp_path, X86_64, Settings(timeout=60), agentless=setup)
     lines: list[bytes] = []
     config = QemuConfig(plan.vmlinuz, "", "tcg")
     with tempfile.TemporaryFile() as initrd:

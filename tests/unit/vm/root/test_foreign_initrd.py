@@ -12,7 +12,7 @@ from virtio_trace.errors import UsageError
 from virtio_trace.vm.disk.attach import Disk
 from virtio_trace.vm.plan import Plan, Settings
 from virtio_trace.vm.qemu import channel, process
-from virtio_trace.vm.root import foreign_initrd
+from virtio_trace.vm.root import foreign_initrd, recorder
 from virtio_trace.vm.root.cpio import Writer
 from virtio_trace.vm.root.foreign_initrd import ThirdPartySystem
 
@@ -22,33 +22,19 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
-@pytest.fixture
-def appliance(tmp_path: Path) -> Path:
-    path = tmp_path / "appliance.cpio"
-    with path.open("wb") as file, Writer(file) as root:
-        root.file("usr/bin/other", b"x" * 3)
-        root.file("usr/bin/busybox", b"busy" * 1001, 0o755)
-    return path
-
-
-def test_theirs_is_whole_behind_ours(tmp_path: Path, appliance: Path) -> None:
+def test_theirs_is_whole_behind_ours(tmp_path: Path) -> None:
     """Parts of any length each begin at a multiple of four, and the last one is the end."""
     parts = []
     for number, length in enumerate((13, 4098, 7)):
         parts.append(tmp_path / f"initrd-{number}")
         parts[-1].write_bytes(bytes([65 + number]) * length)
-    tree = tmp_path / "tree"
-    (tree / "etc/modprobe.d").mkdir(parents=True)
-    (tree / "etc/modprobe.d/a.conf").write_text("blacklist x\n")
-    modules = tree / "lib/modules/6.1"
-    (modules / "kernel").mkdir(parents=True)
-    (modules / "modules.dep").write_text("kernel/a.ko:\n")
-    (modules / "kernel/a.ko").write_bytes(b"a module")
+
+    def ours(root: Writer) -> None:
+        root.file("virtio-trace/early", b"busy" * 1001, 0o755)
+
     whole = tmp_path / "whole"
     with whole.open("w+b") as out:
-        foreign_initrd.write(
-            out, appliance, ThirdPartySystem(tuple(parts), tree=tree), modules, "rdinit=/mine"
-        )
+        foreign_initrd.write(out, ThirdPartySystem(tuple(parts)), ours)
     data = whole.read_bytes()
     at = data.rindex(b"A" * 13)
     assert at % 4 == 0
@@ -56,18 +42,8 @@ def test_theirs_is_whole_behind_ours(tmp_path: Path, appliance: Path) -> None:
     into = tmp_path / "into"
     into.mkdir()
     unpack(data[:at], into)
-    ours = into / "virtio-trace"
     assert [path.name for path in into.iterdir()] == ["virtio-trace"]
-    assert (ours / "busybox").read_bytes() == b"busy" * 1001
-    assert (ours / "appliance.cpio").read_bytes() == appliance.read_bytes()
-    assert (ours / "next").read_text() == "/mine\n"
-    inner = tmp_path / "inner"
-    inner.mkdir()
-    unpack((ours / "payload.cpio").read_bytes(), inner)
-    assert (inner / "virtio-trace/until").read_text() == "running 5\n"
-    assert (inner / "usr/lib/modules/6.1/kernel/a.ko").read_bytes() == b"a module"
-    assert (inner / "etc/modprobe.d/a.conf").read_text() == "blacklist x\n"
-    assert (inner / "usr/lib/python3/dist-packages/virtio_trace/vm/root/until.py").exists()
+    assert (into / "virtio-trace/early").read_bytes() == b"busy" * 1001
 
 
 def unpack(archive: bytes, into: Path) -> None:
@@ -88,10 +64,10 @@ def unpack(archive: bytes, into: Path) -> None:
 def test_the_kernels_options(theirs: str, append: str, expected: str, first: str) -> None:
     foreign = ThirdPartySystem((), theirs)
     line = foreign_initrd.options(foreign, append)
-    assert line.startswith("rdinit=/virtio-trace/early ")
+    assert recorder.FIRST == "rdinit=/virtio-trace/early LD_LIBRARY_PATH=/virtio-trace/lib"
     ours = "ignore_loglevel no_timer_check console=ttyS0"
     whole = expected.format(ours) if "{}" in expected else f"{expected} {ours}".strip()
-    assert line == f"rdinit=/virtio-trace/early {whole}"
+    assert line == f"{recorder.FIRST} {whole}"
     assert foreign_initrd.first_process(foreign, append) == first
 
 
@@ -143,16 +119,6 @@ def test_the_default_devices_are_at_the_addresses_of_every_boot() -> None:
         )
 
     assert addresses(DISK.devices(())) == addresses(process.DEVICES)
-
-
-def test_what_the_guest_says_of_its_end() -> None:
-    guest = channel.Channel(lambda _line: None)
-    guest.feed(b"virtio-trace: until no: still in the initrd\n")
-    assert guest.stop is not None
-    assert (guest.stop.reached, guest.stop.why) == (False, "still in the initrd")
-    assert not guest.began
-    guest.feed(b"{}\n")
-    assert guest.began
 
 
 @pytest.mark.parametrize("size", [1, 3, 1000])

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The guest's root: a small Debian 12 with Python and BCC, built once and kept in the cache.
+"""A root for guests in which a test runs Python: a small Debian 12 with BCC and kmod, built once
+and kept in the cache, and our package.
 
-It is Debian 12 on every host, so that every user's recorder runs on the same Python, BCC and LLVM.
 mmdebstrap unpacks the packages and installs none (variant ``extract``): no maintainer script runs,
 and the guest needs no dpkg. The result is an uncompressed cpio: an emulated processor unpacks more
 slowly than the file is read. These 280 MB take it 1.6 s.
@@ -10,19 +10,23 @@ slowly than the file is read. These 280 MB take it 1.6 s.
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
+import marshal
 import os
 import re
+import sys
 import tarfile
-import time
 from pathlib import Path
 
+from virtio_trace.bpf_source import bpf_folder
 from virtio_trace.errors import CannotTraceError
 from virtio_trace.vm.host import cache
 from virtio_trace.vm.host.children import Limits
 from virtio_trace.vm.host.mirror import mirror
 from virtio_trace.vm.host.programs import Progress, failed, follow, quiet, run
-from virtio_trace.vm.root.cpio import Writer
+from virtio_trace.vm.root import payload
+from virtio_trace.vm.root.cpio import Writer, append_file
 
 SUITE = "bookworm"
 PYTHON = (3, 11)
@@ -99,9 +103,43 @@ def appliance(progress: Progress = quiet) -> Path:
             cache.sweep()
             with cache.scratch("appliance") as scratch:
                 _build(scratch, path, progress)
-        _touch(path)
-        _prune(path)
+        cache.use(path, "appliance-*.cpio", UNUSED)
     return path
+
+
+def write(path: Path) -> None:
+    """Writes to PATH what ``boot --root`` takes: the appliance, and our package as it is now.
+
+    Raises CannotTraceError, OSError.
+    """
+    target = f"{PYTHON_FOLDER}/virtio_trace"
+    with path.open("wb") as out:
+        append_file(out, appliance())
+        out.write(b"\0" * (-out.tell() % 4))  # an archive begins at a multiple of four bytes
+        with Writer(out) as root:
+            add_package(root, payload.PACKAGE, target)
+            payload.add_tree(root, bpf_folder(), f"{target}/bpf")
+
+
+def add_package(root: Writer, package: Path, target: str) -> None:
+    """Adds the Python PACKAGE in folder TARGET; with byte code if our Python is the guest's.
+
+    Compiling it takes an emulated processor a second or two.
+    """
+    for path in sorted(package.rglob("*.py")):
+        name = f"{target}/{path.relative_to(package)}"
+        source = path.read_bytes()
+        root.file(name, source)
+        if sys.version_info[:2] == PYTHON:
+            cached = importlib.util.cache_from_source(name, optimization="")
+            root.file(cached, byte_code(source, f"/{name}"))
+
+
+def byte_code(source: bytes, name: str) -> bytes:
+    """A .pyc that Python uses without checking its source (PEP 552, unchecked hash)."""
+    code = compile(source, name, "exec", dont_inherit=True)
+    head = importlib.util.MAGIC_NUMBER + (1).to_bytes(4, "little")
+    return head + importlib.util.source_hash(source) + marshal.dumps(code)
 
 
 def _build(scratch: Path, path: Path, progress: Progress) -> None:
@@ -177,23 +215,3 @@ def convert(tar: Path, out: Path) -> None:
                 source = archive.extractfile(member)
                 if source is not None:
                     root.file(name, source.read(), member.mode & 0o777)
-
-
-def _touch(path: Path) -> None:
-    try:
-        path.touch()  # the time of last use, for _prune
-    except OSError as error:
-        raise cache.cannot("cannot use the cache", path, error) from error
-
-
-def _prune(used: Path) -> None:
-    """Removes appliances of other recipes that were not used for a day.
-
-    A process that is copying one for a guest has it open and can go on.
-    """
-    for path in cache.root().glob("appliance-*.cpio"):
-        try:
-            if path != used and time.time() - path.stat().st_mtime > UNUSED:
-                path.unlink()
-        except OSError:
-            continue  # another process removed it

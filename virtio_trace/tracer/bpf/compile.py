@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Bytecode for a machine: from the package, from the cache, or compiled. The only importer of bcc.
+
+BCC is used as a compiler alone: bpf/ has neither its maps nor its rewriting, so that nothing is
+created in the kernel, and any user can compile, for any machine.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes as ct
+import hashlib
+import importlib.util
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from virtio_trace.bpf_source import bpf_folder
+from virtio_trace.errors import CannotTraceError
+from virtio_trace.kernel.files import machine as machines
+from virtio_trace.tracer.bpf import bytecode_store
+from virtio_trace.tracer.bpf.bytecode import FUNCTIONS, Bytecode, check
+
+if TYPE_CHECKING:
+    import bcc
+
+MACHINES = {machine.name: machine.bpf for machine in machines.MACHINES}
+"""The machines, as in ``uname -m``, and bpf/regs.h's names for them."""
+
+_FLAGS = ("-O1", "-I.")  # BCC's default, -O2, makes the same programs and takes longer
+_HINT = "apt install python3-bpfcc (Debian, Ubuntu) or dnf install python3-bcc (Fedora)"
+
+
+def bytecode(machine: str, *, cookie: bool) -> Bytecode:
+    """The programs for MACHINE (as in ``uname -m``); COOKIE: those that ask for the BPF cookie.
+
+    Raises CannotTraceError if there is none and BCC is missing or cannot compile it.
+    """
+    define = _define(machine)
+    source = _source_hash(define, cookie)
+    name = f"{machine}-{'cookie' if cookie else 'constant'}"
+    code = bytecode_store.packaged(name, source)
+    if code is None:
+        version = bcc_version()
+        code = bytecode_store.cached(name, source, version and f"BCC {version}")
+    if code is None:
+        try:
+            import_bcc()
+        except CannotTraceError as error:
+            what = f"no bytecode for {machine} in the package or the cache, and {error}"
+            raise CannotTraceError(what, error.hint) from error
+        code = compile_now(machine, cookie=cookie)
+        bytecode_store.keep(name, code)
+    return code
+
+
+def compile_now(machine: str, *, cookie: bool) -> Bytecode:
+    """The same, always compiled. No other thread may write to file descriptor 2 meanwhile, which
+    BCC writes its messages to, nor depend on the working folder. Raises CannotTraceError."""
+    define, found, folder = _define(machine), import_bcc(), bpf_folder()
+    flags = [*_FLAGS, f"-D{define}", *(["-DVT_COOKIE"] if cookie else [])]
+    with _complaints(f"BCC {found.version} cannot compile {folder}/probe.bpf.c"):
+        with _working_in(folder), _environment("BCC_KERNEL_SOURCE", str(folder)):
+            # BCC takes kernel headers from here; ours are all that its own headers need.
+            program = found.bpf(text=(folder / "probe.bpf.c").read_bytes(), cflags=flags)
+        functions = {name: _function(found, program, name) for name in FUNCTIONS}
+        program.cleanup()
+        source = _source_hash(define, cookie)
+        compiler = f"BCC {found.version}"
+        code = Bytecode(functions, machine, cookie, source, compiler, "compiled now")
+        check(code)
+    return code
+
+
+def write_package(folder: Path) -> list[Path]:
+    """Compile all programs into FOLDER, for a package whose users then need no BCC (``make
+    bytecode``). Raises CannotTraceError."""
+    written = []
+    for machine in MACHINES:
+        for cookie in (True, False):
+            code = compile_now(machine, cookie=cookie)
+            name = f"{machine}-{'cookie' if cookie else 'constant'}"
+            written.append(bytecode_store.write_packaged(folder, name, code))
+    return written
+
+
+class Bcc(NamedTuple):
+    """What is used of the bcc module (stubs/bcc), and its version."""
+
+    bpf: type[bcc.BPF]
+    library: bcc.Library
+    version: str
+
+
+def import_bcc() -> Bcc:
+    """The distribution's bcc module. Raises CannotTraceError if there is none, or another one."""
+    try:
+        import bcc  # noqa: PLC0415 - takes a third of a second, and only compiling needs it
+    except ImportError as error:
+        raise CannotTraceError(
+            f"BCC cannot be imported by {sys.executable}: {error}", _HINT
+        ) from error
+    if "BPF" not in vars(bcc):
+        raise CannotTraceError(
+            "the imported 'bcc' is not BCC: PyPI has another package of that name",
+            f"pip uninstall bcc; {_HINT}",
+        )
+    return Bcc(bcc.BPF, bcc.lib, bcc.__version__)
+
+
+def bcc_version() -> str | None:
+    """The version that import_bcc() would give, without importing it (LLVM takes a third of a
+    second to load); None if it is not known."""
+    spec = importlib.util.find_spec("bcc")
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    try:
+        text = Path(spec.submodule_search_locations[0], "version.py").read_text("utf-8")
+    except (OSError, ValueError):
+        return None
+    found = re.search(r"^__version__ = ['\"]([^'\"]+)['\"]$", text, re.MULTILINE)
+    return found[1] if found else None
+
+
+def _define(machine: str) -> str:
+    try:
+        return MACHINES[machine]
+    except KeyError:
+        raise CannotTraceError(
+            f"the BPF program does not know the registers of {machine}",
+            f"it knows those of {' and '.join(MACHINES)}; to add a machine, see bpf/regs.h",
+        ) from None
+
+
+def _source_hash(define: str, cookie: bool) -> str:
+    """A hash of all that the result depends on but the compiler."""
+    state = hashlib.sha256(repr((_FLAGS, define, cookie)).encode())
+    folder = bpf_folder()
+    for path in sorted(folder.rglob("*.[ch]")):
+        state.update(f"\0{path.relative_to(folder)}\0".encode())
+        state.update(path.read_bytes())
+    return state.hexdigest()
+
+
+def _function(found: Bcc, program: bcc.BPF, name: str) -> bytes:
+    start = found.library.bpf_function_start(program.module, name.encode())
+    size = found.library.bpf_function_size(program.module, name.encode())
+    return ct.string_at(start, size)
+
+
+@contextlib.contextmanager
+def _working_in(folder: Path) -> Iterator[None]:
+    """clang also looks for headers below the working folder, which is anybody's."""
+    before = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.chdir(folder)
+        yield
+    finally:
+        os.fchdir(before)
+        os.close(before)
+
+
+@contextlib.contextmanager
+def _environment(name: str, value: str) -> Iterator[None]:
+    before = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
+
+
+@contextlib.contextmanager
+def _complaints(what: str) -> Iterator[None]:
+    """BCC prints messages and raises bare exceptions: turn both into CannotTraceError."""
+    saved = os.dup(2)
+    with tempfile.TemporaryFile() as said:
+        os.dup2(said.fileno(), 2)
+        try:
+            yield
+        except CannotTraceError:
+            raise
+        except Exception as error:  # BCC raises Exception itself
+            said.seek(0)
+            lines = said.read().decode(errors="replace").split("\n")
+            detail = next((line for line in lines if "error" in line.lower()), "") or str(error)
+            raise CannotTraceError(
+                f"{what}: {detail.strip()}",
+                "install another version of BCC, or report this one",
+            ) from error
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)

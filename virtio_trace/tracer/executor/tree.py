@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Files below an open folder, such as a mount that has no path. Nothing here raises OSError."""
+
+from __future__ import annotations
+
+import os
+
+MOST_BYTES = 1 << 24
+"""Most that is read of one file."""
+
+
+class Tree:
+    """What is below the folder DESCRIPTOR, which stays open; None: there is no such folder."""
+
+    def __init__(self, descriptor: int | None) -> None:
+        self.descriptor = descriptor
+
+    def open(self, path: str, flags: int = os.O_RDONLY) -> int | None:
+        """A descriptor of PATH; None where it cannot be opened. A FIFO is not waited for."""
+        if self.descriptor is None:
+            return None
+        try:
+            flags |= os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+            return os.open(path, flags, dir_fd=self.descriptor)
+        except (OSError, ValueError):
+            return None
+
+    def read(self, path: str, most: int = MOST_BYTES) -> bytes | None:
+        """The contents of PATH, MOST bytes of them; None where it cannot be read."""
+        file = self.open(path)
+        if file is None:
+            return None
+        parts = []
+        try:
+            while most > 0 and (part := os.read(file, min(most, 1 << 16))):
+                parts.append(part)
+                most -= len(part)
+        except OSError:
+            if not parts:
+                return None
+        finally:
+            os.close(file)
+        return b"".join(parts)
+
+    def list(self, path: str) -> list[str]:
+        """The names in the folder PATH, sorted; [] where it cannot be read."""
+        folder = self.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        if folder is None:
+            return []
+        try:
+            return sorted(os.listdir(folder))
+        except OSError:
+            return []
+        finally:
+            os.close(folder)
+
+    def link(self, path: str) -> str | None:
+        """What the link PATH says; None: not a link."""
+        try:
+            return os.readlink(path, dir_fd=self.descriptor)
+        except (OSError, ValueError, TypeError):
+            return None
+
+    def identity(self, path: str) -> tuple[int, int] | None:
+        """The file system and the inode of PATH."""
+        try:
+            found = os.stat(path, dir_fd=self.descriptor)
+        except (OSError, ValueError):
+            return None
+        return found.st_dev, found.st_ino
