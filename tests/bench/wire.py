@@ -17,7 +17,6 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 from tests.bench.cost import KERNEL
@@ -125,7 +124,7 @@ def main() -> int:
 
     plug = Guest(
         "6.12", cycles.plugging(plugs), (*NET, *BLK, *cycles.HOT), append=_APPEND,
-        host=partial(cycles.plug, plugs), timeout=TIMEOUT_SECONDS,
+        host=cycles.plug(plugs), timeout=TIMEOUT_SECONDS,
     )  # fmt: skip
     every: dict[str, Callable[[Path], int]] = {
         "one": guest("one"),
