@@ -55,19 +55,20 @@ def reader_gone() -> Any:
     return outcome(recorder)
 
 
-# BCC's library attaches, and the signal arrives before its caller has the descriptor.
+# The kernel opens the event, and the signal arrives before its caller has the descriptor.
 _BETWEEN = """
-import os, signal, bcc
-attach, calls = bcc.lib.bpf_attach_tracepoint, []
+import os, signal
+from virtio_trace.tracer.executor import syscalls
+open_event, calls = syscalls.perf_open, []
 
-def attached(*arguments):
-    descriptor = attach(*arguments)
+def opened(identity):
+    descriptor = open_event(identity)
     calls.append(descriptor)
     if len(calls) == 20:
         os.kill(os.getpid(), signal.SIGTERM)
     return descriptor
 
-bcc.lib.bpf_attach_tracepoint = attached
+syscalls.perf_open = opened
 from virtio_trace.__main__ import main
 main()
 """

@@ -23,7 +23,9 @@ BOTH_TRANSPORTS = (
 )
 
 GUESTS = {
-    "arm64": Guest("linux-image-cloud-arm64/trixie", _SCRIPT, BOTH_TRANSPORTS, seconds=15),
+    "arm64": Guest(
+        "linux-image-cloud-arm64/trixie", _SCRIPT, BOTH_TRANSPORTS, collector="ftrace", seconds=15
+    ),
     "6.1": Guest("6.1", _SCRIPT, collector="ftrace", seconds=15),
     "6.12": Guest("6.12", _SCRIPT, collector="ftrace", seconds=15),
 }

@@ -50,6 +50,8 @@ _RECORD_BYTES = 64
 _FAILURE = 1000
 """Characters of a guest's reason that are shown."""
 
+_LOCKED_DOWN = "the kernel is locked down (confidentiality): it refuses kprobes"
+
 
 class _LineStream(io.BytesIO):
     """A stream that passes each line to a function. It is given whole lines (recording.Writer)."""
@@ -185,9 +187,10 @@ class GuestRecording:
             )
 
     def _why_not(self, failed: str) -> str:
-        """Why the executor FAILED: where the kernel is locked down, that is the reason."""
+        """Why the executor FAILED: where the kernel is locked down, that is the reason. A second
+        line says what to do."""
         if "[confidentiality]" in self._text("lockdown"):
-            return "the kernel is locked down (confidentiality): it refuses kprobes"
+            return f"{_LOCKED_DOWN}\nboot without lockdown=confidentiality"
         return failed
 
     def _kmsg(self, section: Section) -> None:

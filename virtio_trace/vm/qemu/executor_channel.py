@@ -55,4 +55,4 @@ class ExecutorChannel:
             failure = self._sink.failure
             self.status = 0 if failure is None else _CANNOT
             if failure is not None:
-                self.said = [f"virtio-trace: {failure}"]
+                self.said = f"virtio-trace: {failure}".splitlines()
