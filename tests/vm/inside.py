@@ -140,7 +140,9 @@ SCENARIOS: dict[str, Callable[[], Any]] = {
     "hup, python starts": lambda: signalled(signal.SIGHUP, after(0.2), 0),
     "hup, imports": lambda: signalled(signal.SIGHUP, after(1.2), 0),
     "hup, forks": lambda: signalled(signal.SIGHUP, forked, 0),
-    "hup, compiles": lambda: signalled(signal.SIGHUP, compiling, 0),
+    "hup, compiles": lambda: signalled(
+        signal.SIGHUP, compiling, 0, env={**os.environ, "XDG_CACHE_HOME": "/run/empty"}
+    ),
     "int, first event defined": lambda: signalled(signal.SIGINT, defined(1), 0),
     "term, half of them defined": lambda: signalled(signal.SIGTERM, defined(30), 0),
     "term, one half attached": between,

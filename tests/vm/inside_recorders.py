@@ -86,9 +86,11 @@ def outcome(recorder: subprocess.Popen[bytes], path: Path = OUT, patience: float
     return found
 
 
-def signalled(number: int, when: Callable[[subprocess.Popen[bytes]], Any], patience: float) -> Any:
-    """Sends signal NUMBER to a recorder as soon as WHEN is true."""
-    recorder = start("-q", "-o", str(OUT))
+def signalled(
+    number: int, when: Callable[[subprocess.Popen[bytes]], Any], patience: float, **options: Any
+) -> Any:
+    """Sends signal NUMBER to a recorder, started with OPTIONS, as soon as WHEN is true."""
+    recorder = start("-q", "-o", str(OUT), **options)
     there = wait_for(lambda: when(recorder) or recorder.poll() is not None)
     if when is recording:
         os.system(ASK)
@@ -124,7 +126,8 @@ def after(seconds: float) -> Callable[[subprocess.Popen[bytes]], bool]:
 
 
 def compiling(recorder: subprocess.Popen[bytes]) -> bool:
-    """A second after its fork: the compilation of the program, which is next, takes several."""
+    """A second after its fork: with an empty cache, reading the kernel's files and compiling the
+    program, which are next, take several."""
     if not forked(recorder):
         return False
     time.sleep(1)
