@@ -3,14 +3,29 @@
 
 from __future__ import annotations
 
+import io
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any, BinaryIO
 
 from virtio_trace.recording.events import Event
 from virtio_trace.recording.header import Header
 from virtio_trace.recording.trailer import Trailer
+
+
+class LineStream(io.BytesIO):
+    """Passes each line to a function. It is given whole lines, as Writer gives them."""
+
+    def __init__(self, consume: Callable[[bytes], None]) -> None:
+        super().__init__()
+        self._consume = consume
+
+    def write(self, data: Any) -> int:
+        """DATA has one or more whole lines."""
+        for line in bytes(data).splitlines(keepends=True):
+            self._consume(line)
+        return len(data)
 
 
 class Writer:

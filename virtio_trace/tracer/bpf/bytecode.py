@@ -1,28 +1,26 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The compiled BPF programs as data: their file, and what a loader writes into them. Pure.
+"""The compiled BPF programs as data: their file, and the gaps in them. Pure.
 
 A program has two kinds of gaps. Each instruction that loads a map, or the address of a map's value,
 has the map's number (wire.MAPS) in the place of its file descriptor. Without BPF cookies, each
-instruction that loads the probe point has the constant PROBE_POINT.
+instruction that loads the probe point has the constant PROBE_POINT. The executor fills them
+(executor/program.py).
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from virtio_trace.errors import BadInputError
 from virtio_trace.tracer.bpf import wire
+from virtio_trace.tracer.executor.program import PROBE_POINT
 
 FUNCTIONS = ("vt_entry", "vt_entry_named", "vt_return", "vt_return_kept", "vt_module_load")
 """The programs of bpf/probe.bpf.c. All are of type kprobe but the last, which is a tracepoint's."""
-
-PROBE_POINT = 0x76742D70726F6265
-"""The constant of bpf/shape.h that stands for the probe point."""
 
 _MAGIC = b"virtio-trace bytecode 1\n"
 _CHECKSUM = 64  # a SHA-256 in hexadecimal
@@ -122,22 +120,6 @@ def point_loads(code: bytes) -> list[int]:
         for place, source in _wide_loads(code)
         if source == 0 and _immediate(code, place) | _second(code, place) << 32 == PROBE_POINT
     ]
-
-
-def patched(code: bytes, descriptors: Sequence[int], point: int | None = None) -> bytes:
-    """CODE, complete: DESCRIPTORS are file descriptors of the maps in the order of wire.MAPS.
-
-    POINT is the probe point, its number in the lower 32 bits and its shape in the upper; it is
-    ignored where CODE asks for the BPF cookie, whose value is the same.
-    """
-    out = bytearray(code)
-    for place, number in map_loads(code):
-        struct.pack_into("<i", out, place + 4, descriptors[number - 1])
-    if point is not None:
-        for place in point_loads(code):
-            struct.pack_into("<I", out, place + 4, point & 0xFFFFFFFF)
-            struct.pack_into("<I", out, place + _INSTRUCTION + 4, point >> 32)
-    return bytes(out)
 
 
 def _wide_loads(code: bytes) -> Iterator[tuple[int, int]]:

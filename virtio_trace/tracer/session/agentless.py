@@ -10,12 +10,10 @@ See docs/decisions/0018.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import virtio_trace
 from virtio_trace.errors import IncompleteError
@@ -30,7 +28,7 @@ from virtio_trace.recording.header import Header
 from virtio_trace.recording.machine_state import BlacklistRule, EndState, Log
 from virtio_trace.recording.probe_state import ProbeState
 from virtio_trace.recording.trailer import Trailer
-from virtio_trace.recording.writer import Writer
+from virtio_trace.recording.writer import LineStream, Writer
 from virtio_trace.tracer.ftrace.confirm import ring_losses
 from virtio_trace.tracer.ftrace.text_decoder import TextDecoder
 from virtio_trace.tracer.ftrace.text_line import LINE
@@ -53,20 +51,6 @@ _ONE_LINE = ("uptime", "ended")
 """The sections that have only that line."""
 
 
-class _LineStream(io.BytesIO):
-    """A stream that passes each line to a function. It is given whole lines (recording.Writer)."""
-
-    def __init__(self, consume: Callable[[bytes], None]) -> None:
-        super().__init__()
-        self._consume = consume
-
-    def write(self, data: Any) -> int:
-        """DATA has one or more whole lines."""
-        for line in bytes(data).splitlines(keepends=True):
-            self._consume(line)
-        return len(data)
-
-
 Scratch = Callable[[], AbstractContextManager[Path]]
 
 
@@ -76,7 +60,7 @@ class Guest:
 
     def __init__(self, arms: GuestArming, write: Callable[[bytes], None], scratch: Scratch) -> None:
         self._arms = arms
-        self._writer = Writer(_LineStream(write))
+        self._writer = Writer(LineStream(write))
         self._scratch = scratch
         self._decoder = TextDecoder([*arms.line.armed, *arms.late], arms.kernel.offsets)
         self._states = GuestProbeStates(arms.kernel.probes, arms.line, arms.late)

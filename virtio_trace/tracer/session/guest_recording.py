@@ -7,7 +7,6 @@ the machine comes as sections.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -25,7 +24,7 @@ from virtio_trace.recording.header import Header
 from virtio_trace.recording.machine_state import BlacklistRule, EndState, Initrd, Log
 from virtio_trace.recording.probe_state import ProbeState
 from virtio_trace.recording.trailer import Trailer
-from virtio_trace.recording.writer import Writer
+from virtio_trace.recording.writer import LineStream, Writer
 from virtio_trace.tracer.bpf.decoder import MOST_LOST, Armed, RingDecoder
 from virtio_trace.tracer.executor.plan import Plan, Point
 from virtio_trace.tracer.executor.ring import split
@@ -53,20 +52,6 @@ _FAILURE = 1000
 _LOCKED_DOWN = "the kernel is locked down (confidentiality): it refuses kprobes"
 
 
-class _LineStream(io.BytesIO):
-    """A stream that passes each line to a function. It is given whole lines (recording.Writer)."""
-
-    def __init__(self, consume: Callable[[bytes], None]) -> None:
-        super().__init__()
-        self._consume = consume
-
-    def write(self, data: Any) -> int:
-        """DATA has one or more whole lines."""
-        for line in bytes(data).splitlines(keepends=True):
-            self._consume(line)
-        return len(data)
-
-
 @dataclass(frozen=True, slots=True)
 class GuestTask:
     """What a guest records. ``command`` is for the header. ``third_party``: its initrd is not
@@ -90,7 +75,7 @@ class GuestRecording:
 
     def __init__(self, task: GuestTask, write: Callable[[bytes], None], scratch: Scratch) -> None:
         self._task = task
-        self._writer = Writer(_LineStream(write))
+        self._writer = Writer(LineStream(write))
         self._scratch = scratch
         kernel = task.kernel
         self._decoder = RingDecoder([Armed.of(probe) for probe in kernel.probes])

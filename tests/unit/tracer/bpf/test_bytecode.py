@@ -14,7 +14,8 @@ import pytest
 
 from virtio_trace.errors import BadInputError
 from virtio_trace.tracer.bpf import bytecode, wire
-from virtio_trace.tracer.bpf.bytecode import FUNCTIONS, PROBE_POINT, Bytecode
+from virtio_trace.tracer.bpf.bytecode import FUNCTIONS, Bytecode
+from virtio_trace.tracer.executor.program import PROBE_POINT, linked
 
 RETURN = struct.pack("<BBhi", 0x95, 0, 0, 0)
 
@@ -41,11 +42,11 @@ def test_the_places_that_a_loader_completes() -> None:
     assert bytecode.point_loads(PROGRAM) == [48]
 
 
-def test_patched() -> None:
+def test_the_executor_completes_the_same_places() -> None:
     descriptors = [10 + n for n in range(len(wire.MAPS))]
-    done = bytecode.patched(PROGRAM, descriptors, 5 | 0x1234 << 32)
+    done = linked(PROGRAM, descriptors, (5, 0x1234))
     assert done == TRICKY + wide(1, 15) + wide(0, 5, 0x1234) + wide(2, 13, 24) + RETURN
-    assert bytecode.patched(PROGRAM, descriptors)[48:64] == POINT
+    assert linked(PROGRAM, descriptors)[48:64] == POINT
 
 
 def test_a_file_and_back() -> None:

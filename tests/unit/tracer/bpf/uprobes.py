@@ -17,8 +17,9 @@ from pathlib import Path
 
 from virtio_trace.recording.events import Event
 from virtio_trace.tracer.bpf import wire
-from virtio_trace.tracer.bpf.bytecode import Bytecode, patched
+from virtio_trace.tracer.bpf.bytecode import Bytecode
 from virtio_trace.tracer.bpf.decoder import Armed, RingDecoder
+from virtio_trace.tracer.executor.program import linked
 from virtio_trace.tracer.points.point import ProbePoint
 
 PMU = Path("/sys/bus/event_source/devices/uprobe/type")
@@ -104,7 +105,8 @@ class Uprobes:
     def _load(self, program: str, point: int | None) -> int:
         key = program, point
         if key not in self._loaded:
-            text = patched(self._code.functions[program], self._maps, point)
+            both = (point & 0xFFFFFFFF, point >> 32) if point is not None else None
+            text = linked(self._code.functions[program], self._maps, both)
             code, license_ = ct.create_string_buffer(text, len(text)), ct.c_char_p(b"GPL")
             words = ct.addressof(code), ct.cast(license_, ct.c_void_p).value
             self._loaded[key] = self._bpf(
