@@ -59,10 +59,7 @@ def _with_executor(plan: Plan, *, boot_events: bool) -> Plan:
     Raises CannotTraceError, BadInputError: there can be no plan for this kernel.
     """
     if plan.modules is None:
-        raise BadInputError(
-            f"the modules of {plan.vmlinuz} are not known: its initrd has none",
-            "give its lib/modules/RELEASE as --modules DIR",
-        )
+        raise _no_modules(plan)
     kernel = offline.read(plan.vmlinuz, plan.modules)
     line = boot_line(plan, kernel) if boot_events else None
     if line is not None and line.text:
@@ -70,6 +67,18 @@ def _with_executor(plan: Plan, *, boot_events: bool) -> Plan:
         plan = replace(plan, settings=replace(plan.settings, append=append))
     code = bytecode(kernel.machine, cookie=kernel.cookies)
     return replace(plan, executor=executor.setup(kernel, code, line, plan.third_party))
+
+
+def _no_modules(plan: Plan) -> BadInputError:
+    if plan.third_party is not None and plan.third_party.disk is not None:
+        return BadInputError(
+            "the image has no modules of the kernel that it boots, so there is nothing to plan by",
+            "give its kernel, initrd and modules: --kernel VMLINUZ --initrd FILE --modules DIR",
+        )
+    return BadInputError(
+        f"the modules of {plan.vmlinuz} are not known: its initrd has none",
+        "give its lib/modules/RELEASE as --modules DIR",
+    )
 
 
 @contextlib.contextmanager
