@@ -38,24 +38,16 @@ _OPTIONS = (
     *("-device", "virtio-blk-pci,drive=d3,addr=03.0"),
 )
 
-_GUEST = """
-unset LD_LIBRARY_PATH
-/usr/bin/busybox mkdir -p /bin
-/usr/bin/busybox --install -s /bin
-export PATH=/usr/sbin:/usr/bin:/bin PYTHONDONTWRITEBYTECODE=1
-mount -t proc proc /proc; mount -t sysfs sysfs /sys; mount -t devtmpfs devtmpfs /dev
-mount -t tmpfs tmpfs /run
-mount -t tracefs tracefs /sys/kernel/tracing; mount -t debugfs debugfs /sys/kernel/debug
-echo 1 >/proc/sys/kernel/printk
-exec >/dev/console 2>&1 </dev/null
-cd /
-modprobe -a virtio_pci virtio_net virtio_blk
+_GUEST = (
+    appliance.first("/dev/console")
+    + """
 cat >/run/cost.py <<'END'
 {inside}END
 PYTHONPATH=/ python3 /run/cost.py
 sync
 poweroff -f
 """
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,18 +30,9 @@ _EARLY = 0.2
 """Of all cycles: memory is looked at after these, and at the end."""
 
 # As cost.py: the appliance without our boot's recorder; this script is the first process.
-_LIVE = """
-unset LD_LIBRARY_PATH
-/usr/bin/busybox mkdir -p /bin
-/usr/bin/busybox --install -s /bin
-export PATH=/usr/sbin:/usr/bin:/bin PYTHONDONTWRITEBYTECODE=1
-mount -t proc proc /proc; mount -t sysfs sysfs /sys; mount -t devtmpfs devtmpfs /dev
-mount -t tmpfs tmpfs /run
-mount -t tracefs tracefs /sys/kernel/tracing; mount -t debugfs debugfs /sys/kernel/debug
-echo 1 >/proc/sys/kernel/printk
-exec >/run/out 2>&1 </dev/null
-cd /
-modprobe -a virtio_pci virtio_net virtio_blk
+_LIVE = (
+    appliance.first("/run/out")
+    + """
 cat >/run/task <<'END'
 at() { echo "@@ $1"; }
 recorder=$PPID
@@ -57,6 +48,7 @@ cat /run/out >/dev/console
 sync
 poweroff -f
 """
+)
 
 
 def _print(name: str, looks: list[Look], trailer: dict[str, object], size: int) -> int:

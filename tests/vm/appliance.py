@@ -85,6 +85,24 @@ _STEPS = (
 )
 
 
+def first(output: str) -> str:
+    """The beginning of a script that is the first process in this root: what a bench needs, with
+    the transport and two drivers loaded. It prints to OUTPUT from then on."""
+    return f"""
+unset LD_LIBRARY_PATH
+/usr/bin/busybox mkdir -p /bin
+/usr/bin/busybox --install -s /bin
+export PATH=/usr/sbin:/usr/bin:/bin PYTHONDONTWRITEBYTECODE=1
+mount -t proc proc /proc; mount -t sysfs sysfs /sys; mount -t devtmpfs devtmpfs /dev
+mount -t tmpfs tmpfs /run
+mount -t tracefs tracefs /sys/kernel/tracing; mount -t debugfs debugfs /sys/kernel/debug
+echo 1 >/proc/sys/kernel/printk
+exec >{output} 2>&1 </dev/null
+cd /
+modprobe -a virtio_pci virtio_net virtio_blk
+"""
+
+
 def key() -> str:
     """A hash of the recipe, 12 hexadecimal digits: another recipe is another file."""
     recipe = json.dumps([2, SUITE, PACKAGES, _RULES, _HOOKS])

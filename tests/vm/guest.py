@@ -110,6 +110,20 @@ class Boot:
         return [json.loads(line) for line in self.recording.read_text("ascii").splitlines()]
 
 
+def running(module: str, *more: str) -> str:
+    """Shell that sends MODULE and MORE of this folder into the guest, and runs MODULE there; its
+    output is the section "outcomes"."""
+    sent = [
+        f"cat >/run/py/tests/vm/{name}.py <<'END'\n{_source(name)}END\n" for name in (*more, module)
+    ]
+    run_it = f"at outcomes\nPYTHONPATH=/run/py python3 -m tests.vm.{module}\n"
+    return f"mkdir -p /run/py/tests/vm\n{''.join(sent)}{run_it}"
+
+
+def _source(name: str) -> str:
+    return Path(__file__).with_name(f"{name}.py").read_text("utf-8")
+
+
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Runs our own command to its end. It must not print a traceback."""
     done = subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, check=False)

@@ -4,25 +4,13 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.vm.guest import BLK, NET, Boot, Guest
+from tests.vm.guest import BLK, NET, Boot, Guest, running
 
-
-def _sent(name: str) -> str:
-    """Shell that writes a file of this folder to where the guest's Python finds it."""
-    text = Path(__file__).with_name(name).read_text("utf-8")
-    return f"cat >/run/py/tests/vm/{name} <<'END'\n{text}END\n"
-
-
-_SCRIPT = f"""mkdir -p /run/py/tests/vm
-{_sent("traces.py")}{_sent("inside_recorders.py")}{_sent("inside_sweep.py")}
-at outcomes
-PYTHONPATH=/run/py python3 -m tests.vm.inside_sweep
-"""
+_SCRIPT = running("inside_sweep", "traces", "inside_recorders")
 
 GUESTS = {
     kernel: Guest(
