@@ -43,12 +43,22 @@ class Root:
     def has(self, release: str, files: list[str]) -> str:
         """Which of the module FILES it has, a line each, whatever they are compressed with. An
         initrd keeps their places, but may unpack them."""
+        trees: dict[tuple[int, int] | None, str] = {}  # /lib may be a link to /usr/lib
+        for folder in _MODULES:
+            tree = f"1/root/{folder}/{release}"
+            trees.setdefault(self._proc.identity(tree), tree)
+        trees.pop(None, None)
+        listed: dict[str, list[str]] = {}
         found = []
         for file in files:
             path = file[: file.find(".ko") + 3] if ".ko" in file else file
-            names = (f"1/root/{f}/{release}/{path}{s}" for f in _MODULES for s in _SUFFIXES)
-            if any(self._proc.identity(name) is not None for name in names):
-                found.append(file)
+            folder, _, name = path.rpartition("/")
+            for place in [f"{tree}/{folder}" for tree in trees.values()]:
+                if place not in listed:
+                    listed[place] = self._proc.list(place)
+                if any(name + suffix in listed[place] for suffix in _SUFFIXES):
+                    found.append(file)
+                    break
         return "\n".join(found)
 
     def modprobe(self) -> str:
