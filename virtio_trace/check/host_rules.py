@@ -65,9 +65,9 @@ def pairs(proof: Proof) -> Iterator[tuple[Device, HostDevice]]:
     """Each device that exists at the end, with the host's view of it."""
     trailer = proof.graph.recording.trailer
     view = trailer.host if trailer else None
-    latest = {device.address: device for device in proof.graph.devices}
-    for device in latest.values():
-        host = view.at(device.address) if view else None
+    told = {host.address: host for host in reversed(view.devices or ())} if view else {}
+    for device in proof.graph.latest.values():
+        host = told.get(device.address)
         if host is not None and device.unregister is None:
             yield device, host
 
@@ -208,9 +208,7 @@ def _driver(proof: Proof, device: Device) -> str | None:
 
 def _final(proof: Proof, device: Device) -> SysfsDevice | None:
     """The device in the guest's sysfs at the end of the recording."""
-    trailer = proof.graph.recording.trailer
-    devices = trailer.end_state.devices if trailer and trailer.end_state else ()
-    return next((one for one in devices if one.address == device.address), None)
+    return proof.at_end.get(device.address)
 
 
 def status_words(value: int) -> str:

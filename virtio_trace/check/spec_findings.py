@@ -56,6 +56,12 @@ class DeviceContext:
         )
 
     def _sees(self, probe: str) -> bool:
+        known, key = self.check.seen, (self.device.bus, probe)
+        if key not in known:
+            known[key] = self._all_seen(probe)
+        return known[key]
+
+    def _all_seen(self, probe: str) -> bool:
         prefix = ""
         if probe in transports.CONFIG_OPS:
             if self.device.bus not in transports.BY_BUS:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from virtio_trace.graph.calls import Call, nest
 from virtio_trace.graph.model import Device, Graph
-from virtio_trace.recording.reader import Recording
+from virtio_trace.recording.source import Source
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,19 +56,19 @@ def span(call: Call, ended_ns: int) -> Span:
     return Span(call, min(start, ret.ns), ret.ns, False)
 
 
-def spans(recording: Recording) -> list[Span]:
+def spans(recording: Source) -> list[Span]:
     """A span for every call, hit and load of a module, in the order of their first events."""
     calls: dict[int, Call] = {}
-    for event, found in nest(recording.events):
+    for event, found in nest(recording):
         call = found or Call(event, event, None)
         calls[id(call)] = call
     end = ended_ns(recording)
     return [span(call, end) for call in calls.values()]
 
 
-def ended_ns(recording: Recording) -> int:
+def ended_ns(recording: Source) -> int:
     """The time of the last event. Without events, the start of the recording, or 0 if unknown."""
-    times = (event.ns for event in recording.events)
+    times = (event.ns for event in recording)
     return max(times, default=recording.header.started_ns or 0)
 
 

@@ -22,8 +22,9 @@ _DURATION = b'"duration_ns":'
 _AGAIN = re.compile(rb'\\|"(?:seq|ns|cpu|tid)":')
 """Members that would replace those of the head, or names that are written with escapes."""
 
-_MOST = 1 << 16
-"""Forms that are kept: a file whose lines all differ must not fill the memory."""
+_MOST = 1 << 14
+"""Forms that are kept: a file whose lines all differ must not fill the memory. When there are more,
+all are forgotten."""
 
 
 class LineForms:
@@ -42,12 +43,12 @@ class LineForms:
         if known is None:
             return None
         comm, kind, probe, function, module, device, driver, result, detail, fixed = known
-        seq, ns, cpu, tid = head
+        seq, ns, cpu, tid = map(int, head)
         return Event(
-            int(seq),
-            int(ns),
-            int(cpu),
-            int(tid),
+            seq,
+            ns,
+            cpu,
+            tid,
             comm,
             kind,
             probe,
@@ -63,7 +64,7 @@ class LineForms:
     def learn(self, line: bytes, event: Event) -> None:
         """Remember the form of LINE, which was parsed to EVENT, unless it is ambiguous."""
         parts = _split(line)
-        if parts is None or len(self._forms) >= _MOST:
+        if parts is None:
             return
         head, form, duration = parts
         if _AGAIN.search(form) or form.count(_DURATION) > 1:
@@ -72,6 +73,8 @@ class LineForms:
             return
         if duration is not None and event.duration_ns != int(duration):
             return
+        if len(self._forms) >= _MOST:
+            self._forms.clear()
         self._forms[form] = (
             event.comm,
             event.kind,

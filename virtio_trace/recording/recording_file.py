@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A recording in a file, read line by line: it may be longer than memory.
+
+The trailer is read first. It says what the events must add up to, so one reading of the events is
+usually enough to judge them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import shutil
+import tempfile
+from collections.abc import Iterator
+from functools import partial
+from typing import BinaryIO
+
+from virtio_trace.recording.events import Event
+from virtio_trace.recording.reader import LineReader, trailer_of
+from virtio_trace.recording.source import Source
+from virtio_trace.recording.trailer import Trailer
+
+_LONGEST_LINE = 1 << 26
+"""64 MiB: a file that is no recording may be one endless line."""
+
+_BLOCK = 1 << 16
+
+
+class _Counted(Source):
+    """Counts the events as they are read."""
+
+    _count = _last_seq = 0
+    _first_ns: int | None = None
+
+    @property
+    def count(self) -> int:
+        """How many events it has."""
+        return self._count
+
+    @property
+    def last_seq(self) -> int:
+        """The sequence number of the last event; 0 without events."""
+        return self._last_seq
+
+    @property
+    def first_ns(self) -> int | None:
+        """The time of the first event, None without events."""
+        return self._first_ns
+
+    def _counting(self, events: Iterator[Event]) -> Iterator[Event]:
+        first = next(events, None)
+        count = last = 0
+        if first is not None:
+            self._first_ns, count, last = first.ns, 1, first.seq
+            yield first
+        for event in events:
+            count += 1
+            last = event.seq
+            yield event
+        self._count, self._last_seq = count, last
+
+
+class RecordingFile(_Counted):
+    """The recording in STREAM; NAME is for messages. Raises BadInputError, OSError.
+
+    A stream that cannot be read twice, such as a pipe, is first copied to a temporary file.
+    """
+
+    def __init__(self, stream: BinaryIO, name: str) -> None:
+        self._stream = _seekable(stream)
+        self._reader = LineReader(name)
+        self._begin = self._stream.tell()
+        header = self._reader.header(_lines(self._stream))
+        self._begin = self._stream.tell()
+        super().__init__(header, _find_trailer(self._stream, self._begin))
+        self._stream.seek(self._begin)
+        if self.trailer is not None:
+            self._count = self._last_seq = self.trailer.events
+
+    def __iter__(self) -> Iterator[Event]:
+        self._stream.seek(self._begin)
+        yield from self._counting(self._reader.events(_lines(self._stream)))
+        # A recorder may have appended to it meanwhile.
+        self.trailer = self._reader.trailer
+
+
+class RecordingPipe(_Counted):
+    """The recording in STREAM, which can be read once. ``trailer`` is None until the events have
+    been read. Raises BadInputError, OSError."""
+
+    def __init__(self, stream: BinaryIO, name: str) -> None:
+        self._reader = LineReader(name)
+        self._rest = _lines(stream)
+        super().__init__(self._reader.header(self._rest), None)
+
+    def __iter__(self) -> Iterator[Event]:
+        yield from self._counting(self._reader.events(self._rest))
+        self.trailer = self._reader.trailer
+
+
+def _lines(stream: BinaryIO) -> Iterator[bytes]:
+    """The lines of STREAM, cut at 64 MiB."""
+    return iter(partial(stream.readline, _LONGEST_LINE), b"")
+
+
+def _seekable(stream: BinaryIO) -> BinaryIO:
+    with contextlib.suppress(OSError):
+        if stream.seekable():
+            stream.seek(stream.tell())
+            return stream
+    copy = tempfile.TemporaryFile()
+    shutil.copyfileobj(stream, copy)
+    copy.seek(0)
+    return copy
+
+
+def _find_trailer(stream: BinaryIO, begin: int) -> Trailer | None:
+    """The trailer in the last whole line of STREAM, which is at most 64 MiB long."""
+    position = stream.seek(0, io.SEEK_END)
+    tail = b""
+    while position > begin and len(tail) < _LONGEST_LINE:
+        size = min(max(_BLOCK, len(tail)), position - begin)
+        position = stream.seek(position - size)
+        tail = stream.read(size) + tail
+        last = tail.rfind(b"\n")
+        start = tail.rfind(b"\n", 0, max(last, 0))
+        if last >= 0 and (start >= 0 or position == begin):
+            return trailer_of(tail[start + 1 : last + 1])
+    return None
