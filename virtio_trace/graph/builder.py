@@ -89,6 +89,8 @@ class _Builder:
         self.kept: dict[int, Device] = {}
         self.succession = Succession(graph, self.kept, follower)
         self.watch = Watch(follower)
+        self.watches = follower.watches if follower is not None else frozenset()
+        self.places = follower is not None and follower.places
         self.drivers = DriversBuilder(graph, follower)
         self.negotiations = NegotiationBuilder(self._at)
         self.now: dict[str, Device] = {}
@@ -138,23 +140,24 @@ class _Builder:
         graph.first_module = graph.first_module or event
 
     def entered(self, call: Call) -> None:
-        event = call.event
-        handler = self._entered.get(event.probe)
+        probe = call.event.probe
+        handler = self._entered.get(probe)
         if handler is not None:
             handler(call)
-        if event.device is not None:
-            device = self._at(call) if event.probe in _INIT_CALLS else None
-            if device is not None and call.entry is not None:
+        if probe in _INIT_CALLS and call.entry is not None:
+            device = self._at(call)
+            if device is not None:
                 device.init_calls.append(call)
+        if self.places or probe == _RESTORE:
             self._about(call)
-        self.watch.entered(call, self.last)
+        if probe in self.watches:
+            self.watch.entered(call, self.last)
 
     def hit(self, call: Call) -> None:
         """Take a call of a function of which only the entry or only the return is traced."""
         self.negotiations.hit(call)
-        if call.event.device is not None:
+        if self.places and self.follower is not None:
             self._about(call)
-        if self.follower is not None:
             self.follower.returned(call)
 
     def _about(self, call: Call) -> None:
@@ -177,10 +180,10 @@ class _Builder:
                 device.ref = ref
             elif call is device.unregister:
                 del self.now[device.address]
-        if self.follower is not None:
+        if self.places and self.follower is not None:
             self.follower.returned(call)
-            if call.parent is None:
-                self.watch.drain()
+        if call.parent is None:
+            self.watch.drain()
 
     def end(self) -> None:
         """Add what is only known when all events have been seen."""

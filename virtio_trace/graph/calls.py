@@ -4,36 +4,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 from virtio_trace.recording import events as ev
 from virtio_trace.recording.events import Event
 from virtio_trace.virtio import numbers
 
 
-@dataclass(slots=True, eq=False)
 class Call:
     """One call of a probed function. ``entry`` is None if it was lost. ``ret`` is None if it was
     lost, or the call had not returned when the recording ended. A hit is both.
 
-    ``origins``: for each error of the calls directly inside it, the symbol of the innermost call
-    that it came from (see Nester). ``device``: the ``order`` of the device that it is about; None
-    without one. ``is_lost``: its return was lost.
+    ``event``: the entry, or the return if the entry was lost. ``origins``: for each error of the
+    calls directly inside it, the symbol of the innermost call that it came from (see Nester).
+    ``device``: the ``order`` of the device that it is about; None without one. ``is_lost``: its
+    return was lost.
     """
 
-    entry: Event | None
-    ret: Event | None
-    parent: Call | None
-    origins: dict[int, str] | None = None
-    device: int | None = None
-    is_lost: bool = False
+    __slots__ = ("device", "entry", "event", "is_lost", "origins", "parent", "ret")
 
-    @property
-    def event(self) -> Event:
-        """The entry, or the return if the entry was lost."""
-        event = self.entry or self.ret
+    def __init__(self, entry: Event | None, ret: Event | None, parent: Call | None) -> None:
+        event = entry or ret
         assert event is not None
-        return event
+        self.entry = entry
+        self.ret = ret
+        self.event = event
+        self.parent = parent
+        self.origins: dict[int, str] | None = None
+        self.device: int | None = None
+        self.is_lost = False
 
     @property
     def result(self) -> int | None:

@@ -28,6 +28,9 @@ class Follower:
     watches: frozenset[str] = frozenset()
     """The probe points whose calls :meth:`settled` gets."""
 
+    places = False
+    """Whether each call is to have its ``device``, and :meth:`returned` is to be called."""
+
     def begin(self, graph: Graph) -> None:
         """The events of GRAPH are about to be read."""
 
@@ -108,16 +111,14 @@ class Watch:
 
     def __init__(self, follower: Follower | None) -> None:
         self._follower = follower
-        self._watches = follower.watches if follower is not None else frozenset()
         self._queue: deque[Watched] = deque()
 
     def entered(self, call: Call, last: Mapping[str, Device]) -> None:
-        """CALL was entered; LAST has the device at each address."""
-        event = call.event
-        if event.probe in self._watches:
-            device = last.get(event.device.address) if event.device is not None else None
-            bindings = device.bindings if device is not None else ()
-            self._queue.append(Watched(call, bool(bindings) and bindings[-1].probe is call))
+        """CALL, which is watched, was entered; LAST has the device at each address."""
+        ref = call.event.device
+        device = last.get(ref.address) if ref is not None else None
+        bindings = device.bindings if device is not None else ()
+        self._queue.append(Watched(call, bool(bindings) and bindings[-1].probe is call))
 
     def drain(self) -> None:
         """Hand over the calls that are settled."""

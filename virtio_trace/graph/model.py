@@ -106,7 +106,10 @@ class Device:
             found = binding.negotiation
             calls += [binding.call, binding.match, binding.probe, found.validate]
             calls += [found.features_ok, *found.find_vqs, *found.msix, *found.setups]
-        return any(call is not None and call.is_open for call in calls)
+        for call in calls:  # not any(): it runs for each device of a long recording
+            if call is not None and call.ret is None and not call.is_lost:
+                return True
+        return False
 
     @property
     def maybe_empty(self) -> bool:

@@ -1,18 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""When each call ran, and on which device: spans for timelines and for shares of the boot time.
+"""When each call ran: spans for timelines and for shares of the boot time.
 
 Times are nanoseconds since boot (CLOCK_MONOTONIC).
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from virtio_trace.graph.calls import Call, nest
-from virtio_trace.graph.model import Device, Graph
-from virtio_trace.recording.source import Source
+from virtio_trace.graph.calls import Call
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,22 +53,6 @@ def span(call: Call, ended_ns: int) -> Span:
     return Span(call, min(start, ret.ns), ret.ns, False)
 
 
-def spans(recording: Source) -> list[Span]:
-    """A span for every call, hit and load of a module, in the order of their first events."""
-    calls: dict[int, Call] = {}
-    for event, found in nest(recording):
-        call = found or Call(event, event, None)
-        calls[id(call)] = call
-    end = ended_ns(recording)
-    return [span(call, end) for call in calls.values()]
-
-
-def ended_ns(recording: Source) -> int:
-    """The time of the last event. Without events, the start of the recording, or 0 if unknown."""
-    times = (event.ns for event in recording)
-    return max(times, default=recording.header.started_ns or 0)
-
-
 def lanes(items: Iterable[Span]) -> list[list[Span]]:
     """Distribute ITEMS over lanes: each goes to the first lane that has room.
 
@@ -99,31 +80,3 @@ def _has_room(within: list[Span], item: Span) -> bool:
     if not within:
         return True
     return within[-1].tid == item.tid and item.end_ns <= within[-1].end_ns
-
-
-class Devices:
-    """Finds the device that a call is about: an address may have had several devices."""
-
-    def __init__(self, graph: Graph) -> None:
-        self._at: dict[str, list[Device]] = {}
-        self._since: dict[str, list[int]] = {}
-        for device in graph.devices:
-            self._at.setdefault(device.address, []).append(device)
-            self._since.setdefault(device.address, []).append(_since(device))
-
-    def of(self, call: Call) -> Device | None:
-        """The device at the call's address at that time; None for a call without a device."""
-        ref = call.event.device
-        if ref is None or ref.address not in self._at:
-            return None
-        place = bisect_right(self._since[ref.address], call.event.seq)
-        return self._at[ref.address][max(place - 1, 0)]
-
-
-def _since(device: Device) -> int:
-    """The sequence number of the first event about DEVICE; 0 if it is in the snapshot."""
-    if device.snapshot is not None:
-        return 0
-    calls = [device.transport, device.register, device.modern, device.legacy, device.unregister]
-    calls += [*device.matches, *device.init_calls[:1], *(b.call for b in device.bindings)]
-    return min((call.event.seq for call in calls if call is not None), default=0)

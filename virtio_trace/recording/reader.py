@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from virtio_trace.errors import BadInputError
@@ -52,6 +53,16 @@ class Recording(Source):
         return self.events[0].ns if self.events else None
 
 
+@dataclass(slots=True)
+class Tally:
+    """What the events of a recording amount to; see Source."""
+
+    trailer: Trailer | None = None
+    count: int = 0
+    last_seq: int = 0
+    first_ns: int | None = None
+
+
 class LineReader:
     """Reads the lines of one recording. The forms of lines that it has learned stay known, so a
     second reading parses nothing. NAME is for messages."""
@@ -59,7 +70,7 @@ class LineReader:
     def __init__(self, name: str) -> None:
         self._name = name
         self._reader, self._forms = EventReader(), LineForms()
-        self.trailer: Trailer | None = None
+        self._trailer: Trailer | None = None
 
     def header(self, lines: Iterator[bytes]) -> Header:
         """The header, from the first of LINES. Raises BadInputError."""
@@ -83,32 +94,32 @@ class LineReader:
         except BadInputError as error:
             raise BadInputError(f"{name}: {error}", error.hint or DAMAGED) from error
 
-    def events(self, lines: Iterable[bytes]) -> Iterator[Event]:
-        """The events of LINES, which follow the header; then ``trailer`` is set. BadInputError."""
-        self.trailer = None
-        known, last, number = self._forms.event, 0, 1
-        for line in lines:
-            number += 1
-            if not line.endswith(b"\n"):
-                return  # cut: the last line that was being written
-            event = known(line)
-            if event is None:
-                event = self._parsed(line, number)
-                if event is None:
-                    continue
-            if event.seq <= last or self.trailer is not None:
-                raise self._misplaced(event, last, number)
+    def events(self, lines: Iterable[bytes], tally: Tally) -> Iterator[Event]:
+        """The events of LINES, which follow the header. Raises BadInputError. When all have been
+        read, TALLY has what they amount to."""
+        self._trailer = None
+        count = last = 0
+        for event in self._forms.events(lines, self._unknown, 2):
+            if event.seq <= last or self._trailer is not None:
+                raise self._misplaced(event.seq, last, count)
             last = event.seq
+            if not count:
+                first_ns = event.ns
+            count += 1
             yield event
+        tally.trailer, tally.count, tally.last_seq = self._trailer, count, last
+        tally.first_ns = first_ns if count else None
 
-    def _parsed(self, line: bytes, number: int) -> Event | None:
-        """The event of LINE; None if it is the trailer."""
+    def _unknown(self, number: int, line: bytes) -> Event | None:
+        """The event of LINE; None if it is the trailer, or the last line that was being written."""
+        if not line.endswith(b"\n"):
+            return None
         raw = _parse(line, number, self._name)
         try:
-            if self.trailer is not None:
+            if self._trailer is not None:
                 raise BadInputError("something follows the trailer")
             if raw.get("kind") == TRAILER:
-                self.trailer = Trailer.from_json(raw)
+                self._trailer = Trailer.from_json(raw)
                 return None
             event = self._reader.event(raw)
         except BadInputError as error:
@@ -116,10 +127,10 @@ class LineReader:
         self._forms.learn(line, event)
         return event
 
-    def _misplaced(self, event: Event, last: int, number: int) -> BadInputError:
-        if self.trailer is not None:
-            return self._damaged(number, BadInputError("something follows the trailer"))
-        return self._damaged(number, BadInputError(f"sequence number {event.seq} after {last}"))
+    def _misplaced(self, seq: int, last: int, count: int) -> BadInputError:
+        if self._trailer is not None:
+            return self._damaged(count + 3, BadInputError("something follows the trailer"))
+        return self._damaged(count + 2, BadInputError(f"sequence number {seq} after {last}"))
 
     def _damaged(self, number: int, error: BadInputError) -> BadInputError:
         return BadInputError(f"{self._name}: line {number}: {error}", error.hint or DAMAGED)
@@ -132,9 +143,9 @@ def read(lines: Iterable[bytes], name: str) -> Recording:
     read. Any other damaged line makes the file unreadable. recording_file.py reads long files.
     """
     rest, reader = iter(lines), LineReader(name)
-    recording = Recording(reader.header(rest))
-    recording.events = list(reader.events(rest))
-    recording.trailer = reader.trailer
+    recording, tally = Recording(reader.header(rest)), Tally()
+    recording.events = list(reader.events(rest, tally))
+    recording.trailer = tally.trailer
     return recording
 
 

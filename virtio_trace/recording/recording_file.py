@@ -16,7 +16,7 @@ from functools import partial
 from typing import BinaryIO
 
 from virtio_trace.recording.events import Event
-from virtio_trace.recording.reader import LineReader, trailer_of
+from virtio_trace.recording.reader import LineReader, Tally, trailer_of
 from virtio_trace.recording.source import Source
 from virtio_trace.recording.trailer import Trailer
 
@@ -26,76 +26,52 @@ _LONGEST_LINE = 1 << 26
 _BLOCK = 1 << 16
 
 
-class _Counted(Source):
-    """Counts the events as they are read."""
+class RecordingPipe(Source):
+    """The recording in STREAM, which can be read once; NAME is for messages. ``trailer`` is None
+    until the events have been read. Raises BadInputError, OSError."""
 
-    _count = _last_seq = 0
-    _first_ns: int | None = None
+    def __init__(self, stream: BinaryIO, name: str) -> None:
+        self._stream = stream
+        self._reader = LineReader(name)
+        self._tally = Tally()
+        super().__init__(self._reader.header(_lines(stream)), None)
+
+    def __iter__(self) -> Iterator[Event]:
+        yield from self._reader.events(_lines(self._stream), self._tally)
+        self.trailer = self._tally.trailer
 
     @property
     def count(self) -> int:
         """How many events it has."""
-        return self._count
+        return self._tally.count
 
     @property
     def last_seq(self) -> int:
         """The sequence number of the last event; 0 without events."""
-        return self._last_seq
+        return self._tally.last_seq
 
     @property
     def first_ns(self) -> int | None:
         """The time of the first event, None without events."""
-        return self._first_ns
-
-    def _counting(self, events: Iterator[Event]) -> Iterator[Event]:
-        first = next(events, None)
-        count = last = 0
-        if first is not None:
-            self._first_ns, count, last = first.ns, 1, first.seq
-            yield first
-        for event in events:
-            count += 1
-            last = event.seq
-            yield event
-        self._count, self._last_seq = count, last
+        return self._tally.first_ns
 
 
-class RecordingFile(_Counted):
+class RecordingFile(RecordingPipe):
     """The recording in STREAM; NAME is for messages. Raises BadInputError, OSError.
 
     A stream that cannot be read twice, such as a pipe, is first copied to a temporary file.
     """
 
     def __init__(self, stream: BinaryIO, name: str) -> None:
-        self._stream = _seekable(stream)
-        self._reader = LineReader(name)
+        super().__init__(_seekable(stream), name)
         self._begin = self._stream.tell()
-        header = self._reader.header(_lines(self._stream))
-        self._begin = self._stream.tell()
-        super().__init__(header, _find_trailer(self._stream, self._begin))
-        self._stream.seek(self._begin)
+        self.trailer = _find_trailer(self._stream, self._begin)
         if self.trailer is not None:
-            self._count = self._last_seq = self.trailer.events
+            self._tally.count = self._tally.last_seq = self.trailer.events
 
     def __iter__(self) -> Iterator[Event]:
         self._stream.seek(self._begin)
-        yield from self._counting(self._reader.events(_lines(self._stream)))
-        # A recorder may have appended to it meanwhile.
-        self.trailer = self._reader.trailer
-
-
-class RecordingPipe(_Counted):
-    """The recording in STREAM, which can be read once. ``trailer`` is None until the events have
-    been read. Raises BadInputError, OSError."""
-
-    def __init__(self, stream: BinaryIO, name: str) -> None:
-        self._reader = LineReader(name)
-        self._rest = _lines(stream)
-        super().__init__(self._reader.header(self._rest), None)
-
-    def __iter__(self) -> Iterator[Event]:
-        yield from self._counting(self._reader.events(self._rest))
-        self.trailer = self._reader.trailer
+        return super().__iter__()
 
 
 def _lines(stream: BinaryIO) -> Iterator[bytes]:

@@ -6,18 +6,23 @@ Times are nanoseconds since boot (CLOCK_MONOTONIC). None is unknown.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any
+from operator import itemgetter
+from typing import Any, Generic, Protocol, TypeVar
 
 from virtio_trace.check import diagnosis, empty_slots, host_rules
 from virtio_trace.check.coverage import blind, is_complete
+from virtio_trace.check.host_rules import pairs
 from virtio_trace.check.proof import Proof
 from virtio_trace.check.unbound import why_unbound
+from virtio_trace.graph import builder
 from virtio_trace.graph.calls import Call
-from virtio_trace.graph.model import Binding, Device, Driver, Graph, transport
+from virtio_trace.graph.follower import Follower
+from virtio_trace.graph.model import Binding, Device, Driver, Graph, NotYetError, transport
 from virtio_trace.recording.events import Event
 from virtio_trace.recording.host_view import HostDevice
-from virtio_trace.recording.reader import Recording
+from virtio_trace.recording.source import Source
 from virtio_trace.report import boot_time
 from virtio_trace.virtio import features, numbers
 from virtio_trace.virtio.numbers import EPROBE_DEFER
@@ -29,35 +34,145 @@ FAILED = "failed"
 UNBOUND = "unbound"
 REMOVED = "removed"
 
+REPLACED = "another device came at its address"
+"""A reason for the state REMOVED."""
+
+
+class Sink(Protocol):
+    """Takes the devices and bindings of a report, in any order.
+
+    ``brief``: it needs no ``status`` of devices, and of bindings nothing about the negotiation.
+    """
+
+    brief: bool
+
+    def device(self, order: int, device: dict[str, Any]) -> None:
+        """Take DEVICE; they are shown by ORDER."""
+
+    def binding(self, order: int, binding: dict[str, Any]) -> None:
+        """Take BINDING; they are shown by ORDER."""
+
+
+_S = TypeVar("_S", bound=Sink)
+
+
+def stream(recording: Source, sink: Callable[[], _S]) -> tuple[dict[str, Any], _S]:
+    """The report of RECORDING, in which ``devices`` and ``bindings`` are empty, and what SINK makes,
+    which has them. Raises BadInputError.
+
+    Devices are reported as soon as another one comes at their address, as if the recording was
+    complete. If it was not, a second reading begins, with a new sink.
+    """
+    complete = is_complete(recording)
+    while True:
+        reporter = _Reporter(sink(), complete)
+        graph = builder.build(recording, reporter)
+        if is_complete(recording) == complete:
+            return reporter.end(graph), reporter.sink
+        complete = not complete
+
 
 def summarize(graph: Graph) -> dict[str, Any]:
-    """The JSON of ``report`` for GRAPH; docs/formats.md lists its members."""
-    graph, empty = empty_slots.set_aside(graph)
-    recording = graph.recording
-    header = recording.header
-    latest = {device.address: device for device in graph.devices}
-    proof = Proof(graph)
-    host = {id(device): _host(proof, device, known) for device, known in host_rules.pairs(proof)}
-    return {
-        "schema": SCHEMA,
-        "kernel": {"release": header.release, "machine": header.machine},
-        "recording": _recording(recording),
-        "drivers": [_driver(graph, driver) for driver in graph.drivers.values()],
-        "devices": [
-            _device(proof, device, latest[device.address] is not device)
-            | {"host": host.get(id(device))}
-            for device in graph.devices
-        ],
-        "bindings": [_binding(graph, binding) for binding in graph.bindings],
-        "empty_slots": [device.address for device in empty],
-        "boot": boot_time.boot(graph),
-    }
+    """The report of the recording of GRAPH; see :func:`summary`."""
+    return summary(graph.recording)
 
 
-def _recording(recording: Recording) -> dict[str, Any]:
+def summary(recording: Source) -> dict[str, Any]:
+    """The JSON of ``report``; docs/formats.md lists its members. Raises BadInputError."""
+    report, kept = stream(recording, _Kept)
+    report["devices"] = [device for _, device in sorted(kept.devices, key=itemgetter(0))]
+    report["bindings"] = [binding for _, binding in sorted(kept.bindings, key=itemgetter(0))]
+    return report
+
+
+class _Kept:
+    """Keeps everything."""
+
+    brief = False
+
+    def __init__(self) -> None:
+        self.devices: list[tuple[int, dict[str, Any]]] = []
+        self.bindings: list[tuple[int, dict[str, Any]]] = []
+
+    def device(self, order: int, device: dict[str, Any]) -> None:
+        self.devices.append((order, device))
+
+    def binding(self, order: int, binding: dict[str, Any]) -> None:
+        self.bindings.append((order, binding))
+
+
+class _Reporter(Follower, Generic[_S]):
+    """Reports to SINK. COMPLETE: whether the recording is."""
+
+    places = True
+
+    def __init__(self, sink: _S, complete: bool) -> None:
+        self.sink = sink
+        self._complete = complete
+        self._boot = boot_time.BootTime()
+
+    def begin(self, graph: Graph) -> None:
+        """The events of GRAPH are about to be read."""
+        self._graph = graph
+        self._empty = empty_slots.EmptySlots(graph)
+        self.returned = self._boot.call  # type: ignore[method-assign]
+
+    def device(self, device: Device) -> bool:
+        """Report DEVICE, unless that needs what comes later."""
+        if self._empty.take(device):
+            return True
+        if device.is_open:
+            return False
+        try:
+            bindings = self._bindings(device)
+        except NotYetError:
+            return False
+        state = (REMOVED, None if device.unregister is not None else REPLACED)
+        self.sink.device(device.order, _device(device, state, self.sink.brief) | {"host": None})
+        for order, binding in bindings:
+            self.sink.binding(order, binding)
+        self._boot.device(device)
+        return True
+
+    def driver(self, driver: Driver) -> bool:
+        """A report has the last registration of each driver only."""
+        return True
+
+    def _bindings(self, device: Device) -> list[tuple[int, dict[str, Any]]]:
+        brief, complete = self.sink.brief, self._complete
+        return [
+            (binding.call.event.seq, _binding(self._graph, binding, complete, brief))
+            for binding in device.bindings
+        ]
+
+    def end(self, graph: Graph) -> dict[str, Any]:
+        """Report the other devices. Returns the rest of the report."""
+        self._empty.end()
+        recording, header, latest = graph.recording, graph.recording.header, graph.latest
+        proof = Proof(graph)
+        hosts = {id(device): _host(proof, device, known) for device, known in pairs(proof)}
+        for device in graph.devices:
+            state = _state(proof, device, latest[device.address] is not device, self._complete)
+            host = {"host": hosts.get(id(device))}
+            self.sink.device(device.order, _device(device, state, self.sink.brief) | host)
+            for order, binding in self._bindings(device):
+                self.sink.binding(order, binding)
+        return {
+            "schema": SCHEMA,
+            "kernel": {"release": header.release, "machine": header.machine},
+            "recording": _recording(recording),
+            "drivers": [_driver(graph, driver) for driver in graph.drivers.values()],
+            "devices": [],
+            "bindings": [],
+            "empty_slots": [device.address for device in self._empty.found],
+            "boot": self._boot.result(graph),
+        }
+
+
+def _recording(recording: Source) -> dict[str, Any]:
     trailer = recording.trailer
     return {
-        "events": len(recording.events),
+        "events": recording.count,
         "lost": recording.lost,
         "complete": is_complete(recording),
         "started_ns": recording.header.started_ns,
@@ -99,8 +214,11 @@ def _driver(graph: Graph, driver: Driver) -> dict[str, Any]:
     }
 
 
-def _device(proof: Proof, device: Device, replaced: bool) -> dict[str, Any]:
-    state, reason = _state(proof, device, replaced)
+def _device(
+    device: Device, known: tuple[str, str | None], brief: bool = False
+) -> dict[str, Any]:
+    """DEVICE; KNOWN are its state and the reason."""
+    state, reason = known
     vendor = device.vendor
     return {
         "name": device.name,
@@ -115,7 +233,7 @@ def _device(proof: Proof, device: Device, replaced: bool) -> dict[str, Any]:
         "driver": device.bound_to if state == BOUND else None,
         "reason": reason,
         "snapshot": device.snapshot is not None,
-        "status": _status(device.status) if device.status else None,
+        "status": _status(device.status) if device.status and not brief else None,
         "registered_ns": device.register.started_ns if device.register else None,
         "removed_ns": device.unregister.started_ns if device.unregister else None,
     }
@@ -138,12 +256,14 @@ def _host(proof: Proof, device: Device, host: HostDevice) -> dict[str, Any]:
     }
 
 
-def _state(proof: Proof, device: Device, replaced: bool) -> tuple[str, str | None]:
+def _state(
+    proof: Proof, device: Device, replaced: bool, complete: bool
+) -> tuple[str, str | None]:
     graph = proof.graph
     if device.unregister is not None:
         return REMOVED, None
     if replaced:
-        return REMOVED, "another device came at its address"
+        return REMOVED, REPLACED
     if device.bound_to is not None:
         return BOUND, None
     for call in (device.register, device.transport):
@@ -156,24 +276,26 @@ def _state(proof: Proof, device: Device, replaced: bool) -> tuple[str, str | Non
         return UNBOUND, f"unbound from {last.driver}{diagnosis.autoprobe(graph)}"
     if last.call.result is None:
         return UNBOUND, f"what {last.call.event.symbol} returned was not seen"
-    reason = _failure(graph, last)[1]
+    reason = _failure(graph, last, complete)[1]
     return (UNBOUND if last.call.result == -EPROBE_DEFER else FAILED), reason
 
 
-def _failure(graph: Graph, binding: Binding) -> tuple[str | None, str | None]:
+def _failure(
+    graph: Graph, binding: Binding, complete: bool
+) -> tuple[str | None, str | None]:
     """The step of the procedure at which BINDING failed, and why; (None, None) if it did not."""
     call, probe = binding.call, binding.probe
     if call.result in (0, None):
         return None, None
     own = probe is not None and probe.result not in (0, None)
-    reason = diagnosis.binding(graph, binding, is_complete(graph.recording))
+    reason = diagnosis.binding(graph, binding, complete)
     return ("driver-probed" if own else "bus-probed"), reason
 
 
-def _binding(graph: Graph, binding: Binding) -> dict[str, Any]:
+def _binding(graph: Graph, binding: Binding, complete: bool, brief: bool) -> dict[str, Any]:
     call = binding.call
     function, symbol = _function(binding.probe)
-    step, reason = _failure(graph, binding)
+    step, reason = _failure(graph, binding, complete)
     return {
         "device": binding.device.address,
         "generation": binding.device.generation,
@@ -188,7 +310,7 @@ def _binding(graph: Graph, binding: Binding) -> dict[str, Any]:
         "started_ns": call.started_ns,
         "duration_ns": call.duration_ns,
         "unbound_ns": binding.unbound.started_ns if binding.unbound else None,
-        **_negotiation(binding),
+        **({} if brief else _negotiation(binding)),
     }
 
 
