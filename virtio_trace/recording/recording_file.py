@@ -26,19 +26,29 @@ _LONGEST_LINE = 1 << 26
 _BLOCK = 1 << 16
 
 
+class ReadError(Exception):
+    """A recording cannot be read, for the reason in ``error``."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
 class RecordingPipe(Source):
     """The recording in STREAM, which can be read once; NAME is for messages. ``trailer`` is None
-    until the events have been read. Raises BadInputError, OSError."""
+    until the events have been read. Raises BadInputError, ReadError."""
 
     def __init__(self, stream: BinaryIO, name: str) -> None:
         self._stream = stream
         self._reader = LineReader(name)
         self._tally = Tally()
         super().__init__(self._reader.header(_lines(stream)), None)
+        self.is_known = False
 
     def __iter__(self) -> Iterator[Event]:
         yield from self._reader.events(_lines(self._stream), self._tally)
         self.trailer = self._tally.trailer
+        self.is_known = True
 
     @property
     def count(self) -> int:
@@ -57,7 +67,7 @@ class RecordingPipe(Source):
 
 
 class RecordingFile(RecordingPipe):
-    """The recording in STREAM; NAME is for messages. Raises BadInputError, OSError.
+    """The recording in STREAM; NAME is for messages. Raises BadInputError, ReadError.
 
     A stream that cannot be read twice, such as a pipe, is first copied to a temporary file.
     """
@@ -66,6 +76,7 @@ class RecordingFile(RecordingPipe):
         super().__init__(_seekable(stream), name)
         self._begin = self._stream.tell()
         self.trailer = _find_trailer(self._stream, self._begin)
+        self.is_known = True
         if self.trailer is not None:
             self._tally.count = self._tally.last_seq = self.trailer.events
 
@@ -75,17 +86,30 @@ class RecordingFile(RecordingPipe):
 
 
 def _lines(stream: BinaryIO) -> Iterator[bytes]:
-    """The lines of STREAM, cut at 64 MiB."""
-    return iter(partial(stream.readline, _LONGEST_LINE), b"")
+    """The lines of STREAM, cut at 64 MiB. Raises ReadError."""
+    try:
+        yield from iter(partial(stream.readline, _LONGEST_LINE), b"")
+    except OSError as error:
+        raise ReadError(error) from error
 
 
-def _seekable(stream: BinaryIO) -> BinaryIO:
+def can_seek(stream: BinaryIO) -> bool:
+    """Whether STREAM can be read again. Terminals and pipes cannot, whatever they say."""
     with contextlib.suppress(OSError):
         if stream.seekable():
             stream.seek(stream.tell())
-            return stream
-    copy = tempfile.TemporaryFile()
-    shutil.copyfileobj(stream, copy)
+            return True
+    return False
+
+
+def _seekable(stream: BinaryIO) -> BinaryIO:
+    if can_seek(stream):
+        return stream
+    copy = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the recording
+    try:
+        shutil.copyfileobj(stream, copy)
+    except OSError as error:
+        raise ReadError(error) from error
     copy.seek(0)
     return copy
 

@@ -106,8 +106,7 @@ class BootTime:
         if at is None:
             at = self._at[address] = _Address(device.order)
         at.take(device)
-        if device.order in self._of_device:
-            self._names[device.order] = address, device.generation, device.name
+        self._names[device.order] = address, device.generation, device.name
 
     def result(self, graph: Graph) -> dict[str, Any] | None:
         """The report's ``boot``; docs/formats.md lists its members. None if no device came up in
@@ -126,7 +125,7 @@ class BootTime:
         if last is None or not last.end_ns:
             return None
         until = last.end_ns
-        of_device = {order: self._intervals(order, until) for order in sorted(self._names)}
+        of_device = {order: self._intervals(order, until) for order in sorted(self._names.keys() & self._of_device)}
         drivers = [(start, min(stop, until)) for start, stop in self._drivers if start < until]
         every = [interval for found in of_device.values() for _, interval in found]
         devices = _union(every)
