@@ -32,7 +32,7 @@ def build(recording: Source, follower: Follower | None = None) -> Graph:
     a recording that was read before."""
     graph = Graph(recording)
     builder = _Builder(graph, follower)
-    nester = Nester(graph.open_calls)
+    nester = Nester(graph.open_calls, None if follower is None else builder.lost)
     examiner = Examiner(recording)
     add, examine = nester.add, examiner.event
     entered, returned, hit = builder.entered, builder.returned, builder.hit
@@ -40,7 +40,7 @@ def build(recording: Source, follower: Follower | None = None) -> Graph:
     ended = -1
     for event in recording:
         if event.ns > ended:
-            ended = event.ns
+            graph.ended_ns = ended = event.ns
         call = add(event)
         if call is None:
             builder.module(event)
@@ -55,7 +55,8 @@ def build(recording: Source, follower: Follower | None = None) -> Graph:
                 entered(call)
             examiner.returned(call)
             returned(call)
-    graph.ended_ns = ended if ended >= 0 else recording.header.started_ns or 0
+    if ended < 0:
+        graph.ended_ns = recording.header.started_ns or 0
     graph.open_calls += nester.open_calls()
     graph.open_calls.sort(key=lambda call: call.event.seq)
     graph.integrity.crossed.sort(key=lambda call: call.event.seq)
@@ -138,6 +139,15 @@ class _Builder:
         graph = self.graph
         graph.modules[str(event.module)] = event
         graph.first_module = graph.first_module or event
+        if self.places and self.follower is not None:
+            call = Call(event, event, None)
+            self.follower.entered(call)
+            self.follower.returned(call)
+
+    def lost(self, number: int, event: ev.Event) -> None:
+        """NUMBER events are missing before EVENT."""
+        if self.follower is not None:
+            self.follower.lost(number, self.graph.ended_ns)
 
     def entered(self, call: Call) -> None:
         probe = call.event.probe
@@ -148,7 +158,10 @@ class _Builder:
             device = self._at(call)
             if device is not None:
                 device.init_calls.append(call)
-        if self.places or probe == _RESTORE:
+        if self.places and self.follower is not None:
+            self._about(call)
+            self.follower.entered(call)
+        elif probe == _RESTORE:
             self._about(call)
         if probe in self.watches:
             self.watch.entered(call, self.last)
@@ -158,6 +171,7 @@ class _Builder:
         self.negotiations.hit(call)
         if self.places and self.follower is not None:
             self._about(call)
+            self.follower.entered(call)
             self.follower.returned(call)
 
     def _about(self, call: Call) -> None:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from virtio_trace.recording import events as ev
 from virtio_trace.recording.events import Event
@@ -92,21 +92,29 @@ class Nester:
     events were lost in between, the open call may be an older one: the return's duration decides.
     If the duration is unknown, the return is not matched to an entry.
 
-    UNRETURNED takes the calls whose return was lost. A call that returns something else than 0
+    UNRETURNED takes the calls whose return was lost. LOST is called with the number of the events
+    that are missing before an event. A call that returns something else than 0
     is noted in the ``origins`` of the call around it. Of several calls with the same result, the
     last one counts.
     """
 
-    def __init__(self, unreturned: list[Call] | None = None) -> None:
+    def __init__(
+        self,
+        unreturned: list[Call] | None = None,
+        lost: Callable[[int, Event], None] | None = None,
+    ) -> None:
         self._open: dict[int, list[Call]] = {}
         self._seq = 0
         self._lost_before = 0
         self._unreturned = unreturned
+        self._lost = lost
 
     def add(self, event: Event) -> Call | None:
         """The call that EVENT begins or ends; None for the load of a module."""
         if event.seq != self._seq + 1:
             self._lost_before = event.seq
+            if self._lost is not None:
+                self._lost(event.seq - self._seq - 1, event)
         self._seq = event.seq
         if event.kind == ev.MODULE:
             return None

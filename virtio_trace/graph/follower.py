@@ -29,7 +29,8 @@ class Follower:
     """The probe points whose calls :meth:`settled` gets."""
 
     places = False
-    """Whether each call is to have its ``device``, and :meth:`returned` is to be called."""
+    """Whether each call is to have its ``device``, and the methods from :meth:`entered` on are to be
+    called."""
 
     def begin(self, graph: Graph) -> None:
         """The events of GRAPH are about to be read."""
@@ -42,8 +43,14 @@ class Follower:
         """Take DRIVER, which is not the last of its name. False: it is to be kept."""
         return False
 
+    def entered(self, call: Call) -> None:
+        """CALL was entered; also for a return without an entry."""
+
     def returned(self, call: Call) -> None:
-        """CALL has returned, or is a hit."""
+        """CALL has returned, or is a hit or the load of a module."""
+
+    def lost(self, number: int, ns: int) -> None:
+        """NUMBER events are missing, after an event at NS."""
 
     def settled(self, watched: Watched) -> None:
         """Everything that ran inside or around the call has returned, or the recording has ended.

@@ -6,8 +6,9 @@ Times are nanoseconds since boot (CLOCK_MONOTONIC).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
+from heapq import heappop, heappush
 
 from virtio_trace.graph.calls import Call
 
@@ -53,30 +54,76 @@ def span(call: Call, ended_ns: int) -> Span:
     return Span(call, min(start, ret.ns), ret.ns, False)
 
 
-def lanes(items: Iterable[Span]) -> list[list[Span]]:
-    """Distribute ITEMS over lanes: each goes to the first lane that has room.
+class Lanes:
+    """Distributes spans over lanes: each goes to the first lane that has room.
 
     Several threads can work on one device at the same time, and lost events can make two calls of
     one thread overlap. Two spans on a lane are either disjoint, or nested and of the same thread.
-    The spans of a lane are in order of their start, the outer one first.
+    Spans come by their start, those with a later end first, then by sequence number. The time for
+    each grows with the logarithm of the number of lanes.
+
+    OVER is called for each span that is over, with its lane and its end, before one that begins at
+    that end or after it is put on its lane; the inner one first.
     """
-    found: list[list[Span]] = []
-    within: list[list[Span]] = []
-    for item in sorted(items, key=lambda s: (s.start_ns, -s.end_ns, s.call.event.seq)):
-        place = next((n for n, outer in enumerate(within) if _has_room(outer, item)), len(found))
-        if place == len(found):
-            found.append([])
-            within.append([])
-        found[place].append(item)
-        within[place].append(item)
-    return found
 
+    def __init__(self, over: Callable[[int, int], None]) -> None:
+        self._over = over
+        self._within: list[list[tuple[int, int]]] = []
+        self._free: list[int] = []
+        self._of_thread: dict[int, set[int]] = {}
+        self._ends: list[tuple[int, int]] = []
 
-def _has_room(within: list[Span], item: Span) -> bool:
-    """Whether ITEM fits into the innermost span of WITHIN that has not ended when ITEM starts.
-    Removes the spans that have ended."""
-    while within and within[-1].end_ns <= item.start_ns:
-        within.pop()
-    if not within:
-        return True
-    return within[-1].tid == item.tid and item.end_ns <= within[-1].end_ns
+    def place(self, start: int, end: int, tid: int) -> int:
+        """The lane, from 0, of a span of thread TID."""
+        while self._ends and self._ends[0][0] <= start:
+            _, lane = heappop(self._ends)
+            self._end(lane)
+        lane = self._find(end, tid)
+        if end > start:  # nothing can be inside the others
+            self._leave(lane)
+            self._within[lane].append((end, tid))
+            self._enter(lane)
+            heappush(self._ends, (end, lane))
+        else:
+            self._restore(lane)
+        return lane
+
+    def end(self) -> None:
+        """No more spans come."""
+        while self._ends:
+            _, lane = heappop(self._ends)
+            self._end(lane)
+
+    def _find(self, end: int, tid: int) -> int:
+        """The first lane that has room. Takes it from the free ones."""
+        mine = self._of_thread.get(tid, ())
+        around = min((lane for lane in mine if self._within[lane][-1][0] >= end), default=None)
+        if self._free and (around is None or self._free[0] < around):
+            return heappop(self._free)
+        if around is not None:
+            return around
+        self._within.append([])
+        return len(self._within) - 1
+
+    def _restore(self, lane: int) -> None:
+        if not self._within[lane]:
+            heappush(self._free, lane)
+
+    def _end(self, lane: int) -> None:
+        self._leave(lane)
+        end, _ = self._within[lane].pop()
+        self._over(lane, end)
+        self._enter(lane)
+        self._restore(lane)
+
+    def _leave(self, lane: int) -> None:
+        if self._within[lane]:
+            tid = self._within[lane][-1][1]
+            lanes = self._of_thread[tid]
+            lanes.discard(lane)
+            if not lanes:
+                del self._of_thread[tid]
+
+    def _enter(self, lane: int) -> None:
+        if self._within[lane]:
+            self._of_thread.setdefault(self._within[lane][-1][1], set()).add(lane)

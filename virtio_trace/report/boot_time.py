@@ -113,8 +113,6 @@ class BootTime:
         the recording."""
         for call in graph.open_calls:
             self.call(call, graph.ended_ns)
-        for device in graph.devices:
-            self.device(device)
         end = graph.ended_ns
         ups = (one.came_up() for one in sorted(self._at.values(), key=lambda one: one.order))
         last = max(

@@ -6,6 +6,7 @@ Times are nanoseconds since boot (CLOCK_MONOTONIC). None is unknown.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import asdict
 from operator import itemgetter
@@ -38,6 +39,10 @@ REPLACED = "another device came at its address"
 """A reason for the state REMOVED."""
 
 
+Host = dict[str, Any] | None
+"""The host's view of a device, as the report has it."""
+
+
 class Sink(Protocol):
     """Takes the devices and bindings of a report, in any order.
 
@@ -53,23 +58,75 @@ class Sink(Protocol):
         """Take BINDING; they are shown by ORDER."""
 
 
+class Reporter(Follower):
+    """Reports the devices of a recording, each as soon as another one comes at its address. COMPLETE:
+    whether the recording is."""
+
+    def __init__(self, complete: bool) -> None:
+        self.complete = complete
+
+    def begin(self, graph: Graph) -> None:
+        """The events of GRAPH are about to be read."""
+        self.graph = graph
+        self.empty = empty_slots.EmptySlots(graph)
+
+    @abstractmethod
+    def take(self, device: Device, state: str, reason: str | None, host: Host) -> None:
+        """Report DEVICE; HOST is None except for the last device at an address. Raises NotYetError
+        if that needs what comes later."""
+
+    def device(self, device: Device) -> bool:
+        """Report DEVICE, unless that needs what comes later."""
+        if self.empty.take(device):
+            return True
+        if device.is_open:
+            return False
+        try:
+            self.take(device, REMOVED, None if device.unregister is not None else REPLACED, None)
+        except NotYetError:
+            return False
+        return True
+
+    def driver(self, driver: Driver) -> bool:
+        """A report has the last registration of each driver only."""
+        return True
+
+    def end(self) -> None:
+        """Report the other devices."""
+        self.empty.end()
+        latest, proof = self.graph.latest, Proof(self.graph)
+        hosts = {id(device): _host(proof, device, known) for device, known in pairs(proof)}
+        for device in self.graph.devices:
+            state = _state(proof, device, latest[device.address] is not device, self.complete)
+            self.take(device, *state, hosts.get(id(device)))
+
+
+_R = TypeVar("_R", bound=Reporter)
 _S = TypeVar("_S", bound=Sink)
+
+
+def follow(recording: Source, reporter: Callable[[bool], _R]) -> _R:
+    """What REPORTER, called with whether RECORDING is complete, makes, after it has followed the
+    recording. Raises BadInputError.
+
+    It is assumed to be complete if its trailer says so. If it was not, a second reading begins,
+    with a new reporter.
+    """
+    complete = is_complete(recording)
+    while True:
+        made = reporter(complete)
+        builder.build(recording, made)
+        if is_complete(recording) == complete:
+            made.end()
+            return made
+        complete = not complete
 
 
 def stream(recording: Source, sink: Callable[[], _S]) -> tuple[dict[str, Any], _S]:
     """The report of RECORDING, in which ``devices`` and ``bindings`` are empty, and what SINK makes,
-    which has them. Raises BadInputError.
-
-    Devices are reported as soon as another one comes at their address, as if the recording was
-    complete. If it was not, a second reading begins, with a new sink.
-    """
-    complete = is_complete(recording)
-    while True:
-        reporter = _Reporter(sink(), complete)
-        graph = builder.build(recording, reporter)
-        if is_complete(recording) == complete:
-            return reporter.end(graph), reporter.sink
-        complete = not complete
+    which has them. Raises BadInputError."""
+    made = follow(recording, lambda complete: _SinkReporter(complete, sink()))
+    return made.report(), made.sink
 
 
 def summarize(graph: Graph) -> dict[str, Any]:
@@ -101,75 +158,47 @@ class _Kept:
         self.bindings.append((order, binding))
 
 
-class _Reporter(Follower, Generic[_S]):
-    """Reports to SINK. COMPLETE: whether the recording is."""
+class _SinkReporter(Reporter, Generic[_S]):
+    """Reports to SINK."""
 
     places = True
 
-    def __init__(self, sink: _S, complete: bool) -> None:
+    def __init__(self, complete: bool, sink: _S) -> None:
+        super().__init__(complete)
         self.sink = sink
-        self._complete = complete
         self._boot = boot_time.BootTime()
+        self.returned = self._boot.call  # type: ignore[method-assign] # one call less for each call
 
-    def begin(self, graph: Graph) -> None:
-        """The events of GRAPH are about to be read."""
-        self._graph = graph
-        self._empty = empty_slots.EmptySlots(graph)
-        self.returned = self._boot.call  # type: ignore[method-assign]
-
-    def device(self, device: Device) -> bool:
-        """Report DEVICE, unless that needs what comes later."""
-        if self._empty.take(device):
-            return True
-        if device.is_open:
-            return False
-        try:
-            bindings = self._bindings(device)
-        except NotYetError:
-            return False
-        state = (REMOVED, None if device.unregister is not None else REPLACED)
-        self.sink.device(device.order, _device(device, state, self.sink.brief) | {"host": None})
-        for order, binding in bindings:
-            self.sink.binding(order, binding)
-        self._boot.device(device)
-        return True
-
-    def driver(self, driver: Driver) -> bool:
-        """A report has the last registration of each driver only."""
-        return True
-
-    def _bindings(self, device: Device) -> list[tuple[int, dict[str, Any]]]:
-        brief, complete = self.sink.brief, self._complete
-        return [
-            (binding.call.event.seq, _binding(self._graph, binding, complete, brief))
+    def take(self, device: Device, state: str, reason: str | None, host: Host) -> None:
+        """Report DEVICE and its bindings."""
+        brief = self.sink.brief
+        shown = [
+            (binding.call.event.seq, _binding(self.graph, binding, self.complete, brief))
             for binding in device.bindings
         ]
+        known = _device(device, state, reason, brief)
+        self.sink.device(device.order, known | {"host": host})
+        for order, binding in shown:
+            self.sink.binding(order, binding)
+        self._boot.device(device)
 
-    def end(self, graph: Graph) -> dict[str, Any]:
-        """Report the other devices. Returns the rest of the report."""
-        self._empty.end()
-        recording, header, latest = graph.recording, graph.recording.header, graph.latest
-        proof = Proof(graph)
-        hosts = {id(device): _host(proof, device, known) for device, known in pairs(proof)}
-        for device in graph.devices:
-            state = _state(proof, device, latest[device.address] is not device, self._complete)
-            host = {"host": hosts.get(id(device))}
-            self.sink.device(device.order, _device(device, state, self.sink.brief) | host)
-            for order, binding in self._bindings(device):
-                self.sink.binding(order, binding)
+    def report(self) -> dict[str, Any]:
+        """The report without devices and bindings."""
+        graph, recording = self.graph, self.graph.recording
         return {
             "schema": SCHEMA,
-            "kernel": {"release": header.release, "machine": header.machine},
-            "recording": _recording(recording),
+            "kernel": {"release": recording.header.release, "machine": recording.header.machine},
+            "recording": describe(recording),
             "drivers": [_driver(graph, driver) for driver in graph.drivers.values()],
             "devices": [],
             "bindings": [],
-            "empty_slots": [device.address for device in self._empty.found],
+            "empty_slots": [device.address for device in self.empty.found],
             "boot": self._boot.result(graph),
         }
 
 
-def _recording(recording: Source) -> dict[str, Any]:
+def describe(recording: Source) -> dict[str, Any]:
+    """The report's ``recording``."""
     trailer = recording.trailer
     return {
         "events": recording.count,
@@ -214,11 +243,7 @@ def _driver(graph: Graph, driver: Driver) -> dict[str, Any]:
     }
 
 
-def _device(
-    device: Device, known: tuple[str, str | None], brief: bool = False
-) -> dict[str, Any]:
-    """DEVICE; KNOWN are its state and the reason."""
-    state, reason = known
+def _device(device: Device, state: str, reason: str | None, brief: bool) -> dict[str, Any]:
     vendor = device.vendor
     return {
         "name": device.name,
