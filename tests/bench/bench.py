@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.bench import arming, booting, cost, enlarge, inspecting
+from tests.bench import arming, booting, cost, enlarge, inspecting, scale
 
 EVENTS = 200_000
 RUNS = 5
@@ -23,12 +23,15 @@ def main() -> None:
     """Measures and prints; each heading has the limit."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
+        slow = scale.measure(folder)
         _reading(folder)
         _inspecting(folder)
         _arming(folder)
         over = _cost(folder)
         for found in booting.measure(("bookworm", "trixie"), folder):
             booting.show(found)
+    if slow:
+        sys.exit(f"over the bar: {', '.join(slow)}")
     if over:
         sys.exit(f"armed probes cost more than they may: {', '.join(over)}")
 

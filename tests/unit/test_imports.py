@@ -42,7 +42,6 @@ MAY_IMPORT = {
 LIBRARIES = {
     "bcc": {"tracer/bpf/loader.py"},
     "elftools": {"kernel/files/elf_tables.py"},
-    "tabulate": {"render/grid.py"},
 }
 
 

@@ -129,7 +129,7 @@ class Calls:
             self._inside[outer] = call
 
     def _interface(self, context: CheckContext, call: Call) -> None:
-        """virtio_pci_probe tries each interface at most once (drivers/virtio/virtio_pci_common.c)."""
+        """virtio_pci_probe tries each interface at most once (virtio_pci_common.c)."""
         ref, outer = call.event.device, call.parent
         if outer is None or ref is None:
             return

@@ -71,8 +71,7 @@ def unseen(recording: Source, needed: Container[str]) -> list[str]:
         said.append(f"{recording.lost} event{_was(recording.lost)} lost")
     elif recording.trailer is not None and recording.trailer.events != recording.count:
         said.append(
-            f"the trailer counts {recording.trailer.events} events, "
-            f"the file has {recording.count}"
+            f"the trailer counts {recording.trailer.events} events, the file has {recording.count}"
         )
     said += [_unseen(state) for state in blind(recording) if state.probe in needed]
     return said

@@ -157,9 +157,7 @@ class CheckContext(Proof):
                 seqs += call.seqs
             elif call is not None:
                 seqs.append(call)
-        self._findings.append(
-            Finding(severity, step, subject, message, tuple(sorted(set(seqs))))
-        )
+        self._findings.append(Finding(severity, step, subject, message, tuple(sorted(set(seqs)))))
 
     def returned(self, step: str, subject: str, call: Call) -> bool:
         """Record the step by the result of its CALL. Return False if CALL returned an error."""

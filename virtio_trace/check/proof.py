@@ -35,7 +35,9 @@ class Known:
 
 def assumed(recording: Source) -> Known:
     """What is true of most recordings: nothing is missing but what the trailer says."""
-    return Known(recording.trailer, recording.is_whole, False, False, frozenset(), _unlisted(recording))
+    return Known(
+        recording.trailer, recording.is_whole, False, False, frozenset(), _unlisted(recording)
+    )
 
 
 def found(graph: Graph, profile: str) -> Known:

@@ -17,6 +17,11 @@ def command(file: str, row: formats.Format, output: str, verbose: bool) -> int:
     FILE defaults to virtio-trace.vtr; - is standard input. svg needs graphviz.
     """
     with reading.opened(file) as recording:
-        lacks = reading.Lacks(recording, verbose)
-        results.show(row, recording, file=output, source=file, prepared=lacks.warn)
+        results.show(
+            row,
+            recording,
+            file=output,
+            source=file,
+            prepared=lambda: reading.warn_lacks(recording, verbose),
+        )
     return 0

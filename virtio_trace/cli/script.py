@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 import click
 
 from virtio_trace.cli.support import formats, options, reading, results
@@ -25,10 +27,12 @@ def command(
     """
     with reading.opened(file, once=True) as recording:
         selection = Selection(recording, device, driver)
-        lacks = reading.Lacks(recording, verbose)
-        lacks.warn()
+        if recording.is_repeatable:  # read it first: of a damaged file, nothing is printed
+            deque(recording, maxlen=0)
+            reading.warn_lacks(recording, verbose)
         results.show(row, selection)
-        lacks.warn()
+        if not recording.is_repeatable:
+            reading.warn_lacks(recording, verbose)
     if device is not None and device not in selection.devices:
         raise _none("device", device, selection.devices)
     if driver is not None and driver not in selection.drivers:

@@ -21,7 +21,7 @@ class DriversBuilder:
         self._number = 0
         self._early: dict[str, Call] = {}
         self._facts: dict[str | None, DriverFacts | None] = {None: None}
-        self.handlers: dict[str, Callable[[Call], None]] = {
+        self.handlers: dict[str | None, Callable[[Call], None]] = {
             "bus_register": self._bus_register,
             "register_virtio_driver": self._register,
             "unregister_virtio_driver": self._unregister,

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Hands over what is complete while events are still read, so that it need not be kept.
 
-A device is handed over when another one has come at its address, a registration of a driver when the
-driver has registered again. Their calls may still be open then.
+A device is handed over when another one has come at its address, a registration of a driver when
+the driver has registered again. Their calls may still be open then.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class Follower:
     """The probe points whose calls :meth:`settled` gets."""
 
     places = False
-    """Whether each call is to have its ``device``, and the methods from :meth:`entered` on are to be
-    called."""
+    """Whether each call is to have its ``device``, and the methods from :meth:`entered` on are to
+    be called."""
 
     def begin(self, graph: Graph) -> None:
         """The events of GRAPH are about to be read."""
@@ -124,8 +124,9 @@ class Watch:
         """CALL, which is watched, was entered; LAST has the device at each address."""
         ref = call.event.device
         device = last.get(ref.address) if ref is not None else None
-        bindings = device.bindings if device is not None else ()
-        self._queue.append(Watched(call, bool(bindings) and bindings[-1].probe is call))
+        last_one = device.bindings[-1] if device is not None and device.bindings else None
+        is_bindings = last_one is not None and last_one.probe is call
+        self._queue.append(Watched(call, is_bindings))
 
     def drain(self) -> None:
         """Hand over the calls that are settled."""

@@ -24,7 +24,6 @@ from virtio_trace.recording.source import Source
 from virtio_trace.virtio import numbers, transports
 
 
-
 class NotYetError(Exception):
     """The answer depends on events that were not read yet."""
 
@@ -106,7 +105,7 @@ class Device:
             found = binding.negotiation
             calls += [binding.call, binding.match, binding.probe, found.validate]
             calls += [found.features_ok, *found.find_vqs, *found.msix, *found.setups]
-        for call in calls:  # not any(): it runs for each device of a long recording
+        for call in calls:  # noqa: SIM110 - any() is slower, and there may be many devices
             if call is not None and call.ret is None and not call.is_lost:
                 return True
         return False
@@ -174,9 +173,11 @@ class Graph:
     last do_init_module of each. ``registrations`` has every registration of a driver, ``drivers``
     the last one of each name; ``first_registration`` is the first one of a driver or a device.
     ``open_calls`` have no return. ``buses`` counts the devices of each bus. ``first_of`` has the
-    order of the first device at each address. ``log`` has the kernel's messages by the words in them.
-    A virtio-mmio slot whose probe ran is among the devices; check/empty_slots.py decides whether it
-    is empty. ``ended_ns``: the time of the last event, or the start of the recording without one.
+    order of the first device at each address. ``log`` has the kernel's messages by the words in
+    them. A virtio-mmio slot whose probe ran is among the devices; check/empty_slots.py decides
+    whether it is empty. ``tries`` counts the bindings by address, ``tries_of_name`` by the names of
+    the devices that are complete. ``ended_ns``: the time of the last event, or the start of the
+    recording without one.
 
     While events are still read, ``ended`` is False. A follower (builder.Follower) may take devices
     and registrations; those are then missing from ``devices`` and ``registrations``. The last

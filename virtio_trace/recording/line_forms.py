@@ -41,15 +41,15 @@ class LineForms:
         return next(self.events((line,), lambda _number, _line: None), None)
 
     def events(
-        self, lines: Iterable[bytes], unknown: Callable[[int, bytes], Event | None], number: int = 0
+        self, lines: Iterable[bytes], unknown: Callable[[int, bytes], Event | None], first: int = 0
     ) -> Iterator[Event]:
-        """The events of LINES, the first of which has NUMBER. UNKNOWN gets each line whose form is
-        not known, with its number; what it returns follows, or nothing for None.
+        """The events of LINES, the first of which has the number FIRST. UNKNOWN gets each line
+        whose form is not known, with its number; what it returns follows, or nothing for None.
 
         It runs for every line of a file, so it calls little.
         """
         find_form, match = self._forms.get, _HEAD.match
-        for number, line in enumerate(lines, number):
+        for number, line in enumerate(lines, first):
             head = match(line)
             known = None
             if head is not None:

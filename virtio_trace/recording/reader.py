@@ -37,6 +37,14 @@ class Recording(Source):
     def __iter__(self) -> Iterator[Event]:
         return iter(self.events)
 
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Recording):
+            return NotImplemented
+        mine = self.header, self.events, self.trailer
+        return mine == (other.header, other.events, other.trailer)
+
+    __hash__ = None  # type: ignore[assignment]
+
     @property
     def count(self) -> int:
         """How many events it has."""

@@ -38,17 +38,17 @@ class RecordingPipe(Source):
     """The recording in STREAM, which can be read once; NAME is for messages. ``trailer`` is None
     until the events have been read. Raises BadInputError, ReadError."""
 
+    is_repeatable = False
+
     def __init__(self, stream: BinaryIO, name: str) -> None:
         self._stream = stream
         self._reader = LineReader(name)
         self._tally = Tally()
         super().__init__(self._reader.header(_lines(stream)), None)
-        self.is_known = False
 
     def __iter__(self) -> Iterator[Event]:
         yield from self._reader.events(_lines(self._stream), self._tally)
         self.trailer = self._tally.trailer
-        self.is_known = True
 
     @property
     def count(self) -> int:
@@ -72,11 +72,12 @@ class RecordingFile(RecordingPipe):
     A stream that cannot be read twice, such as a pipe, is first copied to a temporary file.
     """
 
+    is_repeatable = True
+
     def __init__(self, stream: BinaryIO, name: str) -> None:
         super().__init__(_seekable(stream), name)
         self._begin = self._stream.tell()
         self.trailer = _find_trailer(self._stream, self._begin)
-        self.is_known = True
         if self.trailer is not None:
             self._tally.count = self._tally.last_seq = self.trailer.events
 

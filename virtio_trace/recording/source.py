@@ -17,10 +17,10 @@ class Source(ABC):
 
     ``trailer`` is None if the recording was truncated. ``count``, ``last_seq`` and ``first_ns`` are
     those of the events of the last iteration; before the first one, a file has what its trailer
-    promises. ``is_known`` is False where not even that is known.
+    promises. ``is_repeatable`` is False for what can be read only once.
     """
 
-    is_known = True
+    is_repeatable = True
 
     def __init__(self, header: Header, trailer: Trailer | None) -> None:
         self.header = header

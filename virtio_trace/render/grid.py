@@ -74,8 +74,7 @@ class _Table:
         for row in self:
             for i, (text, _) in enumerate(row):
                 size = measure(text)
-                if size > most[i]:
-                    most[i] = size
+                most[i] = max(most[i], size)
         return most
 
 

@@ -107,7 +107,7 @@ def _document(thing: dict[str, Any], out: TextIO) -> None:
     """Write THING, indented. A Spool or _Members in it is written member by member."""
     end = "{"
     for name, value in thing.items():
-        out.write(f'{end}\n  {_string(name)}: ')
+        out.write(f"{end}\n  {_string(name)}: ")
         if isinstance(value, Spool | _Members):
             _array(value, out)
         else:

@@ -9,8 +9,8 @@ src/trace_processor/importers/json. Because of that reader:
 - No displayTimeUnit: some versions take it for the unit of ``ts``.
 - A tid names a track of the whole trace, not of its process.
 
-The trace is written track by track, but the recording is in the order of time. So spans are sorted by
-track, in a temporary file if there are many; the memory that is needed does not grow with them.
+The trace is written track by track, but the recording is in the order of time. So spans are sorted
+by track, in a temporary file if there are many; the memory that is needed does not grow with them.
 """
 
 from __future__ import annotations

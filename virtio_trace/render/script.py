@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Selected events of a recording in order: lines of text, or JSON Lines. Each event is written as it
-is read; none is kept."""
+"""Selected events of a recording in order: lines of text, or JSON Lines. Each event is written as
+it is read; none is kept."""
 
 from __future__ import annotations
 

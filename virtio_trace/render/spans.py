@@ -41,10 +41,10 @@ def collect(recording: Source) -> Collected:
 
 
 class Collected(Reporter):
-    """``spans`` yields records: track group, start, negative end, sequence number of the first event,
-    that of the last (0: the same), duration (None if unknown), shape, comm, device address, thread,
-    CPU, device type. Times are nanoseconds since boot. ``shapes`` and ``names`` are what the numbers
-    in a record stand for.
+    """``spans`` yields records: track group, start, negative end, sequence number of the first
+    event, that of the last (0: the same), duration (None if unknown), shape, comm, device address,
+    thread, CPU, device type. Times are nanoseconds since boot. ``shapes`` and ``names`` are what
+    the numbers in a record stand for.
     """
 
     places = True
@@ -104,7 +104,7 @@ class Collected(Reporter):
     def returned(self, call: Call, is_open: bool = False) -> None:
         """Add the spans of CALL."""
         found, event, ref = span(call, self.graph.ended_ns), call.event, call.event.device
-        entry, ret = call.entry, call.ret
+        ret = call.ret
         first, last = event.seq, 0 if ret is None or ret is event else ret.seq
         common = (
             first,

@@ -123,7 +123,8 @@ class BootTime:
         if last is None or not last.end_ns:
             return None
         until = last.end_ns
-        of_device = {order: self._intervals(order, until) for order in sorted(self._names.keys() & self._of_device)}
+        orders = sorted(self._names.keys() & self._of_device)
+        of_device = {order: self._intervals(order, until) for order in orders}
         drivers = [(start, min(stop, until)) for start, stop in self._drivers if start < until]
         every = [interval for found in of_device.values() for _, interval in found]
         devices = _union(every)

@@ -59,8 +59,8 @@ class Sink(Protocol):
 
 
 class Reporter(Follower):
-    """Reports the devices of a recording, each as soon as another one comes at its address. COMPLETE:
-    whether the recording is."""
+    """Reports the devices of a recording, each as soon as another one comes at its address.
+    COMPLETE: whether the recording is."""
 
     def __init__(self, complete: bool) -> None:
         self.complete = complete
@@ -123,8 +123,8 @@ def follow(recording: Source, reporter: Callable[[bool], _R]) -> _R:
 
 
 def stream(recording: Source, sink: Callable[[], _S]) -> tuple[dict[str, Any], _S]:
-    """The report of RECORDING, in which ``devices`` and ``bindings`` are empty, and what SINK makes,
-    which has them. Raises BadInputError."""
+    """The report of RECORDING, in which ``devices`` and ``bindings`` are empty, and what SINK
+    makes, which has them. Raises BadInputError."""
     made = follow(recording, lambda complete: _SinkReporter(complete, sink()))
     return made.report(), made.sink
 
@@ -281,9 +281,7 @@ def _host(proof: Proof, device: Device, host: HostDevice) -> dict[str, Any]:
     }
 
 
-def _state(
-    proof: Proof, device: Device, replaced: bool, complete: bool
-) -> tuple[str, str | None]:
+def _state(proof: Proof, device: Device, replaced: bool, complete: bool) -> tuple[str, str | None]:
     graph = proof.graph
     if device.unregister is not None:
         return REMOVED, None
@@ -305,9 +303,7 @@ def _state(
     return (UNBOUND if last.call.result == -EPROBE_DEFER else FAILED), reason
 
 
-def _failure(
-    graph: Graph, binding: Binding, complete: bool
-) -> tuple[str | None, str | None]:
+def _failure(graph: Graph, binding: Binding, complete: bool) -> tuple[str | None, str | None]:
     """The step of the procedure at which BINDING failed, and why; (None, None) if it did not."""
     call, probe = binding.call, binding.probe
     if call.result in (0, None):

@@ -48,27 +48,16 @@ def opened(file: str, *, once: bool = False) -> Iterator[Source]:
         raise BadInputError(f"{name}: {error.strerror or error}", _hint(file, error)) from error
 
 
-class Lacks:
-    """Warns of what RECORDING lacks, each lack once."""
+def warn_lacks(recording: Source, verbose: bool) -> None:
+    """Warn of what RECORDING, which has been read, lacks."""
+    from virtio_trace.check.coverage import lacks as lacks_of  # noqa: PLC0415 - as above
 
-    def __init__(self, recording: Source, verbose: bool) -> None:
-        self._recording = recording
-        self._most = None if verbose else _WARNINGS
-        self._said: set[str] = set()
-
-    def warn(self) -> None:
-        """Warn of what is known now: all if the recording was read, otherwise what its trailer
-        tells. Nothing is known of a pipe that was not read."""
-        from virtio_trace.check.coverage import lacks as lacks_of  # noqa: PLC0415 - as above
-
-        if not self._recording.is_known:
-            return
-        lacks: list[str] = [said for said in lacks_of(self._recording) if said not in self._said]
-        self._said.update(lacks)
-        for message in lacks[: self._most]:
-            warn(message)
-        if self._most is not None and len(lacks) > self._most:
-            warn(f"and {len(lacks) - self._most} more; -v shows all")
+    lacks: list[str] = lacks_of(recording)
+    shown = len(lacks) if verbose else _WARNINGS
+    for message in lacks[:shown]:
+        warn(message)
+    if len(lacks) > shown:
+        warn(f"and {len(lacks) - shown} more; -v shows all")
 
 
 @contextlib.contextmanager
@@ -82,7 +71,7 @@ def _stream(file: str) -> Iterator[BinaryIO]:
         yield sys.stdin.buffer
         return
     try:
-        stream = Path(file).open("rb")
+        stream = Path(file).open("rb")  # noqa: SIM115 - only its opening is guarded
     except OSError as error:
         raise ReadError(error) from error
     with stream:
