@@ -47,8 +47,8 @@ BARS = (
 )
 
 SIZES = {
-    "generations": 7_500, "bindings": 7_500, "failures": 7_500, "devices": 1_000, "slots": 1_000,
-    "lanes": 1_000,
+    "generations": 7_500, "bindings": 7_500, "failures": 7_500, "devices": 1_000, "slots": 5_000,
+    "lanes": 5_000,
 }  # fmt: skip
 """How many of each thing; then four times as many."""
 

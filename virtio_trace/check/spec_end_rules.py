@@ -23,8 +23,9 @@ _WRITES = ("set_status", "reset")
 
 def outcomes(context: CheckContext, device: Device) -> None:
     """Check every binding of DEVICE."""
+    page = DeviceContext(context, device)
     for binding in device.bindings:
-        _outcome(DeviceContext(context, device), binding.call)
+        _outcome(page, binding.call)
 
 
 def restored(context: CheckContext, device: Device, call: Call) -> None:

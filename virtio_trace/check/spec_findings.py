@@ -12,12 +12,13 @@ from virtio_trace.virtio import transports
 
 
 class DeviceContext:
-    """The context for one device. ``unsure``: a status write of an unknown value, which may make
-    right what seems wrong."""
+    """The context for one device. ``bindings`` are its bindings by their calls. ``unsure``: a
+    status write of an unknown value, which may make right what seems wrong."""
 
     def __init__(self, check: CheckContext, device: Device) -> None:
         self.check = check
         self.device = device
+        self.bindings = {binding.call: binding for binding in device.bindings}
         self.unsure: Call | None = None
 
     @property

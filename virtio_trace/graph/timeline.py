@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 
 from virtio_trace.graph.calls import Call
 
@@ -68,13 +68,27 @@ class Lanes:
 
     def __init__(self, over: Callable[[int, int], None]) -> None:
         self._over = over
-        self._within: list[list[tuple[int, int]]] = []
+        self._only: list[tuple[int, int]] | None = []
+        """The first lane, as long as there is no other."""
+        self._within: list[list[tuple[int, int]]] = [self._only]
         self._free: list[int] = []
         self._of_thread: dict[int, set[int]] = {}
         self._ends: list[tuple[int, int]] = []
 
     def place(self, start: int, end: int, tid: int) -> int:
         """The lane, from 0, of a span of thread TID."""
+        if self._only is not None:
+            within = self._only
+            while within and within[-1][0] <= start:
+                self._over(0, within.pop()[0])
+            if not within or (within[-1][1] == tid and within[-1][0] >= end):
+                if end > start:
+                    within.append((end, tid))
+                return 0
+            self._only = None
+            self._ends = [(last, 0) for last, _ in within]
+            heapify(self._ends)
+            self._enter(0)
         while self._ends and self._ends[0][0] <= start:
             _, lane = heappop(self._ends)
             self._end(lane)
@@ -90,6 +104,8 @@ class Lanes:
 
     def end(self) -> None:
         """No more spans come."""
+        while self._only:
+            self._over(0, self._only.pop()[0])
         while self._ends:
             _, lane = heappop(self._ends)
             self._end(lane)

@@ -47,7 +47,11 @@ class RecordingPipe(Source):
         super().__init__(self._reader.header(_lines(stream)), None)
 
     def __iter__(self) -> Iterator[Event]:
-        yield from self._reader.events(_lines(self._stream), self._tally)
+        lines = iter(partial(self._stream.readline, _LONGEST_LINE), b"")
+        try:
+            yield from self._reader.events(lines, self._tally)
+        except OSError as error:  # of reading: what a user of the events raises does not come here
+            raise ReadError(error) from error
         self.trailer = self._tally.trailer
 
     @property

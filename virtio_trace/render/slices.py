@@ -23,6 +23,7 @@ class Slices:
     def __init__(self, found: Collected) -> None:
         self._shapes = found.shapes
         self._names = found.names
+        self._json: dict[int, str] = {}
         self._parts: dict[tuple[int, int | None], tuple[str, str, str, str]] = {}
 
     def text(self, span: tuple[Any, ...], at: str, device: int | None) -> str:
@@ -39,12 +40,19 @@ class Slices:
         phase, style = ("i", '"s":"t",') if is_instant else ("B", "")
         events = f"{first},{last}" if last else first
         duration = "" if took is None else f'"duration_ns":{took},'
-        where, thread = self._names[address], escape(f"{self._names[comm]}/{tid}")
-        place = "" if where is None else f'"device":{_string(escape(where))},'
+        place = "" if self._names[address] is None else f'"device":{self._quoted(address)},'
+        thread = f'{self._quoted(comm)[:-1]}/{tid}"'
         return (
             f'{{"ph":"{phase}",{at}"ts":{start / 1000},{head}{style}"args":{{"events":[{events}]'
-            f',{result}{duration}{place}{what}"thread":{_string(thread)},"cpu":{cpu}{rest}}}}}'
+            f',{result}{duration}{place}{what}"thread":{thread},"cpu":{cpu}{rest}}}}}'
         )
+
+    def _quoted(self, number: int) -> str:
+        """A name as JSON."""
+        found = self._json.get(number)
+        if found is None:
+            found = self._json[number] = _string(escape(self._names[number]))
+        return found
 
 
 def name(event: Event) -> str:

@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-import heapq
 import marshal
 import tempfile
+from bisect import bisect_right
 from collections.abc import Iterator
-from typing import Any
+from typing import IO, Any
 
 Record = tuple[Any, ...]
 
@@ -36,8 +36,20 @@ class Sorter:
     def __iter__(self) -> Iterator[Record]:
         self._records.sort()
         if not self._runs:
-            return iter(self._records)
-        return heapq.merge(*(self._run(chunks) for chunks in self._runs), self._records)
+            yield from self._records
+            return
+        runs = [_Run(self._file, chunks) for chunks in self._runs]
+        while runs or self._records:
+            # What is up to BOUND is in memory, of every run.
+            bound = min((run.records[-1] for run in runs if run.chunks), default=None)
+            block = _take(self._records, bound)
+            for run in runs:
+                block += _take(run.records, bound)
+                if not run.records:
+                    run.load()
+            runs = [run for run in runs if run.records]
+            block.sort()
+            yield from block
 
     def _write(self) -> None:
         records = self._records
@@ -49,7 +61,26 @@ class Sorter:
         self._runs.append(chunks)
         records.clear()
 
-    def _run(self, chunks: list[int]) -> Iterator[Record]:
-        for start in chunks:
-            self._file.seek(start)
-            yield from marshal.load(self._file)
+
+class _Run:
+    """A sorted run in FILE, whose CHUNKS begin there. ``records``: what is in memory of it."""
+
+    def __init__(self, file: IO[bytes], chunks: list[int]) -> None:
+        self._file = file
+        self.chunks = chunks[::-1]
+        self.records: list[Record] = []
+        self.load()
+
+    def load(self) -> None:
+        """Load the next chunk, if there is one."""
+        if self.chunks:
+            self._file.seek(self.chunks.pop())
+            self.records = marshal.load(self._file)
+
+
+def _take(records: list[Record], bound: Record | None) -> list[Record]:
+    """Remove and return those of RECORDS up to BOUND; None stands for all."""
+    end = len(records) if bound is None else bisect_right(records, bound)
+    taken = records[:end]
+    del records[:end]
+    return taken
