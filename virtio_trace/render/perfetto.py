@@ -35,6 +35,7 @@ _PROCESSES = {
     _THREADS: "kernel code by thread",
     _RECORDING: "recording",
 }
+_string = json.encoder.encode_basestring_ascii
 _FIRST_TRACK = 11
 """A track whose number is its process's would be the main thread."""
 
@@ -82,8 +83,8 @@ class _Trace:
     def processes(self) -> None:
         """Name the processes."""
         for pid, process in _PROCESSES.items():
-            self._write(_metadata("process_name", pid, pid, {"name": process}))
-            self._write(_metadata("process_sort_index", pid, pid, {"sort_index": pid}))
+            self._write(_metadata("process_name", pid, pid, "name", process))
+            self._write(_metadata("process_sort_index", pid, pid, "sort_index", pid))
 
     def devices(self) -> None:
         """Write the tracks of each device: one for each thread that called for it at one time."""
@@ -139,8 +140,8 @@ class _Trace:
 
     def _track(self, pid: int, name: str) -> int:
         tid = next(self._tracks)
-        self._write(_metadata("thread_name", pid, tid, {"name": escape(name)}))
-        self._write(_metadata("thread_sort_index", pid, tid, {"sort_index": tid}))
+        self._write(_metadata("thread_name", pid, tid, "name", escape(name)))
+        self._write(_metadata("thread_sort_index", pid, tid, "sort_index", tid))
         return tid
 
     def _mark(self, pid: int, tid: int, name: str, ns: int, args: dict[str, Any]) -> None:
@@ -191,6 +192,6 @@ class _Trace:
                 self._write(line.replace("\0", at))
 
 
-def _metadata(name: str, pid: int, tid: int, args: dict[str, Any]) -> str:
-    event = {"ph": "M", "pid": pid, "tid": tid, "name": name, "args": args}
-    return json.dumps(event, separators=(",", ":"))
+def _metadata(name: str, pid: int, tid: int, key: str, value: str | int) -> str:
+    shown = value if isinstance(value, int) else _string(value)
+    return f'{{"ph":"M","pid":{pid},"tid":{tid},"name":"{name}","args":{{"{key}":{shown}}}}}'

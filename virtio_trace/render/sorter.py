@@ -18,6 +18,10 @@ _CHUNK = 200
 """Records of a run that are in memory at once while runs are merged."""
 
 
+_PLAIN = 2
+"""The version of marshal's format without references, which cost time and are of no use here."""
+
+
 class Sorter:
     """Takes records of what marshal can write (numbers, strings, None); iterating yields them in
     order, once."""
@@ -57,7 +61,7 @@ class Sorter:
         chunks = []
         for start in range(0, len(records), _CHUNK):
             chunks.append(self._file.tell())
-            marshal.dump(records[start : start + _CHUNK], self._file)
+            marshal.dump(records[start : start + _CHUNK], self._file, _PLAIN)
         self._runs.append(chunks)
         records.clear()
 

@@ -103,21 +103,26 @@ class Collected(Reporter):
 
     def returned(self, call: Call, is_open: bool = False) -> None:
         """Add the spans of CALL."""
-        found, event, ref = span(call, self.graph.ended_ns), call.event, call.event.device
-        ret = call.ret
-        first, last = event.seq, 0 if ret is None or ret is event else ret.seq
+        entry, ret, event = call.entry, call.ret, call.event
+        if ret is entry or ret is None or ret.duration_ns is None:
+            found = span(call, self.graph.ended_ns)
+            start, end = found.start_ns, found.end_ns
+        else:  # the same, for most calls
+            end = ret.ns
+            start = max(end - ret.duration_ns, 0)
+        ref, comm, names = event.device, event.comm, self._names
+        address = ref.address if ref is not None else None
         common = (
-            first,
-            last,
+            event.seq,
+            0 if ret is None or ret is event else ret.seq,
             ret.duration_ns if ret is not None else None,
-            self._shape(call, found.is_hit, is_open),
-            self._name(event.comm),
-            self._name(ref.address if ref is not None else None),
+            self._shape(call, is_open),
+            names[comm] if comm in names else self._name(comm),
+            names[address] if address in names else self._name(address),
             event.tid,
             event.cpu,
             ref.id if ref is not None else None,
         )
-        start, end = found.start_ns, found.end_ns
         self.spans.add((_THREADS + self._threads[event.tid][0], start, -end, *common))
         if call.device is not None:
             # on a device's track a match is an instant
@@ -151,22 +156,20 @@ class Collected(Reporter):
         super().end()
 
     def _name(self, name: str | None) -> int:
-        found = self._names.get(name)
-        if found is None:
-            found = self._names[name] = len(self.names)
-            self.names.append(name)
+        found = self._names[name] = len(self.names)
+        self.names.append(name)
         return found
 
-    def _shape(self, call: Call, is_hit: bool, is_open: bool) -> int:
+    def _shape(self, call: Call, is_open: bool) -> int:
         event, entry, ret = call.event, call.entry, call.ret
         key = (
             event.kind, event.probe, event.function, event.module, event.driver, call.result,
             id(entry.detail) if entry is not None else None,
             id(ret.detail) if ret is not None else None,
-            is_hit, is_open,
+            ret is entry, is_open,
         )  # fmt: skip
         found = self._shapes.get(key)
         if found is None:
             found = self._shapes[key] = len(self.shapes)
-            self.shapes.append(Shape(event, entry, ret, is_hit, is_open))
+            self.shapes.append(Shape(event, entry, ret, ret is entry, is_open))
         return found
