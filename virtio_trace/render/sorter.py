@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from typing import IO, Any
 
 Record = tuple[Any, ...]
+_Chunk = tuple[int, int]
+"""Where records begin in the file, and their length."""
 
 _IN_MEMORY = 20_000
 """Records of a run."""
@@ -29,7 +31,7 @@ class Sorter:
     def __init__(self) -> None:
         self._records: list[Record] = []
         self._file = tempfile.TemporaryFile()  # noqa: SIM115 - closed with us
-        self._runs: list[list[int]] = []
+        self._runs: list[list[_Chunk]] = []
 
     def add(self, record: Record) -> None:
         """Take RECORD."""
@@ -58,10 +60,11 @@ class Sorter:
     def _write(self) -> None:
         records = self._records
         records.sort()
-        chunks = []
+        chunks: list[_Chunk] = []
         for start in range(0, len(records), _CHUNK):
-            chunks.append(self._file.tell())
-            marshal.dump(records[start : start + _CHUNK], self._file, _PLAIN)
+            text = marshal.dumps(records[start : start + _CHUNK], _PLAIN)
+            chunks.append((self._file.tell(), len(text)))
+            self._file.write(text)
         self._runs.append(chunks)
         records.clear()
 
@@ -69,7 +72,7 @@ class Sorter:
 class _Run:
     """A sorted run in FILE, whose CHUNKS begin there. ``records``: what is in memory of it."""
 
-    def __init__(self, file: IO[bytes], chunks: list[int]) -> None:
+    def __init__(self, file: IO[bytes], chunks: list[_Chunk]) -> None:
         self._file = file
         self.chunks = chunks[::-1]
         self.records: list[Record] = []
@@ -78,8 +81,9 @@ class _Run:
     def load(self) -> None:
         """Load the next chunk, if there is one."""
         if self.chunks:
-            self._file.seek(self.chunks.pop())
-            self.records = marshal.load(self._file)
+            start, length = self.chunks.pop()
+            self._file.seek(start)
+            self.records = marshal.loads(self._file.read(length))  # load() reads byte by byte
 
 
 def _take(records: list[Record], bound: Record | None) -> list[Record]:
