@@ -103,7 +103,7 @@ def _growth(folder: Path) -> list[str]:
         for size in (0, number, 4 * number):
             many.write(kind, size, file)
             for command, seconds in taken.items():
-                seconds.append(min(_command(command, file)[0] for _ in range(2)))
+                seconds.append(min(_command(command, file)[0] for _ in range(RUNS)))
         text = f"  {4 * number:6,} {kind:12}"
         for command, (start, few, lots) in taken.items():
             growth = (lots - start) / (4 * max(few - start, 0.001))

@@ -12,8 +12,8 @@ from virtio_trace.graph.calls import Call, Nester
 from virtio_trace.graph.follower import Follower, Succession, Watch
 from virtio_trace.graph.integrity import Examiner
 from virtio_trace.graph.model import Binding, Device, Graph
-from virtio_trace.recording import events as ev
 from virtio_trace.recording.bus_state import SysfsDevice
+from virtio_trace.recording.events import HIT, Event
 from virtio_trace.recording.machine_state import EndState
 from virtio_trace.recording.source import Source
 from virtio_trace.virtio.transports import PROBES
@@ -46,7 +46,7 @@ def build(recording: Source, follower: Follower | None = None) -> Graph:
             builder.module(event)
             continue
         examine(event)
-        if event.kind == ev.HIT:
+        if event.kind == HIT:
             hit(call)
         elif call.ret is None:
             entered(call)
@@ -134,7 +134,7 @@ class _Builder:
             if ("device", device.address) not in begun:
                 self._device(device.address, device.bus or "unknown", device)
 
-    def module(self, event: ev.Event) -> None:
+    def module(self, event: Event) -> None:
         """The load of a module."""
         graph = self.graph
         graph.modules[str(event.module)] = event
@@ -144,7 +144,7 @@ class _Builder:
             self.follower.entered(call)
             self.follower.returned(call)
 
-    def lost(self, number: int, event: ev.Event) -> None:
+    def lost(self, number: int, event: Event) -> None:
         """NUMBER events are missing before EVENT."""
         if self.follower is not None:
             self.follower.lost(number, self.graph.ended_ns)

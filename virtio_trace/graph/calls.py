@@ -5,8 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
-from virtio_trace.recording import events as ev
-from virtio_trace.recording.events import Event
+from virtio_trace.recording.events import ENTRY, HIT, MODULE, Event
 from virtio_trace.virtio import numbers
 
 
@@ -116,12 +115,13 @@ class Nester:
             if self._lost is not None:
                 self._lost(event.seq - self._seq - 1, event)
         self._seq = event.seq
-        if event.kind == ev.MODULE:
+        kind = event.kind
+        if kind == MODULE:
             return None
         stack = self._open.get(event.tid)
-        if event.kind == ev.HIT:
+        if kind == HIT:
             return Call(event, event, stack[-1] if stack else None)
-        if event.kind == ev.ENTRY:
+        if kind == ENTRY:
             if not stack:
                 call = Call(event, None, None)
                 self._open[event.tid] = [call]
