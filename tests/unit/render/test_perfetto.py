@@ -15,7 +15,7 @@ from tests.unit.render.traceevents import Events, tracks
 from tests.unit.surgery import GOLDEN, Line, at, dump, entry_lost, golden, remove
 from virtio_trace.graph import builder
 from virtio_trace.recording import reader
-from virtio_trace.render.perfetto import perfetto
+from virtio_trace.render.perfetto import collect, perfetto
 from virtio_trace.report import summary
 
 NAMES = [path.stem for path in sorted(GOLDEN.glob("*.vtr"))]
@@ -23,9 +23,8 @@ NAMES = [path.stem for path in sorted(GOLDEN.glob("*.vtr"))]
 
 def written(lines: list[Line]) -> str:
     """The trace of a recording."""
-    built = builder.build(reader.read(dump(lines), "test"))
     out = io.StringIO()
-    perfetto(built, out)
+    perfetto(collect(reader.read(dump(lines), "test")), out)
     return out.getvalue()
 
 
