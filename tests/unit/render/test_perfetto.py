@@ -227,3 +227,15 @@ def test_any_stream_of_events_keeps_the_rules(seed: int) -> None:
     assert seqs(events, 2) == Counter(numbers)
     # if entries were lost, a return may be assigned to another device's call
     assert seqs(events, 1) <= Counter(numbers)
+
+
+def test_a_call_is_on_the_track_of_the_device_that_came_back_in_a_gap() -> None:
+    """virtnet_validate is the first call about the network device after the gap."""
+    events = drawn(golden("debian-6.1-lossy"))
+    (of,) = [
+        e["tid"] for e in events if e["pid"] == 1 and e.get("args", {}).get("events") == [287, 288]
+    ]
+    (track,) = [
+        e["args"]["name"] for e in events if e.get("name") == "thread_name" and e["tid"] == of
+    ]
+    assert track == "0000:00:02.0 net virtio0 virtio_net generation 1"
