@@ -44,7 +44,6 @@ MAY_IMPORT = {
 LIBRARIES = {
     "bcc": {"tracer/bpf/compile.py"},
     "elftools": {"kernel/files/elf_tables.py"},
-    "tabulate": {"render/grid.py"},
 }
 
 

@@ -1,15 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Tables that fit a width: long cells are wrapped at the punctuation of kernel names.
-
-The only file that imports tabulate.
-"""
+"""Tables that fit a width: long cells are wrapped at the punctuation of kernel names."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-
-from tabulate import tabulate
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from virtio_trace.render.escape import escape
 from virtio_trace.render.words import Paint
@@ -29,16 +24,72 @@ _PARTS = re.compile(r"[^ _,\-/]*[ _,\-/]|[^ _,\-/]+")
 
 def grid(heading: Sequence[str], rows: Sequence[Sequence[Cell]], width: int, paint: Paint) -> str:
     """HEADING and ROWS as text of at most WIDTH columns, escaped."""
-    cells = [[_cell(cell) for cell in row] for row in rows]
-    table = [[(text, "faint") for text in heading], *cells]
-    columns = [[text for text, _ in column] for column in zip(*table, strict=True)]
-    widths = _fit(columns, width)
-    shown = [
-        [_wrapped(cell, room, paint) for cell, room in zip(row, widths, strict=True)]
-        for row in table
-    ]
-    text = tabulate(shown, tablefmt="plain", disable_numparse=True)
-    return "\n".join(line.rstrip() for line in text.splitlines())
+    return "\n".join(grid_lines(heading, rows, width, paint))
+
+
+def grid_lines(
+    heading: Sequence[str], rows: Iterable[Sequence[Cell]], width: int, paint: Paint
+) -> Iterator[str]:
+    """The same, line by line. ROWS are iterated over more than once; there may be many."""
+    table = _Table(heading, rows)
+    room = table.fit(width)
+    for row in table:
+        cells = [_wrapped(cell, most) for cell, most in zip(row, room, strict=True)]
+        for number in range(max(map(len, cells))):
+            yield "".join(_line(cells, row, number, room, paint)).rstrip()
+
+
+class _Table:
+    def __init__(self, heading: Sequence[str], rows: Iterable[Sequence[Cell]]) -> None:
+        self._heading = [(text, "faint") for text in heading]
+        self._rows = rows
+
+    def __iter__(self) -> Iterator[list[tuple[str, str]]]:
+        yield self._heading
+        for row in self._rows:
+            yield [_cell(cell) for cell in row]
+
+    def fit(self, width: int) -> list[int]:
+        """The widths of the columns: the widest are narrowed until all fit, first down to their
+        longest word, then further."""
+        widths = self._most(len)
+        room = width - _GAP * (len(widths) - 1)
+        if sum(widths) <= room:
+            return widths
+        for least in (self._most(_longest_word), [0] * len(widths)):
+            while sum(widths) > room:
+                wide = [i for i, has in enumerate(widths) if has > max(least[i], _NARROWEST)]
+                if not wide:
+                    break
+                widths[max(wide, key=widths.__getitem__)] -= 1
+        most = [0] * len(widths)
+        for row in self:
+            for i, cell in enumerate(row):
+                most[i] = max(most[i], *map(len, _wrapped(cell, widths[i])))
+        return most
+
+    def _most(self, measure: Callable[[str], int]) -> list[int]:
+        """The highest MEASURE of each column's cells."""
+        most = [0] * len(self._heading)
+        for row in self:
+            for i, (text, _) in enumerate(row):
+                size = measure(text)
+                most[i] = max(most[i], size)
+        return most
+
+
+def _line(
+    cells: list[list[str]],
+    row: list[tuple[str, str]],
+    number: int,
+    room: list[int],
+    paint: Paint,
+) -> Iterator[str]:
+    """The pieces of line NUMBER of a row."""
+    for lines, (_, style), most in zip(cells, row, room, strict=True):
+        text = lines[number] if number < len(lines) else ""
+        yield paint(text, style) if style and text else text
+        yield " " * (most - len(text) + _GAP)
 
 
 def wrap(text: str, width: int) -> list[str]:
@@ -67,28 +118,12 @@ def _parts(text: str, width: int) -> list[str]:
 
 def _cell(cell: Cell) -> tuple[str, str]:
     text, style = cell if isinstance(cell, tuple) else (cell, "")
-    return escape(text), style
+    return escape(text).strip(), style
 
 
-def _wrapped(cell: tuple[str, str], room: int, paint: Paint) -> str:
-    text, style = cell
-    lines = wrap(text, room)
-    return "\n".join(paint(line, style) if style and line else line for line in lines)
-
-
-def _fit(columns: list[list[str]], width: int) -> list[int]:
-    """The widths of the columns: the widest are narrowed until all fit, first down to their longest
-    word, then further."""
-    widths = [max(map(len, column)) for column in columns]
-    words = [max(map(_longest_word, column)) for column in columns]
-    room = width - _GAP * (len(widths) - 1)
-    for least in (words, [0] * len(widths)):
-        while sum(widths) > room:
-            wide = [i for i, has in enumerate(widths) if has > max(least[i], _NARROWEST)]
-            if not wide:
-                break
-            widths[max(wide, key=widths.__getitem__)] -= 1
-    return widths
+def _wrapped(cell: tuple[str, str], room: int) -> list[str]:
+    text = cell[0]
+    return [text] if len(text) <= room else [line.strip() for line in wrap(text, room)]
 
 
 def _longest_word(text: str) -> int:
