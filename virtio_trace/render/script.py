@@ -4,7 +4,7 @@ it is read; none is kept."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TextIO
 
 from virtio_trace.graph.calls import Call, nest
@@ -13,6 +13,8 @@ from virtio_trace.recording.source import Source
 from virtio_trace.render import json
 from virtio_trace.render.lines import Lines
 from virtio_trace.render.words import Paint, plain
+
+_Found = tuple[Event, Call | None]
 
 
 class Selection:
@@ -33,11 +35,21 @@ class Selection:
 
     def events(self) -> Iterator[Event]:
         """The selected events, in their order. Raises BadInputError."""
-        return (event for event in self._recording if self._is_selected(event))
+        return (event for event, _ in self._selected((event, None) for event in self._recording))
 
     def calls(self) -> Iterator[tuple[Event, Call | None]]:
         """The same, each with its call in the nesting of all events."""
-        return (found for found in nest(self._recording) if self._is_selected(found[0]))
+        return self._selected(nest(self._recording))
+
+    def _selected(self, found: Iterable[_Found]) -> Iterator[_Found]:
+        """Loads of a module are held until its driver does something: else there is none."""
+        held: list[_Found] = []
+        for one in found:
+            if self._is_selected(one[0]):
+                held.append(one)
+                if self._driver is None or self._driver in self.drivers:
+                    yield from held
+                    held.clear()
 
     def _is_selected(self, event: Event) -> bool:
         ref, driver = event.device, event.driver
