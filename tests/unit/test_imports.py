@@ -44,6 +44,7 @@ MAY_IMPORT = {
 LIBRARIES = {
     "bcc": {"tracer/bpf/compile.py"},
     "elftools": {"kernel/files/elf_tables.py"},
+    "tabulate": {"render/grid.py"},
 }
 
 

@@ -1,10 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Tables that fit a width: long cells are wrapped at the punctuation of kernel names."""
+"""Tables that fit a width: long cells are wrapped at the punctuation of kernel names.
+
+The only file that imports tabulate.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+
+from tabulate import tabulate
 
 from virtio_trace.render.escape import escape
 from virtio_trace.render.words import Paint
@@ -15,6 +21,7 @@ WIDTH = 100
 Cell = str | tuple[str, str]
 """A text, or a text and its style."""
 
+_BLOCK = 500
 _GAP = 2
 _NARROWEST = 6
 # Not at . and :, which would split a device's address or a time.
@@ -33,10 +40,14 @@ def grid_lines(
     """The same, line by line. ROWS are iterated over more than once; there may be many."""
     table = _Table(heading, rows)
     room = table.fit(width)
-    for row in table:
-        cells = [_wrapped(cell, most) for cell, most in zip(row, room, strict=True)]
-        for number in range(max(map(len, cells))):
-            yield "".join(_line(cells, row, number, room, paint)).rstrip()
+    ruler = ["-" * most for most in room]  # tabulate aligns a block by its own cells
+    left = iter(table)
+    while block := list(islice(left, _BLOCK)):
+        shown = [
+            [_text(c, most, paint) for c, most in zip(row, room, strict=True)] for row in block
+        ]
+        text = tabulate([ruler, *shown], tablefmt="plain", disable_numparse=True)
+        yield from (line.rstrip() for line in text.splitlines()[1:])
 
 
 class _Table:
@@ -78,20 +89,6 @@ class _Table:
         return most
 
 
-def _line(
-    cells: list[list[str]],
-    row: list[tuple[str, str]],
-    number: int,
-    room: list[int],
-    paint: Paint,
-) -> Iterator[str]:
-    """The pieces of line NUMBER of a row."""
-    for lines, (_, style), most in zip(cells, row, room, strict=True):
-        text = lines[number] if number < len(lines) else ""
-        yield paint(text, style) if style and text else text
-        yield " " * (most - len(text) + _GAP)
-
-
 def wrap(text: str, width: int) -> list[str]:
     """TEXT in lines of at most WIDTH, broken after a space, or after punctuation in a name that is
     wider than a line."""
@@ -124,6 +121,11 @@ def _cell(cell: Cell) -> tuple[str, str]:
 def _wrapped(cell: tuple[str, str], room: int) -> list[str]:
     text = cell[0]
     return [text] if len(text) <= room else [line.strip() for line in wrap(text, room)]
+
+
+def _text(cell: tuple[str, str], room: int, paint: Paint) -> str:
+    style = cell[1]
+    return "\n".join(paint(x, style) if style and x else x for x in _wrapped(cell, room))
 
 
 def _longest_word(text: str) -> int:
