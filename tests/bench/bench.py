@@ -11,7 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.bench import arming, booting, cost, enlarge, inspecting
+from tests.bench import arming, booting, cost, enlarge, inspecting, scale
 
 EVENTS = 200_000
 RUNS = 5
@@ -22,11 +22,12 @@ def main() -> None:
     """Measures and prints; each heading has the limit."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
+        slow = scale.measure(folder)
         _reading(folder)
         _inspecting(folder)
         armed = arming.measure(folder)
         arming.show(armed)
-        over = armed.over + [f"the cost of a cycle of {driver}" for driver in _cost(folder)]
+        over = slow + armed.over + [f"the cost of a cycle of {driver}" for driver in _cost(folder)]
         for found in booting.measure(tuple(booting.NAMES), folder):
             booting.show(found)
             over += found.over

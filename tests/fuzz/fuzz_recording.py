@@ -10,7 +10,6 @@ from virtio_trace.check import verdict
 from virtio_trace.check.coverage import lacks
 from virtio_trace.check.profiles import PROFILES
 from virtio_trace.cli.support.formats import FORMATS, VERBOSE, WIDTH
-from virtio_trace.graph import builder
 from virtio_trace.recording import reader
 from virtio_trace.render.script import Selection
 
@@ -34,12 +33,11 @@ _KNOWN = {WIDTH: 80, VERBOSE: True}
 def one(data: bytes) -> None:
     recording = reader.read(io.BytesIO(data), "fuzzed")
     lacks(recording)
-    _show("script", Selection(recording, recording.events))
-    graph = builder.build(recording)
+    _show("script", Selection(recording))
     for profile in PROFILES:
-        _show("check", verdict.check(graph, profile))
-    _show("report", graph)
-    _show("graph", graph)
+        _show("check", verdict.judge(recording, profile))
+    _show("report", recording)
+    _show("graph", recording)
 
 
 def _show(command: str, subject: object) -> None:

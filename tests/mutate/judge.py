@@ -25,7 +25,6 @@ from virtio_trace.check import verdict
 from virtio_trace.check.findings import CONFORMS, ERROR, NOTE, Result
 from virtio_trace.check.profiles import LINUX, SPEC
 from virtio_trace.errors import BadInputError
-from virtio_trace.graph import builder
 
 PROFILES = (LINUX, SPEC)
 PASSED, BLAMED = "passed", "blamed"
@@ -48,19 +47,18 @@ class Judge:
 
     def __init__(self, base: Base) -> None:
         self._base = base
-        graph = builder.build(base.recording)
-        self._before = {profile: verdict.check(graph, profile) for profile in PROFILES}
+        self._before = {profile: verdict.judge(base.recording, profile) for profile in PROFILES}
         self._complaints = {p: complaints(result) for p, result in self._before.items()}
 
     def survivors(self, mutant: Mutant) -> list[Survivor]:
         """A Survivor for each profile in which MUTANT passed or was blamed."""
         try:
-            graph = builder.build(self._base.recording_of(mutant))
+            recording = self._base.recording_of(mutant)
         except BadInputError:
             return []
         found = []
         for profile in PROFILES:
-            how = self._how(verdict.check(graph, profile), profile, mutant.hides)
+            how = self._how(verdict.judge(recording, profile), profile, mutant.hides)
             if how is not None:
                 where = f"{self._base.name} {mutant.where}".strip()
                 found.append(Survivor(how, profile, mutant.name, where))

@@ -14,7 +14,7 @@ from collections.abc import Container
 from virtio_trace.check.linux_steps import NEEDED
 from virtio_trace.recording.header import Header
 from virtio_trace.recording.probe_state import NOT_ARMED, ProbeState
-from virtio_trace.recording.reader import Recording
+from virtio_trace.recording.source import Source
 
 
 def first_ns(header: Header) -> int:
@@ -33,7 +33,7 @@ def is_late(header: Header, state: ProbeState) -> bool:
     return state.armed_ns is not None and state.armed_ns > first_ns(header)
 
 
-def blind(recording: Recording) -> tuple[ProbeState, ...]:
+def blind(recording: Source) -> tuple[ProbeState, ...]:
     """The probe points that were not armed, were armed late or missed hits."""
     header = recording.header
     return tuple(
@@ -43,10 +43,10 @@ def blind(recording: Recording) -> tuple[ProbeState, ...]:
     )
 
 
-def is_complete(recording: Recording, needed: Container[str] = NEEDED) -> bool:
+def is_complete(recording: Source, needed: Container[str] = NEEDED) -> bool:
     """Whether every event of the NEEDED probe points is in the recording."""
     trailer = recording.trailer
-    whole = trailer is not None and trailer.events == len(recording.events)
+    whole = trailer is not None and trailer.events == recording.count
     return (
         whole
         and recording.lost == 0
@@ -54,7 +54,7 @@ def is_complete(recording: Recording, needed: Container[str] = NEEDED) -> bool:
     )
 
 
-def lacks(recording: Recording) -> list[str]:
+def lacks(recording: Source) -> list[str]:
     """What RECORDING lacks for a verdict of profile linux, one sentence each."""
     said = unseen(recording, NEEDED)
     for file, reason in recording.header.evidence.unread.items():
@@ -62,17 +62,16 @@ def lacks(recording: Recording) -> list[str]:
     return said
 
 
-def unseen(recording: Recording, needed: Container[str]) -> list[str]:
+def unseen(recording: Source, needed: Container[str]) -> list[str]:
     """Which events of the NEEDED probe points RECORDING lacks, one sentence each."""
     said = []
     if recording.trailer is None:
         said.append("the recording was cut short: it has no trailer")
     if recording.lost:
         said.append(f"{recording.lost} event{_was(recording.lost)} lost")
-    elif recording.trailer is not None and recording.trailer.events != len(recording.events):
+    elif recording.trailer is not None and recording.trailer.events != recording.count:
         said.append(
-            f"the trailer counts {recording.trailer.events} events, "
-            f"the file has {len(recording.events)}"
+            f"the trailer counts {recording.trailer.events} events, the file has {recording.count}"
         )
     said += [_unseen(state) for state in blind(recording) if state.probe in needed]
     return said

@@ -6,8 +6,6 @@ What the recording does not show is reported as unknown; nothing is guessed.
 
 from __future__ import annotations
 
-from bisect import bisect_right
-
 from virtio_trace.check import initrd, refused
 from virtio_trace.graph.calls import Call, failure
 from virtio_trace.graph.model import Binding, Device, Graph
@@ -31,7 +29,7 @@ def binding(graph: Graph, subject: Binding, uncalled: bool) -> str:
     not to have been called."""
     call, probe, found = subject.call, subject.probe, subject.negotiation
     if probe is not None and probe.result not in (0, None):
-        said = failure(probe) + _innermost(graph, probe)
+        said = failure(probe) + _innermost(probe)
     elif found.features_ok is not None and _failed(found.features_ok):
         said = _features(subject, found.features_ok)
     elif found.validate is not None and _failed(found.validate):
@@ -41,7 +39,7 @@ def binding(graph: Graph, subject: Binding, uncalled: bool) -> str:
         said = failure(call)
         if probe is None and subject.driver is not None and uncalled:
             said += f" before {subject.driver}'s own probe function was called"
-        said += _innermost(graph, call)
+        said += _innermost(call)
     if call.result == -EPROBE_DEFER:
         said += "; the kernel tries again later" + deferral(graph, subject.device)
     return said + _log(graph, subject)
@@ -51,20 +49,13 @@ def _failed(call: Call) -> bool:
     return call.result is not None and call.result < 0
 
 
-def _innermost(graph: Graph, outer: Call) -> str:
+def _innermost(outer: Call) -> str:
     """The last, innermost traced call in OUTER that OUTER's error came from. Every call in between
     returned the same error, so a failure that was recovered from (MSI-X) does not count."""
     if outer.entry is None or outer.ret is None:
         return ""
-    found, calls = None, graph.calls
-    start = bisect_right(calls, outer.entry.seq, key=lambda call: call.event.seq)
-    for call in calls[start : bisect_right(calls, outer.ret.seq, key=lambda c: c.event.seq)]:
-        step: Call | None = call
-        while step is not None and step is not outer and step.result == outer.result:
-            step = step.parent
-        if step is outer:
-            found = call
-    return "" if found is None else f"; innermost traced call: {found.event.symbol}"
+    origin = (outer.origins or {}).get(outer.result or 0)
+    return "" if origin is None else f"; innermost traced call: {origin}"
 
 
 def _features(subject: Binding, call: Call) -> str:
@@ -95,6 +86,7 @@ def _names(device: int | None, bits: int | None) -> str:
 
 def deferral(graph: Graph, device: Device) -> str:
     """What a deferred DEVICE waits for, as far as the kernel tells."""
+    graph.need_end()
     end = end_state(graph)
     if end is None:
         return "; what it waits for is not in the recording"
@@ -116,7 +108,7 @@ def _behind(graph: Graph, iommu: str) -> str:
     """The IOMMU that ACPI's VIOT table names. The kernel does not name it: viot_iommu_configure
     (drivers/acpi/viot.c) returns -EPROBE_DEFER without a device link."""
     said = f"; ACPI's VIOT puts it behind the VirtIO IOMMU at {iommu}"
-    found = next((d for d in graph.devices if d.address == iommu), None)
+    found = graph.last_at(iommu)
     if found is None:
         return f"{said}, which is not on the VirtIO bus"
     return said if _is_in_use(found) else f"{said}, which has no driver"
@@ -124,7 +116,7 @@ def _behind(graph: Graph, iommu: str) -> str:
 
 def _iommus(graph: Graph) -> str:
     """VirtIO IOMMUs without a driver. Whether the device is behind one of them is unknown."""
-    idle = [d.address for d in graph.devices if d.id == numbers.IOMMU and not _is_in_use(d)]
+    idle = [device.address for device in graph.iommus() if not _is_in_use(device)]
     return f"; the VirtIO IOMMU at {', '.join(idle)} has no driver" if idle else ""
 
 
@@ -208,7 +200,7 @@ def end_state(graph: Graph) -> EndState | None:
 
 def failed(graph: Graph, device: Device, call: Call) -> str:
     """Why CALL, the transport's probe or the registration, failed to register DEVICE."""
-    return failure(call) + _innermost(graph, call) + said_of(graph, device)
+    return failure(call) + _innermost(call) + said_of(graph, device)
 
 
 def said_of(graph: Graph, device: Device) -> str:
@@ -224,8 +216,7 @@ def _log(graph: Graph, subject: Binding) -> str:
     trailer, call = graph.recording.trailer, subject.call
     if not found or trailer is None or trailer.log is None:
         return ""
-    same = [b for b in graph.bindings if name == b.device.name or address == b.device.address]
-    if len(same) == 1:
+    if graph.is_only_try(subject):
         return _quote(found)
     behind, start = trailer.log.behind_ns or 0, call.event.ns - _SLACK_NS
     end = (call.ret or call.event).ns + _SLACK_NS

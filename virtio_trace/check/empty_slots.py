@@ -8,24 +8,9 @@ returns another errno (drivers/virtio/virtio_mmio.c).
 
 from __future__ import annotations
 
-from dataclasses import replace
-from errno import ENODEV
-
 from virtio_trace.graph.model import Device, Graph
-from virtio_trace.virtio.transports import MMIO
 
 UNKNOWN = "an empty slot, or a wrong magic value: the recording has no kernel log that would tell"
-
-
-def maybe_empty(device: Device) -> bool:
-    """Whether the transport's probe returned the errno it returns for an empty slot."""
-    call = device.transport
-    return (
-        call is not None
-        and call.event.probe == MMIO.probe
-        and call.result == -ENODEV
-        and device.register is None
-    )
 
 
 def has_log(graph: Graph) -> bool:
@@ -34,10 +19,24 @@ def has_log(graph: Graph) -> bool:
     return trailer is not None and trailer.log is not None and not trailer.log.lost
 
 
-def set_aside(graph: Graph) -> tuple[Graph, list[Device]]:
-    """Return GRAPH without the slots known to be empty, and those slots."""
-    if not has_log(graph):
-        return graph, []
-    empty = [d for d in graph.devices if maybe_empty(d) and not graph.log.get(d.address)]
-    aside = set(map(id, empty))
-    return replace(graph, devices=[d for d in graph.devices if id(d) not in aside]), empty
+class EmptySlots:
+    """The slots known to be empty; they are no devices. In the order of their probes."""
+
+    def __init__(self, graph: Graph) -> None:
+        self._graph = graph
+        self._has_log = has_log(graph)
+        self.found: list[Device] = []
+
+    def take(self, device: Device) -> bool:
+        """Whether DEVICE is such a slot."""
+        if not (device.maybe_empty and self._has_log) or self._graph.log.get(device.address):
+            return False
+        self.found.append(device)
+        self._graph.buses[device.bus] -= 1
+        return True
+
+    def end(self) -> None:
+        """Take those that the graph still has."""
+        graph = self._graph
+        graph.devices = [device for device in graph.devices if not self.take(device)]
+        self.found.sort(key=lambda device: device.order)

@@ -56,7 +56,7 @@ def _is_settled(context: CheckContext, subject: str) -> bool:
 
 
 def _devices(context: CheckContext, final: EndState) -> None:
-    latest = {device.address: device for device in context.graph.devices}
+    latest = context.graph.latest
     shown = {one.address: one for one in final.devices}
     other = _Others(context, final)
     for address, raw in shown.items():

@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from virtio_trace.check.profiles import LINUX
-from virtio_trace.check.proof import Proof
+from virtio_trace.check.proof import Known, Proof
 from virtio_trace.graph.calls import Call, failure
 from virtio_trace.graph.model import Graph
 
@@ -54,6 +56,10 @@ class Result:
     unplaced: int = 0
 
 
+_Part = tuple[int, int, tuple[StepResult, ...], tuple[Finding, ...]]
+"""Place, number, steps and findings."""
+
+
 @dataclass(frozen=True, slots=True)
 class Judgement:
     """A judgement of one step of a subject. ``ok``: False if proven wrong, None if unknown.
@@ -67,11 +73,45 @@ class Judgement:
 
 
 class CheckContext(Proof):
-    """Collects what the rules find."""
+    """Collects what the rules find, by section and by place in it."""
 
-    def __init__(self, graph: Graph, profile: str = LINUX) -> None:
-        super().__init__(graph, profile)
-        self.result = Result(profile=profile)
+    def __init__(self, graph: Graph, profile: str = LINUX, known: Known | None = None) -> None:
+        super().__init__(graph, profile, known)
+        self.seen: dict[tuple[str, str], bool] = {}
+        """For spec_findings: whether all calls of a probe point on a bus were recorded."""
+        self.unplaced = 0
+        """See Result."""
+        self._steps: list[StepResult] = []
+        self._findings: list[Finding] = []
+        self._kept: dict[int, list[_Part]] = {}
+        self._known_steps: dict[tuple[str, str, bool | None], StepResult] = {}
+        self._known_parts: dict[tuple[int, ...], tuple[StepResult, ...]] = {}
+
+    def judge(self, section: int, place: int, rule: Callable[..., None], *subjects: Any) -> None:
+        """Call RULE with this context and SUBJECTS, and keep what it finds at PLACE in SECTION.
+
+        Raises NotYetError if it needs events that were not read yet; it has then found nothing.
+        """
+        steps, findings = self._steps, self._findings
+        steps.clear()
+        findings.clear()
+        rule(self, *subjects)
+        if steps or findings:
+            key = tuple(map(id, steps))
+            same = self._known_parts.get(key)
+            if same is None:
+                same = self._known_parts[key] = tuple(steps)
+            parts = self._kept.setdefault(section, [])
+            parts.append((place, len(parts), same, tuple(findings)))
+
+    def result(self) -> Result:
+        """All that was found: by section, by place, and in the order of the calls of judge()."""
+        found = Result(profile=self.profile, unplaced=self.unplaced)
+        for section in sorted(self._kept):
+            for _, _, steps, findings in sorted(self._kept[section], key=_place):
+                found.steps += steps
+                found.findings += findings
+        return found
 
     def record(self, subject: str, judgement: Judgement) -> None:
         """Record JUDGEMENT of SUBJECT. One without a step result is a warning."""
@@ -121,9 +161,7 @@ class CheckContext(Proof):
                 seqs += call.seqs
             elif call is not None:
                 seqs.append(call)
-        self.result.findings.append(
-            Finding(severity, step, subject, message, tuple(sorted(set(seqs))))
-        )
+        self._findings.append(Finding(severity, step, subject, message, tuple(sorted(set(seqs)))))
 
     def returned(self, step: str, subject: str, call: Call) -> bool:
         """Record the step by the result of its CALL. Return False if CALL returned an error."""
@@ -143,12 +181,20 @@ class CheckContext(Proof):
         self.record(subject, unfinished(step, call))
 
     def _last(self, subject: str) -> int | None:
-        events = self.graph.recording.events
-        last = self.graph.integrity.last.get(subject) or (events[-1] if events else None)
-        return last.seq if last is not None else None
+        self.graph.need_end()
+        last = self.graph.integrity.last.get(subject)
+        return last.seq if last is not None else self.graph.recording.last_seq or None
 
     def _step(self, step: str, subject: str, ok: bool | None) -> None:
-        self.result.steps.append(StepResult(step, subject, ok))
+        key = step, subject, ok
+        known = self._known_steps.get(key)
+        if known is None:
+            known = self._known_steps[key] = StepResult(*key)
+        self._steps.append(known)
+
+
+def _place(part: _Part) -> tuple[int, int]:
+    return part[:2]
 
 
 def missing(

@@ -16,7 +16,7 @@ from virtio_trace.graph.calls import Call
 from virtio_trace.graph.model import Binding, Device
 from virtio_trace.recording.bus_state import SysfsDevice
 from virtio_trace.recording.events import Event
-from virtio_trace.recording.host_view import HostDevice
+from virtio_trace.recording.host_view import HostDevice, HostIndex
 from virtio_trace.virtio import features, numbers
 from virtio_trace.virtio.numbers import Status
 
@@ -53,13 +53,14 @@ def check(context: CheckContext) -> None:
         placed.add(host.path)
         for compared in compare(context, device, host):
             _write(context, device.address, compared)
+    are_placed = _are_placed(context)
     for host in view.devices or ():
         if host.path in placed:
             continue
-        if host.address is None or (host.bus != "pci" and not _are_placed(context)):
+        if host.address is None or (host.bus != "pci" and not are_placed):
             message = f"{view.model}'s device {host.path} cannot be identified in the guest"
             context.finding(NOTE, STATUS, host.address or host.path, message)
-            context.result.unplaced += 1
+            context.unplaced += 1
         elif trailer.end_state is not None:
             message = f"{view.model} has the device {host.path}, but the guest shows none there"
             context.finding(WARNING, STATUS, host.address, message)
@@ -77,9 +78,9 @@ def pairs(proof: Proof) -> Iterator[tuple[Device, HostDevice]]:
     """Each device that exists at the end, with the host's view of it."""
     trailer = proof.graph.recording.trailer
     view = trailer.host if trailer else None
-    latest = {device.address: device for device in proof.graph.devices}
-    for device in latest.values():
-        host = view.at(device.address, _base(proof, device)) if view else None
+    known = HostIndex(view.devices or ()) if view else None
+    for device in proof.graph.latest.values():
+        host = known.at(device.address, _base(proof, device)) if known else None
         if host is not None and device.unregister is None:
             yield device, host
 
@@ -226,9 +227,7 @@ def _driver(proof: Proof, device: Device) -> str | None:
 
 def _final(proof: Proof, device: Device) -> SysfsDevice | None:
     """The device in the guest's sysfs at the end of the recording."""
-    trailer = proof.graph.recording.trailer
-    devices = trailer.end_state.devices if trailer and trailer.end_state else ()
-    return next((one for one in devices if one.address == device.address), None)
+    return proof.at_end.get(device.address)
 
 
 def status_words(value: int) -> str:

@@ -18,7 +18,6 @@ from virtio_trace.check.linux_transport import (
 from virtio_trace.check.unbound import why_unbound
 from virtio_trace.graph.calls import Call, failure
 from virtio_trace.graph.model import Binding, Device, Driver
-from virtio_trace.recording.events import MODULE
 from virtio_trace.recording.evidence import DriverFacts
 from virtio_trace.virtio.numbers import EPROBE_DEFER
 
@@ -32,7 +31,7 @@ def bus(context: CheckContext) -> None:
     header = graph.recording.header
     step = "bus-registered"
     if call is not None:
-        early = _first_registration(context)
+        early = graph.first_registration
         if early is not None and early.event.seq < call.event.seq:
             message = f"{early.event.symbol} ran before the VirtIO bus was registered"
             context.bad(step, BUS, message, early, call)
@@ -45,12 +44,6 @@ def bus(context: CheckContext) -> None:
         context.unknown(step, BUS, "the VirtIO bus existed before the recording began")
     elif graph.drivers or graph.devices:
         context.missing(step, BUS, "nothing registered the VirtIO bus")
-
-
-def _first_registration(context: CheckContext) -> Call | None:
-    graph = context.graph
-    calls = [d.register for d in graph.registrations] + [d.register for d in graph.devices]
-    return min(filter(None, calls), key=lambda call: call.event.seq, default=None)
 
 
 def driver(context: CheckContext, subject: Driver) -> None:
@@ -109,7 +102,7 @@ def _before_user_space(context: CheckContext, call: Call) -> bool:
     began = recording.header.user_space_ns
     if began is None or call.event.ns >= began:
         return False
-    first = next((event for event in recording.events if event.kind == MODULE), None)
+    first = context.graph.first_module
     return first is None or call.event.seq < first.seq
 
 

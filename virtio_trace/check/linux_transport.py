@@ -31,7 +31,7 @@ def note_empty_slots(context: CheckContext, empty: list[Device]) -> None:
 def transport_probed(context: CheckContext, subject: Device) -> bool:
     """transport-probed; False if the steps after it are not to be judged."""
     step, call = "transport-probed", subject.transport
-    if empty_slots.maybe_empty(subject) and not empty_slots.has_log(context.graph):
+    if subject.maybe_empty and not empty_slots.has_log(context.graph):
         context.unknown(step, subject.address, empty_slots.UNKNOWN, call)
         return False
     if call is not None and call.result not in (0, None):

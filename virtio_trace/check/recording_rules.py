@@ -93,8 +93,7 @@ def doubts(graph: Graph, profile: str) -> Iterator[str]:
     recording, found = graph.recording, graph.integrity
     needed, core = NEEDED[profile], {*CORE[profile]}
     if profile == LINUX:
-        buses = {device.bus for device in graph.devices}
-        core |= {transports.BY_BUS[bus].probe for bus in buses & transports.BY_BUS.keys()}
+        core |= {transports.BY_BUS[bus].probe for bus in (+graph.buses).keys() & transports.BY_BUS}
     if recording.trailer is None:
         return  # truncated: the list of probe points is the initial one
     for probe in unlisted(graph.recording.probes, core):
@@ -141,12 +140,12 @@ def _points(states: Collection[ProbeState]) -> set[Point]:
 
 def _begins_early(graph: Graph) -> bool:
     """Whether the first event precedes the time at which the recorder says it began to arm."""
-    header, events = graph.recording.header, graph.recording.events
+    header, first = graph.recording.header, graph.recording.first_ns
     took = header.arming_seconds
     if header.started_ns is None or header.user_space_ns is not None or took is None:
         return False
     seconds = sum(took.values())
-    return bool(events) and events[0].ns < header.started_ns - (seconds + 1) * 1_000_000_000
+    return first is not None and first < header.started_ns - (seconds + 1) * 1_000_000_000
 
 
 def _each(found: Collection[Call] | Collection[Event], what: str) -> Iterator[str]:

@@ -15,28 +15,24 @@ from virtio_trace.check.spec_findings import DeviceContext
 from virtio_trace.graph.attempts import status_of
 from virtio_trace.graph.calls import Call, failure
 from virtio_trace.graph.model import Device
-from virtio_trace.graph.timeline import Devices
 from virtio_trace.recording.events import Event
 from virtio_trace.virtio.numbers import Status
 
-_RESTORE = "virtio_device_restore"
 _WRITES = ("set_status", "reset")
 
 
-def check(context: CheckContext) -> None:
-    """Check every binding, every restoration, and each device at the end."""
-    for device in context.graph.devices:
-        for binding in device.bindings:
-            _outcome(DeviceContext(context, device), binding.call)
-    devices = Devices(context.graph)
-    for call in context.graph.calls:
-        if call.event.probe == _RESTORE and call.event.driver is not None:
-            restored = devices.of(call)
-            if restored is not None:
-                page = DeviceContext(context, restored)
-                _outcome(page, call)
-                gave_up(page, call, [write.event for write in _writes(restored, call)])
-    _end(context)
+def outcomes(context: CheckContext, device: Device) -> None:
+    """Check every binding of DEVICE."""
+    page = DeviceContext(context, device)
+    for binding in device.bindings:
+        _outcome(page, binding.call)
+
+
+def restored(context: CheckContext, device: Device, call: Call) -> None:
+    """Check a restoration of DEVICE by CALL."""
+    page = DeviceContext(context, device)
+    _outcome(page, call)
+    gave_up(page, call, [write.event for write in _writes(device, call)])
 
 
 def gave_up(context: DeviceContext, call: Call, writes: list[Event]) -> None:
@@ -97,12 +93,12 @@ def _outcome(page: DeviceContext, outer: Call) -> None:
             page.wrong("failed", f"{name} succeeded, but FAILED was set", writes[-1], outer)
 
 
-def _end(context: CheckContext) -> None:
+def end(context: CheckContext) -> None:
     """What only sysfs shows was initialised without being recorded."""
     trailer = context.graph.recording.trailer
     if trailer is None or trailer.end_state is None or context.running:
         return
-    latest = {device.address: device for device in context.graph.devices}
+    latest = context.graph.latest
     for there in trailer.end_state.devices:
         address, driver = there.address, there.driver
         device = latest.get(address)

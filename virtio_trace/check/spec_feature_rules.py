@@ -73,7 +73,7 @@ def features_written(context: DeviceContext, attempt: Attempt) -> None:
 def _written_twice(context: DeviceContext, attempt: Attempt, written: int) -> None:
     """Note device type features that the driver's validate function cleared: virtio_dev_probe
     writes what is offered and in the driver's table before it calls validate (virtio.c)."""
-    binding = next((b for b in context.device.bindings if b.call is attempt.bind), None)
+    binding = context.bindings.get(attempt.bind) if attempt.bind is not None else None
     if binding is None or binding.negotiation.wanted is None or attempt.offered is None:
         return
     validate = binding.negotiation.validate

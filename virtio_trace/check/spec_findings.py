@@ -12,12 +12,13 @@ from virtio_trace.virtio import transports
 
 
 class DeviceContext:
-    """The context for one device. ``unsure``: a status write of an unknown value, which may make
-    right what seems wrong."""
+    """The context for one device. ``bindings`` are its bindings by their calls. ``unsure``: a
+    status write of an unknown value, which may make right what seems wrong."""
 
     def __init__(self, check: CheckContext, device: Device) -> None:
         self.check = check
         self.device = device
+        self.bindings = {binding.call: binding for binding in device.bindings}
         self.unsure: Call | None = None
 
     @property
@@ -56,6 +57,12 @@ class DeviceContext:
         )
 
     def _sees(self, probe: str) -> bool:
+        known, key = self.check.seen, (self.device.bus, probe)
+        if key not in known:
+            known[key] = self._all_seen(probe)
+        return known[key]
+
+    def _all_seen(self, probe: str) -> bool:
         prefix = ""
         if probe in transports.CONFIG_OPS:
             if self.device.bus not in transports.BY_BUS:

@@ -11,41 +11,52 @@ from virtio_trace.graph.attempts import around
 from virtio_trace.graph.calls import Call, failure
 
 _FREEZE, _RESTORE = "virtio_device_freeze", "virtio_device_restore"
+_STEP = "device-restored"
 _UNREGISTER, _FEATURES_OK = "unregister_virtio_device", "virtio_features_ok"
 
 PROBES = (_FREEZE, _RESTORE, _UNREGISTER, _FEATURES_OK)
 """The probe points whose calls this rule reads."""
 
 
-def check(context: CheckContext, calls: list[Call]) -> None:
-    """Freezing and restoring alternate, and both return 0. CALLS are those of PROBES."""
-    step = "device-restored"
-    frozen: dict[str, Call] = {}
-    for call in calls:
+class Suspends:
+    """Freezing and restoring alternate, and both return 0."""
+
+    def __init__(self) -> None:
+        self._frozen: dict[str, Call] = {}
+
+    def judge(self, context: CheckContext, call: Call) -> None:
+        """Judge the next call of PROBES."""
         ref, probe = call.event.device, call.event.probe
         if ref is None:
-            continue
+            return
         if probe == _FEATURES_OK:
-            restore = around(call, _RESTORE)
-            if restore is not None and restore.result == 0 and (call.result or 0) < 0:
-                message = f"{restore.event.symbol} returned 0, although {failure(call)}"
-                context.bad(step, ref.address, message, call, restore)
-            continue
-        before = frozen.pop(ref.address, None)
+            _refused(context, ref.address, call)
+            return
+        before = self._frozen.pop(ref.address, None)
         if probe == _UNREGISTER:
-            continue
+            return
         if probe == _FREEZE:
             if before is not None:
                 message = "frozen twice without being restored in between"
-                context.missing(step, ref.address, message, before, call)
+                context.missing(_STEP, ref.address, message, before, call)
             if call.result not in (0, None):
-                context.bad(step, ref.address, failure(call), call)
+                context.bad(_STEP, ref.address, failure(call), call)
             else:
-                frozen[ref.address] = call
-            continue
+                self._frozen[ref.address] = call
+            return
         if call.result != 0:
-            context.returned(step, ref.address, call)
+            context.returned(_STEP, ref.address, call)
         if before is None:
-            context.missing(step, ref.address, "restored, but not frozen before", call)
-    for address, call in frozen.items():
-        context.missing(step, address, "frozen, but not restored", call)
+            context.missing(_STEP, ref.address, "restored, but not frozen before", call)
+
+    def end(self, context: CheckContext) -> None:
+        """Judge what is frozen at the end."""
+        for address, call in self._frozen.items():
+            context.missing(_STEP, address, "frozen, but not restored", call)
+
+
+def _refused(context: CheckContext, address: str, call: Call) -> None:
+    restore = around(call, _RESTORE)
+    if restore is not None and restore.result == 0 and (call.result or 0) < 0:
+        message = f"{restore.event.symbol} returned 0, although {failure(call)}"
+        context.bad(_STEP, address, message, call, restore)

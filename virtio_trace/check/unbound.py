@@ -34,6 +34,7 @@ def why_unbound(proof: Proof, subject: Device) -> Iterator[Judgement]:
     """Why SUBJECT has no driver. Yields nothing if it has one, or if its binding failed: that
     failure has its own finding."""
     if subject.untouched:
+        proof.graph.need_end()
         yield _no_transport(proof, subject)
     elif subject.unregister is not None and subject.snapshot is not None:
         return  # it existed before and was removed: its driver until then does not matter
@@ -67,6 +68,7 @@ def _released(proof: Proof, subject: Device) -> Iterator[Judgement]:
 
 
 def _never_bound(proof: Proof, subject: Device) -> Iterator[Judgement]:
+    proof.graph.need_end()
     expected = proof.graph.expected_drivers(subject)
     for facts in expected:
         yield from _passed_over(proof, subject, facts)

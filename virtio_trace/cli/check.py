@@ -9,7 +9,6 @@ from virtio_trace.check import verdict
 from virtio_trace.check.findings import CONFORMS, DEVIATES, INCOMPLETE
 from virtio_trace.check.profiles import LINUX, PROFILES
 from virtio_trace.cli.support import formats, options, reading, results
-from virtio_trace.graph import builder
 
 STATUS = {CONFORMS: 0, DEVIATES: 1, INCOMPLETE: 4}
 
@@ -34,7 +33,7 @@ def command(file: str, profile: str, row: formats.Format, verbose: bool) -> int:
     FILE defaults to virtio-trace.vtr; - is standard input. The exit status is 0 if the recording
     conforms, 1 if it deviates, 4 if it proves neither. -v shows the source of each step.
     """
-    graph = builder.build(reading.load(file, verbose, warn_lacks=False))
-    result = verdict.check(graph, profile)
+    with reading.opened(file) as recording:
+        result = verdict.judge(recording, profile)
     results.show(row, result, verbose=verbose)
     return STATUS[result.verdict]

@@ -6,7 +6,6 @@ from __future__ import annotations
 import click
 
 from virtio_trace.cli.support import formats, options, reading, results
-from virtio_trace.graph import builder
 
 
 @click.command()
@@ -17,6 +16,12 @@ def command(file: str, row: formats.Format, output: str, verbose: bool) -> int:
 
     FILE defaults to virtio-trace.vtr; - is standard input. svg needs graphviz.
     """
-    graph = builder.build(reading.load(file, verbose))
-    results.show(row, graph, file=output, source=file)
+    with reading.opened(file) as recording:
+        results.show(
+            row,
+            recording,
+            file=output,
+            source=file,
+            prepared=lambda: reading.warn_lacks(recording, verbose),
+        )
     return 0

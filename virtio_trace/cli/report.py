@@ -6,7 +6,6 @@ from __future__ import annotations
 import click
 
 from virtio_trace.cli.support import formats, options, reading, results
-from virtio_trace.graph import builder
 
 
 @click.command()
@@ -19,6 +18,12 @@ def command(file: str, row: formats.Format, output: str, verbose: bool) -> int:
     ui.perfetto.dev. The exit status is 0 if the recording can be read; lost events and missing
     probes are warnings.
     """
-    graph = builder.build(reading.load(file, verbose))
-    results.show(row, graph, file=output, source=file)
+    with reading.opened(file) as recording:
+        results.show(
+            row,
+            recording,
+            file=output,
+            source=file,
+            prepared=lambda: reading.warn_lacks(recording, verbose),
+        )
     return 0

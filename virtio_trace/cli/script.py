@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 import click
 
 from virtio_trace.cli.support import formats, options, reading, results
 from virtio_trace.errors import UsageError
-from virtio_trace.recording.events import MODULE, Event
-from virtio_trace.recording.reader import Recording
 from virtio_trace.render.script import Selection
 
 
@@ -25,36 +25,21 @@ def command(
     FILE defaults to virtio-trace.vtr; - is standard input. json prints each event on a line as in
     the recording, with its depth.
     """
-    recording = reading.load(file, verbose)
-    events = recording.events
-    if device is not None:
-        events = _of_device(events, device)
-    if driver is not None:
-        events = _of_driver(recording, events, driver)
-    results.show(row, Selection(recording, events))
+    with reading.opened(file, once=True) as recording:
+        selection = Selection(recording, device, driver)
+        if recording.is_repeatable:  # read it first: of a damaged file, nothing is printed
+            deque(recording, maxlen=0)
+            reading.warn_lacks(recording, verbose)
+        results.show(row, selection)
+        if not recording.is_repeatable:
+            reading.warn_lacks(recording, verbose)
+    if device is not None and device not in selection.devices:
+        raise _none("device", device, selection.devices)
+    if driver is not None and driver not in selection.drivers:
+        raise _none("driver", driver, selection.drivers)
     return 0
 
 
-def _of_device(events: list[Event], address: str) -> list[Event]:
-    found = [e for e in events if e.device is not None and e.device.address == address]
-    if not found:
-        there = sorted({e.device.address for e in events if e.device is not None})
-        raise UsageError(
-            f"the recording has no event of device {address}", _choices("devices", there)
-        )
-    return found
-
-
-def _of_driver(recording: Recording, events: list[Event], name: str) -> list[Event]:
-    """The events of driver NAME, and the load of its module."""
-    facts = recording.header.evidence.driver(name)
-    module = facts.module if facts else None
-    found = [e for e in events if e.driver == name or (e.kind == MODULE and e.module == module)]
-    if not any(e.driver == name for e in found):
-        there = sorted({e.driver for e in events if e.driver is not None})
-        raise UsageError(f"the recording has no event of driver {name}", _choices("drivers", there))
-    return found
-
-
-def _choices(what: str, names: list[str]) -> str:
-    return f"it has: {', '.join(names)}" if names else f"it has no {what}"
+def _none(what: str, name: str, there: set[str]) -> UsageError:
+    choices = f"it has: {', '.join(sorted(there))}" if there else f"it has no {what}s"
+    return UsageError(f"the recording has no event of {what} {name}", choices)

@@ -8,14 +8,14 @@ from collections.abc import Callable
 
 from virtio_trace.graph.builder_drivers import DriversBuilder
 from virtio_trace.graph.builder_negotiation import NegotiationBuilder
-from virtio_trace.graph.calls import Call, nest
-from virtio_trace.graph.integrity import examine
-from virtio_trace.graph.losses import Losses
+from virtio_trace.graph.calls import Call, Nester
+from virtio_trace.graph.follower import Follower, Succession, Watch
+from virtio_trace.graph.integrity import Examiner
 from virtio_trace.graph.model import Binding, Device, Graph
-from virtio_trace.recording import events as ev
 from virtio_trace.recording.bus_state import SysfsDevice
+from virtio_trace.recording.events import HIT, Event
 from virtio_trace.recording.machine_state import EndState
-from virtio_trace.recording.reader import Recording
+from virtio_trace.recording.source import Source
 from virtio_trace.virtio.numbers import Status
 from virtio_trace.virtio.transports import PROBES, TRANSPORTS
 
@@ -37,33 +37,52 @@ _BRINGS_UP = (_INIT_CALLS | _BEGINS) | {
 }  # fmt: skip
 """The calls about a device that unregister_virtio_device does not make."""
 
+_RESTORE = "virtio_device_restore"
 
-def build(recording: Recording) -> Graph:
-    """Rebuild the graph. Never fails on a recording that could be read."""
+
+def build(recording: Source, follower: Follower | None = None) -> Graph:
+    """Rebuild the graph, and keep what FOLLOWER does not take. Raises BadInputError, but never on
+    a recording that was read before."""
     graph = Graph(recording)
-    builder = _Builder(graph)
-    for event, call in nest(recording.events):
+    builder = _Builder(graph, follower)
+    nester = Nester(graph.open_calls, builder.lost)
+    examiner = Examiner(recording)
+    add, examine = nester.add, examiner.event
+    entered, returned, hit = builder.entered, builder.returned, builder.hit
+    graph.integrity = examiner.found
+    ended = -1
+    for event in recording:
+        if event.ns > ended:
+            graph.ended_ns = ended = event.ns
+        call = add(event)
         if call is None:
-            graph.modules[str(event.module)] = event
-        elif event.kind == ev.HIT:
-            builder.negotiations.hit(call)
-        elif call.ret is None or call.entry is None:
-            graph.calls.append(call)
-            builder.entered(call)
-            if call.ret is not None:
-                builder.returned(call)
+            builder.module(event)
+            continue
+        examine(event)
+        if event.kind == HIT:
+            hit(call)
+        elif call.ret is None:
+            entered(call)
         else:
-            builder.returned(call)
+            if call.entry is None:
+                entered(call)
+            examiner.returned(call)
+            returned(call)
+    if ended < 0:
+        graph.ended_ns = recording.header.started_ns or 0
+    graph.open_calls += nester.open_calls()
+    graph.open_calls.sort(key=lambda call: call.event.seq)
+    graph.integrity.crossed.sort(key=lambda call: call.event.seq)
     builder.end()
     return graph
 
 
-def _begun(recording: Recording) -> set[tuple[str, str]]:
+def _begun(recording: Source) -> set[tuple[str, str]]:
     """The drivers and devices in the snapshot whose registration was recorded nevertheless: at
     boot, or between arming and the snapshot."""
     until = recording.header.snapshot_ns
     found = set()
-    for event in recording.events if until is not None else ():
+    for event in recording if until is not None else ():
         if event.ns > (until or 0):
             break
         if event.probe == "register_virtio_driver" and event.driver:
@@ -86,25 +105,27 @@ def _is_probed_in(device: Device, register: Call) -> bool:
 class _Builder:
     """Takes calls as they are entered and as they return; keeps the devices that exist now."""
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, follower: Follower | None) -> None:
         self.graph = graph
-        self.drivers = DriversBuilder(graph)
+        self.follower = follower
+        if follower is not None:
+            follower.begin(graph)
+        self.kept: dict[int, Device] = {}
+        self.succession = Succession(graph, self.kept, follower)
+        self.watch = Watch(follower)
+        self.watches = follower.watches if follower is not None else frozenset()
+        self.places = follower is not None and follower.places
+        self.drivers = DriversBuilder(graph, follower)
         self.negotiations = NegotiationBuilder(self._at)
-        self.losses = Losses(graph.recording)
+        self.losses = graph.losses
         self.now: dict[str, Device] = {}
-        self.generations: dict[str, int] = {}
+        self.last: dict[str, Device] = {}
+        self.early: dict[str, list[Call]] = {}
+        self.number = 0
         self.last_match: dict[tuple[str, str | None], Call] = {}
-        snapshot = graph.recording.header.snapshot
-        begun = _begun(graph.recording)
-        for known in snapshot.drivers:
-            if ("driver", known.name) not in begun:
-                driver = self.drivers.add(known.name)
-                driver.in_snapshot = True
-                driver.snapshot_module = known.module
-        for device in snapshot.devices:
-            if ("device", device.address) not in begun:
-                self._device(device.address, device.bus or "unknown", device)
-        self._entered: dict[str, Callable[[Call], None]] = {
+        self._log()
+        self._snapshot()
+        self._entered: dict[str | None, Callable[[Call], None]] = {
             **self.drivers.handlers,
             **self.negotiations.handlers,
             **dict.fromkeys(PROBES, self._transport),
@@ -118,25 +139,90 @@ class _Builder:
             "driver_probe": self._driver_probe,
         }
 
+    def _log(self) -> None:
+        trailer = self.graph.recording.trailer
+        if trailer is not None and trailer.log is not None:
+            for line in trailer.log.lines:
+                for word in set(_WORD.findall(f"{line.text} {line.device or ''}")):
+                    self.graph.log.setdefault(word, []).append(line)
+
+    def _snapshot(self) -> None:
+        begun = _begun(self.graph.recording)
+        snapshot = self.graph.recording.header.snapshot
+        for known in snapshot.drivers:
+            if ("driver", known.name) not in begun:
+                driver = self.drivers.add(known.name)
+                driver.in_snapshot = True
+                driver.snapshot_module = known.module
+        for device in snapshot.devices:
+            if ("device", device.address) not in begun:
+                self._device(device.address, device.bus or "unknown", device)
+
+    def module(self, event: Event) -> None:
+        """The load of a module."""
+        graph = self.graph
+        graph.modules[str(event.module)] = event
+        graph.first_module = graph.first_module or event
+        if self.places and self.follower is not None:
+            call = Call(event, event, None)
+            self.follower.entered(call)
+            self.follower.returned(call)
+
+    def lost(self, number: int, event: Event) -> None:
+        """NUMBER events are missing before EVENT."""
+        self.losses.gap(event)
+        if self.follower is not None:
+            self.follower.lost(number, self.graph.ended_ns)
+
     def entered(self, call: Call) -> None:
-        handler = self._entered.get(str(call.event.probe))
+        probe = call.event.probe
+        handler = self._entered.get(probe)
         if handler is not None:
             handler(call)
-        device = self._at(call) if call.event.probe in _INIT_CALLS else None
-        if device is not None and call.entry is not None:
-            device.init_calls.append(call)
+        if probe in _INIT_CALLS and call.entry is not None:
+            device = self._at(call)
+            if device is not None:
+                device.init_calls.append(call)
+        if self.places and self.follower is not None:
+            self._about(call)
+            self.follower.entered(call)
+        elif probe == _RESTORE:
+            self._about(call)
+        if probe in self.watches:
+            self.watch.entered(call, self.last)
+
+    def hit(self, call: Call) -> None:
+        """Take a call of a function of which only the entry or only the return is traced."""
+        self.negotiations.hit(call)
+        if self.places and self.follower is not None:
+            self._about(call)
+            self.follower.entered(call)
+            self.follower.returned(call)
+
+    def _about(self, call: Call) -> None:
+        ref = call.event.device
+        device = self.last.get(ref.address) if ref is not None else None
+        if device is not None:
+            call.device = device.order
+            if call.event.probe == _RESTORE:
+                device.restores.append(call)
+        elif ref is not None:
+            self.early.setdefault(ref.address, []).append(call)
 
     def returned(self, call: Call) -> None:
         """A return may know more of the device than the entry did: its index. A device exists
         until unregister_virtio_device returns, because its driver's removal runs inside."""
         ref = call.ret.device if call.ret else None
         device = self.now.get(ref.address) if ref else None
-        if device is None:
-            return
-        if call is device.register:
-            device.ref = ref
-        elif call is device.unregister:
-            del self.now[device.address]
+        if device is not None:
+            if call is device.register:
+                device.ref = ref
+            elif call is device.unregister:
+                del self.now[device.address]
+        if self.places and self.follower is not None:
+            self.follower.returned(call)
+        if call.parent is None:
+            self.watch.drain()
 
     def end(self) -> None:
         """Add what is only known when all events have been seen."""
@@ -144,28 +230,33 @@ class _Builder:
         trailer = self.graph.recording.trailer
         if trailer is not None and trailer.end_state is not None:
             self._final(trailer.end_state)
-        if trailer is not None and trailer.log is not None:
-            for line in trailer.log.lines:
-                for word in set(_WORD.findall(f"{line.text} {line.device or ''}")):
-                    self.graph.log.setdefault(word, []).append(line)
-        self.graph.integrity = examine(self.graph.recording, self.graph.calls)
+        self.graph.devices = list(self.kept.values())
+        self.succession.end()
+        self.graph.ended = True
+        self.watch.end()
 
     def _final(self, final: EndState) -> None:
         """Add PCI devices that have no driver and no event."""
-        latest = {device.address: device for device in self.graph.devices}
         for function in final.pci:
-            device = latest.get(function.address)
+            device = self.last.get(function.address)
             if device is None and function.driver is None:
                 device = self._device(function.address, "pci")
             if device is not None:
                 device.function = function
 
     def _device(self, address: str, bus: str, snapshot: SysfsDevice | None = None) -> Device:
-        generation = self.generations.get(address, 0)
-        self.generations[address] = generation + 1
-        device = Device(address, bus, generation, snapshot)
-        self.graph.devices.append(device)
-        self.now[address] = device
+        before = self.last.get(address)
+        generation = 0 if before is None else before.generation + 1
+        device = Device(address, bus, generation, self.number, snapshot)
+        self.number += 1
+        self.kept[device.order] = self.now[address] = self.last[address] = device
+        self.graph.buses[bus] += 1
+        for call in self.early.pop(address, ()):
+            call.device = device.order
+            if call.event.probe == _RESTORE:
+                device.restores.append(call)
+        if before is not None:
+            self.succession.came(device, before)
         return device
 
     def _at(self, call: Call) -> Device | None:
@@ -184,7 +275,7 @@ class _Builder:
         """Whether CALL is about the next device at the address of DEVICE: how DEVICE went, and how
         the next one came, were lost."""
         gone, event = device.unregister, call.event
-        if gone is None or not self.losses.between(gone.event, event):
+        if gone is None or not self.losses.gap_since(gone.event):
             return False
         status = (event.detail.status if event.detail else None) or 0
         return event.probe in _BRINGS_UP or bool(status & Status.DRIVER)
@@ -213,6 +304,8 @@ class _Builder:
         if device is None or not _is_probed_in(device, call):
             device = self._device(ref.address, ref.bus)
         device.register, device.ref = call, ref
+        self.graph.first_registration = self.graph.first_registration or call
+        self.succession.registered(device)
 
     def _unregister_device(self, call: Call) -> None:
         device = self._at(call)
@@ -233,6 +326,8 @@ class _Builder:
             driver = call.event.driver
             match = self.last_match.pop((device.address, driver), None)
             binding = Binding(device, driver, call, match)
+            binding.negotiation.facts = self.drivers.facts(driver)
+            self.graph.tries[device.address] += 1
             self.negotiations.begin(binding)
             device.bindings.append(binding)
 

@@ -24,7 +24,7 @@ class NegotiationBuilder:
     def __init__(self, device_of: Callable[[Call], Device | None]) -> None:
         self._device_of = device_of
         self._tables: dict[str, Event] = {}
-        self.handlers: dict[str, Callable[[Call], None]] = {
+        self.handlers: dict[str | None, Callable[[Call], None]] = {
             "driver_validate": self._validate,
             "virtio_features_ok": self._features_ok,
             "find_vqs": self._find_vqs,

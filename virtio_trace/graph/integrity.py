@@ -6,8 +6,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from virtio_trace.graph.calls import Call
-from virtio_trace.recording.events import MODULE, RETURN, DeviceRef, Event
-from virtio_trace.recording.reader import Recording
+from virtio_trace.recording.events import RETURN, DeviceRef, Event
+from virtio_trace.recording.source import Source
 from virtio_trace.virtio.transports import PROBES, TRANSPORTS
 
 DRIVERS = frozenset({"register_virtio_driver", "unregister_virtio_driver"})
@@ -51,34 +51,40 @@ class Integrity:
     last: dict[str, Event] = field(default_factory=dict)
 
 
-def examine(recording: Recording, calls: list[Call]) -> Integrity:
-    """Examine every event of RECORDING, and the CALLS that were built from them."""
-    found = Integrity()
-    ids: dict[str, DeviceRef] = {}
-    since, points = recording.header.snapshot_ns or 0, found.early
-    for event in recording.events:
-        if event.kind != MODULE:
-            if points is found.early and event.ns >= since:
-                points = found.points
-            points.add((event.probe, event.function, event.module))
-            if (ref := event.device) is not None:
-                found.last[ref.address] = event
-                known = ids.get(ref.address)
-                if known is not ref and ref.id is not None:
-                    if known is not None and _differ(known, ref) and not _is_new(event):
-                        found.changed.append(event)
-                    ids[ref.address] = ref
-            if event.driver is not None:
-                found.last[event.driver] = event
-            unnamed = event.device is None or event.driver is None
-            if unnamed and event.kind != RETURN and _is_nameless(event):
-                found.nameless.append(event)
-    for call in calls:
-        if call.entry is None:
-            found.orphans.append(call)
-        elif call.ret is not None and _is_crossed(call.entry, call.ret):
-            found.crossed.append(call)
-    return found
+class Examiner:
+    """Takes every event, and every call when its return was seen."""
+
+    def __init__(self, recording: Source) -> None:
+        self.found = Integrity()
+        self._ids: dict[str, DeviceRef] = {}
+        self._since = recording.header.snapshot_ns or 0
+        self._points = self.found.early
+
+    def event(self, event: Event) -> None:
+        """Take EVENT, which is not the load of a module."""
+        found, points, ref, driver = self.found, self._points, event.device, event.driver
+        if points is found.early and event.ns >= self._since:
+            points = self._points = found.points
+        points.add((event.probe, event.function, event.module))
+        if ref is not None:
+            found.last[ref.address] = event
+            known = self._ids.get(ref.address)
+            if known is not ref and ref.id is not None:
+                if known is not None and _differ(known, ref) and not _is_new(event):
+                    found.changed.append(event)
+                self._ids[ref.address] = ref
+        if driver is not None:
+            found.last[driver] = event
+        if (ref is None or driver is None) and event.kind != RETURN and _is_nameless(event):
+            found.nameless.append(event)
+
+    def returned(self, call: Call) -> None:
+        """Take CALL, whose return was seen."""
+        entry, ret = call.entry, call.ret
+        if entry is None:
+            self.found.orphans.append(call)
+        elif ret is not None and _is_crossed(entry, ret):
+            self.found.crossed.append(call)
 
 
 def _is_nameless(event: Event) -> bool:

@@ -3,37 +3,39 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 from virtio_trace.recording.events import Event
-from virtio_trace.recording.reader import Recording
+from virtio_trace.recording.source import Source
 
 
 class Losses:
-    """The places in RECORDING where events are missing, by the sequence numbers around them.
+    """The places in RECORDING where events are missing, while its events are read one by one.
 
-    Events that are counted as lost, but leave no gap, may be missing anywhere.
+    Only the last gap is kept: it is the one that decides whether a gap follows an event. Events
+    that are counted as lost, but leave no gap, may be missing anywhere.
     """
 
-    def __init__(self, recording: Recording) -> None:
-        self._gaps: list[Event] = []
-        """The first event after each gap."""
-        if recording.lost:
-            events = recording.events
-            self._gaps = [after for before, after in pairwise(events) if after.seq - before.seq > 1]
-            if events and events[0].seq > 1:
-                self._gaps.insert(0, events[0])
-        in_gaps = recording.events[-1].seq - len(recording.events) if recording.events else 0
-        self._anywhere = recording.lost > in_gaps
+    def __init__(self, recording: Source) -> None:
+        self._recording = recording
+        self._seq = 0
+        self._ns = -1
 
-    def between(self, first: Event, last: Event) -> bool:
-        """Whether a gap is between the two."""
-        return any(first.seq < gap.seq <= last.seq for gap in self._gaps)
+    def gap(self, after: Event) -> None:
+        """Events are missing before AFTER, which was read now."""
+        self._seq, self._ns = after.seq, after.ns
+
+    def gap_since(self, event: Event) -> bool:
+        """Whether a gap is between EVENT and the event that was read last."""
+        return self._seq > event.seq
 
     def after(self, event: Event) -> bool:
-        """Whether events may be missing after EVENT."""
-        return self._anywhere or (bool(self._gaps) and self._gaps[-1].seq > event.seq)
+        """Whether events may be missing after EVENT. Needs every event to have been read."""
+        return self._seq > event.seq or self._anywhere()
 
     def since(self, ns: int) -> bool:
-        """Whether events may be missing after the time NS, in nanoseconds of CLOCK_MONOTONIC."""
-        return self._anywhere or (bool(self._gaps) and self._gaps[-1].ns > ns)
+        """Whether events may be missing after the time NS, in nanoseconds of CLOCK_MONOTONIC.
+        Needs every event to have been read."""
+        return self._ns > ns or self._anywhere()
+
+    def _anywhere(self) -> bool:
+        recording = self._recording
+        return recording.lost > recording.last_seq - recording.count

@@ -9,17 +9,24 @@ See docs/decisions/0004.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
+from errno import ENODEV
 
 from virtio_trace.graph.calls import Call
 from virtio_trace.graph.integrity import Integrity
+from virtio_trace.graph.losses import Losses
 from virtio_trace.graph.negotiation import Negotiation
 from virtio_trace.recording.bus_state import SysfsDevice
 from virtio_trace.recording.events import DeviceRef, Event
 from virtio_trace.recording.evidence import DriverFacts
 from virtio_trace.recording.machine_state import LogLine, PciFunction
-from virtio_trace.recording.reader import Recording
+from virtio_trace.recording.source import Source
 from virtio_trace.virtio import numbers, transports
+
+
+class NotYetError(Exception):
+    """The answer depends on events that were not read yet."""
 
 
 @dataclass(slots=True, eq=False)
@@ -27,16 +34,23 @@ class Driver:
     """One registration of a driver with the VirtIO bus. ``in_snapshot``: it was registered before
     the recording began. ``early``: the first use of the driver, if that came before ``register``.
     ``facts`` are what the kernel's files say of it, None if nothing. ``loaded`` is the load of its
-    module."""
+    module. ``order`` counts the registrations."""
 
     name: str
     facts: DriverFacts | None
+    order: int = 0
     in_snapshot: bool = False
     snapshot_module: str | None = None
     loaded: Event | None = None
     register: Call | None = None
     unregister: Call | None = None
     early: Call | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether one of its calls has not returned."""
+        calls = self.register, self.unregister, self.early
+        return any(call is not None and call.is_open for call in calls)
 
 
 @dataclass(slots=True, eq=False)
@@ -61,11 +75,13 @@ class Device:
     """A device at an address. ``snapshot`` is what sysfs showed of it before the recording began,
     ``function`` what sysfs showed of its PCI function at the end. ``removals`` has every
     virtio_dev_remove, ``init_calls`` every call that shows a step of its initialisation (see
-    attempts.py)."""
+    attempts.py), ``restores`` every virtio_device_restore. ``order`` counts the devices of a
+    recording in the order in which they appear."""
 
     address: str
     bus: str
     generation: int
+    order: int = 0
     snapshot: SysfsDevice | None = None
     ref: DeviceRef | None = None
     transport: Call | None = None
@@ -78,7 +94,33 @@ class Device:
     removals: list[Call] = field(default_factory=list)
     status: list[Event] = field(default_factory=list)
     init_calls: list[Call] = field(default_factory=list)
+    restores: list[Call] = field(default_factory=list)
     function: PciFunction | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether one of its calls has not returned."""
+        calls = [self.transport, self.modern, self.legacy, self.register, self.unregister]
+        calls += [*self.matches, *self.removals, *self.init_calls, *self.restores]
+        for binding in self.bindings:
+            found = binding.negotiation
+            calls += [binding.call, binding.match, binding.probe, found.validate]
+            calls += [found.features_ok, *found.find_vqs, *found.msix, *found.setups]
+        for call in calls:  # noqa: SIM110 - any() is slower, and there may be many devices
+            if call is not None and call.ret is None and not call.is_lost:
+                return True
+        return False
+
+    @property
+    def maybe_empty(self) -> bool:
+        """Whether virtio_mmio_probe returned the errno it returns for an empty slot."""
+        call = self.transport
+        return (
+            call is not None
+            and call.event.probe == transports.MMIO.probe
+            and call.result == -ENODEV
+            and self.register is None
+        )
 
     @property
     def untouched(self) -> bool:
@@ -126,30 +168,82 @@ class Device:
 
 @dataclass(slots=True)
 class Graph:
-    """Everything that was built from one recording.
+    """What was built from one recording.
 
-    ``calls`` are in order of entry. ``modules`` has the last load of each module, ``inits`` its
-    last do_init_module. ``registrations`` has every registration of a driver, ``drivers`` the last
-    one of each name. ``log`` has the kernel's messages by the words in them. A virtio-mmio slot
-    whose probe ran is among the devices; check/empty_slots.py decides whether it is empty.
+    ``modules`` has the last load of each module, ``first_module`` the first of all, ``inits`` the
+    last do_init_module of each. ``registrations`` has every registration of a driver, ``drivers``
+    the last one of each name; ``first_registration`` is the first one of a driver or a device.
+    ``open_calls`` have no return. ``buses`` counts the devices of each bus. ``first_of`` has the
+    order of the first device at each address. ``log`` has the kernel's messages by the words in
+    them. A virtio-mmio slot whose probe ran is among the devices; check/empty_slots.py decides
+    whether it is empty. ``tries`` counts the bindings by address, ``tries_of_name`` by the names of
+    the devices that are complete. ``ended_ns``: the time of the last event, or the start of the
+    recording without one.
+
+    While events are still read, ``ended`` is False. A follower (builder.Follower) may take devices
+    and registrations; those are then missing from ``devices`` and ``registrations``. The last
+    device at each address is never taken.
     """
 
-    recording: Recording
+    recording: Source
     bus_register: Call | None = None
     modules: dict[str, Event] = field(default_factory=dict)
+    first_module: Event | None = None
     registrations: list[Driver] = field(default_factory=list)
+    first_registration: Call | None = None
     drivers: dict[str, Driver] = field(default_factory=dict)
     devices: list[Device] = field(default_factory=list)
-    calls: list[Call] = field(default_factory=list)
+    buses: Counter[str] = field(default_factory=Counter)
+    first_of: dict[str, int] = field(default_factory=dict)
+    open_calls: list[Call] = field(default_factory=list)
     inits: dict[str, Call] = field(default_factory=dict)
     log: dict[str, list[LogLine]] = field(default_factory=dict)
     integrity: Integrity = field(default_factory=Integrity)
+    ended_ns: int = 0
+    ended: bool = False
+    tries: Counter[str] = field(default_factory=Counter)
+    tries_of_name: Counter[str | None] = field(default_factory=Counter)
+    losses: Losses = field(init=False)
+    _last: dict[str, Device] | None = None
+    _iommus: list[Device] | None = None
+
+    def __post_init__(self) -> None:
+        self.losses = Losses(self.recording)
 
     @property
-    def bindings(self) -> list[Binding]:
-        """Every attempt to bind, in the order of their events."""
-        found = [binding for device in self.devices for binding in device.bindings]
-        return sorted(found, key=lambda binding: binding.call.event.seq)
+    def latest(self) -> dict[str, Device]:
+        """The last device at each address, in the order of the first ones."""
+        found = {device.address: device for device in self.devices}
+        order = self.first_of
+        return dict(sorted(found.items(), key=lambda item: order.get(item[0], item[1].order)))
+
+    def last_at(self, address: str) -> Device | None:
+        """The last device at ADDRESS. Raises NotYetError."""
+        self.need_end()
+        if self._last is None:
+            self._last = {device.address: device for device in self.devices}
+        return self._last.get(address)
+
+    def iommus(self) -> list[Device]:
+        """The VirtIO IOMMUs. Raises NotYetError."""
+        self.need_end()
+        if self._iommus is None:
+            self._iommus = [device for device in self.devices if device.id == numbers.IOMMU]
+        return self._iommus
+
+    def need_end(self) -> None:
+        """Raises NotYetError unless every event was read."""
+        if not self.ended:
+            raise NotYetError
+
+    def is_only_try(self, subject: Binding) -> bool:
+        """Whether no other binding was tried of a device with its name or address. Raises
+        NotYetError."""
+        device = subject.device
+        if self.tries[device.address] > 1 or self.tries_of_name[device.name] > 1:
+            return False
+        self.need_end()
+        return True
 
     def expected_drivers(self, device: Device) -> tuple[DriverFacts, ...]:
         """The drivers in the recorded kernel's files whose id_table matches DEVICE."""

@@ -1,18 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""When each call ran, and on which device: spans for timelines and for shares of the boot time.
+"""When each call ran: spans for timelines and for shares of the boot time.
 
 Times are nanoseconds since boot (CLOCK_MONOTONIC).
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
+from heapq import heapify, heappop, heappush
 
-from virtio_trace.graph.calls import Call, nest
-from virtio_trace.graph.model import Device, Graph
-from virtio_trace.recording.reader import Recording
+from virtio_trace.graph.calls import Call
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,74 +54,92 @@ def span(call: Call, ended_ns: int) -> Span:
     return Span(call, min(start, ret.ns), ret.ns, False)
 
 
-def spans(recording: Recording) -> list[Span]:
-    """A span for every call, hit and load of a module, in the order of their first events."""
-    calls: dict[int, Call] = {}
-    for event, found in nest(recording.events):
-        call = found or Call(event, event, None)
-        calls[id(call)] = call
-    end = ended_ns(recording)
-    return [span(call, end) for call in calls.values()]
-
-
-def ended_ns(recording: Recording) -> int:
-    """The time of the last event. Without events, the start of the recording, or 0 if unknown."""
-    times = (event.ns for event in recording.events)
-    return max(times, default=recording.header.started_ns or 0)
-
-
-def lanes(items: Iterable[Span]) -> list[list[Span]]:
-    """Distribute ITEMS over lanes: each goes to the first lane that has room.
+class Lanes:
+    """Distributes spans over lanes: each goes to the first lane that has room.
 
     Several threads can work on one device at the same time, and lost events can make two calls of
     one thread overlap. Two spans on a lane are either disjoint, or nested and of the same thread.
-    The spans of a lane are in order of their start, the outer one first.
+    Spans come by their start, those with a later end first, then by sequence number. The time for
+    each grows with the logarithm of the number of lanes.
+
+    OVER is called for each span that is over, with its lane and its end, before one that begins at
+    that end or after it is put on its lane; the inner one first.
     """
-    found: list[list[Span]] = []
-    within: list[list[Span]] = []
-    for item in sorted(items, key=lambda s: (s.start_ns, -s.end_ns, s.call.event.seq)):
-        place = next((n for n, outer in enumerate(within) if _has_room(outer, item)), len(found))
-        if place == len(found):
-            found.append([])
-            within.append([])
-        found[place].append(item)
-        within[place].append(item)
-    return found
 
+    def __init__(self, over: Callable[[int, int], None]) -> None:
+        self._over = over
+        self._only: list[tuple[int, int]] | None = []
+        """The first lane, as long as there is no other."""
+        self._within: list[list[tuple[int, int]]] = [self._only]
+        self._free: list[int] = []
+        self._of_thread: dict[int, set[int]] = {}
+        self._ends: list[tuple[int, int]] = []
 
-def _has_room(within: list[Span], item: Span) -> bool:
-    """Whether ITEM fits into the innermost span of WITHIN that has not ended when ITEM starts.
-    Removes the spans that have ended."""
-    while within and within[-1].end_ns <= item.start_ns:
-        within.pop()
-    if not within:
-        return True
-    return within[-1].tid == item.tid and item.end_ns <= within[-1].end_ns
+    def place(self, start: int, end: int, tid: int) -> int:
+        """The lane, from 0, of a span of thread TID."""
+        if self._only is not None:
+            within = self._only
+            while within and within[-1][0] <= start:
+                self._over(0, within.pop()[0])
+            if not within or (within[-1][1] == tid and within[-1][0] >= end):
+                if end > start:
+                    within.append((end, tid))
+                return 0
+            self._only = None
+            self._ends = [(last, 0) for last, _ in within]
+            heapify(self._ends)
+            self._enter(0)
+        while self._ends and self._ends[0][0] <= start:
+            _, lane = heappop(self._ends)
+            self._end(lane)
+        lane = self._find(end, tid)
+        if end > start:  # nothing can be inside the others
+            self._leave(lane)
+            self._within[lane].append((end, tid))
+            self._enter(lane)
+            heappush(self._ends, (end, lane))
+        else:
+            self._restore(lane)
+        return lane
 
+    def end(self) -> None:
+        """No more spans come."""
+        while self._only:
+            self._over(0, self._only.pop()[0])
+        while self._ends:
+            _, lane = heappop(self._ends)
+            self._end(lane)
 
-class Devices:
-    """Finds the device that a call is about: an address may have had several devices."""
+    def _find(self, end: int, tid: int) -> int:
+        """The first lane that has room. Takes it from the free ones."""
+        mine = self._of_thread.get(tid, ())
+        around = min((lane for lane in mine if self._within[lane][-1][0] >= end), default=None)
+        if self._free and (around is None or self._free[0] < around):
+            return heappop(self._free)
+        if around is not None:
+            return around
+        self._within.append([])
+        return len(self._within) - 1
 
-    def __init__(self, graph: Graph) -> None:
-        self._at: dict[str, list[Device]] = {}
-        self._since: dict[str, list[int]] = {}
-        for device in graph.devices:
-            self._at.setdefault(device.address, []).append(device)
-            self._since.setdefault(device.address, []).append(_since(device))
+    def _restore(self, lane: int) -> None:
+        if not self._within[lane]:
+            heappush(self._free, lane)
 
-    def of(self, call: Call) -> Device | None:
-        """The device at the call's address at that time; None for a call without a device."""
-        ref = call.event.device
-        if ref is None or ref.address not in self._at:
-            return None
-        place = bisect_right(self._since[ref.address], call.event.seq)
-        return self._at[ref.address][max(place - 1, 0)]
+    def _end(self, lane: int) -> None:
+        self._leave(lane)
+        end, _ = self._within[lane].pop()
+        self._over(lane, end)
+        self._enter(lane)
+        self._restore(lane)
 
+    def _leave(self, lane: int) -> None:
+        if self._within[lane]:
+            tid = self._within[lane][-1][1]
+            lanes = self._of_thread[tid]
+            lanes.discard(lane)
+            if not lanes:
+                del self._of_thread[tid]
 
-def _since(device: Device) -> int:
-    """The sequence number of the first event about DEVICE; 0 if it is in the snapshot."""
-    if device.snapshot is not None:
-        return 0
-    calls = [device.transport, device.register, device.modern, device.legacy, device.unregister]
-    calls += [*device.matches, *device.init_calls[:1], *(b.call for b in device.bindings)]
-    return min((call.event.seq for call in calls if call is not None), default=0)
+    def _enter(self, lane: int) -> None:
+        if self._within[lane]:
+            self._of_thread.setdefault(self._within[lane][-1][1], set()).add(lane)

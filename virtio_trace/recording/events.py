@@ -114,6 +114,8 @@ _STRINGS = ("comm", "kind", "probe", "function", "module", "driver")
 _COUNTS = ("seq", "ns", "cpu", "tid")
 _HASHED = {int, str}
 _BITS = re.compile(r"0x[0-9a-f]{1,32}")
+_MOST = 1 << 14
+"""Names, devices and details that are remembered. When there are more, all are forgotten."""
 
 
 class _Absent:
@@ -121,6 +123,7 @@ class _Absent:
 
 
 _ABSENT: Any = _Absent()
+_INITIAL = {_ABSENT: None} | {kind: kind for kind in KINDS}
 
 
 class EventReader:
@@ -133,7 +136,7 @@ class EventReader:
     def __init__(self) -> None:
         self._refs: dict[Any, DeviceRef] = {}
         self._details: dict[Any, Detail] = {}
-        self._names: dict[Any, Any] = {_ABSENT: None} | {kind: kind for kind in KINDS}
+        self._names: dict[Any, Any] = dict(_INITIAL)
 
     def event(self, raw: dict[str, Any]) -> Event:
         """Raises BadInputError for a missing or wrong member, or an unknown kind."""
@@ -174,6 +177,8 @@ class EventReader:
         )
 
     def _learn(self, raw: dict[str, Any]) -> None:
+        if len(self._names) >= _MOST:
+            self._names = dict(_INITIAL)
         for name in _COUNTS:
             if name not in raw:
                 raise BadInputError(f"event without a valid {name!r}")
@@ -204,6 +209,8 @@ def _kept(known: dict[Any, _Known], raw: Any, read: Callable[[Any], _Known]) -> 
     key = tuple(raw.items())
     found = known.get(key)
     if found is None:
+        if len(known) >= _MOST:
+            known.clear()
         found = known[key] = read(raw)
     return found
 

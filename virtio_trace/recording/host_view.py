@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -131,6 +132,28 @@ class HostDevice:
         return {queue.index: queue.size for queue in self.queues if queue.ready}
 
 
+class HostIndex:
+    """Finds each of DEVICES in constant time. Of several, the first one counts."""
+
+    def __init__(self, devices: Sequence[HostDevice]) -> None:
+        self._devices = devices
+        self._by_address: dict[str | None, int] = {}
+        self._by_base: dict[int | None, int] = {}
+        for number, device in enumerate(devices):
+            self._by_address.setdefault(device.address, number)
+            self._by_base.setdefault(device.mmio_base, number)
+
+    def at(self, address: str, base: int | None = None) -> HostDevice | None:
+        """The device at the guest's bus address ADDRESS, or with its registers at BASE: with ACPI,
+        the guest's name for a virtio-mmio device is not made of that. None if there is none."""
+        found = self._by_address.get(address)
+        if base is not None:
+            by_base = self._by_base.get(base)
+            if by_base is not None and (found is None or by_base < found):
+                found = by_base
+        return None if found is None else self._devices[found]
+
+
 @dataclass(frozen=True, slots=True)
 class HostView:
     """The whole view. ``model`` names the device model (QEMU 7.2.22); ``devices`` is None if it
@@ -139,14 +162,6 @@ class HostView:
     model: str | None
     devices: tuple[HostDevice, ...] | None
     reason: str | None = None
-
-    def at(self, address: str, base: int | None = None) -> HostDevice | None:
-        """The device at the guest's bus address ADDRESS, or with its registers at BASE: with ACPI,
-        the guest's name for a virtio-mmio device is not made of that. None if there is none."""
-        for device in self.devices or ():
-            if device.address == address or (base is not None and device.mmio_base == base):
-                return device
-        return None
 
     def to_json(self) -> dict[str, Any]:
         """The trailer's ``host``; lists where the members are tuples."""

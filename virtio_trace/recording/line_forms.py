@@ -10,6 +10,7 @@ known form costs a match and a look-up. Every other line is parsed, always.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from virtio_trace.recording.events import Event
@@ -19,11 +20,14 @@ _HEAD = re.compile(
     rb'"cpu":(0|[1-9][0-9]{0,8}),"tid":(0|[1-9][0-9]{0,8}),'
 )
 _DURATION = b'"duration_ns":'
+_DURATION_LENGTH = len(_DURATION)
+_is_number = re.compile(rb"0|[1-9][0-9]{0,17}").fullmatch
 _AGAIN = re.compile(rb'\\|"(?:seq|ns|cpu|tid)":')
 """Members that would replace those of the head, or names that are written with escapes."""
 
-_MOST = 1 << 16
-"""Forms that are kept: a file whose lines all differ must not fill the memory."""
+_MOST = 1 << 14
+"""Forms that are kept: a file whose lines all differ must not fill the memory. When there are more,
+all are forgotten."""
 
 
 class LineForms:
@@ -34,36 +38,61 @@ class LineForms:
 
     def event(self, line: bytes) -> Event | None:
         """The event of LINE; None if its form is not known."""
-        parts = _split(line)
-        if parts is None:
-            return None
-        head, form, duration = parts
-        known = self._forms.get(form)
-        if known is None:
-            return None
-        comm, kind, probe, function, module, device, driver, result, detail, fixed = known
-        seq, ns, cpu, tid = head
-        return Event(
-            int(seq),
-            int(ns),
-            int(cpu),
-            int(tid),
-            comm,
-            kind,
-            probe,
-            function,
-            module,
-            device,
-            driver,
-            result,
-            fixed if duration is None else int(duration),
-            detail,
-        )
+        return next(self.events((line,), lambda _number, _line: None), None)
+
+    def events(
+        self, lines: Iterable[bytes], unknown: Callable[[int, bytes], Event | None], first: int = 0
+    ) -> Iterator[Event]:
+        """The events of LINES, the first of which has the number FIRST. UNKNOWN gets each line
+        whose form is not known, with its number; what it returns follows, or nothing for None.
+
+        It runs for every line of a file, so it calls little.
+        """
+        find_form, match = self._forms.get, _HEAD.match
+        for number, line in enumerate(lines, first):
+            head = match(line)
+            known = None
+            if head is not None:
+                after = head.end()
+                start = line.find(_DURATION, after)
+                if start < 0:
+                    known = find_form(line[after:])
+                else:
+                    start += _DURATION_LENGTH
+                    end = line.find(b",", start)
+                    if end < 0:
+                        end = line.find(b"}", start)
+                    digits = line[start:end]
+                    if _is_number(digits):
+                        known = find_form(line[after:start] + line[end:])
+            if known is None or head is None:
+                event = unknown(number, line)
+                if event is not None:
+                    yield event
+                continue
+            comm, kind, probe, function, module, device, driver, result, detail, fixed = known
+            seq, ns, cpu, tid = head.groups()
+            yield Event(
+                int(seq),
+                int(ns),
+                int(cpu),
+                int(tid),
+                comm,
+                kind,
+                probe,
+                function,
+                module,
+                device,
+                driver,
+                result,
+                fixed if start < 0 else int(digits),
+                detail,
+            )
 
     def learn(self, line: bytes, event: Event) -> None:
         """Remember the form of LINE, which was parsed to EVENT, unless it is ambiguous."""
         parts = _split(line)
-        if parts is None or len(self._forms) >= _MOST:
+        if parts is None:
             return
         head, form, duration = parts
         if _AGAIN.search(form) or form.count(_DURATION) > 1:
@@ -72,6 +101,8 @@ class LineForms:
             return
         if duration is not None and event.duration_ns != int(duration):
             return
+        if len(self._forms) >= _MOST:
+            self._forms.clear()
         self._forms[form] = (
             event.comm,
             event.kind,
@@ -100,6 +131,6 @@ def _split(line: bytes) -> tuple[tuple[bytes, ...], bytes, bytes | None] | None:
     if end < 0:
         end = rest.find(b"}", start)
     digits = rest[start:end]
-    if not digits.isdigit() or len(digits) > 18 or (digits[0] == 0x30 and len(digits) > 1):
+    if not _is_number(digits):
         return None
     return head.groups(), rest[:start] + rest[end:], digits

@@ -7,6 +7,8 @@ opened with ``{`` and closed with ``}``, as in perf trace and ftrace.
 
 from __future__ import annotations
 
+from typing import Any
+
 from virtio_trace.graph.calls import Call, Nester
 from virtio_trace.graph.negotiation import NO_VECTOR
 from virtio_trace.recording import events as ev
@@ -18,6 +20,8 @@ from virtio_trace.virtio import numbers
 _INDENT = 2
 _TASK_WIDTH = 15
 _TASK_WIDEST = 24
+_MOST = 1000
+"""Openings of lines that are remembered."""
 _OF_A_PAIR = (
     "virtio_dev_match",
     "virtio_dev_probe",
@@ -47,6 +51,7 @@ class Lines:
         self._numbered = numbered
         self._paint = paint
         self._nester = Nester()
+        self._openings: dict[tuple[Any, ...], tuple[Call, list[Piece]]] = {}
         self._held: Call | None = None
         self._last: Call | None = None
         self._task_width = _TASK_WIDTH
@@ -56,13 +61,13 @@ class Lines:
         call = self._nester.add(event)
         if event.kind == ev.HIT:
             assert call is not None
-            return [*self.flush(), self._line(event, call.depth, _opening(call), [])]
+            return [*self.flush(), self._line(event, call.depth, self._opening(call), [])]
         if call is None:
             return [*self.flush(), self._module(event)]
         if call is self._held:
             self._held = None
             self._last = call.parent
-            return [self._line(call.event, call.depth, _opening(call), _ending(call))]
+            return [self._line(call.event, call.depth, self._opening(call), _ending(call))]
         lines = self.flush()
         if event.kind == ev.ENTRY:
             self._held = self._last = call
@@ -76,7 +81,23 @@ class Lines:
         held, self._held = self._held, None
         if held is None:
             return []
-        return [self._line(held.event, held.depth, _opening(held), [(" {", "faint")])]
+        return [self._line(held.event, held.depth, self._opening(held), [(" {", "faint")])]
+
+    def _opening(self, call: Call) -> list[Piece]:
+        """What _opening() returns: made once for all calls that differ in numbers only."""
+        event, entry, ret = call.event, call.entry, call.ret
+        key = (
+            event.probe, event.function, event.module, event.driver, id(event.device),
+            None if entry is None else id(entry.detail),
+            None if ret is None else (id(ret.device), id(ret.detail)),
+        )  # fmt: skip
+        known = self._openings.get(key)
+        if known is None:
+            if len(self._openings) >= _MOST:
+                self._openings.clear()
+            # the call keeps alive what the key has the ids of
+            known = self._openings[key] = Call(entry, ret, None), _opening(call)
+        return known[1]
 
     def _module(self, event: Event) -> str:
         name = escape(event.module)
@@ -84,7 +105,7 @@ class Lines:
 
     def _closing(self, event: Event, call: Call) -> str:
         if call.entry is None:
-            return self._line(event, call.depth, _opening(call), _ending(call))
+            return self._line(event, call.depth, self._opening(call), _ending(call))
         # After lines of other calls the brace alone would not tell which call ends.
         name = "" if self._last is call else f" {escape(event.function)}"
         return self._line(event, call.depth, [("}", "faint"), (name, "name")], _ending(call))

@@ -8,20 +8,26 @@ src/trace_processor/importers/json. Because of that reader:
   end after its outer one.
 - No displayTimeUnit: some versions take it for the unit of ``ts``.
 - A tid names a track of the whole trace, not of its process.
+
+The trace is written track by track, but the recording is in the order of time. So spans are sorted
+by track, in a temporary file if there are many; the memory that is needed does not grow with them.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from itertools import chain, count
 from typing import Any, TextIO
 
-from virtio_trace.check import empty_slots
-from virtio_trace.graph import timeline
-from virtio_trace.graph.model import Device, Graph
-from virtio_trace.graph.timeline import Span
+from virtio_trace.graph.timeline import Lanes
 from virtio_trace.render.escape import escape
-from virtio_trace.render.slices import arguments, name
-from virtio_trace.report.summary import summarize
+from virtio_trace.render.slices import Slices
+from virtio_trace.render.spans import Collected, collect
+from virtio_trace.render.spool import Spool
+from virtio_trace.report.summary import describe
+
+__all__ = ["collect", "perfetto"]
 
 _DEVICES, _THREADS, _RECORDING = 1, 2, 3
 _PROCESSES = {
@@ -29,182 +35,163 @@ _PROCESSES = {
     _THREADS: "kernel code by thread",
     _RECORDING: "recording",
 }
-_MATCH = "virtio_dev_match"
-_FIRST_TRACK = 10
+_string = json.encoder.encode_basestring_ascii
+_FIRST_TRACK = 11
 """A track whose number is its process's would be the main thread."""
 
 
-def perfetto(graph: Graph, out: TextIO) -> None:
-    """Write GRAPH, one trace event a line.
+def perfetto(found: Collected, out: TextIO) -> None:
+    """Write FOUND, one trace event a line.
 
     There is a track for each device with the calls about it, one for each thread with all its
     calls, and one for the recording. ``ts`` is in microseconds since boot, with three decimals.
     """
-    report = summarize(graph)
-    graph, _ = empty_slots.set_aside(graph)
-    trace = _Trace(graph)
-    for device, summary in zip(graph.devices, report["devices"], strict=True):
-        trace.device(device, summary)
+    trace = _Trace(found, out)
+    out.write('{"traceEvents": [\n')
+    trace.processes()
+    trace.devices()
     trace.threads()
     trace.recording()
-    recording, kernel = report["recording"], report["kernel"]
+    header, recording = found.recording.header, describe(found.recording)
     other = {
         "clock": "CLOCK_MONOTONIC",
-        "kernel": f"{kernel['release']} {kernel['machine']}",
+        "kernel": f"{header.release} {header.machine}",
         "events": str(recording["events"]),
         "lost": str(recording["lost"]),
         "complete": str(recording["complete"]).lower(),
     }
-    out.write('{"traceEvents": [\n')
-    out.write(",\n".join(json.dumps(event, separators=(",", ":")) for event in trace.events))
     out.write(f'\n], "otherData": {json.dumps(other)}}}')
     out.write("\n")
 
 
-class _Track:
-    """One row of the user interface. ``events`` are those of the whole trace."""
+class _Trace:
+    """Writes the events of FOUND to OUT, track by track."""
 
-    def __init__(self, events: list[dict[str, Any]], pid: int, tid: int, name: str) -> None:
-        self._events = events
-        self._at = {"pid": pid, "tid": tid}
-        events.append(_metadata("thread_name", self._at, {"name": escape(name)}))
-        events.append(_metadata("thread_sort_index", self._at, {"sort_index": tid}))
+    def __init__(self, found: Collected, out: TextIO) -> None:
+        self._found = found
+        self._out = out
+        self._comma = ""
+        self._tracks = count(_FIRST_TRACK)
+        self._slices = Slices(found)
+        self._spans = iter(found.spans)
+        self._next = next(self._spans, None)
 
-    def mark(self, name: str, ns: int, args: dict[str, Any], category: str = "state") -> None:
-        """Add an instant event."""
-        self._event("i", ns, {"name": escape(name), "cat": category, "s": "t"}, args)
+    def _write(self, text: str) -> None:
+        self._out.write(self._comma + text)
+        self._comma = ",\n"
 
-    def lane(self, spans: list[Span], device: int | None) -> None:
-        """Add the begins and ends of SPANS (timeline.lanes), and instants.
+    def processes(self) -> None:
+        """Name the processes."""
+        for pid, process in _PROCESSES.items():
+            self._write(_metadata("process_name", pid, pid, "name", process))
+            self._write(_metadata("process_sort_index", pid, pid, "sort_index", pid))
 
-        DEVICE is a device type; it gives feature bits their names.
-        """
-        within: list[Span] = []
-        for span in spans:
-            self._end(within, span.start_ns)
-            event, args = span.call.event, arguments(span, device)
-            category = str(event.probe or event.kind)
-            if _is_instant(span):
-                self.mark(name(event), span.start_ns, args, category)
-            else:
-                named = {"name": escape(name(event)), "cat": category}
-                self._event("B", span.start_ns, named, args)
-                within.append(span)
-        self._end(within, None)
+    def devices(self) -> None:
+        """Write the tracks of each device: one for each thread that called for it at one time."""
+        found = self._found
+        for order, device in found.devices():
+            track = self._track(_DEVICES, device["track"])
+            spans = self._of(order)
+            first = next(spans, None)
+            if device["snapshot"]:
+                known = [found.began_ns, found.ended_ns]
+                if first is not None:
+                    known.append(first[1])
+                args = {"driver": device["before"]}
+                self._mark(_DEVICES, track, "there before the recording", min(known), args)
+            if first is not None:
+                rest = chain((first,), spans)
+                self._lanes(track, _DEVICES, device["track"], rest, device["id"])
+            if device["state"] != "removed":
+                args = {"driver": device["driver"], "reason": device["reason"]}
+                text = f"at the end: {device['state']}"
+                self._mark(_DEVICES, track, text, found.ended_ns, args)
 
-    def _end(self, within: list[Span], now: int | None) -> None:
-        """End the spans in WITHIN that are over at NOW, innermost first; None ends all."""
-        while within and (now is None or within[-1].end_ns <= now):
-            self._event("E", within.pop().end_ns, {}, {})
+    def threads(self) -> None:
+        """Write a track for each thread; more if calls overlap because their ends were lost."""
+        for group, name in self._found.threads():
+            track = self._track(_THREADS, name)
+            self._lanes(track, _THREADS, name, self._of(group), None)
 
-    def _event(self, phase: str, ns: int, named: dict[str, Any], args: dict[str, Any]) -> None:
+    def recording(self) -> None:
+        """Write the track of the recording: its begin, lost events, and its end."""
+        found, recording = self._found, self._found.recording
+        track, lost = self._track(_RECORDING, "recording"), 0
+        first = recording.first_ns
+        began = found.began_ns if first is None else min(found.began_ns, first)
+        self._mark(_RECORDING, track, "recording begins", began, {})
+        for number, ns in found.gaps():
+            lost += number
+            self._mark(_RECORDING, track, "events lost", max(ns, began), {"lost": number})
+        if recording.lost > lost:
+            args = {"lost": recording.lost - lost}
+            self._mark(_RECORDING, track, "events lost", found.ended_ns, args)
+        trailer = recording.trailer
+        how = f"recording ends: {trailer.ended}" if trailer else "recording was cut short"
+        self._mark(_RECORDING, track, how, found.ended_ns, {})
+
+    def _of(self, group: int) -> Iterator[tuple[Any, ...]]:
+        """The spans of GROUP. Those of the groups before it must have been taken."""
+        while self._next is not None and self._next[0] < group:  # a slot that was empty
+            self._next = next(self._spans, None)
+        while self._next is not None and self._next[0] == group:
+            span, self._next = self._next, next(self._spans, None)
+            yield span
+
+    def _track(self, pid: int, name: str) -> int:
+        tid = next(self._tracks)
+        self._write(_metadata("thread_name", pid, tid, "name", escape(name)))
+        self._write(_metadata("thread_sort_index", pid, tid, "sort_index", tid))
+        return tid
+
+    def _mark(self, pid: int, tid: int, name: str, ns: int, args: dict[str, Any]) -> None:
+        """Write an instant event."""
+        event = {"ph": "i", "pid": pid, "tid": tid, "ts": ns / 1000, "name": escape(name)}
         known = {
             name: escape(value) if isinstance(value, str) else value
             for name, value in args.items()
             if value is not None
         }
-        event = {"ph": phase, **self._at, "ts": _micros(ns), **named}
-        self._events.append({**event, "args": known} if known else event)
-
-
-class _Trace:
-    """Puts a recording on tracks. ``events`` are in the order in which they are written."""
-
-    def __init__(self, graph: Graph) -> None:
-        self._graph = graph
-        self._end = timeline.ended_ns(graph.recording)
-        self._tracks = 0
-        self._of_thread: dict[int, list[Span]] = {}
-        self._of_device: dict[int, list[Span]] = {}
-        devices = timeline.Devices(graph)
-        for span in timeline.spans(graph.recording):
-            self._of_thread.setdefault(span.tid, []).append(span)
-            device = devices.of(span.call)
-            if device is not None:
-                self._of_device.setdefault(id(device), []).append(_at_a_point(span))
-        self.events: list[dict[str, Any]] = []
-        for pid, process in _PROCESSES.items():
-            at = {"pid": pid, "tid": pid}
-            self.events.append(_metadata("process_name", at, {"name": process}))
-            self.events.append(_metadata("process_sort_index", at, {"sort_index": pid}))
-
-    def device(self, device: Device, summary: dict[str, Any]) -> None:
-        """Add the tracks of DEVICE: one for each thread that called for it at the same time."""
-        lanes = timeline.lanes(self._of_device.get(id(device), [])) or [[]]
-        name = _device_name(device, summary)
-        first = self._track(_DEVICES, name)
-        if device.snapshot is not None:
-            began = self._graph.recording.header.started_ns or 0
-            began = min([began, self._end, *(span.start_ns for span in lanes[0][:1])])
-            driver = device.snapshot.driver
-            first.mark("there before the recording", began, {"driver": driver})
-        self._lanes(first, _DEVICES, name, lanes, device.id)
-        if summary["state"] != "removed":
-            args = {"driver": summary["driver"], "reason": summary["reason"]}
-            first.mark(f"at the end: {summary['state']}", self._end, args)
-
-    def threads(self) -> None:
-        """Add a track for each thread; more if calls overlap because their ends were lost."""
-        for tid, spans in self._of_thread.items():
-            name = f"{spans[0].call.event.comm}/{tid}"
-            self._lanes(self._track(_THREADS, name), _THREADS, name, timeline.lanes(spans), None)
-
-    def recording(self) -> None:
-        """Add the track of the recording: its begin, lost events, and its end."""
-        recording = self._graph.recording
-        track = self._track(_RECORDING, "recording")
-        now = min([recording.header.started_ns or 0, *(event.ns for event in recording.events[:1])])
-        track.mark("recording begins", now, {})
-        seq = 0
-        for event in recording.events:
-            now = max(now, event.ns)
-            if event.seq != seq + 1:
-                track.mark("events lost", now, {"lost": event.seq - seq - 1})
-            seq = event.seq
-        rest = recording.lost - (seq - len(recording.events))
-        if rest > 0:
-            track.mark("events lost", self._end, {"lost": rest})
-        trailer = recording.trailer
-        how = f"recording ends: {trailer.ended}" if trailer else "recording was cut short"
-        track.mark(how, self._end, {})
-
-    def _track(self, pid: int, name: str) -> _Track:
-        self._tracks += 1
-        return _Track(self.events, pid, _FIRST_TRACK + self._tracks, name)
+        event |= {"cat": "state", "s": "t"} | ({"args": known} if known else {})
+        self._write(json.dumps(event, separators=(",", ":")))
 
     def _lanes(
-        self, first: _Track, pid: int, name: str, lanes: list[list[Span]], device: int | None
+        self, track: int, pid: int, name: str, spans: Iterator[tuple[Any, ...]], kind: int | None
     ) -> None:
-        """Add LANES: the first to FIRST, others to more tracks called NAME."""
-        for number, lane in enumerate(lanes, 1):
-            track = first if number == 1 else self._track(pid, f"{name} ({number})")
-            track.lane(lane, device)
+        """Write SPANS: those of the first lane to TRACK, others to more tracks called NAME.
+
+        KIND is a device type; it gives feature bits their names. What is on other lanes is kept
+        until the first is written.
+        """
+        at = f'"pid":{pid},"tid":{track},'
+        others: list[Spool] = []
+
+        def end(lane: int, ns: int) -> None:
+            if lane:
+                others[lane - 1].add(len(others[lane - 1]), f'{{"ph":"E",\0"ts":{ns / 1000}}}')
+            else:
+                self._write(f'{{"ph":"E",{at}"ts":{ns / 1000}}}')
+
+        lanes, text = Lanes(end), self._slices.text
+        for span in spans:
+            start, stop = span[1], -span[2]
+            lane = lanes.place(start, stop, span[9])
+            shown = text(span, "\0" if lane else at, kind)
+            if not lane:
+                self._write(shown)
+            else:
+                while len(others) < lane:
+                    others.append(Spool())
+                others[lane - 1].add(len(others[lane - 1]), shown)
+            if start == stop and shown.startswith('{"ph":"B"'):
+                end(lane, stop)
+        lanes.end()
+        for number, spool in enumerate(others, 2):
+            at = f'"pid":{pid},"tid":{self._track(pid, f"{name} ({number})")},'
+            for line in spool:
+                self._write(line.replace("\0", at))
 
 
-def _metadata(name: str, at: dict[str, Any], args: dict[str, Any]) -> dict[str, Any]:
-    return {"ph": "M", **at, "name": name, "args": args}
-
-
-def _micros(ns: int) -> float:
-    """Exact to three decimals for the first 104 days (2**53 ns), and ordered after that."""
-    return ns / 1000
-
-
-def _at_a_point(span: Span) -> Span:
-    """On a device's track a match is an instant."""
-    if span.call.event.probe != _MATCH:
-        return span
-    return Span(span.call, span.start_ns, span.start_ns, span.open)
-
-
-def _is_instant(span: Span) -> bool:
-    return span.start_ns == span.end_ns and (span.is_hit or span.call.event.probe == _MATCH)
-
-
-def _device_name(device: Device, summary: dict[str, Any]) -> str:
-    """E.g. ``0000:00:02.0 net virtio0 virtio_net``; the driver is the last that was tried."""
-    driver = summary["driver"] or (device.bindings[-1].driver if device.bindings else None)
-    parts = [device.address, summary["type"], device.name, driver]
-    if device.generation:
-        parts.append(f"generation {device.generation}")
-    return " ".join(part for part in parts if part)
+def _metadata(name: str, pid: int, tid: int, key: str, value: str | int) -> str:
+    shown = value if isinstance(value, int) else _string(value)
+    return f'{{"ph":"M","pid":{pid},"tid":{tid},"name":"{name}","args":{{"{key}":{shown}}}}}'

@@ -5,12 +5,16 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Iterator
+from operator import itemgetter
 from typing import Any, TextIO
 
+from virtio_trace.recording.source import Source
 from virtio_trace.render.escape import escape
-from virtio_trace.render.grid import WIDTH, Cell, grid, wrap
+from virtio_trace.render.grid import WIDTH, Cell, grid_lines, wrap
 from virtio_trace.render.words import Paint, count, duration, millis, plain, result, seconds
 from virtio_trace.report.boot_time import PHASES
+from virtio_trace.report.summary import stream
 from virtio_trace.virtio import numbers
 
 _STATES = {
@@ -23,24 +27,123 @@ _NONE = "-"
 def table(
     report: dict[str, Any], out: TextIO, width: int | None = None, paint: Paint = plain
 ) -> None:
-    """Write REPORT (report.summary.summarize) as tables. Times are in seconds since boot."""
+    """Write REPORT (report.summary.summary) as tables. Times are in seconds since boot."""
+    rows = _Rows()
+    for order, device in enumerate(report["devices"]):
+        rows.device(order, device)
+    for order, binding in enumerate(report["bindings"]):
+        rows.binding(order, binding)
+    show((report, rows), out, width, paint)
+
+
+def collect(recording: Source) -> tuple[dict[str, Any], _Rows]:
+    """What :func:`show` shows of RECORDING. Raises BadInputError."""
+    return stream(recording, _Rows)
+
+
+def show(
+    found: tuple[dict[str, Any], _Rows],
+    out: TextIO,
+    width: int | None = None,
+    paint: Paint = plain,
+) -> None:
+    """Write FOUND, a report and the rows of its devices and bindings, as tables."""
+    report, rows = found
     width = width or WIDTH
+    drivers = [_driver(d) for d in report["drivers"]]
     blocks = [
-        _block("DEVICES", _DEVICES, [_device(d) for d in report["devices"]], width, paint),
-        _block("DRIVERS", _DRIVERS, [_driver(d) for d in report["drivers"]], width, paint),
-        _block("BINDINGS", _BINDINGS, [_binding(b) for b in report["bindings"]], width, paint),
+        _block("DEVICES", _DEVICES, rows.devices(), width, paint),
+        _block("DRIVERS", _DRIVERS, drivers, width, paint),
+        _block("BINDINGS", _BINDINGS, rows.bindings(), width, paint),
         _boot(report["boot"], width, paint),
-        _reasons(report, width, paint),
-        _summary(report, width),
+        _reasons(report, rows, width, paint),
+        _summary(report, rows, width),
     ]
-    out.write("\n\n".join(block for block in blocks if block))
-    out.write("\n")
+    gap = ""
+    for block in blocks:
+        for line in block:
+            out.write(f"{gap}{line}\n")
+            gap = ""
+        gap = "\n"
 
 
-def _block(title: str, heading: list[str], rows: list[list[Cell]], width: int, paint: Paint) -> str:
-    if not rows:
-        return ""
-    return f"{paint(title, 'heading')}\n{grid(heading, rows, width, paint)}"
+class _Rows:
+    """The rows of devices and bindings, and what went wrong with them (a Sink of a report)."""
+
+    brief = True
+
+    def __init__(self) -> None:
+        self._devices: list[tuple[int, list[Cell]]] = []
+        self._bindings: list[tuple[int, list[Cell]]] = []
+        self.states: Counter[str] = Counter()
+        self._failures = _Reasons()
+        self._differences = _Reasons()
+        self._failed: set[tuple[str, int]] = set()
+        self._unbound: list[tuple[int, str, int, str]] = []
+
+    def device(self, order: int, device: dict[str, Any]) -> None:
+        """Take DEVICE."""
+        self._devices.append((order, _device(device)))
+        self.states[device["state"]] += 1
+        address = device["address"]
+        if device["reason"]:
+            self._unbound.append((order, address, device["generation"], device["reason"]))
+        for differs in (device["host"] or {}).get("differs", ()):
+            self._differences.add(order, f"{address} {differs['step']}", differs["message"])
+
+    def binding(self, order: int, binding: dict[str, Any]) -> None:
+        """Take BINDING."""
+        self._bindings.append((order, _binding(binding)))
+        if binding["reason"]:
+            address = binding["device"]
+            self._failures.add(order, f"{address} {binding['step']}", binding["reason"])
+            self._failed.add((address, binding["generation"]))
+
+    def devices(self) -> list[list[Cell]]:
+        """The rows of the devices, in their order."""
+        return _in_order(self._devices)
+
+    def bindings(self) -> list[list[Cell]]:
+        """The rows of the bindings, in their order."""
+        return _in_order(self._bindings)
+
+    def reasons(self) -> list[tuple[str, str, int]]:
+        """What went wrong, to whom, and how often."""
+        unbound = _Reasons()
+        for order, address, generation, reason in self._unbound:
+            if (address, generation) not in self._failed:
+                unbound.add(order, address, reason)
+        return [*self._failures.all(), *unbound.all(), *self._differences.all()]
+
+
+class _Reasons:
+    """Counts equal reasons."""
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[str, str], tuple[int, int]] = {}
+
+    def add(self, order: int, who: str, why: str) -> None:
+        """Count one; those with the lowest ORDER come first."""
+        first, times = self._found.get((who, why), (order, 0))
+        self._found[who, why] = min(first, order), times + 1
+
+    def all(self) -> list[tuple[str, str, int]]:
+        """Who, why, and how often."""
+        known = sorted(self._found.items(), key=lambda item: item[1][0])
+        return [(who, why, times) for (who, why), (_, times) in known]
+
+
+def _in_order(rows: list[tuple[int, list[Cell]]]) -> list[list[Cell]]:
+    rows.sort(key=itemgetter(0))
+    return [row for _, row in rows]
+
+
+def _block(
+    title: str, heading: list[str], rows: list[list[Cell]], width: int, paint: Paint
+) -> Iterator[str]:
+    if rows:
+        yield paint(title, "heading")
+        yield from grid_lines(heading, rows, width, paint)
 
 
 _DEVICES = ["name", "address", "type", "transport", "state", "driver", "registered"]
@@ -112,10 +215,10 @@ def _types(matches: list[str]) -> str:
 _BOOT = ["device", "transport", "register", "features", "probe", "find_vqs", "all", "of boot"]
 
 
-def _boot(boot: dict[str, Any] | None, width: int, paint: Paint) -> str:
+def _boot(boot: dict[str, Any] | None, width: int, paint: Paint) -> Iterator[str]:
     """Boot time in milliseconds. The columns of a row do not overlap: they add up to ``all``."""
     if boot is None:
-        return ""
+        return
     rows: list[list[Cell]] = [_took(device) for device in boot["devices"]]
     blank = [""] * len(PHASES)
     if boot["drivers_ns"]:
@@ -129,9 +232,9 @@ def _boot(boot: dict[str, Any] | None, width: int, paint: Paint) -> str:
     )
     if begun is not None:
         sentence += f"; recorded from {seconds(begun)} s on"
-    lines = wrap("; ".join([sentence, *boot["notes"]]), width)
     title = "TIME SINCE BOOT ON THE VIRTIO PATH, IN MILLISECONDS"
-    return "\n".join([_block(title, _BOOT, rows, width, paint), *lines])
+    yield from _block(title, _BOOT, rows, width, paint)
+    yield from wrap("; ".join([sentence, *boot["notes"]]), width)
 
 
 def _took(device: dict[str, Any]) -> list[Cell]:
@@ -144,34 +247,27 @@ def _took(device: dict[str, Any]) -> list[Cell]:
     ]
 
 
-def _reasons(report: dict[str, Any], width: int, paint: Paint) -> str:
+def _reasons(report: dict[str, Any], rows: _Rows, width: int, paint: Paint) -> Iterator[str]:
     """What went wrong, a line for each reason; equal lines are counted."""
-    reasons: Counter[tuple[str, str]] = Counter()
-    for binding in report["bindings"]:
-        if binding["reason"]:
-            reasons[f"{binding['device']} {binding['step']}", binding["reason"]] += 1
-    bound = {(b["device"], b["generation"]) for b in report["bindings"] if b["reason"]}
-    for device in report["devices"]:
-        if device["reason"] and (device["address"], device["generation"]) not in bound:
-            reasons[device["address"], device["reason"]] += 1
-    for device in report["devices"]:
-        for differs in (device["host"] or {}).get("differs", ()):
-            reasons[f"{device['address']} {differs['step']}", differs["message"]] += 1
-    for driver in report["drivers"]:
-        if driver["result"] not in (0, None):
-            reasons[driver["name"], f"its registration returned {result(driver['result'])}"] += 1
-    lines = []
-    for (who, why), times in reasons.items():
+    drivers = [
+        (driver["name"], f"its registration returned {result(driver['result'])}", 1)
+        for driver in report["drivers"]
+        if driver["result"] not in (0, None)
+    ]
+    title = paint("REASONS", "heading")
+    for who, why, times in [*rows.reasons(), *drivers]:
+        if title:
+            yield title
+            title = ""
         again = f", {times} times" if times > 1 else ""
         first, *rest = wrap(f"{escape(who)}: {escape(why)}{again}", width - 2)
-        lines += [first, *(f"  {line}" for line in rest)]
-    return "\n".join([paint("REASONS", "heading"), *lines]) if lines else ""
+        yield first
+        yield from (f"  {line}" for line in rest)
 
 
-def _summary(report: dict[str, Any], width: int) -> str:
-    recording, kernel = report["recording"], report["kernel"]
-    states = Counter(device["state"] for device in report["devices"])
-    devices = count(len(report["devices"]), "device")
+def _summary(report: dict[str, Any], rows: _Rows, width: int) -> list[str]:
+    recording, kernel, states = report["recording"], report["kernel"], rows.states
+    devices = count(states.total(), "device")
     if states:
         devices += f" ({', '.join(f'{states[s]} {s}' for s in _STATES if states[s])})"
     lost = f"{recording['lost']} lost" if recording["lost"] else "none lost"
@@ -180,7 +276,7 @@ def _summary(report: dict[str, Any], width: int) -> str:
     parts = [
         f"kernel {escape(kernel['release'])} {escape(kernel['machine'])}: {devices}",
         count(len(report["drivers"]), "driver"),
-        count(len(report["bindings"]), "binding"),
+        count(len(rows.bindings()), "binding"),
         f"{count(recording['events'], 'event')}, {lost}",
     ]
-    return "\n".join(wrap("; ".join(parts), width))
+    return wrap("; ".join(parts), width)

@@ -9,14 +9,15 @@ drivers and of the bus. Time in nested or concurrent calls is counted once.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from virtio_trace.check.coverage import is_complete
-from virtio_trace.graph import timeline
 from virtio_trace.graph.calls import Call
 from virtio_trace.graph.model import Device, Graph
-from virtio_trace.graph.timeline import Span
+from virtio_trace.graph.timeline import Span, span
 from virtio_trace.recording.probe_state import ARMED
 from virtio_trace.virtio.numbers import EPROBE_DEFER
 from virtio_trace.virtio.transports import PROBES
@@ -32,79 +33,137 @@ _PHASE_OF = {
     "find_vqs": 4,
 }
 _DRIVERS = ("bus_register", "register_virtio_driver")
+_COUNTED = {*_PHASE_OF, *_DRIVERS}
 
 Interval = tuple[int, int]
+_Place = tuple[int, int]
+"""A device's order, and the place of a binding among those of the device."""
 
 
-def boot(graph: Graph) -> dict[str, Any] | None:
-    """The report's ``boot``; docs/formats.md lists its members. None if no device came up in the
-    recording."""
-    end = timeline.ended_ns(graph.recording)
-    last = max(
-        (timeline.span(call, end) for call in _came_up(graph.devices)),
-        key=lambda span: span.end_ns,
-        default=None,
-    )
-    if last is None or not last.end_ns:
-        return None
-    until = last.end_ns
-    owners = timeline.Devices(graph)
-    spans = [timeline.span(call, end) for call in graph.calls]
-    spans = [span for span in spans if span.start_ns < until]
-    of_device: dict[int, list[tuple[int, Interval]]] = {}
-    drivers: list[Interval] = []
-    for span in spans:
-        probe, device = str(span.call.event.probe), owners.of(span.call)
-        interval = (span.start_ns, min(span.end_ns, until))
+@dataclass(slots=True)
+class _Address:
+    """The calls that may have brought the device at an address up; see :meth:`came_up`."""
+
+    order: int
+    bound_before: bool = False
+    transport: Call | None = None
+    good: tuple[_Place, Call] | None = None
+    tried: tuple[_Place, Call] | None = None
+    last: tuple[_Place, Call] | None = None
+
+    def take(self, device: Device) -> None:
+        """Take one of the devices at the address; in any order."""
+        if device.order <= self.order:
+            self.order = device.order
+            self.transport = device.transport or device.register
+            self.bound_before = device.snapshot is not None and bool(device.snapshot.driver)
+        for number, binding in enumerate(device.bindings):
+            place, call = (device.order, number), binding.call
+            if call.result == 0 and (self.good is None or place < self.good[0]):
+                self.good = place, call
+            if call.result != -EPROBE_DEFER and (self.tried is None or place < self.tried[0]):
+                self.tried = place, call
+            if self.last is None or place > self.last[0]:
+                self.last = place, call
+
+    def came_up(self) -> Call | None:
+        """The call that brought the device up: the first binding that succeeded, otherwise the
+        first that was not deferred, otherwise the last one, otherwise the transport's probe or the
+        registration. Later bindings are not part of boot."""
+        if self.bound_before:
+            return None
+        found = self.good or self.tried or self.last
+        return found[1] if found is not None else self.transport
+
+
+class BootTime:
+    """Takes the calls and devices of a recording, in any order."""
+
+    def __init__(self) -> None:
+        self._at: dict[str, _Address] = {}
+        self._of_device: dict[int, array[int]] = {}
+        self._names: dict[int, tuple[str, int, str | None]] = {}
+        self._drivers: list[Interval] = []
+
+    def call(self, call: Call, ended_ns: int = 0) -> None:
+        """Take CALL. Without a return, it may have run until ENDED_NS."""
+        probe = call.event.probe
+        if probe not in _COUNTED:
+            return
+        found = span(call, ended_ns)
         if probe in _DRIVERS:
-            drivers.append(interval)
-        elif probe in _PHASE_OF and device is not None:
-            of_device.setdefault(id(device), []).append((_PHASE_OF[probe], interval))
-    every = [interval for found in of_device.values() for _, interval in found]
-    devices = _union(every)
-    total = _union([*every, *drivers])
-    return {
-        "recorded_from_ns": _recorded_from(graph),
-        "until_ns": until,
-        "until": _until(last),
-        "virtio_ns": total,
-        "percent": _percent(total, until),
-        "drivers_ns": total - devices,
-        "devices": [
-            _device(device, of_device[id(device)], until)
-            for device in graph.devices
-            if id(device) in of_device
-        ],
-        "notes": _notes(graph, spans),
-    }
+            self._drivers.append((found.start_ns, found.end_ns))
+        elif call.device is not None:
+            own = self._of_device.get(call.device)
+            if own is None:
+                own = self._of_device[call.device] = array("q")
+            own.extend((_PHASE_OF[str(probe)], found.start_ns, found.end_ns))
+
+    def device(self, device: Device) -> None:
+        """Take DEVICE, which is complete."""
+        address = device.address
+        at = self._at.get(address)
+        if at is None:
+            at = self._at[address] = _Address(device.order)
+        at.take(device)
+        self._names[device.order] = address, device.generation, device.name
+
+    def result(self, graph: Graph) -> dict[str, Any] | None:
+        """The report's ``boot``; docs/formats.md lists its members. None if no device came up in
+        the recording."""
+        for call in graph.open_calls:
+            self.call(call, graph.ended_ns)
+        end = graph.ended_ns
+        ups = (one.came_up() for one in sorted(self._at.values(), key=lambda one: one.order))
+        last = max(
+            (span(call, end) for call in ups if call is not None),
+            key=lambda span: span.end_ns,
+            default=None,
+        )
+        if last is None or not last.end_ns:
+            return None
+        until = last.end_ns
+        orders = sorted(self._names.keys() & self._of_device)
+        of_device = {order: self._intervals(order, until) for order in orders}
+        drivers = [(start, min(stop, until)) for start, stop in self._drivers if start < until]
+        every = [interval for found in of_device.values() for _, interval in found]
+        devices = _union(every)
+        total = _union([*every, *drivers])
+        return {
+            "recorded_from_ns": _recorded_from(graph),
+            "until_ns": until,
+            "until": _until(last),
+            "virtio_ns": total,
+            "percent": _percent(total, until),
+            "drivers_ns": total - devices,
+            "devices": [
+                _device(self._names[order], found, until)
+                for order, found in of_device.items()
+                if found
+            ],
+            "notes": _notes(graph, until),
+        }
+
+    def _intervals(self, order: int, until: int) -> list[tuple[int, Interval]]:
+        """Each phase of a device before UNTIL."""
+        numbers = iter(self._of_device[order])
+        return [
+            (phase, (start, min(stop, until)))
+            for phase, start, stop in zip(numbers, numbers, numbers, strict=True)
+            if start < until
+        ]
 
 
-def _came_up(devices: Iterable[Device]) -> Iterable[Call]:
-    """For each address, the call that brought the device up: the first binding that succeeded,
-    otherwise the first that was not deferred, otherwise the last one, otherwise the transport's
-    probe or the registration. Later bindings are not part of boot."""
-    by_address: dict[str, list[Device]] = {}
-    for device in devices:
-        by_address.setdefault(device.address, []).append(device)
-    for there in by_address.values():
-        first = there[0]
-        if first.snapshot is not None and first.snapshot.driver:
-            continue
-        calls = [binding.call for device in there for binding in device.bindings]
-        well = [call for call in calls if call.result == 0]
-        tried = [call for call in calls if call.result != -EPROBE_DEFER]
-        call = next(iter([*well, *tried, *calls[-1:]]), first.transport or first.register)
-        if call is not None:
-            yield call
-
-
-def _device(device: Device, found: list[tuple[int, Interval]], until: int) -> dict[str, Any]:
+def _device(
+    names: tuple[str, int, str | None], found: list[tuple[int, Interval]], until: int
+) -> dict[str, Any]:
+    address, generation, name = names
     own = _own(found)
     total = sum(own)
     return {
-        "device": device.address,
-        "generation": device.generation,
-        "name": device.name,
+        "device": address,
+        "generation": generation,
+        "name": name,
         "virtio_ns": total,
         "percent": _percent(total, until),
         "phases": [
@@ -154,11 +213,11 @@ def _until(last: Span) -> dict[str, Any]:
 def _recorded_from(graph: Graph) -> int | None:
     """When the recording began. The first event may be earlier than ``started_ns``."""
     started = graph.recording.header.started_ns
-    first = graph.recording.events[0].ns
-    return None if started is None else min(started, first)
+    first = graph.recording.first_ns
+    return None if started is None or first is None else min(started, first)
 
 
-def _notes(graph: Graph, spans: list[Span]) -> list[str]:
+def _notes(graph: Graph, until: int) -> list[str]:
     """Sentences on what the figures do not include."""
     notes = []
     if any(state.state == ARMED for state in graph.recording.header.boot_probes):
@@ -171,7 +230,8 @@ def _notes(graph: Graph, spans: list[Span]) -> list[str]:
         notes.append("there was no VirtIO bus before the recording began")
     if not is_complete(graph.recording):
         notes.append("the recording is not complete: what was lost is not counted")
-    cut = sum(span.open for span in spans if span.call.event.probe in (*_PHASE_OF, *_DRIVERS))
+    opened = (call for call in graph.open_calls if call.event.probe in _COUNTED)
+    cut = sum(call.event.ns < until for call in opened)
     if cut:
         notes.append(f"calls without a return, counted as long as they can have run: {cut}")
     return notes

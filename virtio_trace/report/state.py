@@ -10,13 +10,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from virtio_trace.check import diagnosis
-from virtio_trace.check.coverage import is_complete
 from virtio_trace.check.proof import Proof
 from virtio_trace.check.unbound import why_unbound
-from virtio_trace.graph.losses import Losses
 from virtio_trace.graph.model import Binding, Device, Graph
 from virtio_trace.recording.events import Event
-from virtio_trace.recording.reader import Recording
 from virtio_trace.virtio.numbers import EPROBE_DEFER
 
 BOUND = "bound"
@@ -36,44 +33,42 @@ class State(NamedTuple):
     driver: str | None = None
 
 
-class States:
-    """The states of the devices of one graph."""
-
-    def __init__(self, proof: Proof) -> None:
-        self._proof = proof
-        self._latest = {device.address: device for device in proof.graph.devices}
-        self._losses = Losses(proof.graph.recording)
-
-    def of(self, device: Device) -> State:
-        """The state of DEVICE."""
-        if self._latest[device.address] is not device:
-            seen = device.unregister is not None
-            return State(REMOVED, None if seen else "another device came at its address")
-        found = _by_events(self._proof, device)
-        turn = _last_turn(device)
-        if not self._is_doubtful(device, turn):
-            return found
-        return _by_sysfs(self._proof.graph.recording, device, found, turn)
-
-    def _is_doubtful(self, device: Device, turn: Event | None) -> bool:
-        """Whether an event that changed the state of DEVICE may be lost."""
-        if turn is not None:
-            return self._losses.after(turn)
-        taken = self._proof.graph.recording.header.snapshot_ns
-        return self._losses.since(taken if device.snapshot and taken is not None else 0)
+def replaced(device: Device) -> State:
+    """The state of DEVICE, after which another one came at its address."""
+    seen = device.unregister is not None
+    return State(REMOVED, None if seen else "another device came at its address")
 
 
-def failure(graph: Graph, binding: Binding) -> tuple[str | None, str | None]:
-    """The step of the procedure at which BINDING failed, and why; (None, None) if it did not."""
+def at_end(proof: Proof, device: Device, complete: bool) -> State:
+    """The state of DEVICE, the last one at its address, when every event was read. COMPLETE:
+    whether the recording is."""
+    found = _by_events(proof, device, complete)
+    turn = _last_turn(device)
+    if not _is_doubtful(proof.graph, device, turn):
+        return found
+    return _by_sysfs(proof, device, found, turn)
+
+
+def _is_doubtful(graph: Graph, device: Device, turn: Event | None) -> bool:
+    """Whether an event that changed the state of DEVICE may be lost."""
+    if turn is not None:
+        return graph.losses.after(turn)
+    taken = graph.recording.header.snapshot_ns
+    return graph.losses.since(taken if device.snapshot and taken is not None else 0)
+
+
+def failure(graph: Graph, binding: Binding, complete: bool) -> tuple[str | None, str | None]:
+    """The step of the procedure at which BINDING failed, and why; (None, None) if it did not.
+    COMPLETE: whether the recording is."""
     call, probe = binding.call, binding.probe
     if call.result in (0, None):
         return None, None
     own = probe is not None and probe.result not in (0, None)
-    reason = diagnosis.binding(graph, binding, is_complete(graph.recording))
+    reason = diagnosis.binding(graph, binding, complete)
     return ("driver-probed" if own else "bus-probed"), reason
 
 
-def _by_events(proof: Proof, device: Device) -> State:
+def _by_events(proof: Proof, device: Device, complete: bool) -> State:
     graph = proof.graph
     if device.unregister is not None:
         return State(REMOVED)
@@ -90,7 +85,7 @@ def _by_events(proof: Proof, device: Device) -> State:
         return State(UNBOUND, f"unbound from {last.driver}{diagnosis.autoprobe(graph)}")
     if last.call.result is None:
         return State(UNBOUND, f"what {last.call.event.symbol} returned was not seen")
-    reason = failure(graph, last)[1]
+    reason = failure(graph, last, complete)[1]
     return State(UNBOUND if last.call.result == -EPROBE_DEFER else FAILED, reason)
 
 
@@ -102,14 +97,14 @@ def _last_turn(device: Device) -> Event | None:
     return max(turns, key=lambda event: event.seq, default=None)
 
 
-def _by_sysfs(recording: Recording, device: Device, found: State, turn: Event | None) -> State:
+def _by_sysfs(proof: Proof, device: Device, found: State, turn: Event | None) -> State:
     """What sysfs at the end makes of FOUND, the state by the events up to TURN."""
-    trailer = recording.trailer
+    trailer = proof.graph.recording.trailer
     end = trailer.end_state if trailer else None
     read = trailer.end_state_ns if trailer else None
     if end is None or (turn is not None and read is not None and turn.ns >= read):
         return State(UNKNOWN, _LOST)
-    there = next((one for one in end.devices if one.address == device.address), None)
+    there = proof.at_end.get(device.address)
     registered = device.register is not None and device.register.result == 0
     if there is None:
         stays = not (registered or device.snapshot) or found.state == REMOVED

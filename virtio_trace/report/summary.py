@@ -6,51 +6,194 @@ Times are nanoseconds since boot (CLOCK_MONOTONIC). None is unknown.
 
 from __future__ import annotations
 
+from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any
+from operator import itemgetter
+from typing import Any, Generic, Protocol, TypeVar
 
 from virtio_trace.check import empty_slots, host_rules
 from virtio_trace.check.coverage import blind, is_complete
+from virtio_trace.check.host_rules import pairs
 from virtio_trace.check.proof import Proof
+from virtio_trace.graph import builder
 from virtio_trace.graph.calls import Call
-from virtio_trace.graph.model import Binding, Device, Driver, Graph, transport
+from virtio_trace.graph.follower import Follower
+from virtio_trace.graph.model import Binding, Device, Driver, Graph, NotYetError, transport
 from virtio_trace.recording.events import Event
 from virtio_trace.recording.host_view import HostDevice
-from virtio_trace.recording.reader import Recording
+from virtio_trace.recording.source import Source
 from virtio_trace.report import boot_time
-from virtio_trace.report.state import State, States, failure
+from virtio_trace.report.state import State, at_end, failure, replaced
 from virtio_trace.virtio import features, numbers
 
 SCHEMA = "virtio-trace/report/1"
 
 
+Host = dict[str, Any] | None
+"""The host's view of a device, as the report has it."""
+
+
+class Sink(Protocol):
+    """Takes the devices and bindings of a report, in any order.
+
+    ``brief``: it needs no ``status`` of devices, and of bindings nothing about the negotiation.
+    """
+
+    brief: bool
+
+    def device(self, order: int, device: dict[str, Any]) -> None:
+        """Take DEVICE; they are shown by ORDER."""
+
+    def binding(self, order: int, binding: dict[str, Any]) -> None:
+        """Take BINDING; they are shown by ORDER."""
+
+
+class Reporter(Follower):
+    """Reports the devices of a recording, each as soon as another one comes at its address.
+    COMPLETE: whether the recording is."""
+
+    def __init__(self, complete: bool) -> None:
+        self.complete = complete
+
+    def begin(self, graph: Graph) -> None:
+        """The events of GRAPH are about to be read."""
+        self.graph = graph
+        self.empty = empty_slots.EmptySlots(graph)
+
+    @abstractmethod
+    def take(self, device: Device, state: State, host: Host) -> None:
+        """Report DEVICE; HOST is None except for the last device at an address. Raises NotYetError
+        if that needs what comes later."""
+
+    def device(self, device: Device) -> bool:
+        """Report DEVICE, unless that needs what comes later."""
+        if self.empty.take(device):
+            return True
+        if device.is_open:
+            return False
+        try:
+            self.take(device, replaced(device), None)
+        except NotYetError:
+            return False
+        return True
+
+    def driver(self, driver: Driver) -> bool:
+        """A report has the last registration of each driver only."""
+        return True
+
+    def end(self) -> None:
+        """Report the other devices."""
+        self.empty.end()
+        latest, proof = self.graph.latest, Proof(self.graph)
+        hosts = {id(device): _host(proof, device, known) for device, known in pairs(proof)}
+        for device in self.graph.devices:
+            is_last = latest[device.address] is device
+            state = at_end(proof, device, self.complete) if is_last else replaced(device)
+            self.take(device, state, hosts.get(id(device)))
+
+
+_R = TypeVar("_R", bound=Reporter)
+_S = TypeVar("_S", bound=Sink)
+
+
+def follow(recording: Source, reporter: Callable[[bool], _R]) -> _R:
+    """What REPORTER, called with whether RECORDING is complete, makes, after it has followed the
+    recording. Raises BadInputError.
+
+    It is assumed to be complete if its trailer says so. If it was not, a second reading begins,
+    with a new reporter.
+    """
+    complete = is_complete(recording)
+    while True:
+        made = reporter(complete)
+        builder.build(recording, made)
+        if is_complete(recording) == complete:
+            made.end()
+            return made
+        complete = not complete
+
+
+def stream(recording: Source, sink: Callable[[], _S]) -> tuple[dict[str, Any], _S]:
+    """The report of RECORDING, in which ``devices`` and ``bindings`` are empty, and what SINK
+    makes, which has them. Raises BadInputError."""
+    made = follow(recording, lambda complete: _SinkReporter(complete, sink()))
+    return made.report(), made.sink
+
+
 def summarize(graph: Graph) -> dict[str, Any]:
-    """The JSON of ``report`` for GRAPH; docs/formats.md lists its members."""
-    graph, empty = empty_slots.set_aside(graph)
-    recording = graph.recording
-    header = recording.header
-    proof = Proof(graph)
-    states = States(proof)
-    host = {id(device): _host(proof, device, known) for device, known in host_rules.pairs(proof)}
-    return {
-        "schema": SCHEMA,
-        "kernel": {"release": header.release, "machine": header.machine},
-        "recording": _recording(recording),
-        "drivers": [_driver(graph, driver) for driver in graph.drivers.values()],
-        "devices": [
-            _device(device, states.of(device)) | {"host": host.get(id(device))}
-            for device in graph.devices
-        ],
-        "bindings": [_binding(graph, binding) for binding in graph.bindings],
-        "empty_slots": [device.address for device in empty],
-        "boot": boot_time.boot(graph),
-    }
+    """The report of the recording of GRAPH; see :func:`summary`."""
+    return summary(graph.recording)
 
 
-def _recording(recording: Recording) -> dict[str, Any]:
+def summary(recording: Source) -> dict[str, Any]:
+    """The JSON of ``report``; docs/formats.md lists its members. Raises BadInputError."""
+    report, kept = stream(recording, _Kept)
+    report["devices"] = [device for _, device in sorted(kept.devices, key=itemgetter(0))]
+    report["bindings"] = [binding for _, binding in sorted(kept.bindings, key=itemgetter(0))]
+    return report
+
+
+class _Kept:
+    """Keeps everything."""
+
+    brief = False
+
+    def __init__(self) -> None:
+        self.devices: list[tuple[int, dict[str, Any]]] = []
+        self.bindings: list[tuple[int, dict[str, Any]]] = []
+
+    def device(self, order: int, device: dict[str, Any]) -> None:
+        self.devices.append((order, device))
+
+    def binding(self, order: int, binding: dict[str, Any]) -> None:
+        self.bindings.append((order, binding))
+
+
+class _SinkReporter(Reporter, Generic[_S]):
+    """Reports to SINK."""
+
+    places = True
+
+    def __init__(self, complete: bool, sink: _S) -> None:
+        super().__init__(complete)
+        self.sink = sink
+        self._boot = boot_time.BootTime()
+        self.returned = self._boot.call  # type: ignore[method-assign] # one call less for each call
+
+    def take(self, device: Device, state: State, host: Host) -> None:
+        """Report DEVICE and its bindings."""
+        brief = self.sink.brief
+        shown = [
+            (binding.call.event.seq, _binding(self.graph, binding, self.complete, brief))
+            for binding in device.bindings
+        ]
+        known = _device(device, state, brief)
+        self.sink.device(device.order, known | {"host": host})
+        for order, binding in shown:
+            self.sink.binding(order, binding)
+        self._boot.device(device)
+
+    def report(self) -> dict[str, Any]:
+        """The report without devices and bindings."""
+        graph, recording = self.graph, self.graph.recording
+        return {
+            "schema": SCHEMA,
+            "kernel": {"release": recording.header.release, "machine": recording.header.machine},
+            "recording": describe(recording),
+            "drivers": [_driver(graph, driver) for driver in graph.drivers.values()],
+            "devices": [],
+            "bindings": [],
+            "empty_slots": [device.address for device in self.empty.found],
+            "boot": self._boot.result(graph),
+        }
+
+
+def describe(recording: Source) -> dict[str, Any]:
+    """The report's ``recording``."""
     trailer = recording.trailer
     return {
-        "events": len(recording.events),
+        "events": recording.count,
         "lost": recording.lost,
         "complete": is_complete(recording),
         "started_ns": recording.header.started_ns,
@@ -92,7 +235,7 @@ def _driver(graph: Graph, driver: Driver) -> dict[str, Any]:
     }
 
 
-def _device(device: Device, state: State) -> dict[str, Any]:
+def _device(device: Device, state: State, brief: bool) -> dict[str, Any]:
     vendor = device.vendor
     return {
         "name": device.name,
@@ -107,7 +250,7 @@ def _device(device: Device, state: State) -> dict[str, Any]:
         "driver": state.driver,
         "reason": state.reason,
         "snapshot": device.snapshot is not None,
-        "status": _status(device.status) if device.status else None,
+        "status": _status(device.status) if device.status and not brief else None,
         "registered_ns": device.register.started_ns if device.register else None,
         "removed_ns": device.unregister.started_ns if device.unregister else None,
     }
@@ -130,10 +273,10 @@ def _host(proof: Proof, device: Device, host: HostDevice) -> dict[str, Any]:
     }
 
 
-def _binding(graph: Graph, binding: Binding) -> dict[str, Any]:
+def _binding(graph: Graph, binding: Binding, complete: bool, brief: bool) -> dict[str, Any]:
     call = binding.call
     function, symbol = _function(binding.probe)
-    step, reason = failure(graph, binding)
+    step, reason = failure(graph, binding, complete)
     return {
         "device": binding.device.address,
         "generation": binding.device.generation,
@@ -148,7 +291,7 @@ def _binding(graph: Graph, binding: Binding) -> dict[str, Any]:
         "started_ns": call.started_ns,
         "duration_ns": call.duration_ns,
         "unbound_ns": binding.unbound.started_ns if binding.unbound else None,
-        **_negotiation(binding),
+        **({} if brief else _negotiation(binding)),
     }
 
 

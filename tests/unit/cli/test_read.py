@@ -174,6 +174,13 @@ def test_script_of_an_unknown_name_lists_the_known_ones(run: Run, option: str, t
     assert there in err.splitlines()[1]
 
 
+def test_script_of_a_driver_without_events_prints_nothing(run: Run, tmp_path: Path) -> None:
+    (path := tmp_path / "cut.vtr").write_bytes(b"".join(dump(golden("debian-6.12-rebind")[:93])))
+    status, out, err = run("script", path, "--driver", "virtio_blk")
+    assert (status, out) == (2, "")
+    assert "virtio_blk" in err
+
+
 def test_lost_events_are_a_warning_and_no_failure(run: Run, tmp_path: Path) -> None:
     lines = golden("debian-6.1")
     lines[-1]["lost"] = 3

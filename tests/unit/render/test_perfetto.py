@@ -15,7 +15,7 @@ from tests.unit.render.traceevents import Events, tracks
 from tests.unit.surgery import GOLDEN, Line, at, dump, entry_lost, golden, remove
 from virtio_trace.graph import builder
 from virtio_trace.recording import reader
-from virtio_trace.render.perfetto import perfetto
+from virtio_trace.render.perfetto import collect, perfetto
 from virtio_trace.report import summary
 
 NAMES = [path.stem for path in sorted(GOLDEN.glob("*.vtr"))]
@@ -23,9 +23,8 @@ NAMES = [path.stem for path in sorted(GOLDEN.glob("*.vtr"))]
 
 def written(lines: list[Line]) -> str:
     """The trace of a recording."""
-    built = builder.build(reader.read(dump(lines), "test"))
     out = io.StringIO()
-    perfetto(built, out)
+    perfetto(collect(reader.read(dump(lines), "test")), out)
     return out.getvalue()
 
 
@@ -228,3 +227,15 @@ def test_any_stream_of_events_keeps_the_rules(seed: int) -> None:
     assert seqs(events, 2) == Counter(numbers)
     # if entries were lost, a return may be assigned to another device's call
     assert seqs(events, 1) <= Counter(numbers)
+
+
+def test_a_call_is_on_the_track_of_the_device_that_came_back_in_a_gap() -> None:
+    """virtnet_validate is the first call about the network device after the gap."""
+    events = drawn(golden("debian-6.1-lossy"))
+    (of,) = [
+        e["tid"] for e in events if e["pid"] == 1 and e.get("args", {}).get("events") == [287, 288]
+    ]
+    (track,) = [
+        e["args"]["name"] for e in events if e.get("name") == "thread_name" and e["tid"] == of
+    ]
+    assert track == "0000:00:02.0 net virtio0 virtio_net generation 1"

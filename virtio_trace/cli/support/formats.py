@@ -38,7 +38,7 @@ class Format:
         return _function(self.renderer), prepare
 
 
-_SUMMARY = "report.summary:summarize"
+_SUMMARY = "report.summary:summary"
 _TERMINAL = (WIDTH, PAINT)
 
 FORMATS: dict[str, tuple[Format, ...]] = {
@@ -55,9 +55,9 @@ FORMATS: dict[str, tuple[Format, ...]] = {
         Format("json", "render.json:inspection"),
     ),
     "report": (
-        Format("table", "render.table:table", prepare=_SUMMARY, takes=_TERMINAL),
-        Format("json", "render.json:report", prepare=_SUMMARY),
-        Format("perfetto", "render.perfetto:perfetto"),
+        Format("table", "render.table:show", prepare="render.table:collect", takes=_TERMINAL),
+        Format("json", "render.json:show", prepare="render.json:collect"),
+        Format("perfetto", "render.perfetto:perfetto", prepare="render.perfetto:collect"),
     ),
     "script": (
         Format("text", "render.script:text", takes=_TERMINAL),
@@ -66,8 +66,8 @@ FORMATS: dict[str, tuple[Format, ...]] = {
 }
 """By command, the default format first.
 
-The subject is a check.findings.Result for check, a graph.model.Graph for graph and report, the JSON
-of an Inspection for inspect, a render.script.Selection for script.
+The subject is a check.findings.Result for check, a recording.source.Source for graph and report,
+the JSON of an Inspection for inspect, a render.script.Selection for script.
 """
 
 

@@ -16,50 +16,66 @@ from virtio_trace.cli.support.say import warn
 from virtio_trace.errors import BadInputError
 
 if TYPE_CHECKING:
-    from virtio_trace.recording.reader import Recording
+    from virtio_trace.recording.source import Source
 
 _WARNINGS = 5
-_LONGEST_LINE = 1 << 26
 
 
-def load(file: str, verbose: bool = False, warn_lacks: bool = True) -> Recording:
-    """Read the recording FILE (- is standard input) and warn of what it lacks.
+@contextlib.contextmanager
+def opened(file: str, *, once: bool = False) -> Iterator[Source]:
+    """The recording FILE (- is standard input), for use in the body, which iterates over its events
+    more than once, unless ONCE.
 
-    Raises BadInputError.
+    Raises BadInputError, also for an OSError of the body about reading FILE.
     """
     # Imported here: inspect, which reads no recording, must not wait for them.
-    from virtio_trace.check.coverage import lacks as lacks_of  # noqa: PLC0415
-    from virtio_trace.recording import reader  # noqa: PLC0415
+    from virtio_trace.recording.recording_file import (  # noqa: PLC0415
+        ReadError,
+        RecordingFile,
+        RecordingPipe,
+        can_seek,
+    )
 
+    # Most objects are dropped when their count of references is 0; few are in cycles.
+    gc.set_threshold(100_000, 50, 50)
     name = "standard input" if file == "-" else file
-    # Nothing that is read here becomes garbage before the process ends.
-    gc.disable()
     try:
-        with _opened(file) as stream:
-            found: Recording = reader.read(_lines(stream), name)
-    except OSError as error:
+        with _stream(file) as stream:
+            pipe = once and not can_seek(stream)
+            yield RecordingPipe(stream, name) if pipe else RecordingFile(stream, name)
+    except ReadError as failed:
+        error = failed.error
         raise BadInputError(f"{name}: {error.strerror or error}", _hint(file, error)) from error
-    lacks: list[str] = lacks_of(found) if warn_lacks else []
+
+
+def warn_lacks(recording: Source, verbose: bool) -> None:
+    """Warn of what RECORDING, which has been read, lacks."""
+    from virtio_trace.check.coverage import lacks as lacks_of  # noqa: PLC0415 - as above
+
+    lacks: list[str] = lacks_of(recording)
     shown = len(lacks) if verbose else _WARNINGS
     for message in lacks[:shown]:
         warn(message)
     if len(lacks) > shown:
         warn(f"and {len(lacks) - shown} more; -v shows all")
-    return found
 
 
-def _opened(file: str) -> contextlib.AbstractContextManager[BinaryIO]:
-    if file != "-":
-        return Path(file).open("rb")
-    if sys.stdin is None:
-        raise OSError(errno.EBADF, "is closed")
-    return contextlib.nullcontext(sys.stdin.buffer)
+@contextlib.contextmanager
+def _stream(file: str) -> Iterator[BinaryIO]:
+    """FILE, open. Raises ReadError."""
+    from virtio_trace.recording.recording_file import ReadError  # noqa: PLC0415 - as above
 
-
-def _lines(stream: BinaryIO) -> Iterator[bytes]:
-    """The lines of STREAM, cut at 64 MiB: a file that is no recording may be one endless line."""
-    while line := stream.readline(_LONGEST_LINE):
-        yield line
+    if file == "-":
+        if sys.stdin is None:
+            raise ReadError(OSError(errno.EBADF, "is closed"))
+        yield sys.stdin.buffer
+        return
+    try:
+        stream = Path(file).open("rb")  # noqa: SIM115 - only its opening is guarded
+    except OSError as error:
+        raise ReadError(error) from error
+    with stream:
+        yield stream
 
 
 def _hint(file: str, error: OSError) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -24,13 +24,17 @@ def show(
     file: str = "-",
     source: str | None = None,
     verbose: bool = False,
+    prepared: Callable[[], None] | None = None,
 ) -> None:
-    """Write SUBJECT in the format ROW to FILE; - is standard output.
+    """Write SUBJECT in the format ROW to FILE; - is standard output. PREPARED is called when all
+    has been read, before anything is written.
 
     Raises UsageError if FILE is the recording SOURCE, CannotTraceError if it cannot be written.
     """
     renderer, prepare = row.load()
     subject = prepare(subject)
+    if prepared is not None:
+        prepared()
     with result_output(file, source) as out:
         known = {
             formats.WIDTH: width_of(out),

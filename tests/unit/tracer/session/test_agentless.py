@@ -17,13 +17,13 @@ import pytest
 from tests.unit.tracer.ftrace.test_fetchargs import LINUX_6_1
 from virtio_trace.check import verdict
 from virtio_trace.check.coverage import is_complete
-from virtio_trace.check.empty_slots import set_aside
 from virtio_trace.errors import IncompleteError
 from virtio_trace.graph import builder
 from virtio_trace.graph.model import Graph
 from virtio_trace.graph.negotiation import Queue
 from virtio_trace.recording import reader
 from virtio_trace.recording.evidence import Evidence
+from virtio_trace.report.summary import summary
 from virtio_trace.tracer.points import table
 from virtio_trace.tracer.points.offline import OfflineKernel
 from virtio_trace.tracer.points.point import ProbePoint
@@ -152,10 +152,10 @@ def test_the_result_is_a_recording_like_any_other() -> None:
     ]
     assert read.header.user_space_ns == read.header.snapshot_ns == 2_000_000_000
     assert read.header.started_ns == 1_990_000_000
-    found = builder.build(read)
-    (device,) = set_aside(found)[0].devices  # there is none in the slot
-    assert (device.address, device.snapshot) == ("0000:00:02.0", None)
-    assert [slot.address for slot in set_aside(found)[1]] == ["a000000.virtio_mmio"]
+    shown = summary(read)
+    (device,) = shown["devices"]  # there is none in the slot
+    assert (device["address"], device["snapshot"]) == ("0000:00:02.0", False)
+    assert shown["empty_slots"] == ["a000000.virtio_mmio"]
     assert read.trailer is not None
     assert read.trailer.log is not None
     assert [line.text for line in read.trailer.log.lines] == ["virtio_x: hello"]
@@ -231,7 +231,7 @@ def test_an_incomplete_log_is_noted(log: str) -> None:
     assert read.trailer.log is not None
     assert read.trailer.log.lost
     found = builder.build(read)
-    assert set_aside(found)[1] == []
+    assert summary(read)["empty_slots"] == []
     assert slot(found) == ["warning"]
 
 
@@ -239,7 +239,7 @@ def test_a_slot_with_a_wrong_magic_value_is_not_empty() -> None:
     said = "4,1,200,-;virtio-mmio a000000.virtio_mmio: Wrong magic value 0x00000000!"
     read = reader.read(assemble(text(kmsg=KMSG.replace("4,1,200,-;virtio_x: hello", said))), "x")
     found = builder.build(read)
-    assert set_aside(found)[1] == []
+    assert summary(read)["empty_slots"] == []
     assert slot(found) == ["error"]
     assert any("Wrong magic value" in f.message for f in verdict.check(found).findings)
 
@@ -292,7 +292,7 @@ def test_a_virtqueue_is_shown_once_by_whichever_function(inside: str, vector: in
     lines = assemble(text(live=BOUND.format(inside=inside)), kernel=kernel)
     read = reader.read(lines, "here")
     assert read.lost == 0
-    (binding,) = builder.build(read).bindings
+    (binding,) = (b for device in builder.build(read).devices for b in device.bindings)
     assert binding.negotiation.queues() == [Queue(3, "req.0", 64, vector)]
 
 
