@@ -60,6 +60,18 @@ COMMANDS = (
 )
 
 
+MERGED = 20_000
+_MERGE = """\
+import sys
+from virtio_trace.recording.events import HIT, Event
+from virtio_trace.tracer.ftrace.merge import Overlap, Stream
+def seen(late):
+    times = ((n, n * 1000 + late) for n in range(1, int(sys.argv[1]) + 1))
+    return [Event(n, ns, 0, 1, "sh", HIT, "get_features", "vp_get_features") for n, ns in times]
+Stream(seen(0), Overlap(0, 0, 10**12)).add(seen(400))"""
+"""The same hits of one function, seen by boot-time events and by the program."""
+
+
 def measure(folder: Path) -> list[str]:
     """Measure and print. Returns the bars that are broken."""
     return [*_long(folder), *_growth(folder)]
@@ -111,7 +123,17 @@ def _growth(folder: Path) -> list[str]:
             if growth > LINEAR:
                 broken.append(f"{' '.join(command)} of {kind}")
         print(text, flush=True)
-    return broken
+    return [*broken, *_merging()]
+
+
+def _merging() -> list[str]:
+    start, few, lots = (
+        min(_run([sys.executable, "-c", _MERGE, str(size)])[0] for _ in range(RUNS))
+        for size in (0, MERGED, 4 * MERGED)
+    )
+    growth = (lots - start) / (4 * max(few - start, 0.001))
+    print(f"  {4 * MERGED:6,} hits in two streams  merge {growth:4.2f}")
+    return ["merge"] if growth > LINEAR else []
 
 
 def _command(command: tuple[str, ...], file: Path) -> tuple[float, float]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 from virtio_trace.recording import events as ev
@@ -117,6 +118,7 @@ def merge(
     return out
 
 
+_ns = attrgetter("ns")
 _Key = tuple[Any, ...]
 _Pair = tuple[Event, Event]
 
@@ -199,14 +201,31 @@ def _pairing_cost(pairs: list[_Pair]) -> int:
 
 def _nearest(boot: dict[_Key, list[Event]], live: dict[_Key, list[Event]]) -> list[_Pair]:
     """Pair each with the nearest in time, whichever handler ran first."""
+    return [pair for key, ours in boot.items() for pair in _near(ours, live.get(key, []))]
+
+
+def _near(first: list[Event], second: list[Event]) -> list[_Pair]:
+    """Pair each of FIRST, in the order of time, with the nearest unpaired one of SECOND.
+
+    It is the last unpaired one before it or the first one after it, so each is looked at once: a
+    guest decides how many there are."""
     found = []
-    for key, ours in boot.items():
-        left = list(live.get(key, ()))
-        for event in ours:
-            other = min(left, key=lambda other: abs(other.ns - event.ns), default=None)
-            if other is not None and abs(other.ns - event.ns) < SLACK_NS:
-                left.remove(other)
-                found.append((event, other))
+    before: list[Event] = []
+    after = sorted(second, key=_ns)
+    at = 0
+    for event in sorted(first, key=_ns):
+        while at < len(after) and after[at].ns < event.ns:
+            before.append(after[at])
+            at += 1
+        back = event.ns - before[-1].ns if before else SLACK_NS
+        ahead = after[at].ns - event.ns if at < len(after) else SLACK_NS
+        if min(back, ahead) >= SLACK_NS:
+            continue
+        if back <= ahead:
+            found.append((event, before.pop()))
+        else:
+            found.append((event, after[at]))
+            at += 1
     return found
 
 

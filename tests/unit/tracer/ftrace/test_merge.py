@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from random import Random
 
@@ -142,3 +143,67 @@ def test_without_boot_time_events_nothing_is_merged() -> None:
     stream = Stream()
     assert not stream.waits
     assert [event.seq for event in stream.add([hit(1, 5), hit(4, 6)])] == [1, 4]
+
+
+class CountedNs(int):
+    """A time that counts how often one is compared or subtracted."""
+
+    operations = 0
+
+
+def counted(name: str) -> Callable[[int, int], object]:
+    def operation(self: int, other: int) -> object:
+        CountedNs.operations += 1
+        return getattr(int, name)(self, other)
+
+    return operation
+
+
+for _name in ("__lt__", "__le__", "__gt__", "__ge__", "__sub__", "__rsub__"):
+    setattr(CountedNs, _name, counted(_name))
+
+
+def operations(count: int, kind: str, probe: str | None, apart: int) -> int:
+    """What it takes to merge COUNT hits that both saw, APART nanoseconds from each other."""
+    where = {"kind": kind, "probe": probe, "function": probe}
+    times = [(n, OVERLAP.begin + n * apart) for n in range(1, count + 1)]
+    boot = [hit(n, CountedNs(ns), **where) for n, ns in times]
+    live = [hit(n, CountedNs(ns + 400), **where) for n, ns in times]
+    CountedNs.operations = 0
+    assert count <= len(Stream(boot, OVERLAP).add(live)) <= 2 * count
+    return CountedNs.operations
+
+
+@pytest.mark.parametrize("apart", [0, 1_000, 300_000])
+@pytest.mark.parametrize(
+    ("kind", "probe"), [(HIT, "get_features"), (MODULE, None), (ENTRY, "virtio_dev_probe")]
+)
+def test_a_guest_cannot_make_merging_quadratic(kind: str, probe: str | None, apart: int) -> None:
+    few = operations(500, kind, probe, apart)
+    assert few > 500
+    assert operations(4_000, kind, probe, apart) < 8 * 1.4 * few
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_what_stands_alone_is_paired_with_the_nearest(seed: int) -> None:
+    """As if each boot-time event looked at all of the program's that are left."""
+    random = Random(seed)
+    stamps = range(OVERLAP.begin, OVERLAP.begin + 4 * SLACK_NS, SLACK_NS // 10)
+    boot, live = (
+        [
+            hit(n, ns, kind=MODULE, probe=None, function=None)
+            for n, ns in enumerate(sorted(random.sample(stamps, random.randint(1, 25))), 1)
+        ]
+        for _ in range(2)
+    )
+    left, alone = [event.ns for event in live], []
+    for ns in (event.ns for event in boot):
+        nearest = min(left, key=lambda other: abs(other - ns), default=ns + SLACK_NS)
+        if abs(nearest - ns) < SLACK_NS:
+            left.remove(nearest)
+        else:
+            alone.append(ns)
+    late = replace(OVERLAP, end=OVERLAP.begin + 1000 * SECOND)
+    out = Stream(boot, late).add(live)
+    assert sorted(event.ns for event in out) == sorted([event.ns for event in boot] + left)
+    assert set(alone) <= {event.ns for event in out}
