@@ -3,38 +3,22 @@
 
 from __future__ import annotations
 
-import gzip
 from pathlib import Path
 
 import pytest
 
-from virtio_trace.cli.support.prerequisites import prerequisites
+from virtio_trace.kernel.running.abilities import Abilities
 from virtio_trace.kernel.running.host import HostKernel, has_common_cfg, snapshot
-
-ROOT = "Name:\tx\nCapEff:\t000001ffffffffff\n"
 
 
 @pytest.fixture
 def here(tmp_path: Path) -> HostKernel:
-    for name in ("proc/self", "proc/sys/kernel", "sys/kernel/tracing", "sys/kernel/security"):
+    for name in ("proc/sys/kernel", "sys/kernel/tracing"):
         (tmp_path / name).mkdir(parents=True)
-    (tmp_path / "proc/self/status").write_text(ROOT)
     (tmp_path / "proc/sys/kernel/osrelease").write_text("6.1.0-test\n")
     return HostKernel(
         tmp_path / "proc", tmp_path / "sys", tmp_path / "boot", tmp_path / "lib/modules"
     )
-
-
-def _config(here: HostKernel, text: str) -> None:
-    (here.proc / "config.gz").write_bytes(gzip.compress(text.encode()))
-
-
-def test_kprobes(here: HostKernel) -> None:
-    (here.sys / "kernel/tracing/events").mkdir()
-    (here.sys / "kernel/tracing/kprobe_events").touch()
-    assert here.has_kprobes().ok
-    assert here.has_tracefs().ok
-    assert here.tracefs() == here.sys / "kernel/tracing"
 
 
 def test_tracefs_under_debugfs(here: HostKernel) -> None:
@@ -42,96 +26,15 @@ def test_tracefs_under_debugfs(here: HostKernel) -> None:
     assert here.tracefs() == here.sys / "kernel/debug/tracing"
 
 
-@pytest.mark.parametrize(
-    ("config", "reason"),
-    [
-        ("# CONFIG_KPROBES is not set\n", "this kernel is built without CONFIG_KPROBES"),
-        ("CONFIG_KPROBES=y\n", "this kernel is built without CONFIG_KPROBE_EVENTS"),
-        ("CONFIG_FTRACE=y\nCONFIG_TRACING=y\nCONFIG_KPROBES=y\nCONFIG_KPROBE_EVENTS=y\n", "mount"),
-    ],
-)
-def test_why_there_are_no_kprobes(here: HostKernel, config: str, reason: str) -> None:
-    _config(here, config)
-    answer = here.has_kprobes()
-    assert not answer.ok
-    assert reason in answer.reason
-    assert answer.hint
-
-
-def test_tracefs_that_is_not_mounted(here: HostKernel) -> None:
-    answer = here.has_tracefs()
-    assert (answer.ok, answer.reason) == (False, "tracefs is not mounted")
-    assert answer.hint.startswith("mount -t tracefs tracefs ")
-    (here.proc / "self/status").write_text("CapEff:\t0000000000000000\n")
-    assert "root" in here.has_tracefs().reason
-
-
 def test_the_configuration_is_found_where_distributions_put_it(here: HostKernel) -> None:
     assert here.config is None
-    assert not here.has_btf().ok
     for path in (here.boot / "config-6.1.0-test", here.modules / "6.1.0-test/config"):
         path.parent.mkdir(parents=True)
         path.write_text('CONFIG_A=y\nCONFIG_B="x y"\n# CONFIG_C is not set\n# a comment\n')
         again = HostKernel(here.proc, here.sys, here.boot, here.modules)
         assert again.config == {"CONFIG_A": "y", "CONFIG_B": '"x y"', "CONFIG_C": "n"}
-        assert "CONFIG_DEBUG_INFO_BTF" in again.has_btf().reason
+        assert "CONFIG_DEBUG_INFO_BTF" in Abilities(again).btf().reason
         path.unlink()
-
-
-@pytest.mark.parametrize(
-    ("capabilities", "ok"),
-    [
-        (0, False),
-        (1 << 21, True),
-        (1 << 38 | 1 << 39 | 1 << 1, True),
-        (1 << 38 | 1 << 39, False),
-        ((1 << 41) - 1 & ~(1 << 21 | 1 << 38), False),
-    ],
-)
-def test_privileges(here: HostKernel, capabilities: int, ok: bool) -> None:
-    (here.proc / "self/status").write_text(f"Name:\tx\nCapEff:\t{capabilities:016x}\n")
-    assert here.is_privileged().ok is ok
-
-
-def test_lockdown(here: HostKernel) -> None:
-    assert here.lockdown() is None
-    assert here.may_probe().ok
-    file = here.sys / "kernel/security/lockdown"
-    file.write_text("none [integrity] confidentiality\n")
-    assert here.lockdown() == "integrity"
-    assert here.may_probe().ok
-    file.write_text("none integrity [confidentiality]\n")
-    assert not here.may_probe().ok
-
-
-def test_lockdown_is_the_reason_for_an_empty_tracefs(here: HostKernel) -> None:
-    """Under confidentiality tracefs can be mounted, but has no files (fs/tracefs/inode.c)."""
-    (here.sys / "kernel/security/lockdown").write_text("none integrity [confidentiality]\n")
-    for answer in (here.has_tracefs(), here.has_kprobes()):
-        assert answer == here.may_probe()
-        assert answer.reason.startswith("the kernel is locked down (confidentiality)")
-    _name, first = prerequisites(here)[0]
-    assert first() == here.may_probe()
-
-
-@pytest.mark.parametrize(
-    ("line", "is_locked"),
-    [
-        ("quiet lockdown=confidentiality ro", True),
-        ("lockdown=confidentiality", True),
-        ("lockdown=integrity", False),
-        ("lockdown=confidentialityx", False),
-        ("nolockdown=confidentiality", False),
-    ],
-)
-def test_lockdown_without_securityfs(here: HostKernel, line: str, is_locked: bool) -> None:
-    """The kernel's command line explains an empty tracefs. It is no reason to refuse to trace: a
-    kernel may be without the lockdown module."""
-    (here.proc / "cmdline").write_text(f"{line}\n")
-    assert ("locked down" in here.has_tracefs().reason) is is_locked
-    assert here.may_probe().ok
-    (here.sys / "kernel/security/lockdown").write_text("[none] integrity confidentiality\n")
-    assert here.has_tracefs().reason == "tracefs is not mounted"
 
 
 def test_modules_and_release(here: HostKernel) -> None:
