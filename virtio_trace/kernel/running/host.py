@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import re
 import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +19,7 @@ _MAX_CONFIG = 16 << 20
 _MAX_KALLSYMS = 256 << 20
 """Bytes. Debian's kernels have some 7 MB, with every module loaded 20 MB."""
 _IOMEM = re.compile(r" *([0-9a-f]{1,16})-[0-9a-f]{1,16} : (.{1,200})")
+_VIRTIO = re.compile(r"virtio[0-9]{1,9}", re.ASCII)
 _INDEX = re.compile(r"(?<![0-9])[0-9]{1,9}$", re.ASCII)
 
 
@@ -111,7 +113,8 @@ def snapshot(sys: Path = Path("/sys")) -> BusState:
     Never raises: what disappears while it is read is left out, what cannot be read is None.
     """
     bus, iomem = sys / "bus/virtio", sys.parent / "proc/iomem"
-    devices = [d for path in sysfs.entries(bus / "devices") if (d := _device(path, iomem))]
+    carried = _carried(sys)
+    devices = [d for path in sysfs.entries(bus / "devices") if (d := _device(path, iomem, carried))]
     devices.sort(key=lambda d: (d.index is None, d.index or 0, d.name))
     return BusState(sysfs.is_dir(bus), tuple(devices), registered(sys))
 
@@ -122,7 +125,25 @@ def registered(sys: Path = Path("/sys")) -> tuple[SysfsDriver, ...]:
     return tuple(SysfsDriver(path.name, sysfs.link(path / "module")) for path in drivers)
 
 
-def _device(path: Path, iomem: Path) -> SysfsDevice | None:
+def _carried(sys: Path) -> dict[str, tuple[str, ...]]:
+    """The interfaces and disks of each VirtIO device, by its name."""
+    links = [*sysfs.entries(sys / "class/net"), *sysfs.entries(sys / "block")]
+    return carried((path.name, sysfs.target(path) or "") for path in links)
+
+
+def carried(links: Iterable[tuple[str, str]]) -> dict[str, tuple[str, ...]]:
+    """VirtIO device to the interfaces and disks that it carries. LINKS are the names in
+    /sys/class/net and /sys/block, and what these links say: the folder of a VirtIO device is in the
+    path of what it carries (../../devices/pci0000:00/0000:00:02.0/virtio0/net/eth0)."""
+    found: dict[str, tuple[str, ...]] = {}
+    for name, target in links:
+        for part in target.split("/")[:-1]:
+            if _VIRTIO.fullmatch(part):
+                found[part] = (*found.get(part, ()), name)
+    return found
+
+
+def _device(path: Path, iomem: Path, carried_by: dict[str, tuple[str, ...]]) -> SysfsDevice | None:
     try:
         parent = path.resolve(strict=True).parent
     except (OSError, RuntimeError):  # RuntimeError: a loop of links
@@ -142,6 +163,7 @@ def _device(path: Path, iomem: Path) -> SysfsDevice | None:
         features=sysfs.text(path / "features") or None,
         pci=_pci(parent) if bus == "pci" else None,
         base=bases(sysfs.content(iomem)).get(parent.name) if bus == "platform" else None,
+        carries=carried_by.get(path.name, ()),
     )
 
 

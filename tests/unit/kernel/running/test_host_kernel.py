@@ -3,12 +3,18 @@
 
 from __future__ import annotations
 
+import json
+import os
 from pathlib import Path
 
 import pytest
 
+from virtio_trace.kernel.running import sysfs_text
 from virtio_trace.kernel.running.abilities import Abilities
 from virtio_trace.kernel.running.host import HostKernel, has_common_cfg, snapshot
+from virtio_trace.recording.bus_state import SysfsDevice
+from virtio_trace.tracer.executor import sysfs as executor_sysfs
+from virtio_trace.tracer.executor.tree import Tree
 
 
 @pytest.fixture
@@ -162,3 +168,51 @@ def test_a_circular_list_of_capabilities_ends() -> None:
     config = bytearray(_config_space((0x11, 0)))
     config[0x41] = 0x40
     assert not has_common_cfg(bytes(config))
+
+
+def _carrier(sys: Path) -> None:
+    """What two devices carry: an interface, and a SCSI disk, deep below its device."""
+    for place, kind in (("0000:00:02.0/virtio0", "0x0001"), ("0000:00:03.0/virtio10", "0x0008")):
+        path = sys / "devices/pci0000:00" / place
+        path.mkdir(parents=True)
+        (path / "device").write_text(f"{kind}\n")
+        (sys / "bus/virtio/devices").mkdir(parents=True, exist_ok=True)
+        entry = sys / "bus/virtio/devices" / path.name
+        entry.symlink_to(f"../../../devices/pci0000:00/{place}")
+    disk = "0000:00:03.0/virtio10/host2/target2:0:0/2:0:0:0/block/sda"
+    for link, where in (
+        ("class/net/virtio7", "../../devices/pci0000:00/0000:00:02.0/virtio0/net/virtio7"),
+        ("class/net/lo", "../../devices/virtual/net/lo"),
+        ("block/sda", f"../devices/pci0000:00/{disk}"),
+        ("block/loop0", "../devices/virtual/block/loop0"),
+    ):
+        (sys / link).parent.mkdir(parents=True, exist_ok=True)
+        (sys / link).symlink_to(where)
+
+
+def test_the_interfaces_and_disks_that_a_device_carries(tmp_path: Path) -> None:
+    """An interface may have any name, also that of a device."""
+    _carrier(tmp_path / "sys")
+    first, second = snapshot(tmp_path / "sys").devices
+    assert (first.name, first.carries) == ("virtio0", ("virtio7",))
+    assert (second.name, second.carries) == ("virtio10", ("sda",))
+    assert all(second.is_called(name) for name in ("0000:00:03.0", "virtio10", "sda"))
+    assert not second.is_called("virtio1")
+    assert second.to_json()["carries"] == ("sda",)
+    assert SysfsDevice.from_json(json.loads(json.dumps(second.to_json()))) == second
+
+
+def test_an_executor_sends_what_devices_carry(tmp_path: Path) -> None:
+    """The text of the executor, turned back into a folder, says the same."""
+    sys = tmp_path / "sys"
+    _carrier(sys)
+    descriptor = os.open(sys, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        text = executor_sysfs.lines(Tree(descriptor))
+    finally:
+        os.close(descriptor)
+    (tmp_path / "again").mkdir()
+    sysfs_text.rebuild(text.splitlines(), tmp_path / "again")
+    theirs = snapshot(tmp_path / "again/sys").devices
+    assert [device.carries for device in theirs] == [("virtio7",), ("sda",)]
+    assert "loop0" not in text
