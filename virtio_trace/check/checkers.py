@@ -11,6 +11,7 @@ from virtio_trace.check import (
     consistency_rules,
     end_state_rules,
     host_rules,
+    kernel_log,
     linux_rules,
     linux_transport,
     recording_rules,
@@ -34,7 +35,7 @@ _CALLS = {
     consistency_rules.INTERFACES: 10,
     consistency_rules.SUSPENDS: 11,
 }
-_INITS, _END, _HOST = 12, 13, 14
+_INITS, _END, _HOST, _LOG = 12, 13, 14, 15
 """The sections of profile linux, in order."""
 
 _OUTCOMES, _RESTORES, _SPEC_END = 9, 10, 11
@@ -101,6 +102,7 @@ class LinuxChecker(Follower):
         context.judge(_INITS, 0, consistency_rules.inits)
         context.judge(_END, 0, end_state_rules.check)
         context.judge(_HOST, 0, host_rules.check)
+        context.judge(_LOG, 0, kernel_log.check)
         return context.result()
 
     def _judge(self, device: Device) -> bool:

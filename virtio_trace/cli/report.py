@@ -24,6 +24,7 @@ def command(file: str, row: formats.Format, output: str, verbose: bool) -> int:
             recording,
             file=output,
             source=file,
+            verbose=verbose,
             prepared=lambda: reading.warn_lacks(recording, verbose),
         )
     return 0

@@ -30,7 +30,7 @@ def command(
         if recording.is_repeatable:  # read it first: of a damaged file, nothing is printed
             deque(recording, maxlen=0)
             reading.warn_lacks(recording, verbose)
-        results.show(row, selection)
+        results.show(row, selection, verbose=verbose)
         if not recording.is_repeatable:
             reading.warn_lacks(recording, verbose)
     if device is not None and device not in selection.devices:

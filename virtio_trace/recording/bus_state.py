@@ -130,6 +130,11 @@ class BusState:
     devices: tuple[SysfsDevice, ...] = ()
     drivers: tuple[SysfsDriver, ...] = ()
 
+    @property
+    def carried(self) -> set[str]:
+        """The interfaces and disks of all its devices."""
+        return {name for device in self.devices for name in device.carries}
+
     def to_json(self) -> dict[str, Any]:
         """For the header."""
         return {

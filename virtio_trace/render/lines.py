@@ -10,15 +10,19 @@ from __future__ import annotations
 from typing import Any
 
 from virtio_trace.graph.calls import Call, Nester
-from virtio_trace.graph.negotiation import NO_VECTOR
 from virtio_trace.recording import events as ev
 from virtio_trace.recording.events import Event
+from virtio_trace.render import details
 from virtio_trace.render.concern import Concern
+from virtio_trace.render.details import Piece
 from virtio_trace.render.escape import escape
 from virtio_trace.render.words import Paint, duration, plain, result, seconds
 from virtio_trace.virtio import numbers
 
 _INDENT = 2
+_NARROW = 100
+"""A terminal with fewer columns has the thread without its name, and an indent of 1."""
+_TID_WIDTH = 6
 _TASK_WIDTH = 15
 _TASK_WIDEST = 24
 _MOST = 1000
@@ -31,16 +35,15 @@ _OF_A_PAIR = (
 )
 """Calls about a driver: its name is never left out. Elsewhere the lines around it say it."""
 
-Piece = tuple[str, str]
-"""A text and its style; "" is no style."""
-
 
 class Lines:
     """Takes every event in order and returns lines.
 
-    ``width`` is a terminal's: longer lines leave out what nearby lines say. ``numbered`` puts
-    sequence numbers in front. With ``concern``, events that it does not pass on have no line. Times
-    are seconds since boot, as in a report and in dmesg.
+    ``width`` is a terminal's: longer lines leave out what nearby lines say, and below 100 columns
+    the name of the thread. ``numbered`` puts
+    sequence numbers in front. With ``concern``, events that it does not pass on have no line.
+    ``names``: bits are names, which may need lines of their own, in the same string; else features
+    are hexadecimal. Times are seconds since boot, as in a report and in dmesg.
     """
 
     def __init__(
@@ -49,8 +52,10 @@ class Lines:
         numbered: bool = False,
         paint: Paint = plain,
         concern: Concern | None = None,
+        names: bool = False,
     ) -> None:
         self._concern = concern
+        self._names = names
         self._width = width
         self._numbered = numbered
         self._paint = paint
@@ -58,7 +63,8 @@ class Lines:
         self._openings: dict[tuple[Any, ...], tuple[Call, list[Piece]]] = {}
         self._held: Call | None = None
         self._last: Call | None = None
-        self._task_width = _TASK_WIDTH
+        self._is_narrow = width is not None and width < _NARROW
+        self._task_width = _TID_WIDTH if self._is_narrow else _TASK_WIDTH
 
     def add(self, event: Event) -> list[str]:
         """The lines that EVENT completes: none if its call may still end on the same line."""
@@ -105,7 +111,7 @@ class Lines:
             if len(self._openings) >= _MOST:
                 self._openings.clear()
             # the call keeps alive what the key has the ids of
-            known = self._openings[key] = Call(entry, ret, None), _opening(call)
+            known = self._openings[key] = Call(entry, ret, None), _opening(call, self._names)
         return known[1]
 
     def _module(self, event: Event) -> str:
@@ -120,17 +126,22 @@ class Lines:
         return self._line(event, call.depth, [("}", "faint"), (name, "name")], _ending(call))
 
     def _line(self, event: Event, depth: int, pieces: list[Piece], end: list[Piece]) -> str:
-        task = f"{escape(event.comm)}/{event.tid}"
+        task = str(event.tid) if self._is_narrow else f"{escape(event.comm)}/{event.tid}"
         self._task_width = min(max(self._task_width, len(task)), _TASK_WIDEST)
         number = f"{event.seq:5d} " if self._numbered else ""
         head = f"{number}{seconds(event.ns):>10} "
         task = f"{task:<{self._task_width}} "
-        indent = " " * (_INDENT * depth)
+        indent = " " * (depth if self._is_narrow else _INDENT * depth)
         room = None if self._width is None else self._width - len(head) - len(task) - len(indent)
+        below: list[str] = []
+        if room is not None and self._names:
+            pieces, below = details.moved_below(pieces, end, room)
         body = _fit(pieces, end, room)
         paint = self._paint
         shown = "".join(paint(text, style) if style else text for text, style in body)
-        return f"{paint(head, 'faint')}{paint(task, 'faint')}{indent}{shown}".rstrip()
+        line = f"{paint(head, 'faint')}{paint(task, 'faint')}{indent}{shown}".rstrip()
+        left = " " * (len(head) + len(task) + len(indent))
+        return "\n".join([line, *(left + text for text in below)])
 
 
 def _fit(pieces: list[Piece], end: list[Piece], room: int | None) -> list[Piece]:
@@ -144,7 +155,7 @@ def _fit(pieces: list[Piece], end: list[Piece], room: int | None) -> list[Piece]
     return whole
 
 
-def _opening(call: Call) -> list[Piece]:
+def _opening(call: Call, names: bool) -> list[Piece]:
     """E.g. ``virtnet_probe [virtio_net] 0000:00:02.0 virtio0 net virtio_net``."""
     event = call.event
     pieces = [(escape(event.function or event.probe), "name")]
@@ -161,38 +172,7 @@ def _opening(call: Call) -> list[Piece]:
     if event.driver is not None:
         spared = event.probe not in _OF_A_PAIR
         pieces.append((f" {escape(event.driver)}", "faint" if spared else ""))
-    return pieces + _details(call)
-
-
-def _details(call: Call) -> list[Piece]:
-    """The call's status, features, virtqueue, or module name."""
-    entry = call.entry.detail if call.entry else None
-    ret = call.ret.detail if call.ret else None
-    detail = entry or ret
-    if detail is None:
-        return []
-    shown: list[str] = []
-    spare: list[Piece] = []
-    if detail.name is not None:
-        shown.append(escape(detail.name))
-    if detail.status is not None:
-        names = " ".join(numbers.status_names(detail.status)) or "reset"
-        shown.append(f"status={detail.status:#x}")
-        spare.append((f" ({names})", "faint"))
-    elif detail.features is not None:
-        what = {"driver_features": "wants", "get_features": "offers"}
-        shown.append(f"{what.get(str(call.event.probe), 'features')}={detail.features}")
-    if detail.legacy is not None:
-        spare.append((f" legacy={detail.legacy}", "faint"))
-    if detail.count is not None:
-        shown.append(f"queues={detail.count}")
-    if detail.queue is not None:
-        shown.append(f"queue={detail.queue}")
-    if detail.vector is not None:
-        shown.append("no vector" if detail.vector == NO_VECTOR else f"vector={detail.vector}")
-    if ret is not None and ret.size is not None:
-        shown.append(f"size={ret.size}")
-    return [(f" {text}", "") for text in shown] + spare
+    return pieces + details.pieces(call, names)
 
 
 def _ending(call: Call) -> list[Piece]:

@@ -66,9 +66,16 @@ class Selection:
         return driver == self._driver or of_module
 
 
-def text(selection: Selection, out: TextIO, width: int | None = None, paint: Paint = plain) -> None:
-    """Write the events for a terminal of WIDTH columns, numbered and indented by call."""
-    lines = Lines(width, numbered=True, paint=paint)
+def text(
+    selection: Selection,
+    out: TextIO,
+    width: int | None = None,
+    paint: Paint = plain,
+    verbose: bool = False,
+) -> None:
+    """Write the events for a terminal of WIDTH columns, numbered and indented by call. Status and
+    features are names; with VERBOSE, hexadecimal."""
+    lines = Lines(width, numbered=True, paint=paint, names=not verbose)
     for event in selection.events():
         out.writelines(f"{line}\n" for line in lines.add(event))
     out.writelines(f"{line}\n" for line in lines.flush())

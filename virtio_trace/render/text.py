@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A check as text: steps as a matrix, findings by severity, the verdict last."""
+"""A check as text: the verdict first and last, what failed before what is fine.
+
+Between them are the findings by severity, then the steps as a matrix for each kind of subject, in
+which the subjects that failed come first.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TextIO
 
 from virtio_trace.check import linux_steps, spec_steps
@@ -20,7 +24,7 @@ from virtio_trace.check.findings import (
 )
 from virtio_trace.check.profiles import PROFILES
 from virtio_trace.render.escape import escape
-from virtio_trace.render.grid import WIDTH, Cell, grid, wrap
+from virtio_trace.render.grid import Cell, grid_lines, wrap
 from virtio_trace.render.words import Paint, count, plain
 
 _VERDICTS = {CONFORMS: "good", DEVIATES: "bad"}
@@ -42,21 +46,33 @@ def text(
     out: TextIO,
     width: int | None = None,
     paint: Paint = plain,
+    *,
     verbose: bool = False,
+    tables: Callable[[], None] | None = None,
 ) -> None:
-    """Write RESULT. VERBOSE adds each step's text and its source."""
-    width = width or WIDTH
-    blocks = [
-        *_matrices(result, width, paint),
-        *(_findings(result.findings, severity, width, paint) for severity in _SEVERITIES),
-        _procedure(result, width, paint) if verbose else "",
-        _verdict(result, paint),
-    ]
+    """Write RESULT for a terminal of WIDTH columns; None: any width. VERBOSE adds each step's text
+    and its source. TABLES writes a report's tables, whose place is between what failed and the
+    procedure."""
+    verdict = "\n".join(wrap(_verdict(result), width))
+    verdict = paint(result.verdict, _VERDICTS.get(result.verdict, "unsure")) + verdict.removeprefix(
+        result.verdict
+    )
+    found = {s: _findings(result.findings, s, width, paint) for s in _SEVERITIES}
+    _write([verdict, found[ERROR], found[WARNING]], out)
+    out.write("\n")
+    if tables is not None:
+        tables()
+        out.write("\n")
+    procedure = _procedure(result, width, paint) if verbose else ""
+    _write([*_matrices(result, width, paint), found[NOTE], procedure, verdict], out)
+
+
+def _write(blocks: Iterable[str], out: TextIO) -> None:
     out.write("\n\n".join(block for block in blocks if block))
     out.write("\n")
 
 
-def _matrices(result: Result, width: int, paint: Paint) -> Iterable[str]:
+def _matrices(result: Result, width: int | None, paint: Paint) -> Iterable[str]:
     """Bus and drivers, then devices with their bindings: a row per subject, a column per step."""
     for title, kinds in _MATRICES:
         columns = [step.id for step in PROFILES[result.profile] if step.of in kinds]
@@ -68,9 +84,17 @@ def _matrices(result: Result, width: int, paint: Paint) -> Iterable[str]:
             marks.setdefault(step.subject, {}).setdefault(step.id, Counter())[step.ok] += 1
         rows = [
             [subject, *(_mark(row.get(column)) for column in columns)]
-            for subject, row in marks.items()
+            for subject, row in sorted(marks.items(), key=lambda item: _rank(item[1]))
         ]
-        yield f"{paint(title, 'heading')}\n{grid(['subject', *columns], rows, width, paint)}"
+        yield "\n".join(
+            [paint(title, "heading"), *grid_lines(["subject", *columns], rows, width, paint)]
+        )
+
+
+def _rank(row: dict[str, Counter[bool | None]]) -> int:
+    """Subjects with a failed step come first, then those with an unknown one."""
+    results: Counter[bool | None] = sum(row.values(), Counter())
+    return 0 if results[False] else 1 if results[None] else 2
 
 
 def _mark(results: Counter[bool | None] | None) -> Cell:
@@ -84,7 +108,7 @@ def _mark(results: Counter[bool | None] | None) -> Cell:
     return (", ".join(parts), style)
 
 
-def _findings(findings: list[Finding], severity: str, width: int, paint: Paint) -> str:
+def _findings(findings: list[Finding], severity: str, width: int | None, paint: Paint) -> str:
     """Findings of one severity: each message once, followed by its steps, subjects and events."""
     same: dict[str, dict[str, list[Finding]]] = {}
     number = 0
@@ -97,10 +121,10 @@ def _findings(findings: list[Finding], severity: str, width: int, paint: Paint) 
         return ""
     lines = [paint(f"{severity.upper()}S ({number})", _SEVERITIES[severity])]
     for message, steps in same.items():
-        lines += [f"  {line}" for line in wrap(escape(message), width - 2)]
+        lines += [f"  {line}" for line in wrap(escape(message), _less(width, 2))]
         for step, found in steps.items():
             if step != RECORDING:
-                places = wrap(f"{step}: {_where(found)}", width - 4)
+                places = wrap(f"{step}: {_where(found)}", _less(width, 4))
                 lines += [_INDENT + paint(line, "faint") for line in places]
     return "\n".join(lines)
 
@@ -126,20 +150,26 @@ def _events(events: list[int]) -> str:
     return f" [event{'s' if len(events) > 1 else ''} {shown}{more}]"
 
 
-def _procedure(result: Result, width: int, paint: Paint) -> str:
+def _less(width: int | None, indent: int) -> int | None:
+    return None if width is None else width - indent
+
+
+def _procedure(result: Result, width: int | None, paint: Paint) -> str:
     taken = {step.id for step in result.steps}
     lines = [paint("PROCEDURE", "heading")]
     for step in PROFILES[result.profile]:
         if step.id in taken:
             lines.append(f"  {paint(step.id, 'name')}: {step.text}")
-            lines += [_INDENT + part for part in wrap(step.source, width - 4)]
+            lines += [_INDENT + part for part in wrap(step.source, _less(width, 4))]
     return "\n".join(lines)
 
 
-def _verdict(result: Result, paint: Paint) -> str:
+def _verdict(result: Result) -> str:
     good = sum(step.ok is True for step in result.steps)
-    verdict = paint(result.verdict, _VERDICTS.get(result.verdict, "unsure"))
-    steps = f"{good} of {count(len(result.steps), 'step')} passed"
-    unplaced = count(result.unplaced, "device") if result.unplaced else ""
-    rest = f"; {unplaced} of the host not placed in the guest" if unplaced else ""
-    return f"{verdict} (profile {result.profile}): {steps}{rest}"
+    severities = Counter(finding.severity for finding in result.findings)
+    parts = [f"{good} of {count(len(result.steps), 'step')} passed"]
+    parts += [count(severities[s], s) for s in _SEVERITIES if severities[s]]
+    rest = ""
+    if result.unplaced:
+        rest = f"; {count(result.unplaced, 'device')} of the host not placed in the guest"
+    return f"{result.verdict} (profile {result.profile}): {', '.join(parts)}{rest}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import ExitStack, nullcontext
+from functools import partial
 from pathlib import Path
 
 import click
@@ -181,7 +182,6 @@ def _report(lines: list[bytes], target: RecordingOutput) -> int:
     result = verdict.check(found)
     with results.result_output() if not target.is_stdout else nullcontext(sys.stderr) as out:
         width, paint = terminal.width_of(out), terminal.paint_for(out)
-        table(summarize(found), out, width, paint)
-        out.write("\n")
-        text(result, out, width, paint)
+        tables = partial(table, summarize(found), out, width, paint, problems=False)
+        text(result, out, width, paint, tables=tables)
     return STATUS[result.verdict]

@@ -55,12 +55,17 @@ FORMATS: dict[str, tuple[Format, ...]] = {
         Format("json", "render.json:inspection"),
     ),
     "report": (
-        Format("table", "render.table:show", prepare="render.table:collect", takes=_TERMINAL),
+        Format(
+            "table",
+            "render.table:show",
+            prepare="render.table:collect",
+            takes=(*_TERMINAL, VERBOSE),
+        ),
         Format("json", "render.json:show", prepare="render.json:collect"),
         Format("perfetto", "render.perfetto:perfetto", prepare="render.perfetto:collect"),
     ),
     "script": (
-        Format("text", "render.script:text", takes=_TERMINAL),
+        Format("text", "render.script:text", takes=(*_TERMINAL, VERBOSE)),
         Format("json", "render.script:json_lines"),
     ),
 }

@@ -35,12 +35,14 @@ def is_live(out: TextIO) -> bool:
 
 
 def width_of(out: TextIO) -> int | None:
-    """The columns of OUT's terminal; None if OUT is not a terminal and any width is fine."""
-    if not out.isatty():
-        return None
+    """The columns for OUT: COLUMNS, else those of its terminal. None: OUT is not a terminal, and
+    any width is fine. As with git and perf, a pipe or a file gets whole lines; COLUMNS, which a
+    shell does not export, is a wish."""
     columns = os.environ.get("COLUMNS", "")
     if columns.isascii() and columns.isdigit() and int(columns[:6]) > 0:
         return max(int(columns[:6]), _NARROWEST)
+    if not out.isatty():
+        return None
     try:
         width = os.get_terminal_size(out.fileno()).columns
     except OSError:

@@ -94,6 +94,7 @@ class LiveTracer:
             boot = self._collect_boot(knowledge, tracker, since)
         with self.clock.phase("snapshot, confirm"):
             snapshot_ns, bus = time.monotonic_ns(), snapshot()
+            self._machine.log.know(bus.carried)
             tracker.loaded = set(self._machine.host.loaded_modules())
             tracker.confirm(armed_functions(self._machine.mounts.debugfs))
         header = replace(
