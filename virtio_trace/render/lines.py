@@ -180,18 +180,14 @@ def _ending(call: Call) -> list[Piece]:
     assert ret is not None
     pieces: list[Piece] = []
     if ret.result is not None:
-        pieces.append((f" = {_outcome(ret)}", _style(ret)))
+        pieces.append((f" = {result(ret.result)}", _style(ret)))
+        if ret.probe == "virtio_dev_match" and ret.result == 1:
+            pieces.append((" (match)", "faint"))
     if ret.duration_ns is not None:
         pieces.append((f" <{duration(ret.duration_ns)}>", "faint"))
     if call.entry is None:
         pieces.append((" (entry not seen)", "unsure"))
     return pieces
-
-
-def _outcome(ret: Event) -> str:
-    if ret.probe == "virtio_dev_match" and ret.result == 1:
-        return "1 (match)"
-    return result(ret.result)
 
 
 def _style(ret: Event) -> str:

@@ -98,13 +98,21 @@ def _head(
     else:
         parts.append("nothing negotiated")
     if binding["interrupts"]:
-        parts.append(_KINDS.get(binding["interrupts"], str(binding["interrupts"])))
+        kind = _KINDS.get(binding["interrupts"], str(binding["interrupts"]))
+        parts.append(kind + _shared(device))
     if binding["queues"]:
         parts.append(count(len(binding["queues"]), "queue"))
     first, *rest = wrap(f"{_name(device, binding['driver'], _bare)}: {', '.join(parts)}", width)
     address = escape(device["address"])
     yield paint(address, "name") + first.removeprefix(address)
     yield from (_INDENT + line for line in rest)
+
+
+def _shared(device: Device) -> str:
+    """How many interrupts there were, if all virtqueues share one."""
+    counts = (device["in_sysfs"] or {}).get("interrupts") or {}
+    number = counts.get("virtqueues", counts.get(""))
+    return "" if number is None else f" ({count(number, 'interrupt')}, shared)"
 
 
 def _bare(text: str, _style: str) -> str:
@@ -170,7 +178,7 @@ def _queues(binding: Binding, width: int | None, paint: Paint, verbose: bool) ->
             queue["name"] or "?",
             "?" if queue["size"] is None else str(queue["size"]),
             "-" if queue["vector"] is None else str(queue["vector"]),
-            *("?" if queue.get(name) is None else str(queue[name]) for name in counts),
+            *(_number(queue, name) for name in counts),
         ]
         for queue in shown
     ]
@@ -178,6 +186,13 @@ def _queues(binding: Binding, width: int | None, paint: Paint, verbose: bool) ->
     yield from _indented((*_QUEUES, *counts), rows, width, paint, right)
     if len(shown) < len(found):
         yield f"{_INDENT}and {len(found) - len(shown)} more queues; -v shows all"
+
+
+def _number(queue: dict[str, Any], name: str) -> str:
+    """A count; ``-`` for interrupts of a virtqueue without a vector of its own."""
+    if queue[name] is not None:
+        return str(queue[name])
+    return "-" if name == "interrupts" and queue["vector"] is None else "?"
 
 
 def _indented(

@@ -18,6 +18,9 @@ STATES = {
 }  # fmt: skip
 """The states of a device in the order in which they are shown, and their styles."""
 
+_WARNED = ", warned"
+"""After the state of a device that the kernel's log warns of."""
+
 NONE = "-"
 
 _ALIAS = re.compile(r"virtio:d([0-9A-F]{8})v")
@@ -69,10 +72,21 @@ def device_row(device: dict[str, Any]) -> list[Cell]:
         device["address"],
         device["type"] or NONE,
         device["transport"],
-        (device["state"], STATES[device["state"]]),
+        _state(device),
         device["driver"] or NONE,
         _when(device),
     ]
+
+
+def rank(device: dict[str, Any]) -> int:
+    """The place of the device's state among those of others: what failed comes first."""
+    state = device["state"]
+    return 2 * [*STATES].index(state) - (device["log"] is not None)
+
+
+def _state(device: dict[str, Any]) -> Cell:
+    state = device["state"]
+    return (f"{state}{_WARNED}", "unsure") if device["log"] else (state, STATES[state])
 
 
 def driver_row(driver: dict[str, Any]) -> list[Cell]:

@@ -97,7 +97,7 @@ class _Rows:
 
     def device(self, order: int, device: dict[str, Any]) -> None:
         """Take DEVICE."""
-        rank = [*STATES].index(device["state"])
+        rank = report_rows.rank(device)
         self._devices.append(((rank, order), report_rows.device_row(device)))
         self.states[device["state"]] += 1
         address = device["address"]
@@ -135,10 +135,7 @@ class _Rows:
     def features(self, width: int | None, paint: Paint, verbose: bool) -> Iterator[str]:
         """The features and virtqueues of the last device at each address, those that failed
         first. A device that is gone has none."""
-        states = [*STATES]
-        last = sorted(
-            self._last.values(), key=lambda item: (states.index(item[1]["state"]), item[0])
-        )
+        last = sorted(self._last.values(), key=lambda item: (report_rows.rank(item[1]), item[0]))
         title = paint(report_features.TITLE, "heading")
         for _, device in last:
             if device["state"] == "removed":

@@ -75,6 +75,7 @@ def _in_sysfs(device: Device) -> dict[str, Any] | None:
     known = bound and text and not set(text) - {"0", "1"}
     return {
         "driver": shown.driver,
+        "interrupts": shown.interrupts,
         "features": _names(device.id, int(text[::-1], 2)) if known else None,
     }
 
@@ -97,13 +98,27 @@ def host_of(proof: Proof, device: Device, host: HostDevice) -> dict[str, Any]:
         "path": host.path,
         "status": None if value is None else {"value": value, "names": numbers.status_names(value)},
         "features": [*(_names(host.id, bits) or ()), *strange] if host.guest_features else None,
-        "queues": [{"index": index, "size": size} for index, size in host.sizes.items()],
+        "queues": [
+            {"index": index, "size": size, "completions": host.completed.get(index)}
+            for index, size in host.sizes.items()
+        ],
         "differs": [
             {"step": compared.step, "message": compared.message}
             for compared in host_rules.compare(proof, device, host)
             if not compared.ok
         ],
     }
+
+
+def with_counts(binding: dict[str, Any], device: Device, host: dict[str, Any] | None) -> None:
+    """Add to the virtqueues of BINDING, of DEVICE at the end of the recording, how many interrupts
+    there were and what was completed, as sysfs and HOST show it; None is unknown."""
+    counts = (device.at_end.interrupts if device.at_end else None) or {}
+    done = {queue["index"]: queue["completions"] for queue in (host or {}).get("queues", ())}
+    for queue in binding["queues"] or ():
+        own = queue["vector"] is not None
+        queue["interrupts"] = counts.get(queue["name"]) if own else None
+        queue["completions"] = done.get(queue["index"])
 
 
 def binding_of(graph: Graph, binding: Binding, complete: bool, brief: bool) -> dict[str, Any]:
@@ -146,7 +161,9 @@ def _negotiation(binding: Binding, brief: bool) -> dict[str, Any]:
             else [],
         },
         "interrupts": found.interrupts,
-        "queues": None if queues is None else [asdict(queue) for queue in queues],
+        "queues": None
+        if queues is None
+        else [{**asdict(queue), "interrupts": None, "completions": None} for queue in queues],
     }
     if brief:
         return known

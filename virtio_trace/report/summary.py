@@ -21,7 +21,14 @@ from virtio_trace.graph.model import Device, Driver, Graph, NotYetError
 from virtio_trace.recording.machine_state import LogLine
 from virtio_trace.recording.source import Source
 from virtio_trace.report import boot_time
-from virtio_trace.report.records import binding_of, device_of, driver_of, host_of, log_of
+from virtio_trace.report.records import (
+    binding_of,
+    device_of,
+    driver_of,
+    host_of,
+    log_of,
+    with_counts,
+)
 from virtio_trace.report.state import State, at_end, replaced
 
 SCHEMA = "virtio-trace/report/1"
@@ -169,6 +176,9 @@ class _SinkReporter(Reporter, Generic[_S]):
             (binding.call.event.seq, binding_of(self.graph, binding, self.complete, brief))
             for binding in device.bindings
         ]
+        last = device.bindings[-1] if device.bindings else None
+        if last is not None and last.unbound is None and last.call.result == 0:
+            with_counts(shown[-1][1], device, host)
         known = device_of(device, state, brief)
         log = log_of(self.graph, device, self.log.get(device.order, []))
         self.sink.device(device.order, known | {"host": host, "log": log})

@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import zlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -114,7 +115,12 @@ def snapshot(sys: Path = Path("/sys")) -> BusState:
     """
     bus, iomem = sys / "bus/virtio", sys.parent / "proc/iomem"
     carried = _carried(sys)
-    devices = [d for path in sysfs.entries(bus / "devices") if (d := _device(path, iomem, carried))]
+    counts = interrupts(sysfs.content(sys.parent / "proc/interrupts"))
+    devices = [
+        replace(found, interrupts=counts.get(path.name))
+        for path in sysfs.entries(bus / "devices")
+        if (found := _device(path, iomem, carried))
+    ]
     devices.sort(key=lambda d: (d.index is None, d.index or 0, d.name))
     return BusState(sysfs.is_dir(bus), tuple(devices), registered(sys))
 
@@ -165,6 +171,26 @@ def _device(path: Path, iomem: Path, carried_by: dict[str, tuple[str, ...]]) -> 
         base=bases(sysfs.content(iomem)).get(parent.name) if bus == "platform" else None,
         carries=carried_by.get(path.name, ()),
     )
+
+
+def interrupts(text: str) -> dict[str, dict[str, int]]:
+    """VirtIO device to its interrupts since boot, on all CPUs, by what they are for (see
+    SysfsDevice), from the TEXT of /proc/interrupts. A line has a count for each CPU, then the
+    controller, then the names given to request_irq: virtio0-input.0 (vp_request_msix_vectors in
+    drivers/virtio/virtio_pci_common.c), virtio0 (vm_find_vqs in virtio_mmio.c)."""
+    found: dict[str, dict[str, int]] = {}
+    for line in text.splitlines():
+        number, _, rest = line.partition(":")
+        words = rest.split()
+        counts = [*itertools.takewhile(str.isdecimal, words)]
+        if not number.strip().isdecimal() or not counts:
+            continue
+        total = sum(int(count[:15]) for count in counts)
+        for word in words[len(counts) :]:
+            name, _, purpose = word.rstrip(",").partition("-")
+            if _VIRTIO.fullmatch(name):
+                found.setdefault(name, {})[purpose] = total
+    return found
 
 
 def bases(text: str) -> dict[str, int]:
