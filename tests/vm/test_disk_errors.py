@@ -31,6 +31,7 @@ GUESTS = {
     "ftrace": Guest("6.1", _READ, _DISKS, append="", collector="ftrace"),
 }
 
+
 def device(booted: Boot, slot: str) -> dict[str, Any]:
     """The device in the report."""
     (found,) = (d for d in booted.report()["devices"] if d["address"] == f"0000:00:{slot}")

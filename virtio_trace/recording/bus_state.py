@@ -53,8 +53,8 @@ class SysfsDevice:
     subsystem, ``index`` the N of virtioN. ``status`` is the device status. ``features`` is the
     bit string of sysfs, bit 0 first. ``base`` is the address in memory of a virtio-mmio device's
     registers. ``carries`` names its network interfaces and disks (eth0, vdb). ``interrupts`` counts
-    them, by what they are for: config, a virtqueue's name, virtqueues for all that share one, "" for
-    all of the device's (/proc/interrupts). None is unknown."""
+    them, by what they are for: config, a virtqueue's name, "virtqueues" for all that share one, ""
+    for all of the device's (/proc/interrupts). None is unknown."""
 
     name: str
     address: str

@@ -11,7 +11,7 @@ import pytest
 
 from virtio_trace.kernel.running import sysfs_text
 from virtio_trace.kernel.running.abilities import Abilities
-from virtio_trace.kernel.running.host import HostKernel, has_common_cfg, snapshot
+from virtio_trace.kernel.running.host import HostKernel, has_common_cfg, interrupts, snapshot
 from virtio_trace.recording.bus_state import SysfsDevice
 from virtio_trace.tracer.executor import sysfs as executor_sysfs
 from virtio_trace.tracer.executor.tree import Tree
@@ -216,3 +216,28 @@ def test_an_executor_sends_what_devices_carry(tmp_path: Path) -> None:
     theirs = snapshot(tmp_path / "again/sys").devices
     assert [device.carries for device in theirs] == [("virtio7",), ("sda",)]
     assert "loop0" not in text
+
+
+INTERRUPTS = """\
+            CPU0       CPU1
+   4:        120          0  IO-APIC   4-edge      ttyS0
+  11:          3          4  IO-APIC  11-fasteoi   virtio4, ehci_hcd:usb1, virtio5
+  24:          0          0  PCI-MSIX-0000:00:02.0   0-edge      virtio0-config
+  25:         10          2  PCI-MSIX-0000:00:02.0   1-edge      virtio0-input.0
+  30:          7          0  PCI-MSI 65537-edge      virtio3-virtqueues
+  47:          1          1  GICv3  78 Edge      virtio6
+ NMI:          5          5  Non-maskable interrupts of virtio9
+  48:  virtio7-config
+  49:          1
+"""
+
+
+def test_interrupts_are_summed_over_the_processors() -> None:
+    assert interrupts(INTERRUPTS) == {
+        "virtio0": {"config": 0, "input.0": 12},
+        "virtio3": {"virtqueues": 7},
+        "virtio4": {"": 7},
+        "virtio5": {"": 7},
+        "virtio6": {"": 2},
+    }
+    assert interrupts("") == {}
