@@ -49,6 +49,7 @@ FORMATS: dict[str, tuple[Format, ...]] = {
     "graph": (
         Format("dot", "render.dot:dot", prepare=_SUMMARY),
         Format("svg", "render.svg:svg", prepare=_SUMMARY, binary=True),
+        Format("png", "render.png:png", prepare=_SUMMARY, binary=True),
     ),
     "inspect": (
         Format("table", "render.inspection:inspection", takes=_TERMINAL),
