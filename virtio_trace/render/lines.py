@@ -84,7 +84,7 @@ class Lines:
         return [self._line(held.event, held.depth, self._opening(held), [(" {", "faint")])]
 
     def _opening(self, call: Call) -> list[Piece]:
-        """What _opening() returns: made once for all calls that differ in numbers only."""
+        """What opening() returns: made once for all calls that differ in numbers only."""
         event, entry, ret = call.event, call.entry, call.ret
         key = (
             event.probe, event.function, event.module, event.driver, id(event.device),
@@ -96,7 +96,7 @@ class Lines:
             if len(self._openings) >= _MOST:
                 self._openings.clear()
             # the call keeps alive what the key has the ids of
-            known = self._openings[key] = Call(entry, ret, None), _opening(call)
+            known = self._openings[key] = Call(entry, ret, None), opening(call)
         return known[1]
 
     def _module(self, event: Event) -> str:
@@ -135,8 +135,9 @@ def _fit(pieces: list[Piece], end: list[Piece], room: int | None) -> list[Piece]
     return whole
 
 
-def _opening(call: Call) -> list[Piece]:
-    """E.g. ``virtnet_probe [virtio_net] 0000:00:02.0 virtio0 net virtio_net``."""
+def opening(call: Call) -> list[Piece]:
+    """What a line says of CALL before its outcome, e.g. ``virtnet_probe [virtio_net] 0000:00:02.0
+    virtio0 net virtio_net``."""
     event = call.event
     pieces = [(escape(event.function or event.probe), "name")]
     if event.module is not None:
@@ -191,7 +192,7 @@ def _ending(call: Call) -> list[Piece]:
     assert ret is not None
     pieces: list[Piece] = []
     if ret.result is not None:
-        pieces.append((f" = {_outcome(ret)}", _style(ret)))
+        pieces.append((f" = {outcome(ret)}", _style(ret)))
     if ret.duration_ns is not None:
         pieces.append((f" <{duration(ret.duration_ns)}>", "faint"))
     if call.entry is None:
@@ -199,7 +200,8 @@ def _ending(call: Call) -> list[Piece]:
     return pieces
 
 
-def _outcome(ret: Event) -> str:
+def outcome(ret: Event) -> str:
+    """What RET returned, in words."""
     if ret.probe == "virtio_dev_match" and ret.result == 1:
         return "1 (match)"
     return result(ret.result)

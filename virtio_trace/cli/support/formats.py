@@ -58,6 +58,7 @@ FORMATS: dict[str, tuple[Format, ...]] = {
     "report": (
         Format("table", "render.table:show", prepare="render.table:collect", takes=_TERMINAL),
         Format("json", "render.json:show", prepare="render.json:collect"),
+        Format("html", "render.html:html", prepare="render.html:collect", binary=True),
         Format("perfetto", "render.perfetto:perfetto", prepare="render.perfetto:collect"),
     ),
     "script": (
