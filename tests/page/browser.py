@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,14 @@ from typing import IO, Any
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 _TIMEOUT_S = 60
+_START = """
+import fcntl, os, sys
+read, write = (fcntl.fcntl(int(number), fcntl.F_DUPFD, 10) for number in sys.argv[1:3])
+os.dup2(read, 3)
+os.dup2(write, 4)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
+"""The protocol's pipes are the file descriptors 3 and 4."""
 
 
 def program() -> str | None:
@@ -150,14 +159,12 @@ def browser(profile: Path) -> Iterator[Browser]:
     assert found is not None
     read_here, write_there = os.pipe()
     read_there, write_here = os.pipe()
-    # the protocol's pipes are the file descriptors 3 and 4
-    command = f'exec "$@" 3<&{read_there} 4>&{write_there}'
     options = [
         "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
         "--no-first-run", f"--user-data-dir={profile}", "--remote-debugging-pipe", "about:blank",
     ]  # fmt: skip
     process = subprocess.Popen(
-        ["sh", "-c", command, "sh", found, *options],
+        [sys.executable, "-c", _START, str(read_there), str(write_there), found, *options],
         pass_fds=(read_there, write_there),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

@@ -169,7 +169,7 @@ def _packed(recording: Source) -> IO[bytes] | None:
             packer.write(chunk)
             if file.tell() > _LARGEST:
                 return None
-    return file
+    return file if file.tell() <= _LARGEST else None
 
 
 def _base64(file: IO[bytes]) -> Iterator[str]:

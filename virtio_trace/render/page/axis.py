@@ -60,14 +60,14 @@ class Axis:
             yield one.x + one.width + _BREAK / 2, other.start_ns - one.end_ns
 
     def ticks(self, apart: float) -> Iterator[tuple[float, int]]:
-        """Round times at least APART pixels from each other."""
+        """Times at least APART pixels from each other: where a stretch begins, and round ones."""
         whole = sum(one.end_ns - one.start_ns for one in self.segments)
         room = sum(one.width for one in self.segments)
         step = _nice(int(whole * apart / (room or 1)) + 1)
         last = float("-inf")
         for one in self.segments:
             first = -(-one.start_ns // step) * step
-            for ns in range(first, one.end_ns + 1, step):
+            for ns in (one.start_ns, *range(first, one.end_ns + 1, step)):
                 x = self.x(ns)
                 if x - last >= apart:
                     yield x, ns

@@ -29,7 +29,9 @@ MOST = 60
 _MOST_LINES = 400
 """Lines of the log that are drawn."""
 
-_WIDTH, _LEFT, _RIGHT, _LANE, _TOP = 1180, 210, 32, 26, 30
+_WIDTH, _LEFT, _RIGHT, _LANE, _TOP = 1180, 250, 32, 26, 30
+_NAME = 34
+"""Characters of a lane's name that fit."""
 _WORDS = {
     TRANSPORT: "transport's probe",
     REGISTER: "registration",
@@ -172,7 +174,7 @@ def _log(lines: list[tuple[int, LogLine]], number: int, axis: Axis) -> Iterator[
 
 
 def _short(name: str) -> str:
-    return name if len(name) <= 30 else f"{name[:29]}…"
+    return name if len(name) <= _NAME else f"{name[: _NAME - 1]}…"
 
 
 def _legend(has_log: bool) -> Html:

@@ -55,18 +55,16 @@ def _when(page: Page) -> str:
 
 
 def _failures(page: Page) -> list[Html]:
-    """A sentence for each device that failed or is not bound, for each error about something else,
-    and, if the verdict is INCOMPLETE, for what the recording lacks."""
+    """A sentence for each device that failed or is not bound, those with the same cause together;
+    for each error about something else; and, if the verdict is INCOMPLETE, for what the recording
+    lacks."""
     places = [place for place in in_order(page) if _why(place)]
+    same: dict[tuple[str, str], list[Place]] = {}
+    for place in places:
+        same.setdefault((place.device["state"], _cause(page, place)), []).append(place)
     lines = [
-        tag(
-            "li",
-            tag("a", _who(place.device), href=f"#{anchor(place.device['address'])}"),
-            f" {place.device['state']}: ",
-            tag("span", _cause(page, place), class_="why"),
-            class_=place.device["state"],
-        )
-        for place in places
+        tag("li", _links(mine), f" {state}: ", tag("span", cause, class_="why"), class_=state)
+        for (state, cause), mine in same.items()
     ]
     told = {place.device["address"] for place in places}
     lines += [_error(page, finding) for finding in _others(page, told)]
@@ -78,6 +76,17 @@ def _failures(page: Page) -> list[Html]:
     if len(lines) > _MOST_SENTENCES:
         shown.append(tag("li", f"and {len(lines) - _MOST_SENTENCES} more"))
     return [tag("ul", *shown, class_="failures")]
+
+
+def _links(places: list[Place]) -> Html:
+    """The devices that have one cause in common."""
+    parts: list[str] = []
+    for place in places[:_MOST_SUBJECTS]:
+        target = f"#{anchor(place.device['address'])}"
+        parts += [", " if parts else "", tag("a", _who(place.device), href=target)]
+    if len(places) > _MOST_SUBJECTS:
+        parts.append(f" and {len(places) - _MOST_SUBJECTS} more")
+    return join(*parts)
 
 
 def _others(page: Page, told: set[str]) -> list[Finding]:
