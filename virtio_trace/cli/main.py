@@ -126,8 +126,8 @@ def _signal_of(error: BaseException) -> int:
 def _say(message: str, hint: str) -> None:
     with contextlib.suppress(OSError):
         click.echo(f"virtio-trace: {escape(message)}", err=True)
-        if hint:
-            click.echo(f"  {escape(hint)}", err=True)
+        for line in hint.splitlines():
+            click.echo(f"  {escape(line)}", err=True)
 
 
 def _die_of_sigpipe() -> int:

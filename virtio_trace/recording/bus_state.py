@@ -17,6 +17,7 @@ from virtio_trace.recording.json_types import (
     objects,
     optional,
     string,
+    strings,
 )
 
 _NAMED_BASE = re.compile(r"([0-9a-f]{1,16})\.virtio_mmio")
@@ -49,7 +50,7 @@ class SysfsDevice:
     """A device of the VirtIO bus. ``address`` is its parent device's name, ``bus`` the parent's
     subsystem, ``index`` the N of virtioN. ``status`` is the device status. ``features`` is the
     bit string of sysfs, bit 0 first. ``base`` is the address in memory of a virtio-mmio device's
-    registers. None is unknown."""
+    registers. ``carries`` names its network interfaces and disks (eth0, vdb). None is unknown."""
 
     name: str
     address: str
@@ -63,6 +64,7 @@ class SysfsDevice:
     features: str | None = None
     pci: SysfsPci | None = None
     base: int | None = None
+    carries: tuple[str, ...] = ()
 
     @classmethod
     def from_json(cls, raw: Any) -> SysfsDevice:
@@ -83,14 +85,22 @@ class SysfsDevice:
             features=features if type(features) is str else None,
             pci=optional(SysfsPci.from_json, get("pci")),
             base=optional(count, get("base")),
+            carries=strings(get("carries", [])),
         )
 
     def to_json(self) -> dict[str, Any]:
-        """For the header's snapshot and the trailer's ``final``. An unknown ``base`` is absent."""
+        """For the header's snapshot and the trailer's ``final``. An unknown ``base`` and an empty
+        ``carries`` are absent."""
         found = asdict(self)
         if self.base is None:
             del found["base"]
+        if not self.carries:
+            del found["carries"]
         return found
+
+    def is_called(self, name: str) -> bool:
+        """Whether NAME is the device's address, its name, or an interface or disk it carries."""
+        return name in (self.address, self.name, *self.carries)
 
     @property
     def mmio_base(self) -> int | None:

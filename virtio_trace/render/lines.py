@@ -13,6 +13,7 @@ from virtio_trace.graph.calls import Call, Nester
 from virtio_trace.graph.negotiation import NO_VECTOR
 from virtio_trace.recording import events as ev
 from virtio_trace.recording.events import Event
+from virtio_trace.render.concern import Concern
 from virtio_trace.render.escape import escape
 from virtio_trace.render.words import Paint, duration, plain, result, seconds
 from virtio_trace.virtio import numbers
@@ -38,7 +39,8 @@ class Lines:
     """Takes every event in order and returns lines.
 
     ``width`` is a terminal's: longer lines leave out what nearby lines say. ``numbered`` puts
-    sequence numbers in front. Times are seconds since boot, as in a report and in dmesg.
+    sequence numbers in front. With ``concern``, events that it does not pass on have no line. Times
+    are seconds since boot, as in a report and in dmesg.
     """
 
     def __init__(
@@ -46,7 +48,9 @@ class Lines:
         width: int | None = None,
         numbered: bool = False,
         paint: Paint = plain,
+        concern: Concern | None = None,
     ) -> None:
+        self._concern = concern
         self._width = width
         self._numbered = numbered
         self._paint = paint
@@ -59,6 +63,11 @@ class Lines:
     def add(self, event: Event) -> list[str]:
         """The lines that EVENT completes: none if its call may still end on the same line."""
         call = self._nester.add(event)
+        if self._concern is None:
+            return self._add(event, call)
+        return [line for one in self._concern.pass_on(event, call) for line in self._add(*one)]
+
+    def _add(self, event: Event, call: Call | None) -> list[str]:
         if event.kind == ev.HIT:
             assert call is not None
             return [*self.flush(), self._line(event, call.depth, self._opening(call), [])]

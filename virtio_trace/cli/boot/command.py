@@ -82,7 +82,7 @@ from virtio_trace.vm.qemu import accel as accelerators
 @click.option("-o", "--output", metavar="FILE", help="The recording; - is standard output.")
 @click.option("--root", metavar="CPIO", hidden=True, help="A root in place of busybox (tests).")
 @click.option("-q", "--quiet", is_flag=True, help="Do not print events as they happen.")
-@click.option("-v", "--verbose", is_flag=True, help="Print QEMU's command line.")
+@click.option("-v", "--verbose", is_flag=True, help="Print all events, and QEMU's command line.")
 @click.argument("options", metavar="[-- QEMU OPTIONS ...]", nargs=-1, type=click.UNPROCESSED)
 @shared.with_machines
 def command(
@@ -114,6 +114,9 @@ def command(
     or a disk image. These are not changed, and the recording ends when the system is running, or as
     --until says. QEMU OPTIONS replace the default devices, one virtio net, blk and rng, but not the
     image.
+
+    Events that do not concern VirtIO (loads of other modules, their init functions, and matches
+    that said no) are only counted on standard error; -v prints them. The recording has all.
     """
     settings = Settings(
         append,
@@ -129,18 +132,31 @@ def command(
     source.check(settings, until)
     check_settings(settings, source.machine())
     target = RecordingOutput(output)
-    lines = GuestLines(target, quiet)
+    lines = GuestLines(target, quiet, verbose)
     with Interrupts() as interrupts, ProgressBar() as progress, ExitStack() as stack:
 
         def pause() -> None:
             interrupts.check()
             lines.pause()
 
+        def consume(line: bytes) -> None:
+            lines.consume(line)
+            progress.stage("recording the guest", f"{lines.events} events")
+
+        def tell(line: str) -> None:
+            if line.startswith("qemu: "):
+                progress.stage("waiting for the guest")
+            if verbose or not line.startswith("qemu: "):
+                say(line)
+
+        progress.stage("looking for the kernel")
         plan = stack.enter_context(source.plan(settings, until, progress))
         try:
+            progress.stage("reading the kernel's files")
             with collecting(plan, boot_events=not no_boot_events) as plan:
-                listener = Listener(lines.consume, lambda line: _tell(line, verbose), pause)
-                outcome = boot(plan, listener, progress)
+                progress.stage("building the guest's root")
+                outcome = boot(plan, Listener(consume, tell, pause), progress)
+                progress.stage("")
         finally:
             lines.close()
     trouble = conclude(outcome, plan)
@@ -154,11 +170,6 @@ def command(
     if outcome.stop is not None and not outcome.stop.reached:
         return status or STATUS_INCOMPLETE
     return status
-
-
-def _tell(line: str, verbose: bool) -> None:
-    if verbose or not line.startswith("qemu: "):
-        say(line)
 
 
 def _report(lines: list[bytes], target: RecordingOutput) -> int:

@@ -29,6 +29,11 @@ def paint_for(out: TextIO) -> Paint:
     return lambda text, style: click.style(text, **_STYLES[style])
 
 
+def is_live(out: TextIO) -> bool:
+    """Whether OUT is a terminal on which a line can be replaced."""
+    return out.isatty() and os.environ.get("TERM") != "dumb"
+
+
 def width_of(out: TextIO) -> int | None:
     """The columns of OUT's terminal; None if OUT is not a terminal and any width is fine."""
     if not out.isatty():
