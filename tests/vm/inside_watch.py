@@ -132,7 +132,7 @@ def ends(*arguments: str) -> dict[str, Any]:
 def ctrl_c_with_command() -> dict[str, Any]:
     """A terminal sends it to both."""
     recorder = start("-q", "-o", str(OUT), "--", "sleep", "1000", start_new_session=True)
-    wait_for(lambda: OUT.exists() and b"sleep" in _children(recorder.pid))
+    wait_for(lambda: b"sleep\x001000\0" in _children(recorder.pid))
     os.killpg(recorder.pid, signal.SIGINT)
     _, said = recorder.communicate(timeout=PATIENCE)
     return {
@@ -142,11 +142,11 @@ def ctrl_c_with_command() -> dict[str, Any]:
     }
 
 
-def _children(pid: int) -> bytes:
-    found = b""
+def _children(pid: int) -> list[bytes]:
+    found = []
     for child in Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii").split():
         try:
-            found += Path(f"/proc/{child}/cmdline").read_bytes()
+            found.append(Path(f"/proc/{child}/cmdline").read_bytes())
         except OSError:  # it has ended
             continue
     return found
