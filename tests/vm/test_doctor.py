@@ -132,5 +132,6 @@ def test_lockdown(outcomes: dict[str, Any]) -> None:
 
 def test_nothing_is_left(outcomes: dict[str, Any]) -> None:
     for name, found in outcomes.items():
+        assert "error" not in found, name
         if name != "confidentiality":  # what the kernel has can no longer be read
             assert (found["left"]["groups"], found["left"]["recorders"]) == ([], []), name
