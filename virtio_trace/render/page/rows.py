@@ -15,6 +15,7 @@ from typing import Any
 from virtio_trace.graph.calls import Call
 from virtio_trace.recording.events import MODULE, RETURN, Event
 from virtio_trace.recording.source import Source
+from virtio_trace.render.concern import Concern
 from virtio_trace.render.escape import escape
 from virtio_trace.render.lines import opening, outcome
 
@@ -24,14 +25,7 @@ FIRST, LAST = 15_000, 5_000
 BAD, CONCERNS, OPEN = 1, 2, 4
 """Flags: returned an error; concerns VirtIO; its return was not seen."""
 
-_CORE = frozenset(
-    {
-        "virtio", "virtio_dma_buf", "virtio_pci_legacy_dev", "virtio_pci_modern_dev", "virtio_ring",
-    }
-)  # fmt: skip
-"""Modules of drivers/virtio/ that have neither a driver nor a transport."""
-
-_INIT, _MATCH = "do_init_module", "virtio_dev_match"
+_INIT = "do_init_module"
 
 
 class Table:
@@ -52,11 +46,12 @@ class Table:
 
 @dataclass(slots=True)
 class _Row:
-    """``call`` is None for the load of a module; its return may come later."""
+    """``call`` is None for the load of a module; its return may come later. ``concerns``: see
+    render/concern.py."""
 
     event: Event
     call: Call | None
-    concerns: bool
+    concerns: bool = False
 
 
 class Rows:
@@ -65,7 +60,7 @@ class Rows:
 
     def __init__(self, recording: Source, named: frozenset[int]) -> None:
         evidence = recording.header.evidence
-        self._modules = evidence.modules | _CORE
+        self._concern = Concern(evidence)
         self._driver_of = {facts.module: facts.name for facts in evidence.drivers}
         self._named = named
         self._first: list[_Row] = []
@@ -78,17 +73,17 @@ class Rows:
     def add(self, event: Event, call: Call | None) -> None:
         """Take EVENT and its CALL, None for the load of a module."""
         self.ended_ns = max(self.ended_ns, event.ns)
-        if event.kind == RETURN and call is not None and call.entry is not None:
-            self._open.pop(id(call), None)
-            return
-        module = self._module(event)
-        row = _Row(event, call, module is None or module in self._modules)
-        if row.concerns and call is not None:
-            self._concern(call)
-        if call is not None and call.ret is None:
-            self._open[id(call)] = row
-        self.total += 1
-        self._keep(row)
+        is_end = event.kind == RETURN and call is not None and call.entry is not None
+        if not is_end:
+            row = self._open[id(call or event)] = _Row(event, call)
+            self.total += 1
+            self._keep(row)
+        for shown, its_call in self._concern.pass_on(event, call):
+            found = self._open.get(id(its_call or shown))
+            if found is not None:
+                found.concerns = True
+        if call is None or call.ret is not None:
+            self._open.pop(id(call or event), None)
 
     def end(self) -> None:
         """No more events come."""
@@ -102,7 +97,7 @@ class Rows:
     def to_json(self) -> dict[str, Any]:
         """The rows, and the tables by name."""
         made = _Maker(self._driver_of)
-        rows = [made.row(row, self._module(row.event)) for row in self._kept()]
+        rows = [made.row(row) for row in self._kept()]
         return {"rows": rows, **{name: table.names for name, table in made.tables.items()}}
 
     def _kept(self) -> list[_Row]:
@@ -118,25 +113,6 @@ class Rows:
             if not self._named.isdisjoint(left.call.seqs if left.call else (left.event.seq,)):
                 self._middle.append(left)
 
-    def _module(self, event: Event) -> str | None:
-        """The module that a load or an init function is about."""
-        if event.kind == MODULE:
-            return event.module
-        if event.probe == _INIT and event.detail is not None:
-            return event.detail.name
-        return None
-
-    def _concern(self, call: Call) -> None:
-        """What is around a call that concerns VirtIO does so too."""
-        outer = call.parent
-        while outer is not None:
-            found = self._open.get(id(outer))
-            if found is not None:
-                if found.concerns:
-                    return
-                found.concerns = True
-            outer = outer.parent
-
 
 class _Maker:
     """Makes the rows of numbers. DRIVER_OF: the driver in each module."""
@@ -147,19 +123,20 @@ class _Maker:
         names = ("tasks", "devices", "drivers", "probes", "texts", "outcomes")
         self.tables = {name: Table() for name in names}
 
-    def row(self, row: _Row, module: str | None) -> list[int]:
-        """ROW, which is about MODULE if not None."""
+    def row(self, row: _Row) -> list[int]:
+        """ROW in numbers."""
         event, call, tables = row.event, row.call, self.tables
+        module = _module(event)
         ret = call.ret if call is not None else None
         result = ret.result if ret is not None else None
         ref, driver = event.device, event.driver or self._driver_of.get(module or "")
         text = f"load module {module}" if call is None else _said(call)
         since, self._before = event.ns - self._before, event.ns
         flags = BAD if result is not None and result < 0 else 0
-        if row.concerns and not (event.probe == _MATCH and result == 0):
+        if row.concerns:
             flags |= CONCERNS
         if call is not None and ret is None:
-            flags |= OPEN
+            flags |= OPEN | CONCERNS  # what hangs is never left out
         return [
             event.seq,
             since,
@@ -177,3 +154,12 @@ class _Maker:
 
 def _said(call: Call) -> str:
     return "".join(piece for piece, _ in opening(call))
+
+
+def _module(event: Event) -> str | None:
+    """The module that a load or an init function is about."""
+    if event.kind == MODULE:
+        return event.module
+    if event.probe == _INIT and event.detail is not None:
+        return event.detail.name
+    return None
