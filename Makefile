@@ -12,7 +12,7 @@ PYTHON := /usr/bin/python3
 C_FILES = $(wildcard bpf/*.c bpf/*.h tests/bench/*.c)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint unit quick format hooks bytecode matrix bench perfetto fuzz mutate golden clean
+.PHONY: help demo test lint unit quick format hooks bytecode matrix bench page perfetto fuzz mutate golden clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -58,6 +58,10 @@ matrix: $(VENV)/ready-test ## a board of devices on every known kernel, and imag
 bench: $(VENV)/ready-test ## how fast, as ratios against other tools
 	tools/install-packages bench
 	$(BIN)/python -m tests.bench.bench
+
+page: $(VENV)/ready-test ## the HTML report in a headless Chromium; screenshots go to build/page
+	tools/install-packages page
+	$(BIN)/pytest tests/page
 
 perfetto: $(VENV)/ready-test ## read our timelines with Perfetto's own trace processor
 	tools/install-packages perfetto

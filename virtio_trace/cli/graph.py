@@ -14,7 +14,11 @@ from virtio_trace.cli.support import formats, options, reading, results
 def command(file: str, row: formats.Format, output: str, verbose: bool) -> int:
     """Draw which driver bound which device in a recording.
 
-    FILE defaults to virtio-trace.vtr; - is standard input. svg needs graphviz.
+    Devices are on the left, in order of address, drivers on the right. A device that is not bound
+    has the reason in its box.
+
+    FILE defaults to virtio-trace.vtr; - is standard input. png needs rsvg-convert (librsvg2-bin),
+    CairoSVG or graphviz; svg needs nothing. dot is for graphviz.
     """
     with reading.opened(file) as recording:
         results.show(

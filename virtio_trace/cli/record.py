@@ -140,7 +140,7 @@ def command(
         finally:
             live.close()
             target.close()
-    status = _conclude(end, writer.events, target, session.boot)
+        status = _conclude(end, writer.events, target, session.boot)
     return end.own_status or (_STATUS_INCOMPLETE if rebinds.failed else status)
 
 

@@ -14,8 +14,9 @@ from virtio_trace.cli.support import formats, options, reading, results
 def command(file: str, row: formats.Format, output: str, verbose: bool) -> int:
     """Show the devices, drivers and bindings of a recording.
 
-    FILE defaults to virtio-trace.vtr; - is standard input. perfetto is a timeline for
-    ui.perfetto.dev. The exit status is 0 if the recording can be read; lost events and missing
+    FILE defaults to virtio-trace.vtr; - is standard input. html is a page of one file, with the
+    verdict, the events and the recording in it; perfetto is a timeline for ui.perfetto.dev. The
+    exit status is 0 if the recording can be read; lost events and missing
     probes are warnings.
     """
     with reading.opened(file) as recording:

@@ -99,7 +99,7 @@ class Lines:
         return [self._line(held.event, held.depth, self._opening(held), [(" {", "faint")])]
 
     def _opening(self, call: Call) -> list[Piece]:
-        """What _opening() returns: made once for all calls that differ in numbers only."""
+        """What opening() returns: made once for all calls that differ in numbers only."""
         event, entry, ret = call.event, call.entry, call.ret
         key = (
             event.probe, event.function, event.module, event.driver, id(event.device),
@@ -111,7 +111,7 @@ class Lines:
             if len(self._openings) >= _MOST:
                 self._openings.clear()
             # the call keeps alive what the key has the ids of
-            known = self._openings[key] = Call(entry, ret, None), _opening(call, self._names)
+            known = self._openings[key] = Call(entry, ret, None), opening(call, self._names)
         return known[1]
 
     def _module(self, event: Event) -> str:
@@ -155,8 +155,9 @@ def _fit(pieces: list[Piece], end: list[Piece], room: int | None) -> list[Piece]
     return whole
 
 
-def _opening(call: Call, names: bool) -> list[Piece]:
-    """E.g. ``virtnet_probe [virtio_net] 0000:00:02.0 virtio0 net virtio_net``."""
+def opening(call: Call, names: bool = False) -> list[Piece]:
+    """What a line says of CALL before its outcome, e.g. ``virtnet_probe [virtio_net] 0000:00:02.0
+    virtio0 net virtio_net``. NAMES: see Lines."""
     event = call.event
     pieces = [(escape(event.function or event.probe), "name")]
     if event.module is not None:
@@ -188,6 +189,13 @@ def _ending(call: Call) -> list[Piece]:
     if call.entry is None:
         pieces.append((" (entry not seen)", "unsure"))
     return pieces
+
+
+def outcome(ret: Event) -> str:
+    """What RET returned, in words."""
+    if ret.probe == "virtio_dev_match" and ret.result == 1:
+        return "1 (match)"
+    return result(ret.result)
 
 
 def _style(ret: Event) -> str:

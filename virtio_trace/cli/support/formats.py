@@ -49,6 +49,7 @@ FORMATS: dict[str, tuple[Format, ...]] = {
     "graph": (
         Format("dot", "render.dot:dot", prepare=_SUMMARY),
         Format("svg", "render.svg:svg", prepare=_SUMMARY, binary=True),
+        Format("png", "render.png:png", prepare=_SUMMARY, binary=True),
     ),
     "inspect": (
         Format("table", "render.inspection:inspection", takes=_TERMINAL),
@@ -62,6 +63,7 @@ FORMATS: dict[str, tuple[Format, ...]] = {
             takes=(*_TERMINAL, VERBOSE),
         ),
         Format("json", "render.json:show", prepare="render.json:collect"),
+        Format("html", "render.html:html", prepare="render.html:collect", binary=True),
         Format("perfetto", "render.perfetto:perfetto", prepare="render.perfetto:collect"),
     ),
     "script": (
