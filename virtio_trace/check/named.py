@@ -12,18 +12,14 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
-from virtio_trace.check.scope import EVERYTHING, NamedScope, Scope
+from virtio_trace.check.scope import EVERYTHING, USES, NamedScope, Scope
 from virtio_trace.errors import UsageError
-from virtio_trace.recording.bus_state import SysfsDevice
+from virtio_trace.recording.bus_state import BusState, SysfsDevice
 from virtio_trace.recording.events import DeviceRef, Event
-from virtio_trace.recording.evidence import VIRTIO_DEV_ANY_ID, DriverFacts
-from virtio_trace.recording.header import Header
+from virtio_trace.recording.evidence import VIRTIO_DEV_ANY_ID, DriverFacts, Evidence
 from virtio_trace.recording.source import Source
 from virtio_trace.recording.trailer import Trailer
 from virtio_trace.virtio import numbers
-
-_USES = frozenset({"virtio_dev_probe", "virtio_dev_remove", "driver_probe", "driver_validate"})
-"""The probe points whose events show that a driver was used for a device."""
 
 _REGISTERS = frozenset({"register_virtio_driver", "unregister_virtio_driver"})
 _MOST = 50
@@ -43,6 +39,11 @@ class KnownDevice:
     type: str | None = None
     used: set[str] = field(default_factory=set)
 
+    def is_called(self, name: str) -> bool:
+        """Whether NAME is its address, or another name of it."""
+        plain = name.removeprefix("/dev/")
+        return plain == self.address or plain in self.names
+
     @property
     def words(self) -> str:
         """``0000:00:02.0 (virtio0, eth0, net)``."""
@@ -51,15 +52,15 @@ class KnownDevice:
 
 
 class Names:
-    """The devices and drivers of a recording: of its header, then of each event, then of its
-    trailer."""
+    """The devices and drivers of a recording: of its SNAPSHOT, then of each event, then of its
+    trailer. EVIDENCE is that of its header."""
 
-    def __init__(self, header: Header) -> None:
-        self._evidence = header.evidence
+    def __init__(self, evidence: Evidence, snapshot: BusState) -> None:
+        self._evidence = evidence
         self.devices: dict[str, KnownDevice] = {}
-        self.drivers: set[str] = {known.name for known in header.snapshot.drivers}
+        self.drivers: set[str] = {known.name for known in snapshot.drivers}
         self._refs: set[DeviceRef] = set()
-        self._sysfs(header.snapshot.devices)
+        self._sysfs(snapshot.devices)
 
     def event(self, event: Event) -> None:
         """Take EVENT."""
@@ -73,7 +74,7 @@ class Names:
         if driver is not None:
             if event.probe in _REGISTERS:
                 self.drivers.add(driver)
-            elif ref is not None and event.probe in _USES:
+            elif ref is not None and event.probe in USES:
                 self.devices[ref.address].used.add(driver)
 
     def end(self, trailer: Trailer | None) -> None:
@@ -90,9 +91,7 @@ class Names:
 
     def of(self, name: str) -> list[KnownDevice]:
         """The devices called NAME."""
-        plain = name.removeprefix("/dev/")
-        found = self.devices.values()
-        return [known for known in found if plain == known.address or plain in known.names]
+        return [known for known in self.devices.values() if known.is_called(name)]
 
     def concerning(self, known: KnownDevice) -> set[str]:
         """The drivers that were used for the device, or whose id_table matches it."""
@@ -108,7 +107,7 @@ class Names:
         select. Raises UsageError for a name that is not in the recording, and lists what is."""
         if not devices and not drivers:
             return EVERYTHING
-        self._check(devices, drivers)
+        self.check(devices, drivers)
         found = [known for name in devices for known in self.of(name)] or [*self.devices.values()]
         if drivers:
             wanted = {*drivers}
@@ -134,7 +133,9 @@ class Names:
             has_facts=used <= facts and all(known.used for known in found),
         )
 
-    def _check(self, devices: Collection[str], drivers: Collection[str]) -> None:
+    def check(self, devices: Collection[str], drivers: Collection[str] = ()) -> None:
+        """Raises UsageError for a name that neither a device nor a driver has, and lists those that
+        have one."""
         for name in devices:
             if not self.of(name):
                 there = [*self.devices.values()]
@@ -184,7 +185,7 @@ def _may_match(driver: DriverFacts, device: int, vendor: int | None) -> bool:
 
 def names(recording: Source) -> Names:
     """The devices and drivers of RECORDING, which is read once. Raises BadInputError."""
-    found = Names(recording.header)
+    found = Names(recording.header.evidence, recording.header.snapshot)
     for event in recording:
         found.event(event)
     found.end(recording.trailer)

@@ -12,11 +12,14 @@ device of which the recording shows nothing does not conform; see verdict.py.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
-from virtio_trace.recording.events import Event
+from virtio_trace.recording.events import MODULE, Event
 from virtio_trace.recording.evidence import Evidence
 from virtio_trace.recording.probe_state import ProbeState
+from virtio_trace.recording.source import Source
 from virtio_trace.virtio import transports
 
 BUS = "virtio"
@@ -30,6 +33,10 @@ CORE_MODULES = frozenset(
 )
 """Modules that contain no driver and no transport, but that these depend on."""
 
+USES = frozenset({"virtio_dev_probe", "virtio_dev_remove", "driver_probe", "driver_validate"})
+"""The probe points whose events show that a driver was used for a device."""
+
+_INIT = "do_init_module"
 _OF_DRIVERS = ("driver_probe", "driver_validate")
 _OF_TRANSPORTS = (*transports.CONFIG_OPS, "find_vqs_msix")
 
@@ -40,6 +47,12 @@ class Scope:
     is_all = True
     addresses: frozenset[str] = frozenset()
     drivers: frozenset[str] = frozenset()
+
+    def to_json(self) -> dict[str, Any]:
+        """The member ``scope`` of a result or report: {} for everything."""
+        if self.is_all:
+            return {}
+        return {"scope": {"devices": sorted(self.addresses), "drivers": sorted(self.drivers)}}
 
     def has(self, subject: str) -> bool:
         """Whether a finding about SUBJECT belongs to the scope."""
@@ -59,6 +72,10 @@ class Scope:
 
     def is_about(self, event: Event) -> bool:
         """Whether the call of EVENT may concern it."""
+        return True
+
+    def shows(self, event: Event) -> bool:
+        """Whether EVENT names something of it."""
         return True
 
 
@@ -118,5 +135,66 @@ class NamedScope(Scope):
             return event.device.address in self.addresses
         if event.driver is not None:
             return event.driver in self.drivers
-        name = event.detail.name if event.detail is not None else None
-        return name is None or event.probe != "do_init_module" or name in self.modules
+        return event.probe != _INIT or _module(event) in (None, *self.modules)
+
+    def shows(self, event: Event) -> bool:
+        if event.kind == MODULE or event.probe == _INIT:
+            return _module(event) in self.modules
+        return self.is_about(event) and (event.device, event.driver) != (None, None)
+
+
+def _module(event: Event) -> str | None:
+    """The module that was loaded, or whose init function was called."""
+    if event.kind == MODULE:
+        return event.module
+    return event.detail.name if event.detail is not None else None
+
+
+class Asked(Source):
+    """RECORDING, of which only SCOPE is asked for: what a report shows."""
+
+    def __init__(self, recording: Source, scope: Scope) -> None:
+        super().__init__(recording.header, recording.trailer)
+        self._recording = recording
+        self.scope = scope
+
+    def __iter__(self) -> Iterator[Event]:
+        """Raises BadInputError."""
+        return iter(self._recording)
+
+    @property
+    def count(self) -> int:
+        """How many events it has."""
+        return self._recording.count
+
+    @property
+    def last_seq(self) -> int:
+        """The sequence number of the last event; 0 without events."""
+        return self._recording.last_seq
+
+    @property
+    def first_ns(self) -> int | None:
+        """The time of the first event, None without events."""
+        return self._recording.first_ns
+
+
+class LiveFilter:
+    """Which events to show of those that come. SCOPE is what is known at the beginning; a device
+    that comes later belongs to the DRIVERS that were named once one of them is used for it."""
+
+    def __init__(self, scope: Scope, drivers: Collection[str]) -> None:
+        self._scope = scope
+        self._drivers = {*drivers}
+        self._later: set[str] = set()
+
+    def shows(self, event: Event) -> bool:
+        """Whether EVENT is to be shown."""
+        ref = event.device
+        if event.driver in self._drivers and ref is not None and event.probe in USES:
+            self._later.add(ref.address)
+        return self._scope.shows(event) or (ref is not None and ref.address in self._later)
+
+
+def scope_of(recording: Source) -> Scope:
+    """What is asked for of RECORDING."""
+    return recording.scope if isinstance(recording, Asked) else EVERYTHING

@@ -12,6 +12,8 @@ recording is then not asked for; a device of which nothing was recorded is INCOM
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from virtio_trace.check.checkers import LinuxChecker, SpecChecker
 from virtio_trace.check.findings import (
     CONFORMS,
@@ -54,6 +56,14 @@ def judge(recording: Source, profile: str = LINUX, scope: Scope = EVERYTHING) ->
         if true == known:
             return result
         known = true
+
+
+def renumber(result: Result, skipped: int) -> None:
+    """Add SKIPPED to the numbers of the events in RESULT."""
+    result.findings = [
+        replace(finding, events=tuple(number + skipped for number in finding.events))
+        for finding in result.findings
+    ]
 
 
 def _judge(recording: Source, profile: str, known: Known, scope: Scope) -> tuple[Result, Known]:

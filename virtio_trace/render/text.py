@@ -19,6 +19,7 @@ from virtio_trace.check.findings import (
     Result,
 )
 from virtio_trace.check.profiles import PROFILES
+from virtio_trace.render.before import BEFORE, before_line
 from virtio_trace.render.escape import escape
 from virtio_trace.render.grid import WIDTH, Cell, grid, wrap
 from virtio_trace.render.words import Paint, count, plain
@@ -36,6 +37,9 @@ _MATRICES = (
 _MOST_EVENTS = 8
 _INDENT = "    "
 
+Mark = bool | str | None
+"""The result of a step, or BEFORE."""
+
 
 def text(
     result: Result,
@@ -49,6 +53,7 @@ def text(
     blocks = [
         *_matrices(result, width, paint),
         *(_findings(result.findings, severity, width, paint) for severity in _SEVERITIES),
+        "\n".join(wrap(before_line(result), width)),
         _procedure(result, width, paint) if verbose else "",
         _verdict(result, paint),
     ]
@@ -63,9 +68,10 @@ def _matrices(result: Result, width: int, paint: Paint) -> Iterable[str]:
         mine = [step for step in result.steps if step.id in columns]
         if not mine:
             continue
-        marks: dict[str, dict[str, Counter[bool | None]]] = {}
+        marks: dict[str, dict[str, Counter[Mark]]] = {}
         for step in mine:
-            marks.setdefault(step.subject, {}).setdefault(step.id, Counter())[step.ok] += 1
+            mark = BEFORE if step.before else step.ok
+            marks.setdefault(step.subject, {}).setdefault(step.id, Counter())[mark] += 1
         rows = [
             [subject, *(_mark(row.get(column)) for column in columns)]
             for subject, row in marks.items()
@@ -73,10 +79,15 @@ def _matrices(result: Result, width: int, paint: Paint) -> Iterable[str]:
         yield f"{paint(title, 'heading')}\n{grid(['subject', *columns], rows, width, paint)}"
 
 
-def _mark(results: Counter[bool | None] | None) -> Cell:
-    """``ok``, ``FAILED``, ``?``, with counts if there is more than one result."""
+def _mark(results: Counter[Mark] | None) -> Cell:
+    """``ok``, ``FAILED``, ``?``, with counts if there is more than one result; ``before`` if the
+    step came before the recording, and nothing of it since."""
     if not results:
         return ("-", "faint")
+    since = Counter({mark: number for mark, number in results.items() if mark != BEFORE})
+    if not since:
+        return (BEFORE, "faint")
+    results = since
     words = ((False, "FAILED"), (None, "?"), (True, "ok"))
     several = sum(results.values()) > 1
     parts = [f"{results[ok]} {word}" if several else word for ok, word in words if results.get(ok)]
@@ -89,7 +100,7 @@ def _findings(findings: list[Finding], severity: str, width: int, paint: Paint) 
     same: dict[str, dict[str, list[Finding]]] = {}
     number = 0
     for finding in findings:
-        if finding.severity == severity:
+        if finding.severity == severity and not finding.before:
             number += 1
             where = same.setdefault(finding.message, {})
             where.setdefault(finding.step, []).append(finding)
@@ -138,8 +149,12 @@ def _procedure(result: Result, width: int, paint: Paint) -> str:
 
 def _verdict(result: Result, paint: Paint) -> str:
     good = sum(step.ok is True for step in result.steps)
+    before = sum(step.before for step in result.steps)
     verdict = paint(result.verdict, _VERDICTS.get(result.verdict, "unsure"))
-    steps = f"{good} of {count(len(result.steps), 'step')} passed"
+    steps = f"{good} of {count(len(result.steps) - before, 'step')} passed"
+    steps += f", {before} came before the recording" if before else ""
     unplaced = count(result.unplaced, "device") if result.unplaced else ""
     rest = f"; {unplaced} of the host not placed in the guest" if unplaced else ""
-    return f"{verdict} (profile {result.profile}): {steps}{rest}"
+    asked = sorted(result.scope.addresses or result.scope.drivers)
+    where = f"; {escape(', '.join(asked))}" if asked else ""
+    return f"{verdict} (profile {result.profile}{where}): {steps}{rest}"
