@@ -11,7 +11,7 @@ from virtio_trace.check.coverage import lacks
 from virtio_trace.check.profiles import PROFILES
 from virtio_trace.cli.support.formats import FORMATS, VERBOSE, WIDTH
 from virtio_trace.recording import reader
-from virtio_trace.render.script import Selection
+from virtio_trace.report.selection import Selection
 
 LONGEST = 1 << 15
 MUTATE = mutations.json_lines

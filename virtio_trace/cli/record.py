@@ -13,8 +13,10 @@ from functools import partial
 import click
 
 from virtio_trace.check.linux_steps import NEEDED
+from virtio_trace.cli.support import options
 from virtio_trace.cli.support.follow import End, Follower
 from virtio_trace.cli.support.interrupts import Interrupts
+from virtio_trace.cli.support.judged import Judged
 from virtio_trace.cli.support.live import LiveLines
 from virtio_trace.cli.support.output import RecordingOutput
 from virtio_trace.cli.support.prerequisites import require_tracing
@@ -57,6 +59,7 @@ _PHASES = {
     metavar="DEVICE",
     help="Unbind and bind this device after arming.",
 )
+@options.scope_options
 @click.option("--force", is_flag=True, help="Rebind even a device that the machine needs.")
 @click.option(
     "--ready-fd",
@@ -77,6 +80,8 @@ def command(
     output: str | None,
     duration: float | None,
     addresses: tuple[str, ...],
+    devices: tuple[str, ...],
+    drivers: tuple[str, ...],
     force: bool,
     ready_fd: int | None,
     quiet: bool,
@@ -97,10 +102,14 @@ def command(
     file system, swap, a mount, a console or the only network link is refused unless --force is
     given.
 
+    --device and --driver limit what is shown and judged, but not what is recorded. With them, or
+    with --rebind, the recording ends with a verdict on these devices alone, about what happened
+    while it ran: check --no-boot-events gives the same.
+
     Once everything is armed, --ready-fd gets a newline, and systemd READY=1 (Type=notify).
 
-    The exit status is COMMAND's own if that is not 0; else 4 if something was lost or could not be
-    armed.
+    The exit status is COMMAND's own if that is not 0; else the verdict's, as with check; without a
+    verdict, 4 if something was lost or could not be armed.
     """
     if arguments and shutil.which(arguments[0]) is None:
         raise UsageError(f"{arguments[0]}: no such command", "name one that can be run, after --")
@@ -108,6 +117,8 @@ def command(
     ready = Ready(ready_fd)
     rebinds = Rebinds(addresses, force)
     kernel = HostKernel()
+    judged = Judged(devices or rebinds.addresses, drivers, limits=bool(devices or drivers))
+    judged.check(kernel)
     mounts = require_tracing(kernel)
     for line in sweep(mounts.tracefs).kept:
         warn(f"left by a recorder that was killed: {line}")
@@ -124,8 +135,9 @@ def command(
         if verbose:
             _say_phases(tracer)
         interrupts.collect()
-        writer = Writer(target.open())
-        live = LiveLines(quiet, session.header.evidence, verbose)
+        judged.begin(session.header)
+        writer = Writer(judged.copied(target))
+        live = LiveLines(quiet, session.header.evidence, verbose, judged.shows)
         follower = Follower(session, writer, live, interrupts, rebinds)
         try:
             writer.header(replace(session.header, command=arguments))
@@ -141,7 +153,9 @@ def command(
             live.close()
             target.close()
         status = _conclude(end, writer.events, target, session.boot)
-    return end.own_status or (_STATUS_INCOMPLETE if rebinds.failed else status)
+    if judged:
+        status = judged.status(target)
+    return end.own_status or status or (_STATUS_INCOMPLETE if rebinds.failed else 0)
 
 
 def _show(shown: StatusLine, what: str) -> None:

@@ -5,13 +5,22 @@ from __future__ import annotations
 
 import click
 
-from virtio_trace.cli.support import formats, options, reading, results
+from virtio_trace.cli.support import asked, formats, options, reading, results
 
 
 @click.command()
 @options.file_argument
+@options.scope_options
 @options.output_options("report", file=True)
-def command(file: str, row: formats.Format, output: str, verbose: bool) -> int:
+def command(
+    *,
+    file: str,
+    devices: tuple[str, ...],
+    drivers: tuple[str, ...],
+    row: formats.Format,
+    output: str,
+    verbose: bool,
+) -> int:
     """Show the devices, drivers and bindings of a recording.
 
     FILE defaults to virtio-trace.vtr; - is standard input. html is a page of one file, with the
@@ -19,7 +28,8 @@ def command(file: str, row: formats.Format, output: str, verbose: bool) -> int:
     exit status is 0 if the recording can be read; lost events and missing
     probes are warnings.
     """
-    with reading.opened(file) as recording:
+    with reading.opened(file) as whole:
+        recording = asked.of(whole, devices, drivers)
         results.show(
             row,
             recording,

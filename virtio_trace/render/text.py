@@ -23,6 +23,7 @@ from virtio_trace.check.findings import (
     Result,
 )
 from virtio_trace.check.profiles import PROFILES
+from virtio_trace.render.before import BEFORE, before_line
 from virtio_trace.render.escape import escape
 from virtio_trace.render.grid import Cell, grid_lines, wrap
 from virtio_trace.render.words import Paint, count, plain
@@ -39,6 +40,9 @@ _MATRICES = (
 )
 _MOST_EVENTS = 8
 _INDENT = "    "
+
+Mark = bool | str | None
+"""The result of a step, or BEFORE."""
 
 
 def text(
@@ -63,8 +67,9 @@ def text(
     if tables is not None:
         tables()
         out.write("\n")
+    before = "\n".join(wrap(before_line(result), width))
     procedure = _procedure(result, width, paint) if verbose else ""
-    _write([*_matrices(result, width, paint), found[NOTE], procedure, verdict], out)
+    _write([*_matrices(result, width, paint), before, found[NOTE], procedure, verdict], out)
 
 
 def _write(blocks: Iterable[str], out: TextIO) -> None:
@@ -79,9 +84,10 @@ def _matrices(result: Result, width: int | None, paint: Paint) -> Iterable[str]:
         mine = [step for step in result.steps if step.id in columns]
         if not mine:
             continue
-        marks: dict[str, dict[str, Counter[bool | None]]] = {}
+        marks: dict[str, dict[str, Counter[Mark]]] = {}
         for step in mine:
-            marks.setdefault(step.subject, {}).setdefault(step.id, Counter())[step.ok] += 1
+            mark = BEFORE if step.before else step.ok
+            marks.setdefault(step.subject, {}).setdefault(step.id, Counter())[mark] += 1
         rows = [
             [subject, *(_mark(row.get(column)) for column in columns)]
             for subject, row in sorted(marks.items(), key=lambda item: _rank(item[1]))
@@ -91,16 +97,21 @@ def _matrices(result: Result, width: int | None, paint: Paint) -> Iterable[str]:
         )
 
 
-def _rank(row: dict[str, Counter[bool | None]]) -> int:
+def _rank(row: dict[str, Counter[Mark]]) -> int:
     """Subjects with a failed step come first, then those with an unknown one."""
-    results: Counter[bool | None] = sum(row.values(), Counter())
+    results: Counter[Mark] = sum(row.values(), Counter())
     return 0 if results[False] else 1 if results[None] else 2
 
 
-def _mark(results: Counter[bool | None] | None) -> Cell:
-    """``ok``, ``FAILED``, ``?``, with counts if there is more than one result."""
+def _mark(results: Counter[Mark] | None) -> Cell:
+    """``ok``, ``FAILED``, ``?``, with counts if there is more than one result; ``before`` if the
+    step came before the recording, and nothing of it since."""
     if not results:
         return ("-", "faint")
+    since = Counter({mark: number for mark, number in results.items() if mark != BEFORE})
+    if not since:
+        return (BEFORE, "faint")
+    results = since
     words = ((False, "FAILED"), (None, "?"), (True, "ok"))
     several = sum(results.values()) > 1
     parts = [f"{results[ok]} {word}" if several else word for ok, word in words if results.get(ok)]
@@ -113,7 +124,7 @@ def _findings(findings: list[Finding], severity: str, width: int | None, paint: 
     same: dict[str, dict[str, list[Finding]]] = {}
     number = 0
     for finding in findings:
-        if finding.severity == severity:
+        if finding.severity == severity and not finding.before:
             number += 1
             where = same.setdefault(finding.message, {})
             where.setdefault(finding.step, []).append(finding)
@@ -166,10 +177,13 @@ def _procedure(result: Result, width: int | None, paint: Paint) -> str:
 
 def _verdict(result: Result) -> str:
     good = sum(step.ok is True for step in result.steps)
-    severities = Counter(finding.severity for finding in result.findings)
-    parts = [f"{good} of {count(len(result.steps), 'step')} passed"]
+    before = sum(step.before for step in result.steps)
+    severities = Counter(finding.severity for finding in result.findings if not finding.before)
+    parts = [f"{good} of {count(len(result.steps) - before, 'step')} passed"]
+    parts += [f"{before} came before the recording"] if before else []
     parts += [count(severities[s], s) for s in _SEVERITIES if severities[s]]
-    rest = ""
-    if result.unplaced:
-        rest = f"; {count(result.unplaced, 'device')} of the host not placed in the guest"
-    return f"{result.verdict} (profile {result.profile}): {', '.join(parts)}{rest}"
+    unplaced = count(result.unplaced, "device") if result.unplaced else ""
+    rest = f"; {unplaced} of the host not placed in the guest" if unplaced else ""
+    asked = sorted(result.scope.addresses or result.scope.drivers)
+    where = f"; {escape(', '.join(asked))}" if asked else ""
+    return f"{result.verdict} (profile {result.profile}{where}): {', '.join(parts)}{rest}"

@@ -15,6 +15,7 @@ from virtio_trace.check import empty_slots, kernel_log
 from virtio_trace.check.coverage import blind, is_complete
 from virtio_trace.check.host_rules import pairs
 from virtio_trace.check.proof import Proof
+from virtio_trace.check.scope import scope_of
 from virtio_trace.graph import builder
 from virtio_trace.graph.follower import Follower
 from virtio_trace.graph.model import Device, Driver, Graph, NotYetError
@@ -65,6 +66,7 @@ class Reporter(Follower):
     def begin(self, graph: Graph) -> None:
         """The events of GRAPH are about to be read."""
         self.graph = graph
+        self.scope = scope_of(graph.recording)
         self.empty = empty_slots.EmptySlots(graph)
 
     @abstractmethod
@@ -170,7 +172,9 @@ class _SinkReporter(Reporter, Generic[_S]):
         self.returned = self._boot.call  # type: ignore[method-assign] # one call less for each call
 
     def take(self, device: Device, state: State, host: Host) -> None:
-        """Report DEVICE and its bindings."""
+        """Report DEVICE and its bindings, if they are asked for."""
+        if not self.scope.has(device.address):
+            return
         brief = self.sink.brief
         shown = [
             (binding.call.event.seq, binding_of(self.graph, binding, self.complete, brief))
@@ -193,11 +197,18 @@ class _SinkReporter(Reporter, Generic[_S]):
             "schema": SCHEMA,
             "kernel": {"release": recording.header.release, "machine": recording.header.machine},
             "recording": describe(recording),
-            "drivers": [driver_of(graph, driver) for driver in graph.drivers.values()],
+            "drivers": [
+                driver_of(graph, driver)
+                for driver in graph.drivers.values()
+                if self.scope.has(driver.name)
+            ],
             "devices": [],
             "bindings": [],
-            "empty_slots": [device.address for device in self.empty.found],
+            "empty_slots": [
+                device.address for device in self.empty.found if self.scope.has(device.address)
+            ],
             "boot": self._boot.result(graph),
+            **self.scope.to_json(),
         }
 
 

@@ -15,9 +15,9 @@ from virtio_trace.cli.boot.collectors import collecting
 from virtio_trace.cli.boot.ending import STATUS_INCOMPLETE, conclude
 from virtio_trace.cli.boot.guest_lines import GuestLines
 from virtio_trace.cli.boot.source import Source
-from virtio_trace.cli.check import STATUS
 from virtio_trace.cli.support import options as shared
 from virtio_trace.cli.support import results, terminal
+from virtio_trace.cli.support.asked import STATUS
 from virtio_trace.cli.support.interrupts import Interrupts
 from virtio_trace.cli.support.output import RecordingOutput
 from virtio_trace.cli.support.progress import ProgressBar

@@ -74,7 +74,7 @@ FORMATS: dict[str, tuple[Format, ...]] = {
 """By command, the default format first.
 
 The subject is a check.findings.Result for check, a recording.source.Source for graph and report,
-the JSON of an Inspection for inspect, a render.script.Selection for script.
+the JSON of an Inspection for inspect, a report.selection.Selection for script.
 """
 
 

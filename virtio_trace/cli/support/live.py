@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from virtio_trace.cli.support import status, terminal
 from virtio_trace.cli.support.say import say
@@ -18,10 +18,18 @@ from virtio_trace.render.lines import Lines
 class LiveLines:
     """Prints events as they happen: those that concern VirtIO, with EVERYTHING all of them.
 
-    EVIDENCE says which modules are VirtIO's. Errors of standard error never end a recording.
+    SHOWS says which of those are asked for. EVIDENCE says which modules are VirtIO's. Errors of
+    standard error never end a recording.
     """
 
-    def __init__(self, quiet: bool, evidence: Evidence, everything: bool = False) -> None:
+    def __init__(
+        self,
+        quiet: bool,
+        evidence: Evidence,
+        everything: bool = False,
+        shows: Callable[[Event], bool] | None = None,
+    ) -> None:
+        self._shows = shows
         out = sys.stderr
         self._lines = None
         self._concern = None if everything else Concern(evidence)
@@ -32,7 +40,8 @@ class LiveLines:
     def show(self, events: Sequence[Event]) -> None:
         """Print EVENTS. If there are none, print the call whose end was awaited."""
         if self._lines is not None:
-            lines = [line for event in events for line in self._lines.add(event)]
+            shown = [*filter(self._shows, events)] if self._shows is not None else events
+            lines = [line for event in shown for line in self._lines.add(event)]
             self._print(lines if events else self._lines.flush())
 
     def close(self) -> None:

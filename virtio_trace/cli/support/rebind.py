@@ -45,6 +45,11 @@ class Rebinds:
         return bool(self._targets)
 
     @property
+    def addresses(self) -> tuple[str, ...]:
+        """The bus addresses of the devices."""
+        return tuple(target.address for target in self._targets)
+
+    @property
     def failed(self) -> bool:
         """Whether a device was not bound again."""
         return any(not outcome["ok"] for outcome in self.outcomes)
