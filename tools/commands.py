@@ -24,9 +24,9 @@ What `virtio-trace COMMAND --help` prints. `tools/commands.py` generates this fi
 | 5 | bad input: a file is damaged, or of another kind |
 
 The verdict of `check` and `boot` is 0, 1 or 4. `report`, `graph` and `script` end with 0 if the
-file can be read. In a shell, a command that is ended by a signal has status 128 plus the signal's
-number (Ctrl-C: 130). If nobody reads the output any more (`| head`), SIGPIPE ends the command, as
-it does other filters.
+file can be read. `record -- COMMAND` ends with COMMAND's own status if that is not 0. In a shell, a
+command that is ended by a signal has status 128 plus the signal's number (Ctrl-C: 130). If nobody
+reads the output any more (`| head`), SIGPIPE ends the command, as it does other filters.
 """
 
 

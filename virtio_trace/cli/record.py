@@ -152,7 +152,7 @@ def command(
         finally:
             live.close()
             target.close()
-    status = _conclude(end, writer.events, target, session.boot)
+        status = _conclude(end, writer.events, target, session.boot)
     if judged:
         status = judged.status(target)
     return end.own_status or status or (_STATUS_INCOMPLETE if rebinds.failed else 0)

@@ -26,7 +26,7 @@ class Ready:
         if descriptor is not None and not _is_writable(descriptor):
             raise UsageError(
                 f"--ready-fd {descriptor}: no such descriptor is open for writing",
-                f"open it in the shell: record --ready-fd {descriptor} {descriptor}>FILE",
+                f"open it in the shell, with {descriptor}>FILE; sudo closes those from 3 on",
             )
 
     def armed(self, status: str) -> None:
