@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Keeps a recording that ``record`` makes in a guest: python -m tests.live FILE OPTIONS ...
+"""Keeps a recording that ``record`` makes in a guest: python -m tests.live -o FILE OPTIONS ...
 
 OPTIONS are record's. The guest is Debian's 6.1 with the devices of tests/vm/test_asked.py, all of
 them bound when the recorder starts. Exits with record's status.
@@ -30,4 +30,6 @@ at recording; cat /run/live.vtr
 
 
 if __name__ == "__main__":
-    sys.exit(keep(Path(sys.argv[1]), sys.argv[2:]))
+    if sys.argv[1:2] != ["-o"] or len(sys.argv) < 3:
+        sys.exit(__doc__)
+    sys.exit(keep(Path(sys.argv[2]), sys.argv[3:]))
