@@ -144,9 +144,9 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return done
 
 
-def run_json(verb: str, recording: Path) -> tuple[int, dict[str, Any]]:
+def run_json(verb: str, recording: Path, *options: str) -> tuple[int, dict[str, Any]]:
     """Exit status and JSON of a command that reads a recording."""
-    done = run(verb, "--format", "json", str(recording))
+    done = run(verb, "--format", "json", *options, str(recording))
     return done.returncode, json.loads(done.stdout)
 
 

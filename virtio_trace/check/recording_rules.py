@@ -43,6 +43,9 @@ _SPEC_CORE = (
 )
 """The same for profile spec. The functions of its other probe points may be inlined."""
 
+_BUS_MODULE = "virtio"
+"""The module of drivers/virtio/virtio.c, which registers the bus."""
+
 LINUX, SPEC = "linux", "spec"
 
 CORE = {LINUX: _LINUX_CORE, SPEC: _SPEC_CORE}
@@ -73,7 +76,7 @@ def unlisted(states: Collection[ProbeState], core: Collection[str]) -> list[str]
 
 
 def false_waits(graph: Graph) -> list[ProbeState]:
-    """The probe points that wait for a module that was loaded, or for no module.
+    """The probe points that wait for a module that was loaded, or was there before, or for none.
 
     A module whose init failed is unloaded again, so its probe points still wait.
     """
@@ -86,7 +89,13 @@ def false_waits(graph: Graph) -> list[ProbeState]:
 
 def _has_come(graph: Graph, module: str) -> bool:
     init = graph.inits.get(module)
-    return module in graph.modules and (init is None or init.result in (0, None))
+    if module in graph.modules:
+        return init is None or init.result in (0, None)
+    snapshot, trailer = graph.recording.header.snapshot, graph.recording.trailer
+    end = trailer.end_state if trailer is not None else None
+    if (end is not None and module in end.modules) or (snapshot.bus and module == _BUS_MODULE):
+        return True
+    return any(driver.module == module for driver in snapshot.drivers)
 
 
 def doubts(graph: Graph, profile: str, scope: Scope = EVERYTHING) -> Iterator[str]:
