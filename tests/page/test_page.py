@@ -121,7 +121,7 @@ def test_a_cell_opens_its_events_and_its_source(page: Browser, folder: Path) -> 
     assert "the device refused the features that virtio_balloon wrote" in said
     lines = page.value("[...document.querySelectorAll('#panel .what')].map((e) => e.innerText)")
     assert lines[0].startswith("virtio_dev_probe [virtio] 0000:00:05.0")
-    assert any("status=0xb" in line for line in lines)
+    assert any("vp_set_status" in line and "FEATURES_OK" in line for line in lines)
     page.click(FAILED)
     assert page.value("document.getElementById('panel').hidden")
 

@@ -234,8 +234,14 @@ def test_a_long_recording_makes_no_long_page(tmp_path: Path) -> None:
 
 def test_a_device_without_its_feature_says_which(tmp_path: Path) -> None:
     texts = Parsed(of(golden("debian-6.1-failures"), tmp_path)).texts
-    assert any(one.endswith("it insists on VIRTIO_F_ACCESS_PLATFORM") for one in texts)
-    assert texts.count("missing") == 1 and "Missing: VIRTIO_F_ACCESS_PLATFORM" in texts
+    assert any(one.endswith("; missing: VIRTIO_F_ACCESS_PLATFORM") for one in texts)
+    assert "missing" in texts and "Missing: VIRTIO_F_ACCESS_PLATFORM" in texts
+
+
+def test_incomplete_says_why(tmp_path: Path) -> None:
+    whole = of(golden("debian-6.12-rebind"), tmp_path)
+    (block,) = re.findall(r'<ul class="failures">.*?</ul>', whole, re.DOTALL)
+    assert "INCOMPLETE" in whole and 'steps are unknown; <a href="#findings">' in block
 
 
 def test_equal_causes_are_one_sentence(tmp_path: Path) -> None:

@@ -68,14 +68,27 @@ def _failures(page: Page) -> list[Html]:
     ]
     told = {place.device["address"] for place in places}
     lines += [_error(page, finding) for finding in _others(page, told)]
-    if page.result.verdict == INCOMPLETE:
-        lines += [tag("li", one.message) for one in page.result.findings if one.step == RECORDING]
+    lines += _unknown(page)
     if not lines:
         return []
     shown = lines[:_MOST_SENTENCES]
     if len(lines) > _MOST_SENTENCES:
         shown.append(tag("li", f"and {len(lines) - _MOST_SENTENCES} more"))
     return [tag("ul", *shown, class_="failures")]
+
+
+def _unknown(page: Page) -> list[Html]:
+    """Why the verdict is INCOMPLETE."""
+    found = page.result
+    if found.verdict != INCOMPLETE:
+        return []
+    lines = [tag("li", one.message) for one in found.findings if one.step == RECORDING]
+    number = sum(step.ok is None for step in found.steps)
+    if number:
+        are = "step is" if number == 1 else "steps are"
+        more = tag("a", "the findings", href="#findings")
+        lines.append(tag("li", f"{number} {are} unknown; ", more, " say why"))
+    return lines
 
 
 def _links(places: list[Place]) -> Html:
@@ -129,7 +142,7 @@ def _cause(page: Page, place: Place) -> str:
     if len(why) > _LONG:
         why = why.partition("; ")[0]
     lack = missing(page, place)
-    return f"{why}; it insists on {', '.join(lack)}" if lack else why
+    return f"{why}; missing: {', '.join(lack)}" if lack else why
 
 
 def _who(device: dict[str, Any]) -> str:
