@@ -90,12 +90,12 @@ at killed
 umount /mnt/partition
 python3 -m virtio_trace record -o /run/inner.vtr --rebind {PARTITION} >/dev/null 2>/run/inner.said &
 recorder=$!
-until grep -q rebinding /run/inner.said; do sleep 0.02; done
+until grep -q 'rebind[.]rebinder' /proc/[0-9]*/cmdline; do sleep 0.02; done
 kill -9 $recorder
 wait $recorder
 echo "status $?"
 for n in $(seq 200); do
-    grep -q kernel.rebind /proc/[0-9]*/cmdline || break
+    grep -q 'rebind[.]rebinder' /proc/[0-9]*/cmdline || break
     sleep 0.1
 done
 driver_at {PARTITION}

@@ -19,9 +19,10 @@ from virtio_trace.render.escape import escape
 from virtio_trace.render.words import Paint, duration, plain, result, seconds
 from virtio_trace.virtio import numbers
 
-_INDENT = 2
+_INDENT, _NARROW_INDENT = 2, 1
 _NARROW = 100
-"""A terminal with fewer columns has the thread without its name, and an indent of 1."""
+"""Columns. A terminal with fewer has less room for indentation, and, where bits are names, the
+thread without its name."""
 _TID_WIDTH = 6
 _TASK_WIDTH = 15
 _TASK_WIDEST = 24
@@ -57,13 +58,14 @@ class Lines:
         self._concern = concern
         self._names = names
         self._width = width
+        self._indent = _INDENT if width is None or width >= _NARROW else _NARROW_INDENT
         self._numbered = numbered
         self._paint = paint
         self._nester = Nester()
         self._openings: dict[tuple[Any, ...], tuple[Call, list[Piece]]] = {}
         self._held: Call | None = None
         self._last: Call | None = None
-        self._is_narrow = width is not None and width < _NARROW
+        self._is_narrow = names and width is not None and width < _NARROW
         self._task_width = _TID_WIDTH if self._is_narrow else _TASK_WIDTH
 
     def add(self, event: Event) -> list[str]:
@@ -76,13 +78,13 @@ class Lines:
     def _add(self, event: Event, call: Call | None) -> list[str]:
         if event.kind == ev.HIT:
             assert call is not None
-            return [*self.flush(), self._line(event, call.depth, self._opening(call), [])]
+            return [*self.flush(), self._line(event, call, self._opening(call), [])]
         if call is None:
             return [*self.flush(), self._module(event)]
         if call is self._held:
             self._held = None
             self._last = call.parent
-            return [self._line(call.event, call.depth, self._opening(call), _ending(call))]
+            return [self._line(call.event, call, self._opening(call), _ending(call))]
         lines = self.flush()
         if event.kind == ev.ENTRY:
             self._held = self._last = call
@@ -96,7 +98,7 @@ class Lines:
         held, self._held = self._held, None
         if held is None:
             return []
-        return [self._line(held.event, held.depth, self._opening(held), [(" {", "faint")])]
+        return [self._line(held.event, held, self._opening(held), [(" {", "faint")])]
 
     def _opening(self, call: Call) -> list[Piece]:
         """What opening() returns: made once for all calls that differ in numbers only."""
@@ -116,27 +118,27 @@ class Lines:
 
     def _module(self, event: Event) -> str:
         name = escape(event.module)
-        return self._line(event, 0, [("load module ", "faint"), (name, "name")], [])
+        return self._line(event, None, [("load module ", "faint"), (name, "name")], [])
 
     def _closing(self, event: Event, call: Call) -> str:
         if call.entry is None:
-            return self._line(event, call.depth, self._opening(call), _ending(call))
+            return self._line(event, call, self._opening(call), _ending(call))
         # After lines of other calls the brace alone would not tell which call ends.
         name = "" if self._last is call else f" {escape(event.function)}"
-        return self._line(event, call.depth, [("}", "faint"), (name, "name")], _ending(call))
+        return self._line(event, call, [("}", "faint"), (name, "name")], _ending(call))
 
-    def _line(self, event: Event, depth: int, pieces: list[Piece], end: list[Piece]) -> str:
+    def _line(self, event: Event, call: Call | None, pieces: list[Piece], end: list[Piece]) -> str:
         task = str(event.tid) if self._is_narrow else f"{escape(event.comm)}/{event.tid}"
         self._task_width = min(max(self._task_width, len(task)), _TASK_WIDEST)
         number = f"{event.seq:5d} " if self._numbered else ""
         head = f"{number}{seconds(event.ns):>10} "
         task = f"{task:<{self._task_width}} "
-        indent = " " * (depth if self._is_narrow else _INDENT * depth)
+        indent = " " * (self._indent * (call.depth if call is not None else 0))
         room = None if self._width is None else self._width - len(head) - len(task) - len(indent)
         below: list[str] = []
         if room is not None and self._names:
             pieces, below = details.moved_below(pieces, end, room)
-        body = _fit(pieces, end, room)
+        body = _fit(pieces, end, room, _said_above(call))
         paint = self._paint
         shown = "".join(paint(text, style) if style else text for text, style in body)
         line = f"{paint(head, 'faint')}{paint(task, 'faint')}{indent}{shown}".rstrip()
@@ -144,15 +146,34 @@ class Lines:
         return "\n".join([line, *(left + text for text in below)])
 
 
-def _fit(pieces: list[Piece], end: list[Piece], room: int | None) -> list[Piece]:
-    """PIECES and END; while they are too long the least important is dropped, the duration last."""
+def _fit(
+    pieces: list[Piece], end: list[Piece], room: int | None, said: Piece | None = None
+) -> list[Piece]:
+    """PIECES and END; while they are too long the least important is dropped.
+
+    The order: what is faint, the duration last of it; SAID, which a line above says; and then from
+    the end what is known of the call, but neither its function nor its result.
+    """
     whole = [*pieces, *end]
     if room is None:
         return whole
-    spare = [p for p in (*end, *pieces) if p[1] == "faint" and p[0] not in ("}", " {")]
+    spare = pieces[1:]
+    spare += [said] if said in pieces else []
+    spare += [p for p in (*end, *pieces) if p[1] == "faint" and p[0] not in ("}", " {")]
     while spare and sum(len(text) for text, _ in whole) > room:
-        whole.remove(spare.pop())
+        last = spare.pop()
+        if last in whole:
+            whole.remove(last)
     return whole
+
+
+def _said_above(call: Call | None) -> Piece | None:
+    """The address of CALL's device, if the call around it is about the same one."""
+    device = call.event.device if call is not None else None
+    around = call.parent.event.device if call is not None and call.parent is not None else None
+    if device is None or around is None or device.address != around.address:
+        return None
+    return f" {escape(device.address)}", ""
 
 
 def opening(call: Call, names: bool = False) -> list[Piece]:

@@ -4,6 +4,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
+
+import pytest
 
 from tests.unit.surgery import GOLDEN
 from virtio_trace.recording import reader
@@ -108,3 +111,15 @@ def test_a_boot_of_debian() -> None:
     gone = [line for line in everything if line not in found]
     assert len(gone) == concern.loads + concern.inits + concern.matches
     assert (concern.loads, concern.inits) == (len([x for x in gone if "load module" in x]),) * 2
+
+
+@pytest.mark.parametrize("width", [80, 100])
+@pytest.mark.parametrize("path", sorted(GOLDEN.glob("*.vtr")), ids=lambda path: path.stem)
+def test_no_line_is_wider_than_a_terminal(path: Path, width: int) -> None:
+    """What is left out is said by the lines around it; a function and its result never are."""
+    recording = reader.read(path.read_bytes().splitlines(keepends=True), path.name)
+    lines, whole = Lines(width), Lines()
+    for event in recording.events:
+        for narrow, wide in zip(lines.add(event), whole.add(event), strict=True):
+            assert len(narrow) <= width
+            assert set(narrow.split()) <= set(wide.split())
