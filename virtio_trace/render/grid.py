@@ -3,12 +3,17 @@
 
 Where a table does not fit, columns are left out, in an order that its caller states; a line under
 the table names them. Then cells are wrapped at their spaces, and headings at their hyphens too.
+
+The only file that imports tabulate.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+
+from tabulate import tabulate
 
 from virtio_trace.render.escape import escape
 from virtio_trace.render.words import Paint
@@ -16,6 +21,7 @@ from virtio_trace.render.words import Paint
 Cell = str | tuple[str, str]
 """A text, or a text and its style."""
 
+_BLOCK = 500
 _GAP = 2
 _WORDS = re.compile(r"[^ ]* |[^ ]+")
 _PARTS = re.compile(r"[^ -]*[ -]|[^ -]+")
@@ -43,14 +49,16 @@ def grid_lines(
     """
     table = _Table(heading, rows)
     kept, room, dropped = table.fit(width, spare)
-    aligned = [heading[i] in right for i in kept]
-    for number, row in enumerate(table):
-        cells = [_wrapped(row[i], most, not number) for i, most in zip(kept, room, strict=True)]
-        looks = [
-            (row[i][1], most, right) for i, most, right in zip(kept, room, aligned, strict=True)
+    aligned = ["right" if heading[i] in right else "left" for i in kept]
+    ruler = ["-" * most for most in room]  # tabulate aligns a block by its own cells
+    left = enumerate(table)
+    while block := list(islice(left, _BLOCK)):
+        shown = [
+            [_text(row[i], most, not number, paint) for i, most in zip(kept, room, strict=True)]
+            for number, row in block
         ]
-        for line in range(max(map(len, cells))):
-            yield "".join(_line(cells, looks, line, paint)).rstrip()
+        text = tabulate([ruler, *shown], tablefmt="plain", disable_numparse=True, colalign=aligned)
+        yield from (line.rstrip() for line in text.splitlines()[1:])
     if dropped:
         yield from (paint(line, "faint") for line in wrap(_without(dropped, table), width))
 
@@ -118,18 +126,6 @@ def _total(widths: Sequence[int]) -> int:
     return sum(widths) + _GAP * (len(widths) - 1)
 
 
-def _line(
-    cells: list[list[str]], looks: list[tuple[str, int, bool]], number: int, paint: Paint
-) -> Iterator[str]:
-    """The pieces of line NUMBER of a row. LOOKS: a cell's style, its width, and whether it is
-    aligned on the right."""
-    for lines, (style, most, right) in zip(cells, looks, strict=True):
-        text = lines[number] if number < len(lines) else ""
-        blank = " " * (most - len(text))
-        shown = paint(text, style) if style and text else text
-        yield f"{blank}{shown}{' ' * _GAP}" if right else f"{shown}{blank}{' ' * _GAP}"
-
-
 def wrap(text: str, width: int | None) -> list[str]:
     """TEXT in lines of at most WIDTH, broken after spaces only: a longer word has a line of its
     own. WIDTH None: one line."""
@@ -155,6 +151,12 @@ def _cell(cell: Cell) -> tuple[str, str]:
 
 def _wrapped(cell: tuple[str, str], room: int, is_heading: bool) -> list[str]:
     return _filled(_PARTS if is_heading else _WORDS, cell[0], room)
+
+
+def _text(cell: tuple[str, str], room: int, is_heading: bool, paint: Paint) -> str:
+    style = cell[1]
+    lines = _wrapped(cell, room, is_heading)
+    return "\n".join(paint(line, style) if style and line else line for line in lines)
 
 
 def _longest_word(text: str, is_heading: bool) -> int:

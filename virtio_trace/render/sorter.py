@@ -17,7 +17,7 @@ Record = tuple[Any, ...]
 _IN_MEMORY = 20_000
 """Records of a run."""
 
-_CHUNK = 200
+_CHUNK = 100
 """Records of a run that are in memory at once while runs are merged."""
 
 
@@ -43,8 +43,9 @@ class Sorter:
         self._records.append(record)
         if len(self._records) >= _IN_MEMORY:
             self._records.sort()
-            self._keep(self._written(iter(self._records)), 0)
-            self._records.clear()
+            run = self._written(iter(self._records))
+            self._records.clear()  # before runs are merged, which takes memory too
+            self._keep(run, 0)
 
     def __iter__(self) -> Iterator[Record]:
         self._records.sort()

@@ -2,7 +2,7 @@
 """The table of renderers: what each command's --format accepts, and the function that writes it.
 
 To add a format, add a row here and a file to render/. A renderer is imported only when its format
-is asked for: ``report --format json`` does not wait for the tables.
+is asked for: ``report --format json`` does not wait for tabulate.
 """
 
 from __future__ import annotations

@@ -10,8 +10,7 @@ HEADER = 8
 """Bytes in front of each record: its length with two flags, and an offset for the kernel."""
 
 _BUSY, _DISCARDED = 1 << 31, 1 << 30
-# Native, not "<": that copies byte by byte, and the kernel could meet half of a position, and find
-# the ring full.
+# Native, not "<": that copies byte by byte, and half of a position could be read.
 _LENGTH = struct.Struct("I")
 _POSITION = struct.Struct("Q")
 
@@ -24,11 +23,16 @@ class Ring:
         self._mask = size - 1
         self._page = page
         self._consumer = mmap.mmap(descriptor, page)
+        # A memoryview stores an item whole. struct.pack_into clears its place first (CPython's
+        # Modules/_struct.c, s_pack_internal), and a program that reads 0 finds the ring full
+        # (kernel/bpf/ringbuf.c, __bpf_ringbuf_reserve).
+        self._position = memoryview(self._consumer).cast("Q")
         # The data is mapped twice in a row, so that no record is cut at the end.
         self._producer = mmap.mmap(descriptor, page + 2 * size, prot=mmap.PROT_READ, offset=page)
 
     def close(self) -> None:
         """Unmap it."""
+        self._position.release()
         self._consumer.close()
         self._producer.close()
 
@@ -44,7 +48,7 @@ class Ring:
         A record that is being written ends it. The kernel publishes a length after its data
         (smp_store_release); what this interpreter executes between two loads keeps their order.
         """
-        start = at = int(_POSITION.unpack_from(self._consumer)[0])
+        start = at = self._position[0]
         end = min(self.produced, start + most)
         data, base, mask, count = self._producer, self._page, self._mask, 0
         while at < end:
@@ -57,7 +61,7 @@ class Ring:
             return b"", 0
         place = base + (start & mask)
         taken = data[place : place + at - start]
-        _POSITION.pack_into(self._consumer, 0, at)
+        self._position[0] = at
         return taken, count
 
 

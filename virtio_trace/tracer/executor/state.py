@@ -170,13 +170,14 @@ def interrupts(proc: Tree) -> bytes:
 def boot_ring(tracefs: Tree, group: str, section: Callable[[str, bytes | None], None]) -> None:
     """Send what the kernel recorded of its boot by the events of GROUP (empty: it has none).
 
-    Nothing is disabled or removed: the guest is thrown away."""
+    Nothing is disabled or removed: the guest is thrown away. Its events go on while they are read,
+    so the counts come before the lines: a hit that was counted and has no line is lost."""
     events = tracefs.read("kprobe_events") or b""
     if not group or f":{group}/".encode() not in events:
         return
     section("boot clock", tracefs.read("trace_clock"))
     section("boot events", events)
-    section("boot trace", tracefs.read("trace"))
     section("boot profile", tracefs.read("kprobe_profile"))
     for name in tracefs.list("per_cpu"):
         section(f"boot stats {name}", tracefs.read(f"per_cpu/{name}/stats"))
+    section("boot trace", tracefs.read("trace"))

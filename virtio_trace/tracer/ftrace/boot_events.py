@@ -76,7 +76,12 @@ class BootTime:
 class BootRing:
     """What tracefs has of the boot-time events. ``listed`` is the text of kprobe_events, ``clock``
     the ring's, ``counts`` is by event name (hits, missed hits), ``lines`` are the ring's, ``end``
-    is the time before the first of them was disabled, or read; nanoseconds."""
+    is the time before the first of them was disabled, or read; nanoseconds.
+
+    The hits are those before the events were disabled or the lines were read, so each of them has
+    a line or is lost. A later one may have none: while an event is disabled, the kernel still
+    counts its hits after it has stopped writing them (disable_trace_kprobe waits for RCU between
+    the two, kernel/trace/trace_kprobe.c)."""
 
     listed: str
     clock: str
@@ -104,10 +109,11 @@ def collect(
     try:
         with tracefs.pipe() as drain:
             _let_both_see()
-            end = time.monotonic_ns()
+            end, before = time.monotonic_ns(), tracefs.counts()
             tracefs.stop()
-            counts, overrun = tracefs.counts(), tracefs.overrun()
-            ring = BootRing(listed, clock, counts, overrun, drain(), end)
+            counts = {name: (before.get(name, (0, 0))[0], missed)
+                      for name, (_, missed) in tracefs.counts().items()}  # fmt: skip
+            ring = BootRing(listed, clock, counts, tracefs.overrun(), drain(), end)
     except CannotTraceError as error:
         # Left alone: the next recorder may collect it.
         found = BootTime(reason=f"at boot: {error}")
@@ -170,9 +176,10 @@ def _read(
     """Decode the events, and count those that are missing: the kernel counts every hit of an
     event, even if the ring lost it."""
     found.events = ring.events(lines)
-    hits = sum(counts.get(name, (0, 0))[0] for name in ring.names)
-    seen = sum(ring.hits.get(name, 0) for name in ring.names)
-    found.lost = max(ring.lost, overrun, hits - seen)
+    missing = sum(
+        max(0, counts.get(name, (0, 0))[0] - ring.hits.get(name, 0)) for name in ring.names
+    )
+    found.lost = max(ring.lost, overrun, missing)
     for event in found.events:  # a loss that is not marked was at the start
         event.seq += found.lost - ring.lost
 

@@ -55,7 +55,7 @@ class Kernel(BootEvents):
     def __init__(self, **more: Any) -> None:
         self.told: list[str] = []
         self.text, self.lines = LISTED, LINES
-        self.mode, self.over, self.busy, self.more = "mono", 0, "", 0
+        self.mode, self.over, self.busy, self.more, self.late = "mono", 0, "", 0, 0
         for name, value in more.items():
             setattr(self, name, value)
 
@@ -74,7 +74,9 @@ class Kernel(BootEvents):
             name = line.split(": ")[1]
             hits[name] = hits.get(name, 0) + 1
         del hits["module_load"]  # a tracepoint has no count
-        return {name: (count + self.more * (name == "t"), 0) for name, count in hits.items()}
+        stopped = "stop" in self.told
+        hits["t"] += self.more + (self.late if stopped else 0)
+        return {name: (count, 5 * stopped) for name, count in hits.items()}
 
     def stop(self) -> None:
         self.told.append("stop")
@@ -161,6 +163,21 @@ def test_hits_that_are_not_in_the_ring_are_lost() -> None:
     assert taken(Kernel(more=3)).lost == 3
     assert taken(Kernel(over=7)).lost == 7
     assert taken(Kernel(lines=[])).lost > 100
+
+
+def test_a_hit_while_the_events_are_being_disabled_is_not_lost() -> None:
+    """It is counted after the kernel stopped writing lines; the program has it. Those that were
+    missed until then count."""
+    found = taken(Kernel(late=2))
+    assert (found.lost, found.events[0].seq) == (0, 1)
+    assert {s.missed for s in found.states if s.state == ARMED} >= {5}
+
+
+def test_one_events_later_lines_do_not_hide_anothers_losses() -> None:
+    one = next(line for line in reversed(LINES) if ": t: " in line)
+    other = next(index for index, line in enumerate(LINES) if ": f: " in line)
+    lines = [*LINES[:other], *LINES[other + 1 :], one]
+    assert taken(Kernel(lines=lines)).lost == 1
 
 
 def test_after_a_recorder_that_was_killed_all_events_are_lost() -> None:
