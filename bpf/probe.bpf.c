@@ -23,13 +23,14 @@
 #include "calls.h"
 #include "detail.h"
 
+#define VT_BUS_NAME 0x6f6974726976ULL /* "virtio", little-endian */
+
 static __always_inline bool other_bus(const struct vt_offsets *o, u64 bus)
 {
-	char name[8] = {};
+	u64 name = 0; /* one comparison: the verifier follows each */
 
-	vt_read_str(name, sizeof(name), (void *)read_u64(bus, o->bus_name));
-	return !(name[0] == 'v' && name[1] == 'i' && name[2] == 'r' && name[3] == 't' &&
-		 name[4] == 'i' && name[5] == 'o' && name[6] == 0);
+	vt_read_str(&name, sizeof(name), (void *)read_u64(bus, o->bus_name));
+	return name != VT_BUS_NAME;
 }
 
 static __always_inline bool about_virtio(u64 point)
@@ -72,7 +73,7 @@ static __always_inline int entered(struct vt_regs *ctx, bool named)
 		first -= o->virtio_device_dev;
 	if (!named && subject(point) == VT_BUS_TYPE && other_bus(o, first))
 		return 0;
-	if (shape(point) & VT_SAVE_ARGS)
+	if (!named && shape(point) & VT_SAVE_ARGS)
 		push(point, tid, stack, first, ARG2(ctx));
 	if (!named && shape(point) & VT_RETURN_ONLY)
 		return 0;

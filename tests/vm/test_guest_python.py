@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from virtio_trace.kernel.files.machine import AARCH64, MACHINES, X86_64, Machine
+from virtio_trace.tracer.executor import libc
 from virtio_trace.vm.host import debian
 from virtio_trace.vm.qemu import process
 from virtio_trace.vm.root import guest_python
@@ -32,30 +33,33 @@ _PATIENCE_SECONDS = 600.0
 _PROGRAM = """
 import {modules}
 
-libc = ctypes.CDLL(None, use_errno=True)
+{libc}
+
+machine = posix.uname().machine
+syscall = function("syscall", 4)
 
 def bpf(command, *attributes):
-    data = ctypes.create_string_buffer(struct.pack("<" + attributes[0], *attributes[1:]), 128)
-    number = {{"x86_64": 321, "aarch64": 280}}[os.uname().machine]
-    found = libc.syscall(number, command, data, 128)
-    return found if found >= 0 else -ctypes.get_errno()
+    data = bytearray(struct.pack("<" + attributes[0], *attributes[1:]).ljust(128, bytes(1)))
+    found = syscall({{"x86_64": 321, "aarch64": 280}}[machine], command, address(data), 128)
+    return found if found >= 0 else -error_number()
 
 array = bpf(0, "4I", 2, 4, 8, 1)
-key, value = ctypes.c_uint32(0), ctypes.c_uint64(0x123456789)
-updated = bpf(2, "2I3Q", array, 0, ctypes.addressof(key), ctypes.addressof(value), 0)
-value.value = 0
-bpf(1, "2I3Q", array, 0, ctypes.addressof(key), ctypes.addressof(value), 0)
+key, value = bytearray(4), bytearray(struct.pack("<Q", 0x123456789))
+updated = bpf(2, "2I3Q", array, 0, address(key), address(value), 0)
+value[:] = bytes(8)
+bpf(1, "2I3Q", array, 0, address(key), address(value), 0)
 nothing = bpf(0, "4I", 9999, 4, 8, 1)
-print("FOUND", [os.uname().machine, os.getpid(), sys.version, array >= 0, updated, value.value,
-    nothing, sorted(os.listdir("/"))], flush=True)
-libc.reboot(0x4321FEDC)  # LINUX_REBOOT_CMD_POWER_OFF
+print("FOUND", [machine, posix.getpid(), sys.version, array >= 0, updated,
+    *struct.unpack("<Q", value), nothing, sorted(posix.listdir("/"))], flush=True)
+function("reboot", 1)(0x4321FEDC)  # LINUX_REBOOT_CMD_POWER_OFF
 """
 
 
 def boot(machine: Machine, folder: Path) -> list[Any]:
     """What the program printed on the console of a guest of MACHINE."""
     kernel = debian.fetch(KERNELS[machine.name])
-    program = _PROGRAM.format(modules=", ".join(guest_python.MODULES)).encode()
+    source = Path(libc.__file__).read_text(encoding="utf-8")
+    program = _PROGRAM.format(modules=", ".join(guest_python.MODULES), libc=source).encode()
     loader, *words = guest_python.command("/virtio-trace")
     # The kernel gives its first process what comes after "--". It must print nothing in between.
     first = f"console={machine.console} panic=-1 loglevel=3 {machine.parameters} rdinit={loader} --"
@@ -81,7 +85,7 @@ BOOTS: dict[str, Callable[[Path], Any]] = {
 
 @pytest.mark.parametrize("name", BOOTS)
 def test_it_runs_as_the_first_process(name: str, boots: dict[tuple[str, str], Future[Any]]) -> None:
-    """It imports every module, calls the C library, and bpf(2) by ctypes."""
+    """It imports every module, calls the C library, and bpf(2), as the executor does."""
     machine, process_id, version, created, updated, value, refused, listed = boots[
         __name__, name
     ].result()

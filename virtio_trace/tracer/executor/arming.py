@@ -8,7 +8,7 @@ tracefs do not: whoever must not leave any removes them (tracer/session/watcher.
 from __future__ import annotations
 
 import errno
-import os
+import posix
 import select
 
 from virtio_trace.tracer.executor import syscalls
@@ -68,7 +68,7 @@ class Executor:
                 self._attach(point, event, identity or self._identity(event.place))
         except OSError:
             while len(self._kept) > before:
-                os.close(self._kept.pop())
+                posix.close(self._kept.pop())
             for place in defined:
                 try:
                     self._write(f"-:{place}")
@@ -100,9 +100,9 @@ class Executor:
             self.ring.close()
             self.ring = None
         while self._kept:
-            os.close(self._kept.pop())
+            posix.close(self._kept.pop())
         if self._control is not None:
-            os.close(self._control)
+            posix.close(self._control)
             self._control = None
 
     def _keep(self, descriptor: int) -> int:
@@ -120,7 +120,7 @@ class Executor:
     def _attach(self, point: Point, event: Event, identity: int | None) -> None:
         place = event.place or event.known
         if identity is None:
-            raise OSError(errno.ENOENT, os.strerror(errno.ENOENT), f"attach to {place}")
+            raise OSError(errno.ENOENT, posix.strerror(errno.ENOENT), f"attach to {place}")
         program = self._loaded[event.program]
         if program is None:
             each = self._plan.programs[event.program]
@@ -138,27 +138,30 @@ class Executor:
             raise OSError(error.errno, error.strerror, f"attach to {place}") from None
 
     def _identity(self, place: str) -> int | None:
-        """The id of a tracefs event (Documentation/trace/events.rst); None: there is none.
+        """The id of a tracefs event (Documentation/trace/events.rst); None: there is none, or PLACE
+        is empty.
 
         The folders of events that were defined at boot may be missing: the initcall that makes them
         races with that of tracefs.
         """
+        if not place:
+            return None
         try:
-            flags = os.O_RDONLY | os.O_CLOEXEC
-            file = os.open(f"events/{place}/id", flags, dir_fd=self._tracefs)
+            flags = posix.O_RDONLY | posix.O_CLOEXEC
+            file = posix.open(f"events/{place}/id", flags, dir_fd=self._tracefs)
         except OSError:
             return None
         try:
-            return int(os.read(file, 32))
+            return int(posix.read(file, 32))
         finally:
-            os.close(file)
+            posix.close(file)
 
     def _write(self, command: str) -> None:
         """One command for kprobe_events: the kernel takes a write as one or more whole lines."""
         try:
             if self._control is None:
-                flags = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC
-                self._control = os.open("kprobe_events", flags, dir_fd=self._tracefs)
-            os.write(self._control, command.encode() + b"\n")
+                flags = posix.O_WRONLY | posix.O_APPEND | posix.O_CLOEXEC
+                self._control = posix.open("kprobe_events", flags, dir_fd=self._tracefs)
+            posix.write(self._control, command.encode() + b"\n")
         except OSError as error:
             raise OSError(error.errno, error.strerror, command) from None

@@ -9,13 +9,11 @@ name, the time and text (tracer/session/guest_sections.py reads them).
 
 from __future__ import annotations
 
-import os
+import posix
 import select
-import termios
 import time
-import tty
 
-from virtio_trace.tracer.executor import sysfs
+from virtio_trace.tracer.executor import sysfs, terminal
 from virtio_trace.tracer.executor.arming import Executor
 from virtio_trace.tracer.executor.frames import FrameEncoder
 from virtio_trace.tracer.executor.kernel import mismatch
@@ -98,7 +96,7 @@ class Guest:
             self._section("lockdown", self._mounts.securityfs.read("lockdown") or b"")
             self._section("failed", f"{error.filename}: {error.strerror}")
             return
-        os.close(self._ready)
+        posix.close(self._ready)
         status = self._follow(executor)
         self._finish(executor, status)
 
@@ -113,7 +111,7 @@ class Guest:
         """
         self._writer.write(self._frames.end())
         self._writer.close()
-        termios.tcdrain(self._port)
+        terminal.drain(self._port)
         poll = select.poll()
         poll.register(self._port, select.POLLIN)
         poll.poll(_RELEASE_MS)
@@ -217,12 +215,12 @@ class Guest:
         left = self._root.is_left()
         system = self._manager.answer() if left else ""
         idle = (self._mounts.proc.read("uptime") or b"0 0").split()[1].decode()
-        text = f"{idle} {os.cpu_count() or 1} {int(left)} {executor.ring.produced} {system}"
+        text = f"{idle} {posix.cpu_count() or 1} {int(left)} {executor.ring.produced} {system}"
         self._section("look", text)
 
     def _asked(self) -> bool:
         try:
-            self._heard = (self._heard + os.read(self._port, 64))[-64:]
+            self._heard = (self._heard + posix.read(self._port, 64))[-64:]
         except BlockingIOError:
             pass
         return END in self._heard
@@ -231,7 +229,7 @@ class Guest:
         """The status that the guest's command wrote; 255 if it died before."""
         assert self._command is not None
         try:
-            said = os.read(self._command, 64).split()
+            said = posix.read(self._command, 64).split()
         except BlockingIOError:
             return None
         return int(said[0]) if said and said[0].isdigit() else 255
@@ -269,13 +267,10 @@ def _open_port(mounts: Mounts, name: str) -> int:
     if not name:
         links = ((mounts.sys.link(f"class/tty/{tty}") or "", tty) for tty in _serial(mounts.sys))
         name = max((found for found in links if "/pci" in found[0]), default=("", "ttyS?"))[1]
-    port = mounts.dev.open(name, os.O_RDWR)
+    port = mounts.dev.open(name, posix.O_RDWR)
     if port is None:
         raise OSError(2, "it cannot be opened", name)
-    tty.setraw(port)
-    attributes = termios.tcgetattr(port)
-    attributes[4] = attributes[5] = termios.B115200
-    termios.tcsetattr(port, termios.TCSANOW, attributes)
+    terminal.raw(port)
     return port
 
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-import os
+import posix
 import struct
 
 from virtio_trace.tracer.executor.plan import Plan
@@ -15,7 +15,7 @@ _BUILD_ID = 3  # NT_GNU_BUILD_ID
 
 def mismatch(plan: Plan, sys: Tree) -> str:
     """What is wrong with PLAN for this kernel; "": nothing. SYS is the folder /sys."""
-    here = os.uname()
+    here = posix.uname()
     if here.machine != plan.machine:
         return f"the plan is for {plan.machine}, this machine is {here.machine}"
     if here.release != plan.release:

@@ -13,6 +13,7 @@ import zlib
 MAGIC = b"VTPLAN"
 VERSION = 1
 _HEAD = struct.Struct("<6sHII")  # magic, version, CRC-32, length
+_unpack_number = struct.Struct("<I").unpack_from
 MOST_BYTES = 1 << 22
 """A plan has about 30 KB."""
 
@@ -198,10 +199,20 @@ class _Reader:
         self._at = 0
 
     def number(self) -> int:
-        return int.from_bytes(self._take(4), "little")
+        at = self._at
+        self._at = end = at + 4
+        if end > len(self._body):
+            raise ValueError("the plan is damaged")
+        number: int = _unpack_number(self._body, at)[0]
+        return number
 
     def data(self) -> bytes:
-        return self._take(self.number())
+        start = self._at + 4
+        end = start + self.number()
+        if end > len(self._body):
+            raise ValueError("the plan is damaged")
+        self._at = end
+        return self._body[start:end]
 
     def text(self) -> str:
         return self.data().decode()
@@ -213,12 +224,6 @@ class _Reader:
         if count > len(self._body) // 4:
             raise ValueError("the plan is damaged")
         return range(count)
-
-    def _take(self, length: int) -> bytes:
-        if self._at + length > len(self._body):
-            raise ValueError("the plan is damaged")
-        self._at += length
-        return self._body[self._at - length : self._at]
 
 
 def _number(number: int) -> bytes:

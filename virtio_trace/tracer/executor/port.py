@@ -8,9 +8,8 @@ without the interpreter's lock, and frames queue up meanwhile.
 from __future__ import annotations
 
 import _thread
-import os
+import posix
 import select
-from _queue import SimpleQueue
 
 BOUND = 16 << 20
 """Bytes that wait for the port at most. After that the caller waits too, and the kernel's ring,
@@ -26,9 +25,11 @@ class PortWriter:
     def __init__(self, descriptor: int, bound: int = BOUND) -> None:
         self._descriptor = descriptor
         self._bound = bound
-        self._frames: SimpleQueue[bytes | None] = SimpleQueue()
+        self._frames: list[bytes | None] = []
+        self._filled = _locked()
+        """Released when there are frames. The module _queue would be one more library to load."""
         self._guard = _thread.allocate_lock()
-        """Held while ``queued``, ``_waits`` and ``_error`` change."""
+        """Held while ``_frames``, ``queued``, ``_waits`` and ``_error`` change."""
         self._waits = False
         self._room = _locked()
         self._ended = _locked()
@@ -47,18 +48,18 @@ class PortWriter:
                     break
                 self._waits = True
             self._room.acquire()
-        self._frames.put(data)
+        self._put(data)
 
     def close(self) -> None:
         """Wait until all is written. The descriptor stays open."""
-        self._frames.put(None)
+        self._put(None)
         self._ended.acquire()
         if self._error is not None:
             raise self._error
 
     def _run(self) -> None:
         try:
-            while (data := self._frames.get()) is not None:
+            while (data := self._get()) is not None:
                 if self._error is None:
                     self._write(data)
                 with self._guard:
@@ -66,6 +67,20 @@ class PortWriter:
                     self._wake()
         finally:
             self._ended.release()
+
+    def _put(self, data: bytes | None) -> None:
+        with self._guard:
+            self._frames.append(data)
+            if self._filled.locked():
+                self._filled.release()
+
+    def _get(self) -> bytes | None:
+        self._filled.acquire()
+        with self._guard:
+            data = self._frames.pop(0)
+            if self._frames and self._filled.locked():
+                self._filled.release()
+        return data
 
     def _write(self, data: bytes) -> None:
         try:
@@ -85,7 +100,7 @@ def write_all(descriptor: int, data: bytes) -> None:
     rest = memoryview(data)
     while rest:
         try:
-            rest = rest[os.write(descriptor, rest) :]
+            rest = rest[posix.write(descriptor, rest) :]
         except BlockingIOError:  # somebody has made it non-blocking
             select.select([], [descriptor], [])
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-import os
+import posix
 import time
 
 from virtio_trace.tracer.executor.tree import Tree
@@ -19,6 +19,7 @@ _MOST_CONFIGURATION = 1 << 18
 _ASK_SECONDS = 2.0  # an emulated processor takes a tenth of a second for systemctl
 _ANSWER_SECONDS = 20.0
 _RECORD = 8192
+_SEEK_END = 2
 
 
 class Root:
@@ -42,12 +43,22 @@ class Root:
     def has(self, release: str, files: list[str]) -> str:
         """Which of the module FILES it has, a line each, whatever they are compressed with. An
         initrd keeps their places, but may unpack them."""
+        trees: dict[tuple[int, int] | None, str] = {}  # /lib may be a link to /usr/lib
+        for folder in _MODULES:
+            tree = f"1/root/{folder}/{release}"
+            trees.setdefault(self._proc.identity(tree), tree)
+        trees.pop(None, None)
+        listed: dict[str, list[str]] = {}
         found = []
         for file in files:
             path = file[: file.find(".ko") + 3] if ".ko" in file else file
-            names = (f"1/root/{f}/{release}/{path}{s}" for f in _MODULES for s in _SUFFIXES)
-            if any(self._proc.identity(name) is not None for name in names):
-                found.append(file)
+            folder, _, name = path.rpartition("/")
+            for place in [f"{tree}/{folder}" for tree in trees.values()]:
+                if place not in listed:
+                    listed[place] = self._proc.list(place)
+                if any(name + suffix in listed[place] for suffix in _SUFFIXES):
+                    found.append(file)
+                    break
         return "\n".join(found)
 
     def modprobe(self) -> str:
@@ -71,14 +82,14 @@ class Log:
     def __init__(self, dev: Tree) -> None:
         self._file = dev.open("kmsg")
         if self._file is not None:
-            os.lseek(self._file, 0, os.SEEK_END)
+            posix.lseek(self._file, 0, _SEEK_END)
 
     def text(self) -> bytes:
         """The records that are new; ``lost`` on a line for those that were overwritten."""
         out = []
         while self._file is not None:
             try:
-                record = os.read(self._file, _RECORD)
+                record = posix.read(self._file, _RECORD)
             except BrokenPipeError:
                 record = b"lost\n"
             except OSError:  # EAGAIN: nothing new
@@ -111,26 +122,26 @@ class SystemManager:
         return self._answer or "unknown"
 
     def _ask(self) -> tuple[int, int]:
-        reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        pid = os.fork()
+        reader, writer = posix.pipe2(posix.O_CLOEXEC | posix.O_NONBLOCK)
+        pid = posix.fork()
         if pid == 0:
-            os._exit(self._become_systemctl(writer))
-        os.close(writer)
+            posix._exit(self._become_systemctl(writer))
+        posix.close(writer)
         return pid, reader
 
     def _become_systemctl(self, writer: int) -> int:
         """In the child: systemctl in the root of the first process. WRITER gets its answer."""
         try:
-            os.dup2(writer, 1)
-            os.close(2)
-            root = self._proc.open("1/root", os.O_RDONLY | os.O_DIRECTORY)
+            posix.dup2(writer, 1)
+            posix.close(2)
+            root = self._proc.open("1/root", posix.O_RDONLY | posix.O_DIRECTORY)
             if root is None:
                 return 1
-            os.fchdir(root)
-            os.chroot(".")
+            posix.fchdir(root)
+            posix.chroot(".")
             for folder in ("/usr/bin", "/bin"):
                 try:
-                    os.execv(f"{folder}/systemctl", ["@systemctl", "is-system-running"])
+                    posix.execv(f"{folder}/systemctl", ["@systemctl", "is-system-running"])
                 except OSError:
                     continue
         except OSError:
@@ -140,17 +151,17 @@ class SystemManager:
     def _collect(self, now: float) -> None:
         assert self._child is not None
         pid, reader = self._child
-        done, _ = os.waitpid(pid, os.WNOHANG)
+        done, _ = posix.waitpid(pid, posix.WNOHANG)
         if not done:
             if now - self._asked < _ANSWER_SECONDS:
                 return
-            os.kill(pid, 9)
-            os.waitpid(pid, 0)
+            posix.kill(pid, 9)
+            posix.waitpid(pid, 0)
         try:
-            said = os.read(reader, 256).decode("ascii", "replace").strip()
+            said = posix.read(reader, 256).decode("ascii", "replace").strip()
         except BlockingIOError:
             said = ""
-        os.close(reader)
+        posix.close(reader)
         self._child = None
         self._answer = said or "unknown"
 

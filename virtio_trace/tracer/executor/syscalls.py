@@ -7,10 +7,11 @@ include/uapi/linux/bpf.h, perf_event.h and mount.h.
 
 from __future__ import annotations
 
-import ctypes
-import os
+import posix
 import struct
 from fcntl import ioctl
+
+from virtio_trace.tracer.executor.libc import address, error_number, function
 
 # By uname -m: bpf, perf_event_open. arch/x86/entry/syscalls/syscall_64.tbl, and
 # include/uapi/asm-generic/unistd.h, which all newer machines share.
@@ -33,34 +34,35 @@ _RLIMIT_MEMLOCK, _INFINITY = 8, (1 << 64) - 1
 
 _LOG_BYTES = 1 << 16
 
-_syscall = ctypes.CDLL(None, use_errno=True).syscall
-_syscall.restype = ctypes.c_long
+_ARGUMENTS = 6
+_syscall = function("syscall", 1 + _ARGUMENTS)
 
 
-def _call(name: str, number: int, *arguments: object) -> int:
-    result = int(_syscall(ctypes.c_long(number), *arguments))
+def _call(name: str, number: int, *arguments: int) -> int:
+    result = int(_syscall(number, *arguments, *(0,) * (_ARGUMENTS - len(arguments))))
     if result < 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number), name)
+        error = error_number()
+        raise OSError(error, posix.strerror(error), name)
     return result
 
 
 def _number(place: int) -> int:
-    machine = os.uname().machine
+    machine = posix.uname().machine
     if machine not in _NUMBERS:
         raise OSError(38, f"no system call numbers for {machine}")  # ENOSYS
     return _NUMBERS[machine][place]
 
 
 def _bpf(command: int, attributes: bytes) -> int:
-    buffer = ctypes.create_string_buffer(attributes, _PROG_ATTR)
-    return _call("bpf", _number(0), ctypes.c_int(command), buffer, ctypes.c_uint(_PROG_ATTR))
+    buffer = bytearray(attributes.ljust(_PROG_ATTR, b"\0"))
+    return _call("bpf", _number(0), command, address(buffer), _PROG_ATTR)
 
 
 def unlimited_memlock() -> None:
     """Raise RLIMIT_MEMLOCK, against which maps count before Linux 5.11 (d5299b67dd59)."""
-    most = (ctypes.c_uint64 * 2)(_INFINITY, _INFINITY)
-    ctypes.CDLL(None).setrlimit(_RLIMIT_MEMLOCK, most)  # without the privilege, maps may still fit
+    most = bytearray(struct.pack("<QQ", _INFINITY, _INFINITY))
+    # Without the privilege, maps may still fit.
+    function("setrlimit", 2)(_RLIMIT_MEMLOCK, address(most))
 
 
 def map_create(kind: int, key: int, value: int, entries: int) -> int:
@@ -70,35 +72,36 @@ def map_create(kind: int, key: int, value: int, entries: int) -> int:
 
 def map_update(descriptor: int, key: bytes, value: bytes) -> None:
     """Set the VALUE of KEY."""
-    keys, values = ctypes.create_string_buffer(key), ctypes.create_string_buffer(value)
-    places = ctypes.addressof(keys), ctypes.addressof(values)
+    keys, values = bytearray(key), bytearray(value)
+    places = address(keys), address(values)
     _bpf(_MAP_UPDATE, struct.pack("<IIQQQ", descriptor, 0, *places, 0))
 
 
 def map_lookup(descriptor: int, key: bytes, size: int) -> bytes:
     """The value of KEY, SIZE bytes."""
-    keys, values = ctypes.create_string_buffer(key), ctypes.create_string_buffer(size)
-    places = ctypes.addressof(keys), ctypes.addressof(values)
+    keys, values = bytearray(key), bytearray(size)
+    places = address(keys), address(values)
     _bpf(_MAP_LOOKUP, struct.pack("<IIQQ", descriptor, 0, *places))
-    return values.raw
+    return bytes(values)
 
 
 def prog_load(kind: int, code: bytes) -> int:
     """A program's descriptor. KIND is an enum bpf_prog_type. The error has the verifier's last
     words as its file name."""
-    instructions, licence = ctypes.create_string_buffer(code), ctypes.create_string_buffer(b"GPL")
-    places = ctypes.addressof(instructions), ctypes.addressof(licence)
+    instructions, licence = bytearray(code), bytearray(b"GPL\0")
+    places = address(instructions), address(licence)
     attributes = struct.pack("<IIQQ", kind, len(code) // 8, *places)
     try:
         return _bpf(_PROG_LOAD, attributes)
     except OSError as error:
         # With a log, verification takes longer; so only to explain.
-        log = ctypes.create_string_buffer(_LOG_BYTES)
-        attributes += struct.pack("<IIQ", 1, _LOG_BYTES, ctypes.addressof(log))
+        log = bytearray(_LOG_BYTES)
+        attributes += struct.pack("<IIQ", 1, _LOG_BYTES, address(log))
         try:
             return _bpf(_PROG_LOAD, attributes)
         except OSError:
-            lines = log.value.decode("ascii", "replace").strip().split("\n")
+            text = log.partition(b"\0")[0].decode("ascii", "replace")
+            lines = text.strip().split("\n")
             said = [line for line in lines if not line.startswith("processed ")]
             raise OSError(error.errno, error.strerror, said[-1] if said else "bpf") from None
 
@@ -114,15 +117,13 @@ def perf_open(identity: int) -> int:
     attributes = struct.pack(
         "<IIQQQ", _PERF_TYPE_TRACEPOINT, _PERF_ATTR, identity, 1, _PERF_SAMPLE_RAW
     )
-    buffer = ctypes.create_string_buffer(attributes, _PERF_ATTR)
+    buffer = bytearray(attributes.ljust(_PERF_ATTR, b"\0"))
+    every, processor, group = -1, 0, -1
     return _call(
         "perf_event_open",
         _number(1),
-        buffer,
-        ctypes.c_int(-1),
-        ctypes.c_int(0),
-        ctypes.c_int(-1),
-        ctypes.c_ulong(_PERF_FLAG_FD_CLOEXEC),
+        address(buffer),
+        *(every, processor, group, _PERF_FLAG_FD_CLOEXEC),
     )
 
 
@@ -141,13 +142,10 @@ def mounted(file_system: str) -> int:
 
     It lives as long as the descriptor; what leaves an initrd neither meets nor removes it.
     """
-    name = ctypes.create_string_buffer(file_system.encode())
-    context = _call("fsopen", _FSOPEN, name, ctypes.c_uint(_FS_CLOEXEC))
+    name = bytearray(file_system.encode() + b"\0")
+    context = _call("fsopen", _FSOPEN, address(name), _FS_CLOEXEC)
     try:
-        command = ctypes.c_uint(_FSCONFIG_CMD_CREATE)
-        none = ctypes.c_void_p()
-        _call("fsconfig", _FSCONFIG, ctypes.c_int(context), command, none, none, ctypes.c_int(0))
-        flags = ctypes.c_uint(_FS_CLOEXEC)
-        return _call("fsmount", _FSMOUNT, ctypes.c_int(context), flags, ctypes.c_uint(0))
+        _call("fsconfig", _FSCONFIG, context, _FSCONFIG_CMD_CREATE)
+        return _call("fsmount", _FSMOUNT, context, _FS_CLOEXEC)
     finally:
-        os.close(context)
+        posix.close(context)

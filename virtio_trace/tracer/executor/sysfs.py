@@ -7,8 +7,6 @@ a link, a folder's path, ``bytes /sys/... HEX`` for a file that is not text.
 
 from __future__ import annotations
 
-import os
-
 from virtio_trace.tracer.executor.tree import Tree
 
 _FILES = (
@@ -49,17 +47,28 @@ def _device(out: list[str], sys: Tree, link: str, *, pci: bool) -> None:
     if target is None:
         return
     out.append(f"'/sys/{link}' -> '{target}'")
-    folder = os.path.normpath(f"{os.path.dirname(link)}/{target}")
+    folder = _followed(link, target)
     for name in _FILES:
         _file(out, sys, f"{folder}/{name}")
     for name in _LINKS:
         _link(out, sys, f"{folder}/{name}")
-    _link(out, sys, f"{os.path.dirname(folder)}/subsystem")
+    _link(out, sys, f"{folder.rpartition('/')[0]}/subsystem")
     for name in sys.list(folder):
         if name.startswith("supplier:"):
             _link(out, sys, f"{folder}/{name}")
     if pci and (sys.read(f"{folder}/vendor") or b"").strip() == _VIRTIO_VENDOR:
         _bytes(out, sys, f"{folder}/config", _PCI_CONFIG)
+
+
+def _followed(link: str, target: str) -> str:
+    """The path that LINK leads to; TARGET is what it says, relative to LINK's folder."""
+    path = link.split("/")[:-1]
+    for name in target.split("/"):
+        if name == "..":
+            path = path[:-1]
+        else:
+            path.append(name)
+    return "/".join(path)
 
 
 def _file(out: list[str], sys: Tree, path: str) -> None:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-import os
+import posix
 
 MOST_BYTES = 1 << 24
 """Most that is read of one file."""
@@ -15,13 +15,13 @@ class Tree:
     def __init__(self, descriptor: int | None) -> None:
         self.descriptor = descriptor
 
-    def open(self, path: str, flags: int = os.O_RDONLY) -> int | None:
+    def open(self, path: str, flags: int = posix.O_RDONLY) -> int | None:
         """A descriptor of PATH; None where it cannot be opened. A FIFO is not waited for."""
         if self.descriptor is None:
             return None
         try:
-            flags |= os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
-            return os.open(path, flags, dir_fd=self.descriptor)
+            flags |= posix.O_CLOEXEC | posix.O_NONBLOCK | posix.O_NOCTTY
+            return posix.open(path, flags, dir_fd=self.descriptor)
         except (OSError, ValueError):
             return None
 
@@ -32,39 +32,39 @@ class Tree:
             return None
         parts = []
         try:
-            while most > 0 and (part := os.read(file, min(most, 1 << 16))):
+            while most > 0 and (part := posix.read(file, min(most, 1 << 16))):
                 parts.append(part)
                 most -= len(part)
         except OSError:
             if not parts:
                 return None
         finally:
-            os.close(file)
+            posix.close(file)
         return b"".join(parts)
 
     def list(self, path: str) -> list[str]:
         """The names in the folder PATH, sorted; [] where it cannot be read."""
-        folder = self.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        folder = self.open(path, posix.O_RDONLY | posix.O_DIRECTORY)
         if folder is None:
             return []
         try:
-            return sorted(os.listdir(folder))
+            return sorted(posix.listdir(folder))
         except OSError:
             return []
         finally:
-            os.close(folder)
+            posix.close(folder)
 
     def link(self, path: str) -> str | None:
         """What the link PATH says; None: not a link."""
         try:
-            return os.readlink(path, dir_fd=self.descriptor)
+            return posix.readlink(path, dir_fd=self.descriptor)
         except (OSError, ValueError, TypeError):
             return None
 
     def identity(self, path: str) -> tuple[int, int] | None:
         """The file system and the inode of PATH."""
         try:
-            found = os.stat(path, dir_fd=self.descriptor)
+            found = posix.stat(path, dir_fd=self.descriptor)
         except (OSError, ValueError):
             return None
         return found.st_dev, found.st_ino

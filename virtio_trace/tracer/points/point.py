@@ -75,21 +75,29 @@ class ProbePoint:
             raise ValueError(f"{where}: no enum vt_detail has the number {self.detail}")
         if not (self.entry or self.returns):
             raise ValueError(f"{where}: neither its entry nor its return makes an event")
+        if self._named and self._saves:
+            raise ValueError(f"{where}: an entry with a name saves no arguments for the return")
+
+    @property
+    def _saves(self) -> bool:
+        # The return of bus_register for another bus makes no event: it must know its entry.
+        return self.reread or self.subject == shape.BUS_TYPE
+
+    @property
+    def _named(self) -> bool:
+        return self.subject == shape.MODULE_STRUCT or self.detail in _QUEUES
 
     def shape(self, redescribe: bool) -> int:
         """How the BPF program reads it (enum vt_shape); REDESCRIBE: whatever the row says."""
-        # The return of bus_register for another bus makes no event: it must know its entry.
-        save = self.reread or self.subject == shape.BUS_TYPE
-        named = self.subject == shape.MODULE_STRUCT or self.detail in _QUEUES
         virtio = self.subject in (shape.VIRTIO_DEVICE, shape.DEVICE)
         return (
             self.subject
             | self.detail << 4
             | shape.ARG2_DRIVER * self.arg2_driver
-            | shape.SAVE_ARGS * save
+            | shape.SAVE_ARGS * self._saves
             | shape.REDESCRIBE * (redescribe or self.redescribe or not virtio)
             | shape.RETURN_ONLY * (not self.entry)
-            | shape.NAMED * named
+            | shape.NAMED * self._named
             | shape.RETURNS * self.returns
             | shape.BINDS * self.binds
         )

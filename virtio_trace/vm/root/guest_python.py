@@ -5,11 +5,9 @@ It is Debian 12's on every host, of the guest's machine, in one folder of the gu
 nothing outside of that folder: no /lib64, /usr, /proc or environment. Its own dynamic loader starts
 it, and it finds its modules next to the program.
 
-Most of what ``import os`` needs is frozen into the program. The other modules go in as byte code.
-Measured on a 6.1 kernel under TCG, in millions of instructions: start and end 29; os, struct, zlib,
-ctypes, mmap, fcntl, termios and select 16 more, of which ctypes 14 (8 where os is imported anyway);
-signal 18 more, while _signal is built in and costs nothing. From sources it would be 50, 41 and
-164. -X utf8 and -X frozen_modules=on change nothing.
+Modules go in as byte code. In millions of instructions, a start takes 14 (and the kernel's part);
+the package ctypes would take 5 more than the module _ctypes, and os 4 more than posix, most of them
+to create classes. So only what is written in C, and the module struct, can be imported.
 """
 
 from __future__ import annotations
@@ -33,31 +31,28 @@ VERSION = "3.11"
 """The Python of SUITE."""
 
 MODULES = (
-    *("sys", "os", "struct", "zlib", "ctypes", "mmap", "fcntl", "termios", "tty", "signal"),
-    *("select", "errno", "time", "_thread", "_queue", "collections.abc"),
+    *("sys", "posix", "struct", "zlib", "_ctypes", "mmap", "fcntl", "select", "errno", "time"),
+    "_thread",
 )
 """The modules that a guest's program may import."""
 
 _PACKAGES = (
     f"python{VERSION}-minimal",  # the program
-    f"libpython{VERSION}-minimal",  # encodings, struct, types
-    f"libpython{VERSION}-stdlib",  # ctypes, _queue, mmap, termios
+    f"libpython{VERSION}-minimal",  # encodings, struct
+    f"libpython{VERSION}-stdlib",  # _ctypes, mmap
     *("libffi8", "libc6", "zlib1g", "libexpat1"),
 )
 
 # pyexpat is built into the program, which therefore does not start without libexpat.
 _LIBRARIES = ("libc.so.6", "libexpat.so.1", "libffi.so.8", "libm.so.6", "libz.so.1")
-_EXTENSIONS = ("_ctypes", "_queue", "mmap", "termios")
+_EXTENSIONS = ("_ctypes", "mmap")
 _SOURCES = (
     # Python takes the folder above lib/python3.11/os.pyc for its prefix (Modules/getpath.py); the
     # module itself is frozen.
     "os.py",
-    "__future__.py",
     # Needed at start.
     *("encodings/__init__.py", "encodings/aliases.py", "encodings/utf_8.py"),
-    *("ctypes/__init__.py", "ctypes/_endian.py", "struct.py", "tty.py", "types.py"),
-    *("collections/__init__.py", "collections/abc.py", "keyword.py", "operator.py", "reprlib.py"),
-    *("signal.py", "enum.py", "functools.py"),
+    "struct.py",
 )
 
 _LOADER = "ld.so"
@@ -72,15 +67,18 @@ FLAGS = "-ISB"
 """-I: neither the environment nor the user's folders; -S: no site; -B: writes no byte code."""
 
 # Reads NAME from the folder in argv[1] and writes its byte code in argv[2], for each further NAME.
-# Its PEP 552 header says "unchecked hash": the hash is not read.
+# Its PEP 552 header says "unchecked hash": the hash is not read. Annotations are never evaluated,
+# and without "from __future__ import annotations" there is one module less to import.
 _COMPILE = """
 import marshal, sys
 from _frozen_importlib_external import MAGIC_NUMBER
+ONLY_AST, ANNOTATIONS = 0x400, 0x1000000  # PyCF_ONLY_AST, CO_FUTURE_ANNOTATIONS
 head = MAGIC_NUMBER + (1).to_bytes(4, "little") + bytes(8)
 for name in sys.argv[3:]:
     with open(f"{sys.argv[1]}/{name}", "rb") as file:
-        source = file.read()
-    code = compile(source, name, "exec", dont_inherit=True)
+        tree = compile(file.read(), name, "exec", ONLY_AST, dont_inherit=True)
+    tree.body = [part for part in tree.body if getattr(part, "module", "") != "__future__"]
+    code = compile(tree, name, "exec", ANNOTATIONS, dont_inherit=True)
     with open(f"{sys.argv[2]}/{name}", "wb") as file:
         file.write(head + marshal.dumps(code))
 """

@@ -33,6 +33,8 @@ NEW = ProbePoint(
         ({"subject": 16}, "no enum vt_subject has the number 16"),
         ({"detail": 8}, "no enum vt_detail has the number 8"),
         ({"entry": False, "returns": False}, "neither its entry nor its return makes an event"),
+        ({"detail": shape.QUEUE, "reread": True}, "an entry with a name saves no arguments"),
+        ({"detail": shape.QUEUE, "subject": shape.BUS_TYPE}, "an entry with a name saves no"),
     ],
 )
 def test_a_row_that_is_not_valid_is_refused(changed: dict[str, Any], message: str) -> None:
