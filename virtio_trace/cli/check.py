@@ -9,12 +9,21 @@ from virtio_trace.check import verdict
 from virtio_trace.check.findings import CONFORMS, DEVIATES, INCOMPLETE
 from virtio_trace.check.profiles import LINUX, PROFILES
 from virtio_trace.cli.support import formats, options, reading, results
+from virtio_trace.cli.support.help import Command, Example
 from virtio_trace.graph import builder
 
 STATUS = {CONFORMS: 0, DEVIATES: 1, INCOMPLETE: 4}
 
+_EXAMPLES = (
+    Example("Check virtio-trace.vtr and print the source of each step", "virtio-trace check -v"),
+    Example(
+        "Check against the VirtIO specification, for programs",
+        "virtio-trace check --profile spec --format json boot.vtr",
+    ),
+)
 
-@click.command()
+
+@click.command(cls=Command, examples=_EXAMPLES)
 @options.file_argument
 @click.option(
     "--profile",

@@ -6,10 +6,13 @@ from __future__ import annotations
 import click
 
 from virtio_trace.cli.support import formats, options, reading, results
+from virtio_trace.cli.support.help import Command, Example
 from virtio_trace.graph import builder
 
+_EXAMPLES = (Example("Draw a picture", "virtio-trace graph --format svg -o graph.svg"),)
 
-@click.command()
+
+@click.command(cls=Command, examples=_EXAMPLES)
 @options.file_argument
 @options.output_options("graph", file=True)
 def command(file: str, row: formats.Format, output: str, verbose: bool) -> int:

@@ -6,13 +6,18 @@ from __future__ import annotations
 import click
 
 from virtio_trace.cli.support import formats, options, reading, results
+from virtio_trace.cli.support.help import Command, Example
 from virtio_trace.errors import UsageError
 from virtio_trace.recording.events import MODULE, Event
 from virtio_trace.recording.reader import Recording
 from virtio_trace.render.script import Selection
 
+_EXAMPLES = (
+    Example("Print what happened to a device", "virtio-trace script --device 0000:00:05.0"),
+)
 
-@click.command()
+
+@click.command(cls=Command, examples=_EXAMPLES)
 @options.file_argument
 @click.option("--device", metavar="ADDRESS", help="Only the events of this device.")
 @click.option("--driver", metavar="NAME", help="Only the events of this driver.")
