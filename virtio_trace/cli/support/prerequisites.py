@@ -7,11 +7,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 from virtio_trace.errors import CannotTraceError
+from virtio_trace.kernel.running import sysfs
 from virtio_trace.kernel.running.host import Answer, HostKernel
-from virtio_trace.tracer.bpf.compile import import_bcc
+from virtio_trace.tracer.bpf.compile import require
+from virtio_trace.tracer.points.resolve import GET_COOKIE
 from virtio_trace.tracer.session.machine import Mounts
 
 DEBUGFS = Path("/sys/kernel/debug")
+PROGRAMS = "BPF programs, or BCC to compile them"
+
+_MAX_KALLSYMS = 256 << 20
+"""Bytes, as in kernel/running/host.py."""
 
 
 def prerequisites(kernel: HostKernel) -> list[tuple[str, Callable[[], Answer]]]:
@@ -25,15 +31,15 @@ def prerequisites(kernel: HostKernel) -> list[tuple[str, Callable[[], Answer]]]:
         ("list of kprobes in debugfs", _has_list),
         ("kprobes switched on", _switched_on),
         ("module files of this kernel", lambda: _has_modules(kernel)),
-        ("BCC", _has_bcc),
+        (PROGRAMS, lambda: _has_programs(kernel)),
     ]
 
 
 def require_tracing(kernel: HostKernel) -> Mounts:
     """The mounts of tracefs and debugfs. Raises CannotTraceError if a prerequisite is missing."""
     for name, ask in prerequisites(kernel):
-        if name == "BCC":
-            break  # importing it is slow; the session imports it and reports errors
+        if name == PROGRAMS:
+            break  # importing BCC is slow; the session gets the programs and reports errors
         answer = ask()
         if not answer.ok:
             raise CannotTraceError(f"cannot trace here: {answer.reason}", answer.hint)
@@ -69,9 +75,15 @@ def _has_modules(kernel: HostKernel) -> Answer:
     return Answer(False, f"no module files in {tree}", "install this kernel's package with modules")
 
 
-def _has_bcc() -> Answer:
+def _has_programs(kernel: HostKernel) -> Answer:
     try:
-        import_bcc()
+        require(kernel.machine, cookie=_has_symbol(kernel, GET_COOKIE))
     except CannotTraceError as error:
         return Answer(False, str(error), error.hint)
     return Answer(True)
+
+
+def _has_symbol(kernel: HostKernel, name: str) -> bool:
+    """Any user can read the names in /proc/kallsyms, if not the addresses."""
+    text = sysfs.data(kernel.proc / "kallsyms", _MAX_KALLSYMS) or b""
+    return f" {name}\n".encode() in text
