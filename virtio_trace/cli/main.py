@@ -91,7 +91,11 @@ class _Commands(click.Group):
 @click.version_option(virtio_trace.__version__, prog_name="virtio-trace")
 @click.pass_context
 def cli(context: click.Context) -> None:
-    """Show what a Linux kernel does with its VirtIO devices, and whether it is right."""
+    """Show what a Linux kernel does with its VirtIO devices, and whether it is right.
+
+    record traces the running kernel, boot traces another one in QEMU. Both write a recording, which
+    check, report, graph and script read, anywhere and without root.
+    """
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
 
