@@ -162,6 +162,10 @@ class Asked(Source):
         """Raises BadInputError."""
         return iter(self._recording)
 
+    def raw(self) -> Iterator[bytes]:
+        """The bytes of the whole recording."""
+        return self._recording.raw()
+
     @property
     def count(self) -> int:
         """How many events it has."""

@@ -7,9 +7,18 @@ import click
 
 from virtio_trace.check.profiles import LINUX, PROFILES
 from virtio_trace.cli.support import asked, formats, options, reading, results
+from virtio_trace.cli.support.help import Command, Example
+
+_EXAMPLES = (
+    Example("Check virtio-trace.vtr and print the source of each step", "virtio-trace check -v"),
+    Example(
+        "Check against the VirtIO specification, for programs",
+        "virtio-trace check --profile spec --format json boot.vtr",
+    ),
+)
 
 
-@click.command()
+@click.command(cls=Command, examples=_EXAMPLES)
 @options.file_argument
 @click.option(
     "--profile",

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import click
 
+from virtio_trace.cli.support.help import Command, Example
 from virtio_trace.cli.support.prerequisites import prerequisites
 from virtio_trace.errors import CannotTraceError
 from virtio_trace.kernel.running.abilities import Abilities, Answer
@@ -14,8 +15,10 @@ from virtio_trace.tracer.ftrace.sweep import sweep
 
 _STATUS_CANNOT = 3
 
+_EXAMPLES = (Example("Check everything, as record would find it", "sudo virtio-trace doctor"),)
 
-@click.command
+
+@click.command(cls=Command, examples=_EXAMPLES)
 def command() -> int:
     """Check whether this machine can trace, and say what is missing.
 

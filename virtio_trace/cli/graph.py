@@ -6,9 +6,12 @@ from __future__ import annotations
 import click
 
 from virtio_trace.cli.support import asked, formats, options, reading, results
+from virtio_trace.cli.support.help import Command, Example
+
+_EXAMPLES = (Example("Draw a picture", "virtio-trace graph --format svg -o graph.svg"),)
 
 
-@click.command()
+@click.command(cls=Command, examples=_EXAMPLES)
 @options.file_argument
 @options.scope_options
 @options.output_options("graph", file=True)

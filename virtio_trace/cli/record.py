@@ -15,6 +15,7 @@ import click
 from virtio_trace.check.linux_steps import NEEDED
 from virtio_trace.cli.support import options
 from virtio_trace.cli.support.follow import End, Follower
+from virtio_trace.cli.support.help import Command, Example
 from virtio_trace.cli.support.interrupts import Interrupts
 from virtio_trace.cli.support.judged import Judged
 from virtio_trace.cli.support.live import LiveLines
@@ -43,8 +44,22 @@ _PHASES = {
 """Of the phases of arming (tracer/session/live.py), those that are shown by another name."""
 
 
+_EXAMPLES = (
+    Example("Record until Ctrl-C", "sudo virtio-trace record"),
+    Example("Record what loading a driver does", "sudo virtio-trace record -- modprobe virtio_net"),
+    Example(
+        "Unbind a device, bind it again, and record that",
+        "sudo virtio-trace record --rebind vdb",
+    ),
+)
+
+
 # Options after COMMAND's name belong to COMMAND, with or without --.
-@click.command(context_settings={"allow_interspersed_args": False})
+@click.command(
+    cls=Command,
+    examples=_EXAMPLES,
+    context_settings={"allow_interspersed_args": False},
+)
 @click.option("-o", "--output", metavar="FILE", help="The recording; - is standard output.")
 @click.option(
     "--duration",

@@ -6,9 +6,18 @@ from __future__ import annotations
 import click
 
 from virtio_trace.cli.support import asked, formats, options, reading, results
+from virtio_trace.cli.support.help import Command, Example
+
+_EXAMPLES = (
+    Example("Show virtio-trace.vtr", "virtio-trace report"),
+    Example(
+        "Write a timeline for ui.perfetto.dev",
+        "virtio-trace report --format perfetto -o boot.json boot.vtr",
+    ),
+)
 
 
-@click.command()
+@click.command(cls=Command, examples=_EXAMPLES)
 @options.file_argument
 @options.scope_options
 @options.output_options("report", file=True)

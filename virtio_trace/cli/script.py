@@ -8,6 +8,7 @@ import re
 import click
 
 from virtio_trace.cli.support import formats, options, reading, results
+from virtio_trace.cli.support.help import Command, Example
 from virtio_trace.errors import UsageError
 from virtio_trace.report.selection import Moment, Selection, Wanted
 
@@ -31,7 +32,12 @@ def _moment(_context: click.Context, option: click.Parameter, text: str | None) 
     return Moment(int(whole) * 10**9 + int(digits), bool(plus))
 
 
-@click.command()
+_EXAMPLES = (
+    Example("Print what happened to a device", "virtio-trace script --device 0000:00:05.0"),
+)
+
+
+@click.command(cls=Command, examples=_EXAMPLES)
 @options.file_argument
 @options.scope_options
 @click.option(

@@ -18,6 +18,7 @@ from virtio_trace.cli.boot.source import Source
 from virtio_trace.cli.support import options as shared
 from virtio_trace.cli.support import results, terminal
 from virtio_trace.cli.support.asked import STATUS
+from virtio_trace.cli.support.help import Command, Example
 from virtio_trace.cli.support.interrupts import Interrupts
 from virtio_trace.cli.support.output import RecordingOutput
 from virtio_trace.cli.support.progress import ProgressBar
@@ -32,8 +33,20 @@ from virtio_trace.vm.boot import Listener, boot
 from virtio_trace.vm.plan import COLLECTORS, Settings, check_settings
 from virtio_trace.vm.qemu import accel as accelerators
 
+_EXAMPLES = (
+    Example(
+        "Boot Debian 12's kernel with virtio net, blk and rng",
+        "virtio-trace boot --debian linux-image-cloud-amd64/bookworm",
+    ),
+    Example(
+        "Boot your kernel with other devices",
+        "virtio-trace boot --kernel bzImage --modules DIR -- -device virtio-rng-pci",
+    ),
+    Example("Boot a disk image, which is not changed", "virtio-trace boot --image disk.qcow2"),
+)
 
-@click.command
+
+@click.command(cls=Command, examples=_EXAMPLES)
 @click.option("--kernel", "vmlinuz", metavar="VMLINUZ", help="The kernel to boot.")
 @click.option("--modules", metavar="DIR", help="Its modules, a lib/modules/RELEASE folder.")
 @click.option("--initrd", metavar="FILE", help="Boot VMLINUZ with this initrd, unchanged.")

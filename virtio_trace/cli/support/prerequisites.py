@@ -9,15 +9,21 @@ from collections.abc import Callable
 
 from virtio_trace.cli.support.say import warn
 from virtio_trace.errors import CannotTraceError
+from virtio_trace.kernel.running import sysfs
 from virtio_trace.kernel.running.abilities import PRIVILEGED, Abilities, Answer
 from virtio_trace.kernel.running.host import HostKernel
-from virtio_trace.tracer.bpf.compile import import_bcc
+from virtio_trace.tracer.bpf.compile import require
 from virtio_trace.tracer.executor import syscalls
+from virtio_trace.tracer.points.resolve import GET_COOKIE
 from virtio_trace.tracer.session.machine import Mounts
+
+PROGRAMS = "compiled programs, or BCC to compile them"
 
 _BPF_PROG_TYPE_KPROBE = 2
 _RETURN_0 = bytes.fromhex("b700000000000000 9500000000000000")
 """The smallest program: r0 = 0; exit."""
+_MAX_KALLSYMS = 256 << 20
+"""Bytes, as in kernel/running/host.py."""
 
 
 def prerequisites(abilities: Abilities) -> list[tuple[str, Callable[[], Answer]]]:
@@ -33,7 +39,7 @@ def prerequisites(abilities: Abilities) -> list[tuple[str, Callable[[], Answer]]
         ("kprobes switched on", abilities.switched_on),
         ("kernel addresses", abilities.addresses),
         ("module files of this kernel", abilities.modules),
-        ("BCC", _has_bcc),
+        (PROGRAMS, lambda: _has_programs(abilities.kernel)),
     ]
 
 
@@ -42,8 +48,8 @@ def require_tracing(kernel: HostKernel) -> Mounts:
     the words of doctor; warns of one that is missing in part."""
     abilities = Abilities(kernel)
     for name, ask in prerequisites(abilities):
-        if name == "BCC":
-            break  # importing it is slow; the session imports it and reports errors
+        if name == PROGRAMS:
+            break  # importing BCC is slow; the session gets the programs and reports errors
         answer = ask()
         if answer.ok is not False:
             continue
@@ -78,9 +84,15 @@ def _may_load(abilities: Abilities) -> Answer:
     return Answer(True)
 
 
-def _has_bcc() -> Answer:
+def _has_programs(kernel: HostKernel) -> Answer:
     try:
-        import_bcc()
+        require(kernel.machine, cookie=_has_symbol(kernel, GET_COOKIE))
     except CannotTraceError as error:
         return Answer(False, str(error), error.hint)
     return Answer(True)
+
+
+def _has_symbol(kernel: HostKernel, name: str) -> bool:
+    """Any user can read the names in /proc/kallsyms, if not the addresses."""
+    text = sysfs.data(kernel.proc / "kallsyms", _MAX_KALLSYMS) or b""
+    return f" {name}\n".encode() in text

@@ -37,17 +37,17 @@ class Abilities:
     """Asks about KERNEL. ``container`` is what we run in; None: no container."""
 
     def __init__(self, kernel: HostKernel) -> None:
-        self._kernel = kernel
+        self.kernel = kernel
         self.container = container(kernel.proc)
 
     @cached_property
     def debugfs(self) -> Path:
         """Where debugfs should be."""
-        return self._kernel.sys / "kernel/debug"
+        return self.kernel.sys / "kernel/debug"
 
     def lockdown(self) -> Answer:
         """Whether lockdown allows kprobes (kernel_lockdown(7))."""
-        mode = self._kernel.lockdown()
+        mode = self.kernel.lockdown()
         if mode == "confidentiality":
             return _LOCKED
         return Answer(
@@ -56,7 +56,7 @@ class Abilities:
 
     def kprobes(self) -> Answer:
         """Whether kprobes can be defined through tracefs."""
-        where = self._kernel.tracefs()
+        where = self.kernel.tracefs()
         control = where / "kprobe_events" if where else None
         if control and sysfs.exists(control):
             if not self.root().ok or os.access(control, os.W_OK):
@@ -70,13 +70,13 @@ class Abilities:
         tracefs = self.tracefs()
         if tracefs == _LOCKED:
             return tracefs
-        if self._kernel.config is None:
+        if self.kernel.config is None:
             return self._unknown("tracefs")
         return Answer(True)
 
     def btf(self) -> Answer:
         """Whether the kernel exports its BTF, the types of its structs."""
-        path = self._kernel.sys / "kernel/btf/vmlinux"
+        path = self.kernel.sys / "kernel/btf/vmlinux"
         if sysfs.exists(path):
             return Answer(True)
         missing = self._unset("DEBUG_INFO_BTF")
@@ -87,12 +87,12 @@ class Abilities:
         """Whether this process may load BPF programs and define kprobes (capabilities(7))."""
         found = re.search(
             r"^CapEff:\s*([0-9a-f]{1,16})$",
-            sysfs.text(self._kernel.proc / "self/status") or "",
+            sysfs.text(self.kernel.proc / "self/status") or "",
             re.M,
         )
         have = int(found[1], 16) if found else 0
         few = (_CAP_DAC_OVERRIDE, _CAP_PERFMON, _CAP_BPF)
-        if in_user_namespace(self._kernel.proc):
+        if in_user_namespace(self.kernel.proc):
             return Answer(
                 False,
                 "root of a user namespace only: kprobes and BPF need the machine's root",
@@ -106,7 +106,7 @@ class Abilities:
 
     def tracefs(self) -> Answer:
         """Whether tracefs is mounted and can be read."""
-        kernel = self._kernel
+        kernel = self.kernel
         if kernel.tracefs():
             return Answer(True)
         if self._unset("FTRACE", "TRACING"):
@@ -128,7 +128,7 @@ class Abilities:
             return Answer(False, "debugfs cannot be read without root", self.root().hint)
         if sysfs.data(self.debugfs / "kprobes/list", 1) is not None:
             return Answer(True)
-        if self._kernel.is_locked_down():
+        if self.kernel.is_locked_down():
             return _LOCKED
         if self._unset("DEBUG_FS"):
             return Answer(False, "this kernel is built without CONFIG_DEBUG_FS", _OTHER_KERNEL)
@@ -146,7 +146,7 @@ class Abilities:
 
     def addresses(self) -> Answer:
         """Whether /proc/kallsyms shows addresses (kernel/kallsyms.c, kallsyms_show_value)."""
-        if sysfs.text(self._kernel.proc / "sys/kernel/kptr_restrict") != "2":
+        if sysfs.text(self.kernel.proc / "sys/kernel/kptr_restrict") != "2":
             return Answer(True)
         return Answer(
             False,
@@ -158,7 +158,7 @@ class Abilities:
 
     def modules(self) -> Answer:
         """Whether the files of this kernel's modules are there."""
-        tree = self._kernel.module_tree
+        tree = self.kernel.module_tree
         if sysfs.exists(tree / "modules.builtin") or sysfs.is_dir(tree / "kernel"):
             return Answer(True)
         hint = "install this kernel's package with modules"
@@ -172,7 +172,7 @@ class Abilities:
 
     def _unset(self, *names: str) -> str:
         """The first of the options that the configuration lacks; "" where none or not known."""
-        config = self._kernel.config
+        config = self.kernel.config
         if config is None:
             return ""
         missing = (f"CONFIG_{n}" for n in names if config.get(f"CONFIG_{n}", "n") == "n")

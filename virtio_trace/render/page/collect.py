@@ -13,13 +13,13 @@ from typing import Any
 
 from virtio_trace.check import verdict
 from virtio_trace.check.findings import ERROR, Result
+from virtio_trace.check.scope import scope_of
 from virtio_trace.graph.calls import Call, nest
 from virtio_trace.graph.timeline import span
 from virtio_trace.recording.events import RETURN, Event
 from virtio_trace.recording.source import Source
 from virtio_trace.render.page.rows import Rows
 from virtio_trace.report.summary import stream
-from virtio_trace.virtio.numbers import Status
 from virtio_trace.virtio.transports import PROBES
 
 TRANSPORT, REGISTER, BIND, PROBE = "transport", "register", "bind", "probe"
@@ -56,12 +56,10 @@ class Stretch:
 
 @dataclass(slots=True)
 class Track:
-    """What the events of an address show. ``written``: the features at the last FEATURES_OK, as
-    bits, whether or not the device accepted them."""
+    """What the events of an address show."""
 
     stretches: deque[Stretch] = field(default_factory=lambda: deque(maxlen=_MOST_SPANS))
     writes: deque[Write] = field(default_factory=lambda: deque(maxlen=_MOST_WRITES))
-    written: int | None = None
 
 
 @dataclass(slots=True)
@@ -120,11 +118,13 @@ class Page:
 
 def collect(recording: Source) -> Page:
     """Read RECORDING. Raises BadInputError."""
-    result = verdict.judge(recording)
+    scope = scope_of(recording)
+    result = verdict.judge(recording, scope=scope)
     report, places = stream(recording, Places)
     rows, tracks = Rows(recording, _named(result)), _Tracks()
     for event, call in nest(recording):
-        rows.add(event, call)
+        if scope.is_all or scope.shows(event):
+            rows.add(event, call)
         if call is not None:
             tracks.add(event, call)
     rows.end()
@@ -164,8 +164,6 @@ class _Tracks:
                 self._open[id(call)] = track, call
         if detail is not None and detail.status is not None:
             track.writes.append(Write(event.seq, event.ns, detail.status))
-            if detail.status & Status.FEATURES_OK and detail.features is not None:
-                track.written = int(detail.features, 16)
 
     def end(self, ended_ns: int) -> dict[str, Track]:
         """The tracks; calls without a return last until ENDED_NS at most."""

@@ -18,6 +18,7 @@ MOST = 100
 _OPEN = 6
 """Up to so many parts are open, and otherwise those of devices that are not bound."""
 _STATIONS = 12
+_COUNTS = ("interrupts", "completions")
 _WAY = (Status.ACKNOWLEDGE, Status.DRIVER, Status.FEATURES_OK, Status.DRIVER_OK)
 
 
@@ -47,14 +48,15 @@ def _device(page: Page, place: Place, is_open: bool) -> Html:
         tag("code", device["address"]),
         f" {device['transport']} ",
         tag("span", device["state"], class_=f"state {device['state']}"),
-        f" {device['driver']}" if device["driver"] else "",
+        f" {' '.join(filter(None, (device['driver'], *device['carries'])))}",
     )
     parts = [
         tag("p", device["reason"], class_="why") if device["reason"] else "",
+        tag("p", device["log"]["message"], class_="why") if device["log"] else "",
         tag("p", _life(place)),
         _stations(track, device["state"]),
         _attempts(place.own),
-        features.block(binding, track.written, device),
+        features.block(binding, device),
         _queues(binding, device["host"]),
         _host(device, binding, track),
     ]
@@ -151,6 +153,7 @@ def _queues(binding: dict[str, Any] | None, host: dict[str, Any] | None) -> Html
     if not queues:
         return Html()
     theirs = {one["index"]: one["size"] for one in host["queues"]} if host else None
+    counted = [what for what in _COUNTS if any(one.get(what) is not None for one in queues)]
     rows = []
     for queue in queues:
         vector = queue["vector"]
@@ -159,6 +162,7 @@ def _queues(binding: dict[str, Any] | None, host: dict[str, Any] | None) -> Html
             queue["name"] or "?",
             "?" if queue["size"] is None else str(queue["size"]),
             "none" if vector is None else str(vector),
+            *("?" if queue[what] is None else f"{queue[what]:,}" for what in counted),
         ]
         if theirs is not None:
             size = theirs.get(queue["index"])
@@ -170,6 +174,7 @@ def _queues(binding: dict[str, Any] | None, host: dict[str, Any] | None) -> Html
         "name",
         "size",
         "vector",
+        *counted,
         *(["size on the host"] if theirs is not None else []),
     ]
     interrupts = (binding or {}).get("interrupts")

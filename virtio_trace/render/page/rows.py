@@ -17,7 +17,8 @@ from virtio_trace.recording.events import MODULE, RETURN, Event
 from virtio_trace.recording.source import Source
 from virtio_trace.render.concern import Concern
 from virtio_trace.render.escape import escape
-from virtio_trace.render.lines import opening, outcome
+from virtio_trace.render.lines import opening
+from virtio_trace.render.words import result as words_of
 
 FIRST, LAST = 15_000, 5_000
 """Rows that are kept of the beginning and of the end of a long recording."""
@@ -25,7 +26,7 @@ FIRST, LAST = 15_000, 5_000
 BAD, CONCERNS, OPEN = 1, 2, 4
 """Flags: returned an error; concerns VirtIO; its return was not seen."""
 
-_INIT = "do_init_module"
+_INIT, _MATCH = "do_init_module", "virtio_dev_match"
 
 
 class Table:
@@ -147,13 +148,17 @@ class _Maker:
             tables["drivers"].number(driver),
             tables["probes"].number(event.probe or event.kind),
             tables["texts"].number(text),
-            tables["outcomes"].number(None if result is None or ret is None else outcome(ret)),
+            tables["outcomes"].number(None if result is None else _outcome(event, result)),
             flags,
         ]
 
 
 def _said(call: Call) -> str:
-    return "".join(piece for piece, _ in opening(call))
+    return "".join(piece for piece, _ in opening(call, True))
+
+
+def _outcome(event: Event, result: int) -> str:
+    return "1 (match)" if event.probe == _MATCH and result == 1 else words_of(result)
 
 
 def _module(event: Event) -> str | None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from virtio_trace.check import linux_steps
 from virtio_trace.check.profiles import PROFILES
+from virtio_trace.render.before import BEFORE
 from virtio_trace.render.escape import escape
 from virtio_trace.render.page.collect import Page
 from virtio_trace.render.page.markup import Html, join, table, tag
@@ -20,15 +21,17 @@ _GRIDS = (
     ),
     ("Drivers and bus by steps", (linux_steps.BUS, linux_steps.DRIVER)),
 )
-_WORDS: tuple[tuple[bool | None, str, str], ...] = (
+Mark = bool | str | None
+_WORDS: tuple[tuple[Mark, str, str], ...] = (
     (False, "failed", "bad"),
     (None, "unknown", "unsure"),
+    (BEFORE, BEFORE, "before"),
     (True, "ok", "good"),
 )
 MOST = 250
 """Rows of a grid, and findings that cells have."""
 
-Results = Counter[bool | None]
+Results = Counter[Mark]
 
 
 def grids(page: Page) -> Html:
@@ -42,7 +45,7 @@ def _grid(page: Page, title: str, kinds: tuple[str, ...]) -> Html:
     for step in page.result.steps:
         if step.id in known:
             row = marks.setdefault(step.subject, {})
-            row.setdefault(step.id, Counter())[step.ok] += 1
+            row.setdefault(step.id, Counter())[BEFORE if step.before else step.ok] += 1
     columns = [step for step in known if any(step in row for row in marks.values())]
     if not columns:
         return Html()

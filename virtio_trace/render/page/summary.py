@@ -8,6 +8,8 @@ from typing import Any
 
 from virtio_trace.check.coverage import lacks
 from virtio_trace.check.findings import ERROR, INCOMPLETE, NOTE, RECORDING, WARNING, Finding, Result
+from virtio_trace.check.scope import scope_of
+from virtio_trace.render.before import before_line
 from virtio_trace.render.page.collect import Page, Place
 from virtio_trace.render.page.features import missing
 from virtio_trace.render.page.markup import Html, join, tag
@@ -83,7 +85,10 @@ def _unknown(page: Page) -> list[Html]:
     if found.verdict != INCOMPLETE:
         return []
     lines = [tag("li", one.message) for one in found.findings if one.step == RECORDING]
-    number = sum(step.ok is None for step in found.steps)
+    before = before_line(found)
+    if before:
+        lines.append(tag("li", before))
+    number = sum(step.ok is None and not step.before for step in found.steps)
     if number:
         are = "step is" if number == 1 else "steps are"
         more = tag("a", "the findings", href="#findings")
@@ -141,7 +146,7 @@ def _cause(page: Page, place: Place) -> str:
     why = _why(place)
     if len(why) > _LONG:
         why = why.partition("; ")[0]
-    lack = missing(page, place)
+    lack = missing(place)
     return f"{why}; missing: {', '.join(lack)}" if lack else why
 
 
@@ -152,14 +157,17 @@ def _who(device: dict[str, Any]) -> str:
 def findings(page: Page) -> Html:
     """All findings, errors first; equal messages once."""
     blocks = [_of(page.result, severity) for severity in _TITLES]
+    before = before_line(page.result)
     shown = [block for block in blocks if block]
+    if before:
+        shown.append(tag("p", f"{before[0].upper()}{before[1:]}."))
     return join(*shown) if shown else tag("p", "None.")
 
 
 def _of(found: Result, severity: str) -> Html:
     same: dict[str, list[Finding]] = {}
     for finding in found.findings:
-        if finding.severity == severity:
+        if finding.severity == severity and not finding.before:
             same.setdefault(finding.message, []).append(finding)
     if not same:
         return Html()
@@ -224,7 +232,7 @@ def recording(page: Page) -> Html:
         share = f"{duration(boot['virtio_ns'])} of {seconds(boot['until_ns'])} s"
         facts.append(("VirtIO's share of boot", f"{share}, {boot['percent']:.2f} %"))
     terms = [join(tag("dt", name), tag("dd", said)) for name, said in facts]
-    unseen = lacks(page.recording)
+    unseen = lacks(page.recording, scope_of(page.recording))
     parts = [tag("dl", *terms)]
     if unseen:
         shown = [tag("li", one) for one in unseen[:_MOST_MESSAGES]]
