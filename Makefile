@@ -12,7 +12,7 @@ PYTHON := /usr/bin/python3
 C_FILES = $(wildcard bpf/*.c bpf/*.h tests/bench/*.c)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint unit quick format hooks bytecode matrix bench perfetto fuzz mutate golden clean
+.PHONY: help demo test lint unit quick format hooks bytecode deb wheel packages matrix bench page perfetto fuzz mutate golden clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,6 +51,17 @@ hooks: $(VENV)/ready-test ## lint on every commit (.pre-commit-config.yaml)
 bytecode: $(VENV)/ready ## compile the BPF programs into the package, whose users then need no BCC
 	$(BIN)/python -c "from virtio_trace.tracer.bpf import compile, bytecode_store; compile.write_package(bytecode_store.PACKAGED)"
 
+deb: ## build the Debian package, dist/virtio-trace_VERSION_all.deb, of the last commit
+	tools/install-packages deb
+	tools/build-deb
+
+wheel: $(VENV)/ready ## build dist/*.whl and dist/*.tar.gz of the last commit, bytecode included
+	$(BIN)/pip install --quiet --disable-pip-version-check 'build ~= 1.2' 'twine >= 6'
+	tools/build-wheel $(BIN)/python
+
+packages: $(VENV)/ready-test deb wheel ## install, use and purge both on bare Debian and Ubuntu roots (as root)
+	$(BIN)/python -m tests.packages
+
 matrix: $(VENV)/ready-test ## a board of devices on every known kernel, and images; writes docs/kernels.md
 	$(BIN)/python -m tests.matrix
 	$(BIN)/python -m tests.imaged
@@ -58,6 +69,10 @@ matrix: $(VENV)/ready-test ## a board of devices on every known kernel, and imag
 bench: $(VENV)/ready-test ## how fast, as ratios against other tools
 	tools/install-packages bench
 	$(BIN)/python -m tests.bench.bench
+
+page: $(VENV)/ready-test ## the HTML report in a headless Chromium; screenshots go to build/page
+	tools/install-packages page
+	$(BIN)/pytest tests/page
 
 perfetto: $(VENV)/ready-test ## read our timelines with Perfetto's own trace processor
 	tools/install-packages perfetto
@@ -75,7 +90,7 @@ golden: $(VENV)/ready-test ## record tests/golden/*.vtr again, never tests/golde
 	tools/fenced-sh tests/golden/README.md | sh -x
 
 clean: ## remove .venv, builds and caches
-	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .coverage
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .coverage
 
 $(VENV)/ready: setup.cfg pyproject.toml tools/install-packages
 	tools/install-packages run

@@ -4,43 +4,44 @@
 
 from __future__ import annotations
 
+import textwrap
+
 import click
 
 from virtio_trace.cli.main import cli
+from virtio_trace.cli.support.help import Context
+from virtio_trace.cli.support.topics import TOPICS, Topic
 
 HEAD = """# The commands
 
-What `virtio-trace COMMAND --help` prints. `tools/commands.py` generates this file.
-
-## Exit status
-
-| status | means |
-|---|---|
-| 0 | done; the recording conforms |
-| 1 | `check`, `boot`: the recording deviates |
-| 2 | invalid usage |
-| 3 | this machine or kernel cannot do it, or the output cannot be written |
-| 4 | incomplete: events were lost, probes not armed, time ran out, or the disk is full |
-| 5 | bad input: a file is damaged, or of another kind |
-
-The verdict of `check` and `boot` is 0, 1 or 4. `report`, `graph` and `script` end with 0 if the
-file can be read. In a shell, a command that is ended by a signal has status 128 plus the signal's
-number (Ctrl-C: 130). If nobody reads the output any more (`| head`), SIGPIPE ends the command, as
-it does other filters.
+What `virtio-trace help TOPIC` and `virtio-trace COMMAND --help` print. `tools/commands.py`
+generates this file.
 """
 
 
 def page() -> str:
     """The whole page."""
     parts = [HEAD]
-    with click.Context(cli, info_name="virtio-trace", terminal_width=80) as top:
+    parts += [_topic(name, topic) for name, topic in TOPICS.items()]
+    with Context(cli, info_name="virtio-trace", terminal_width=80, **cli.context_settings) as top:
         parts.append(_section("virtio-trace", cli.get_help(top)))
         for name in cli.list_commands(top):
             command = cli.get_command(top, name)
             assert command is not None
-            with click.Context(command, info_name=name, parent=top, terminal_width=80) as context:
+            with Context(command, info_name=name, parent=top, terminal_width=80) as context:
                 parts.append(_section(f"virtio-trace {name}", command.get_help(context)))
     return "\n".join(parts)
+
+
+def _topic(name: str, topic: Topic) -> str:
+    blocks = [f"## {name.replace('-', ' ').capitalize()}"]
+    for block in topic.blocks:
+        if isinstance(block, str):
+            blocks.append(textwrap.fill(block, 100, break_on_hyphens=False))
+        else:
+            rows = [f"| {term} | {text} |" for term, text in block]
+            blocks.append("\n".join(["| | |", "|---|---|", *rows]))
+    return "\n\n".join(blocks) + "\n"
 
 
 def _section(title: str, text: str) -> str:

@@ -11,7 +11,7 @@ from virtio_trace.check.coverage import lacks
 from virtio_trace.check.profiles import PROFILES
 from virtio_trace.cli.support.formats import FORMATS, VERBOSE, WIDTH
 from virtio_trace.recording import reader
-from virtio_trace.render.script import Selection
+from virtio_trace.report.selection import Selection
 
 LONGEST = 1 << 15
 MUTATE = mutations.json_lines
@@ -23,10 +23,10 @@ WORDS = (
 
 
 _RENDERERS = {
-    command: [(*row.load(), row.takes) for row in rows if not row.binary]
+    command: [(*row.load(), row) for row in rows if row.name != "png"]
     for command, rows in FORMATS.items()
 }
-"""Each renderer, what prepares its subject, and what it takes; svg runs graphviz."""
+"""Each renderer, what prepares its subject, and its row; png runs another program."""
 _KNOWN = {WIDTH: 80, VERBOSE: True}
 
 
@@ -41,7 +41,10 @@ def one(data: bytes) -> None:
 
 
 def _show(command: str, subject: object) -> None:
-    for render, prepare, takes in _RENDERERS[command]:
-        out = io.StringIO()
-        render(prepare(subject), out, **{name: _KNOWN[name] for name in takes if name in _KNOWN})
-        out.getvalue().encode()
+    for render, prepare, row in _RENDERERS[command]:
+        out: io.BytesIO | io.StringIO = io.BytesIO() if row.binary else io.StringIO()
+        known = {name: _KNOWN[name] for name in row.takes if name in _KNOWN}
+        render(prepare(subject), out, **known)
+        shown = out.getvalue()
+        if isinstance(shown, str):
+            shown.encode()

@@ -21,7 +21,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from tests.mutate.base import Base, Mutant
-from virtio_trace.check import verdict
+from virtio_trace.check import named, verdict
 from virtio_trace.check.findings import CONFORMS, ERROR, NOTE, Result
 from virtio_trace.check.profiles import LINUX, SPEC
 from virtio_trace.errors import BadInputError
@@ -43,11 +43,15 @@ class Survivor:
 
 
 class Judge:
-    """Compares the check's results on one recording and on its mutants."""
+    """Compares the check's results on one recording and on its mutants: on all of them, or on what
+    DEVICES name."""
 
-    def __init__(self, base: Base) -> None:
+    def __init__(self, base: Base, devices: tuple[str, ...] = ()) -> None:
         self._base = base
-        self._before = {profile: verdict.judge(base.recording, profile) for profile in PROFILES}
+        self._scope = named.scope(base.recording, devices, ())
+        self._before = {
+            profile: verdict.judge(base.recording, profile, self._scope) for profile in PROFILES
+        }
         self._complaints = {p: complaints(result) for p, result in self._before.items()}
 
     def survivors(self, mutant: Mutant) -> list[Survivor]:
@@ -58,7 +62,7 @@ class Judge:
             return []
         found = []
         for profile in PROFILES:
-            how = self._how(verdict.judge(recording, profile), profile, mutant.hides)
+            how = self._how(verdict.judge(recording, profile, self._scope), profile, mutant.hides)
             if how is not None:
                 where = f"{self._base.name} {mutant.where}".strip()
                 found.append(Survivor(how, profile, mutant.name, where))

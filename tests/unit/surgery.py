@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from virtio_trace.check import verdict
+from virtio_trace.check import named, verdict
 from virtio_trace.check.findings import Result
 from virtio_trace.check.profiles import LINUX
 from virtio_trace.graph import builder
@@ -35,9 +35,13 @@ def dump(lines: list[Line]) -> list[bytes]:
     return [json.dumps(line).encode() + b"\n" for line in lines]
 
 
-def judge(lines: list[Line], profile: str = LINUX) -> Result:
-    """The check's result."""
-    return verdict.check(builder.build(reader.read(dump(lines), "surgery")), profile)
+def judge(
+    lines: list[Line], profile: str = LINUX, devices: tuple[str, ...] = (),
+    drivers: tuple[str, ...] = (),
+) -> Result:  # fmt: skip
+    """The check's result, on the named DEVICES and DRIVERS or on all."""
+    graph = builder.build(reader.read(dump(lines), "surgery"))
+    return verdict.check(graph, profile, named.scope(graph.recording, devices, drivers))
 
 
 def mend(lines: list[Line]) -> list[Line]:

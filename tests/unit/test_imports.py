@@ -43,6 +43,7 @@ MAY_IMPORT = {
 
 LIBRARIES = {
     "bcc": {"tracer/bpf/compile.py"},
+    "cairosvg": {"render/png.py"},
     "elftools": {"kernel/files/elf_tables.py"},
     "tabulate": {"render/grid.py"},
 }

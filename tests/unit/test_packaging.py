@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import configparser
 import re
 import shutil
 import subprocess
@@ -12,7 +13,9 @@ from pathlib import Path
 
 import pytest
 
+import virtio_trace
 from virtio_trace.bpf_source import bpf_folder
+from virtio_trace.vm.host.programs import PACKAGES
 
 TOP = Path(__file__).resolve().parents[2]
 
@@ -58,6 +61,42 @@ def test_an_installed_package_finds_its_bpf_folder(installed: Path) -> None:
         check=True, capture_output=True, text=True,
     )  # fmt: skip
     assert Path(out.stdout.strip()) == installed / "virtio_trace" / "bpf"
+
+
+def test_the_debian_package_has_our_version() -> None:
+    first = (TOP / "debian/changelog").read_text("utf-8").splitlines()[0]
+    assert first.startswith(f"virtio-trace ({virtio_trace.__version__}) ")
+
+
+def _field(name: str) -> str:
+    """A field of debian/control, one package a line."""
+    control = (TOP / "debian/control").read_text("utf-8")
+    (found,) = re.findall(rf"^{name}:\n((?: .*\n)+)", control, re.MULTILINE)
+    return str(found)
+
+
+def test_build_dependencies_are_installed_by_one_command() -> None:
+    names = set(re.findall(r"^ ([a-z0-9-]+)", _field("Build-Depends"), re.MULTILINE))
+    script = (TOP / "tools/install-packages").read_text("utf-8")
+    (installed,) = re.findall(r"^deb='([^']+)'", script, re.MULTILINE)
+    assert names - {"debhelper-compat"} <= set(installed.split())
+
+
+def test_the_debian_package_depends_on_what_the_wheel_depends_on() -> None:
+    setup = configparser.ConfigParser()
+    setup.read(TOP / "setup.cfg")
+    wanted = re.findall(r"^([a-z]+) >= (\S+)$", setup["options"]["install_requires"], re.MULTILINE)
+    assert len(wanted) == 3
+    for name, version in wanted:
+        assert f" python3-{name} (>= {version}),\n" in _field("Depends")
+    python = setup["options"]["python_requires"].replace(">=", ">= ")
+    assert f" python3 ({python}),\n" in _field("Depends")
+
+
+def test_the_debian_package_suggests_the_programs_that_are_run() -> None:
+    essential = {"apt", "dpkg", "util-linux"}
+    suggested = set(re.findall(r"[a-z0-9-]+", _field("Suggests")))
+    assert set(PACKAGES.values()) - essential <= suggested
 
 
 def test_every_target_of_the_makefile_is_defined_once() -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -48,6 +49,18 @@ at end
 cat /run/out >/dev/console
 exit $status
 """
+
+
+ARMED = re.compile(
+    r"virtio-trace: armed: (\d+) probe points, (\d+) wait for their modules; Ctrl-C stops"
+)
+STEPS = ("virtio-trace: arming…", "virtio-trace: stopping…")
+"""Printed without a terminal where they take longer than half a second."""
+
+
+def told(lines: list[str]) -> list[str]:
+    """What a recorder told on standard error, without its progress and empty lines."""
+    return [one for one in lines if one and one not in STEPS and not ARMED.fullmatch(one)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,9 +144,9 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return done
 
 
-def run_json(verb: str, recording: Path) -> tuple[int, dict[str, Any]]:
+def run_json(verb: str, recording: Path, *options: str) -> tuple[int, dict[str, Any]]:
     """Exit status and JSON of a command that reads a recording."""
-    done = run(verb, "--format", "json", str(recording))
+    done = run(verb, "--format", "json", *options, str(recording))
     return done.returncode, json.loads(done.stdout)
 
 

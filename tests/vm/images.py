@@ -98,10 +98,10 @@ def image(name: str) -> Path:
     """The image of RECIPES, built if it is not in the cache."""
     recipe = RECIPES[name]
     what = [4, UUID, _FILES, _SETUP, asdict(recipe), _grub(recipe), _packages(recipe)]
-    return _kept(name, recipe.form, what, lambda scratch: _build(name, recipe, scratch))
+    return kept(name, recipe.form, what, lambda scratch: _build(name, recipe, scratch))
 
 
-def _kept(name: str, suffix: str, what: object, build: Callable[[Path], Path]) -> Path:
+def kept(name: str, suffix: str, what: object, build: Callable[[Path], Path]) -> Path:
     """The cache's file NAME for WHAT, made by BUILD in a folder. Older ones are removed."""
     key = hashlib.sha256(json.dumps(what).encode()).hexdigest()[:12]
     path = cache.folder(cache.root() / "test-images") / f"{name}-{key}.{suffix}"
@@ -136,7 +136,7 @@ def _debootstrap(recipe: Recipe, scratch: Path) -> Path:
 
 def _build(name: str, recipe: Recipe, scratch: Path) -> Path:
     what = [1, recipe.suite, _packages(recipe)]
-    tar = _kept(f"{name}-root", "tar.zst", what, lambda folder: _debootstrap(recipe, folder))
+    tar = kept(f"{name}-root", "tar.zst", what, lambda folder: _debootstrap(recipe, folder))
     root = cache.folder(scratch / "root")
     for file, content in {**_FILES, **_grub(recipe)}.items():
         own = scratch / "files" / file

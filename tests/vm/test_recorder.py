@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.vm.guest import BLK, NET, Boot, Guest, running
+from tests.vm.guest import BLK, NET, Boot, Guest, running, told
 
 _SCRIPT = running("inside", "traces", "inside_recorders")
 
@@ -38,10 +38,10 @@ ENDS: dict[str, tuple[int, list[str], str | None]] = {
     "no such command": (2, ["no-such-command: no such command", "after --"], None),
     "no such folder": (2, ["/nowhere/x.vtr: cannot be written", "-o FILE"], None),
     "status of the command": (
-        0, ["2 events in /run/inner.vtr", "the command ended with status 7"], "command",
+        7, ["2 events in /run/inner.vtr", "the command ended with status 7"], "command",
     ),
     "command killed": (
-        0, ["0 events in /run/inner.vtr", "the command ended with status 137"], "command",
+        137, ["0 events in /run/inner.vtr", "the command ended with status 137"], "command",
     ),
     "duration": (0, ["0 events in /run/inner.vtr"], "duration"),
     "not root": (3, ["cannot trace here: ", "run it with sudo"], None),
@@ -59,7 +59,7 @@ def outcomes(booted: Boot) -> dict[str, Any]:
 
 def ended_well(outcome: dict[str, Any], status: int, said: list[str], ended: str | None) -> None:
     """Its status, at most a line and a hint, nothing left behind, and the recording's end."""
-    lines = [line for line in outcome["said"] if line]
+    lines = told(outcome["said"])
     assert outcome["status"] == status, lines
     assert len(lines) == len(said) <= 2, lines
     assert all(part in line for line, part in zip(lines, said, strict=True)), lines
@@ -81,7 +81,7 @@ def test_before_anything_is_armed_a_signal_may_just_kill(
 ) -> None:
     outcome = outcomes[name]
     assert outcome["status"] in (-signal.SIGHUP, 128 + signal.SIGHUP)
-    assert [line for line in outcome["said"] if line] in ([], INTERRUPTED)
+    assert told(outcome["said"]) in ([], INTERRUPTED)
     assert outcome["left"] == NOTHING
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.vm.guest import BLK, NET, Boot, Guest, running
+from tests.vm.guest import BLK, NET, Boot, Guest, running, told
 
 _SCRIPT = running("inside_sweep", "traces", "inside_recorders")
 
@@ -68,7 +68,7 @@ def test_doctor_says_whose_perf_events_may_hold_one(outcomes: dict[str, Any]) ->
 def test_record_warns_of_what_is_held_and_records(outcomes: dict[str, Any]) -> None:
     found = outcomes["held, record"]
     assert found["status"] == 0
-    warning, summary = found["said"]
+    warning, summary = told(found["said"])
     assert f"{found['event']} cannot be removed: " in warning
     assert warning.startswith("virtio-trace: warning: left by a recorder that was killed: ")
     assert "0 events in /run/after.vtr, 0 lost" in summary

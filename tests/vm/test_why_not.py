@@ -150,6 +150,8 @@ def test_features_refused(board: Boot) -> None:
     )
     missing = reason.partition("offered, but not written: ")[2].partition(";")[0]
     assert "VIRTIO_F_ACCESS_PLATFORM" in missing.split(", ")
+    (binding,) = (b for b in board.report()["bindings"] if b["device"] == "0000:00:05.0")
+    assert [one["name"] for one in binding["features"]["missing"]] == ["VIRTIO_F_ACCESS_PLATFORM"]
     assert "device refuses features" in reason
 
 

@@ -11,6 +11,7 @@ from virtio_trace.check import (
     consistency_rules,
     end_state_rules,
     host_rules,
+    kernel_log,
     linux_rules,
     linux_transport,
     recording_rules,
@@ -23,6 +24,7 @@ from virtio_trace.check.empty_slots import EmptySlots
 from virtio_trace.check.findings import RECORDING, WARNING, CheckContext, Result
 from virtio_trace.check.profiles import LINUX, SPEC
 from virtio_trace.check.proof import Known
+from virtio_trace.check.scope import EVERYTHING, Scope
 from virtio_trace.graph.follower import Follower, Watched
 from virtio_trace.graph.model import Device, Driver, Graph, NotYetError
 
@@ -34,7 +36,7 @@ _CALLS = {
     consistency_rules.INTERFACES: 10,
     consistency_rules.SUSPENDS: 11,
 }
-_INITS, _END, _HOST = 12, 13, 14
+_INITS, _END, _HOST, _LOG = 12, 13, 14, 15
 """The sections of profile linux, in order."""
 
 _OUTCOMES, _RESTORES, _SPEC_END = 9, 10, 11
@@ -42,12 +44,14 @@ _OUTCOMES, _RESTORES, _SPEC_END = 9, 10, 11
 
 
 class LinuxChecker(Follower):
-    """Profile linux, if KNOWN is true of the recording."""
+    """Profile linux on SCOPE, if KNOWN is true of the recording. All is judged, as what is outside
+    of the scope may explain what is in it; verdict.py then leaves it out."""
 
     watches = frozenset(consistency_rules.KINDS)
 
-    def __init__(self, known: Known) -> None:
+    def __init__(self, known: Known, scope: Scope = EVERYTHING) -> None:
         self._known = known
+        self._scope = scope
         self._registrations = consistency_rules.Registrations()
         self._kept: set[int] = set()
 
@@ -86,7 +90,7 @@ class LinuxChecker(Follower):
         """Judge the rest. The whole recording has been read, and what was known is true."""
         context, graph = self._context, self._context.graph
         self._empty.end()
-        context.judge(_RECORDING, 0, _linux_recording)
+        context.judge(_RECORDING, 0, _linux_recording, self._scope)
         context.judge(_BUS, 0, linux_rules.bus)
         for driver in graph.registrations:
             context.judge(_DRIVERS, driver.order, linux_rules.driver, driver)
@@ -101,6 +105,7 @@ class LinuxChecker(Follower):
         context.judge(_INITS, 0, consistency_rules.inits)
         context.judge(_END, 0, end_state_rules.check)
         context.judge(_HOST, 0, host_rules.check)
+        context.judge(_LOG, 0, kernel_log.check)
         return context.result()
 
     def _judge(self, device: Device) -> bool:
@@ -113,24 +118,25 @@ class LinuxChecker(Follower):
         return True
 
 
-def _linux_recording(context: CheckContext) -> None:
+def _linux_recording(context: CheckContext, scope: Scope) -> None:
     graph = context.graph
-    said = lacks(graph.recording)
+    said = lacks(graph.recording, scope)
     if not graph.devices and not graph.drivers:
         said.append("no device and no driver was seen")
-    said += recording_rules.doubts(graph, LINUX)
+    said += recording_rules.doubts(graph, LINUX, scope)
     other = recording_rules.of_another_kernel(graph)
     if other is not None:
         said.append(other)
-    _report(context, said, is_complete(graph.recording))
+    _report(context, said, is_complete(graph.recording), scope)
 
 
 class SpecChecker(Follower):
-    """Profile spec, if KNOWN is true of the recording. The specification does not care which driver
-    it is and which file it is in."""
+    """Profile spec on SCOPE, if KNOWN is true of the recording. The specification does not care
+    which driver it is and which file it is in."""
 
-    def __init__(self, known: Known) -> None:
+    def __init__(self, known: Known, scope: Scope = EVERYTHING) -> None:
         self._known = known
+        self._scope = scope
 
     def begin(self, graph: Graph) -> None:
         """The events of GRAPH are about to be read."""
@@ -145,7 +151,7 @@ class SpecChecker(Follower):
         """Judge the rest. The whole recording has been read, and what was known is true."""
         context = self._context
         self._empty.end()
-        context.judge(_RECORDING, 0, _spec_recording)
+        context.judge(_RECORDING, 0, _spec_recording, self._scope)
         for device in context.graph.devices:
             self._judge(device)
         context.judge(_SPEC_END, 0, spec_end_rules.end)
@@ -165,20 +171,21 @@ class SpecChecker(Follower):
         return True
 
 
-def _spec_recording(context: CheckContext) -> None:
+def _spec_recording(context: CheckContext, scope: Scope) -> None:
     graph = context.graph
-    said = unseen(graph.recording, spec_steps.NEEDED)
+    said = unseen(graph.recording, spec_steps.NEEDED, scope)
     complete = not said
-    said += recording_rules.doubts(graph, SPEC)
+    said += recording_rules.doubts(graph, SPEC, scope)
     if not graph.devices:
         said.append("no device was seen")
-    _report(context, said, complete)
+    _report(context, said, complete, scope)
 
 
-def _report(context: CheckContext, said: list[str], complete: bool) -> None:
+def _report(context: CheckContext, said: list[str], complete: bool, scope: Scope) -> None:
     """Report what the recording lacks; each such finding rules out CONFORMS."""
-    if complete:
-        running = {call.event.symbol for call in context.graph.open_calls}
+    if complete or not scope.is_all:
+        calls = (call for call in context.graph.open_calls if scope.is_about(call.event))
+        running = {call.event.symbol for call in calls}
         said += [f"{name} had not returned when the recording ended" for name in sorted(running)]
     for message in said:
         context.finding(WARNING, RECORDING, RECORDING, message)

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from virtio_trace.check import suspend_rules
 from virtio_trace.check.findings import CheckContext
+from virtio_trace.check.scope import CORE_MODULES, UNKNOWN
 from virtio_trace.graph.attempts import around
 from virtio_trace.graph.calls import Call, failure
 from virtio_trace.graph.follower import Watched
@@ -31,12 +32,6 @@ KINDS: dict[str, int] = {
     **dict.fromkeys(suspend_rules.PROBES, SUSPENDS),
 }
 """Probe points to what their calls are judged by."""
-
-_CORE_MODULES = frozenset(
-    {"virtio", "virtio_ring", "virtio_pci_modern_dev", "virtio_pci_legacy_dev"}
-)
-"""Modules that contain no driver and no transport, but that these depend on."""
-
 
 _MOST = 1000
 """Calls that are remembered before those that are over are forgotten."""
@@ -113,7 +108,7 @@ class Calls:
         """Only virtio_dev_probe calls a driver's own probe function, and only once."""
         step, call = "driver-probed", watched.call
         outer, ref = around(call, _PROBE), call.event.device
-        subject = ref.address if ref is not None else call.event.driver or "unknown"
+        subject = ref.address if ref is not None else call.event.driver or UNKNOWN
         theirs = outer.event.device if outer is not None else None
         if outer is None or (theirs and ref and theirs.address != ref.address):
             if not watched.is_bindings:
@@ -277,7 +272,7 @@ def inits(context: CheckContext) -> None:
         and driver.register is not None
         and driver.register.result == 0
     }
-    of_devices = {facts.module for facts in evidence.transports} | _CORE_MODULES
+    of_devices = {facts.module for facts in evidence.transports} | CORE_MODULES
     for module, call in context.graph.inits.items():
         if (call.result or 0) < 0 and (module in staying or module in of_devices):
             context.bad("driver-loaded", module, failure(call), call)

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Container
 
 from virtio_trace.check.linux_steps import NEEDED
+from virtio_trace.check.scope import EVERYTHING, Scope
 from virtio_trace.recording.header import Header
 from virtio_trace.recording.probe_state import NOT_ARMED, ProbeState
 from virtio_trace.recording.source import Source
@@ -54,16 +55,17 @@ def is_complete(recording: Source, needed: Container[str] = NEEDED) -> bool:
     )
 
 
-def lacks(recording: Source) -> list[str]:
-    """What RECORDING lacks for a verdict of profile linux, one sentence each."""
-    said = unseen(recording, NEEDED)
-    for file, reason in recording.header.evidence.unread.items():
+def lacks(recording: Source, scope: Scope = EVERYTHING) -> list[str]:
+    """What RECORDING lacks for a verdict of profile linux on SCOPE, one sentence each."""
+    said = unseen(recording, NEEDED, scope)
+    for file, reason in recording.header.evidence.unread.items() if scope.needs_file() else ():
         said.append(f"{file} could not be read: {reason}")
     return said
 
 
-def unseen(recording: Source, needed: Container[str]) -> list[str]:
-    """Which events of the NEEDED probe points RECORDING lacks, one sentence each."""
+def unseen(recording: Source, needed: Container[str], scope: Scope = EVERYTHING) -> list[str]:
+    """Which events of the NEEDED probe points that may concern SCOPE RECORDING lacks, one sentence
+    each."""
     said = []
     if recording.trailer is None:
         said.append("the recording was cut short: it has no trailer")
@@ -73,7 +75,8 @@ def unseen(recording: Source, needed: Container[str]) -> list[str]:
         said.append(
             f"the trailer counts {recording.trailer.events} events, the file has {recording.count}"
         )
-    said += [_unseen(state) for state in blind(recording) if state.probe in needed]
+    states = (state for state in blind(recording) if state.probe in needed)
+    said += [_unseen(state) for state in states if scope.needs(state)]
     return said
 
 

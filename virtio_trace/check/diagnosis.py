@@ -7,6 +7,7 @@ What the recording does not show is reported as unknown; nothing is guessed.
 from __future__ import annotations
 
 from virtio_trace.check import initrd, refused
+from virtio_trace.check.missing_features import missing
 from virtio_trace.graph.calls import Call, failure
 from virtio_trace.graph.model import Binding, Device, Graph
 from virtio_trace.recording.machine_state import (
@@ -34,7 +35,7 @@ def binding(graph: Graph, subject: Binding, uncalled: bool) -> str:
         said = _features(subject, found.features_ok)
     elif found.validate is not None and _failed(found.validate):
         name = subject.driver or "the driver"
-        said = f"{failure(found.validate)}: {name} refused the device"
+        said = f"{failure(found.validate)}: {name} refused the device{missing_words(subject)}"
     else:
         said = failure(call)
         if probe is None and subject.driver is not None and uncalled:
@@ -68,13 +69,23 @@ def _features(subject: Binding, call: Call) -> str:
         said += ": no write of FEATURES_OK to the device was seen"
     else:
         said += f": the device refused the features that {name} wrote"
-    if offered is not None and written is not None:
-        said += f"; offered, but not written: {_names(device, offered & ~written)}"
-        if written & ~offered:
-            said += f"; written, but not offered: {_names(device, written & ~offered)}"
-    said += f"; offered: {_names(device, offered)}"
-    said += f"; in {name}'s table: {_names(device, wanted)}"
-    return said + (f"; written: {_names(device, written)}" if written is not None else "")
+    said += missing_words(subject)
+    if offered is None or written is None:
+        said += f"; offered: {_names(device, offered)}"
+        said += f"; in {name}'s table: {_names(device, wanted)}"
+        return said + (f"; written: {_names(device, written)}" if written is not None else "")
+    said += f"; offered, but not written: {_names(device, offered & ~written)}"
+    if written & ~offered:
+        said += f"; written, but not offered: {_names(device, written & ~offered)}"
+    return said
+
+
+def missing_words(subject: Binding) -> str:
+    """The features that SUBJECT lacks, with the reasons; "" if none can be named."""
+    device = subject.device.id
+    return "".join(
+        f"; missing: {features.name(device, one.bit)} ({one.why})" for one in missing(subject)
+    )
 
 
 def _names(device: int | None, bits: int | None) -> str:

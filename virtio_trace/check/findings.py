@@ -9,6 +9,7 @@ from typing import Any
 
 from virtio_trace.check.profiles import LINUX
 from virtio_trace.check.proof import Known, Proof
+from virtio_trace.check.scope import EVERYTHING, Scope
 from virtio_trace.graph.calls import Call, failure
 from virtio_trace.graph.model import Graph
 
@@ -26,34 +27,40 @@ RECORDING = "recording"
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What is wrong or unknown, and the sequence numbers of the events that show it."""
+    """What is wrong or unknown, and the sequence numbers of the events that show it. ``before``: it
+    is unknown only because it came before the recording."""
 
     severity: str
     step: str
     subject: str
     message: str
     events: tuple[int, ...] = ()
+    before: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class StepResult:
-    """One step of the procedure for one subject; ``ok`` is None if it is unknown."""
+    """One step of the procedure for one subject; ``ok`` is None if it is unknown. ``before``: see
+    Finding."""
 
     id: str
     subject: str
     ok: bool | None
+    before: bool = False
 
 
 @dataclass(slots=True)
 class Result:
     """The verdict, with the steps and findings it is based on. ``unplaced``: devices of the host
-    that could not be identified in the guest, so that nothing of them was compared."""
+    that could not be identified in the guest, so that nothing of them was compared. ``scope``: what
+    was judged; steps and findings about anything else are left out."""
 
     verdict: str = INCOMPLETE
     profile: str = LINUX
     steps: list[StepResult] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     unplaced: int = 0
+    scope: Scope = EVERYTHING
 
 
 _Part = tuple[int, int, tuple[StepResult, ...], tuple[Finding, ...]]
@@ -63,13 +70,15 @@ _Part = tuple[int, int, tuple[StepResult, ...], tuple[Finding, ...]]
 @dataclass(frozen=True, slots=True)
 class Judgement:
     """A judgement of one step of a subject. ``ok``: False if proven wrong, None if unknown.
-    ``is_step`` is False for a finding without a step result. ``calls``: what shows it."""
+    ``is_step`` is False for a finding without a step result. ``calls``: what shows it.
+    ``before``: see Finding."""
 
     step: str
     message: str
     calls: tuple[Call | int | None, ...] = ()
     ok: bool | None = None
     is_step: bool = True
+    before: bool = False
 
 
 class CheckContext(Proof):
@@ -84,7 +93,7 @@ class CheckContext(Proof):
         self._steps: list[StepResult] = []
         self._findings: list[Finding] = []
         self._kept: dict[int, list[_Part]] = {}
-        self._known_steps: dict[tuple[str, str, bool | None], StepResult] = {}
+        self._known_steps: dict[tuple[str, str, bool | None, bool], StepResult] = {}
         self._known_parts: dict[tuple[int, ...], tuple[StepResult, ...]] = {}
 
     def judge(self, section: int, place: int, rule: Callable[..., None], *subjects: Any) -> None:
@@ -118,6 +127,8 @@ class CheckContext(Proof):
         step, message, calls = judgement.step, judgement.message, judgement.calls
         if not judgement.is_step:
             self.finding(WARNING, step, subject, message, *calls)
+        elif judgement.before:
+            self.before(step, subject, message)
         elif judgement.ok is False:
             self.bad(step, subject, message, *calls)
         else:
@@ -143,6 +154,11 @@ class CheckContext(Proof):
         """The recording cannot tell whether the step was taken."""
         self._step(step, subject, None)
         self.finding(WARNING, step, subject, message, *calls)
+
+    def before(self, step: str, subject: str, message: str) -> None:
+        """The step is unknown because it was taken, if it was, before the recording."""
+        self._step(step, subject, None, before=True)
+        self._findings.append(Finding(WARNING, step, subject, message, before=True))
 
     def missing(
         self, step: str, subject: str, message: str, *calls: Call | int | None,
@@ -185,8 +201,8 @@ class CheckContext(Proof):
         last = self.graph.integrity.last.get(subject)
         return last.seq if last is not None else self.graph.recording.last_seq or None
 
-    def _step(self, step: str, subject: str, ok: bool | None) -> None:
-        key = step, subject, ok
+    def _step(self, step: str, subject: str, ok: bool | None, before: bool = False) -> None:
+        key = step, subject, ok, before
         known = self._known_steps.get(key)
         if known is None:
             known = self._known_steps[key] = StepResult(*key)

@@ -15,13 +15,12 @@ from virtio_trace.check.linux_transport import (
     note_legacy_fallback,
     transport_probed,
 )
+from virtio_trace.check.scope import BUS
 from virtio_trace.check.unbound import why_unbound
 from virtio_trace.graph.calls import Call, failure
 from virtio_trace.graph.model import Binding, Device, Driver
 from virtio_trace.recording.evidence import DriverFacts
 from virtio_trace.virtio.numbers import EPROBE_DEFER
-
-BUS = "virtio"
 
 
 def bus(context: CheckContext) -> None:
@@ -41,7 +40,7 @@ def bus(context: CheckContext) -> None:
         context.good(step, BUS)
         context.finding(NOTE, step, BUS, "the VirtIO bus is built into this kernel")
     elif header.snapshot.bus:
-        context.unknown(step, BUS, "the VirtIO bus existed before the recording began")
+        context.before(step, BUS, "the VirtIO bus existed before the recording began")
     elif graph.drivers or graph.devices:
         context.missing(step, BUS, "nothing registered the VirtIO bus")
 
@@ -54,8 +53,8 @@ def driver(context: CheckContext, subject: Driver) -> None:
             if _is_builtin(context, subject):
                 context.good("driver-loaded", subject.name)
             else:
-                context.unknown("driver-loaded", subject.name, message)
-            context.unknown("driver-registered", subject.name, message)
+                context.before("driver-loaded", subject.name, message)
+            context.before("driver-registered", subject.name, message)
         else:
             message = "the bus used a driver that had not registered"
             context.missing("driver-registered", subject.name, message, subject.early)

@@ -51,7 +51,7 @@ def transport_probed(context: CheckContext, subject: Device) -> bool:
         return context.returned(step, subject.address, call)
     if subject.snapshot is not None:
         message = "the device was on the bus before the recording began"
-        context.unknown(step, subject.address, message)
+        context.before(step, subject.address, message)
     elif subject.bus not in transports.BY_BUS:
         message = f"no probe point for the transport of devices on bus {subject.bus}"
         context.unknown(step, subject.address, message, subject.register)
@@ -67,7 +67,7 @@ def device_registered(context: CheckContext, subject: Device) -> bool:
     if call is None:
         if subject.snapshot is not None:
             message = "the device was registered before the recording began"
-            context.unknown(step, subject.address, message)
+            context.before(step, subject.address, message)
             return True
         if subject.transport is not None and subject.transport.result is None:
             message = "what the transport's probe returned was not seen"

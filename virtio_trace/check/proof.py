@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from virtio_trace.check import coverage, recording_rules
 from virtio_trace.check.profiles import LINUX, PROFILES
+from virtio_trace.check.scope import EVERYTHING, Scope
 from virtio_trace.graph.model import Graph
 from virtio_trace.recording.probe_state import ARMED
 from virtio_trace.recording.source import Source
@@ -40,13 +41,13 @@ def assumed(recording: Source) -> Known:
     )
 
 
-def found(graph: Graph, profile: str) -> Known:
-    """What is true of the recording of GRAPH."""
+def found(graph: Graph, profile: str, scope: Scope = EVERYTHING) -> Known:
+    """What is true of the recording of GRAPH, as far as it may concern SCOPE."""
     recording = graph.recording
     return Known(
         recording.trailer,
         recording.is_whole,
-        bool(graph.open_calls),
+        any(scope.is_about(call.event) for call in graph.open_calls),
         recording_rules.lost_unnoticed(graph, profile),
         frozenset(recording_rules.blind(graph)),
         frozenset(

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator
 
 from virtio_trace.check import linux_steps, spec_steps
+from virtio_trace.check.scope import EVERYTHING, Scope
 from virtio_trace.graph.calls import Call
 from virtio_trace.graph.integrity import Point
 from virtio_trace.graph.model import Graph
@@ -41,6 +42,9 @@ _SPEC_CORE = (
     "get_features",
 )
 """The same for profile spec. The functions of its other probe points may be inlined."""
+
+_BUS_MODULE = "virtio"
+"""The module of drivers/virtio/virtio.c, which registers the bus."""
 
 LINUX, SPEC = "linux", "spec"
 
@@ -72,7 +76,7 @@ def unlisted(states: Collection[ProbeState], core: Collection[str]) -> list[str]
 
 
 def false_waits(graph: Graph) -> list[ProbeState]:
-    """The probe points that wait for a module that was loaded, or for no module.
+    """The probe points that wait for a module that was loaded, or was there before, or for none.
 
     A module whose init failed is unloaded again, so its probe points still wait.
     """
@@ -85,15 +89,26 @@ def false_waits(graph: Graph) -> list[ProbeState]:
 
 def _has_come(graph: Graph, module: str) -> bool:
     init = graph.inits.get(module)
-    return module in graph.modules and (init is None or init.result in (0, None))
+    if module in graph.modules:
+        return init is None or init.result in (0, None)
+    snapshot, trailer = graph.recording.header.snapshot, graph.recording.trailer
+    end = trailer.end_state if trailer is not None else None
+    if (end is not None and module in end.modules) or (snapshot.bus and module == _BUS_MODULE):
+        return True
+    return any(driver.module == module for driver in snapshot.drivers)
 
 
-def doubts(graph: Graph, profile: str) -> Iterator[str]:
-    """One sentence for each contradiction in what PROFILE needs."""
+def doubts(graph: Graph, profile: str, scope: Scope = EVERYTHING) -> Iterator[str]:
+    """One sentence for each contradiction in what PROFILE needs of SCOPE.
+
+    Whatever contradicts itself shows that events were lost, which may be anyone's. Only the state
+    of a probe point that SCOPE does not need is left out.
+    """
     recording, found = graph.recording, graph.integrity
     needed, core = NEEDED[profile], {*CORE[profile]}
     if profile == LINUX:
-        core |= {transports.BY_BUS[bus].probe for bus in (+graph.buses).keys() & transports.BY_BUS}
+        buses = filter(scope.needs_bus, (+graph.buses).keys() & transports.BY_BUS)
+        core |= {transports.BY_BUS[bus].probe for bus in buses}
     if recording.trailer is None:
         return  # truncated: the list of probe points is the initial one
     for probe in unlisted(graph.recording.probes, core):
@@ -102,7 +117,7 @@ def doubts(graph: Graph, profile: str) -> Iterator[str]:
         for probe in unlisted(recording.header.boot_probes, core - {"bus_register"}):
             yield f"{probe} is not in the list of probe points at boot: its events may be missing"
     for state in false_waits(graph):
-        if state.probe in needed:
+        if state.probe in needed and scope.needs(state):
             yield (
                 f"{state.function} is listed as waiting for its module, "
                 "which was loaded: its events may be missing"

@@ -42,6 +42,10 @@ class DeviceContext:
         """The recording cannot tell whether the step was taken."""
         self.check.unknown(step, self.device.address, message, *calls)
 
+    def before(self, step: str, message: str) -> None:
+        """The step was taken before the recording, if it was."""
+        self.check.before(step, self.device.address, message)
+
     def note(self, step: str, message: str, *calls: Call | None) -> None:
         """Add a note, which does not change the verdict."""
         self.check.finding(NOTE, step, self.device.address, message, *calls)

@@ -46,7 +46,7 @@ def _nothing(context: DeviceContext) -> None:
         message = "the device was initialised before the recording began"
         bound = context.device.snapshot.driver
         for step in context.steps if bound else ("reset", "acknowledge"):
-            context.unknown(step, message)
+            context.before(step, message)
     elif not context.proves("reset"):
         context.unknown("reset", "the recording does not show whether the device was initialised")
 
@@ -63,7 +63,7 @@ def reset(context: DeviceContext, attempt: Attempt) -> None:
             message += "; the steps that follow cannot be told from earlier ones"
         context.note(step, message, attempt.writes[0].call)
     elif attempt.unseen:
-        context.unknown(step, "whether the device was reset before the recording began is unknown")
+        context.before(step, "whether the device was reset before the recording began is unknown")
     elif attempt.reset is None:
         after = " after FAILED" if (attempt.before or 0) & Status.FAILED else ""
         message = f"initialised without a reset{after}"
@@ -96,7 +96,7 @@ def acknowledge(context: DeviceContext, attempt: Attempt) -> None:
     step = "acknowledge"
     if attempt.reset is None:
         if attempt.unseen:
-            context.unknown(
+            context.before(
                 step, "whether ACKNOWLEDGE was set before the recording began is unknown"
             )
         return

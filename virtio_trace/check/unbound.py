@@ -47,7 +47,7 @@ def why_unbound(proof: Proof, subject: Device) -> Iterator[Judgement]:
         yield missing(proof, _STEP, message, call, also=_ENDS)
     elif subject.snapshot is not None and subject.snapshot.driver:
         message = f"bound to {subject.snapshot.driver} before the recording began"
-        yield Judgement(_STEP, message)
+        yield Judgement(_STEP, message, before=True)
     else:
         yield from _never_bound(proof, subject)
 

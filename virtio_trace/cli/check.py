@@ -5,15 +5,20 @@ from __future__ import annotations
 
 import click
 
-from virtio_trace.check import verdict
-from virtio_trace.check.findings import CONFORMS, DEVIATES, INCOMPLETE
 from virtio_trace.check.profiles import LINUX, PROFILES
-from virtio_trace.cli.support import formats, options, reading, results
+from virtio_trace.cli.support import asked, formats, options, reading, results
+from virtio_trace.cli.support.help import Command, Example
 
-STATUS = {CONFORMS: 0, DEVIATES: 1, INCOMPLETE: 4}
+_EXAMPLES = (
+    Example("Check virtio-trace.vtr and print the source of each step", "virtio-trace check -v"),
+    Example(
+        "Check against the VirtIO specification, for programs",
+        "virtio-trace check --profile spec --format json boot.vtr",
+    ),
+)
 
 
-@click.command()
+@click.command(cls=Command, examples=_EXAMPLES)
 @options.file_argument
 @click.option(
     "--profile",
@@ -22,18 +27,37 @@ STATUS = {CONFORMS: 0, DEVIATES: 1, INCOMPLETE: 4}
     show_default=True,
     help="The expected procedure.",
 )
+@options.scope_options
+@click.option(
+    "--no-boot-events",
+    "live",
+    is_flag=True,
+    help="Leave out what the kernel recorded of its own boot.",
+)
 @options.output_options("check")
-def command(file: str, profile: str, row: formats.Format, verbose: bool) -> int:
+def command(
+    *,
+    file: str,
+    profile: str,
+    devices: tuple[str, ...],
+    drivers: tuple[str, ...],
+    live: bool,
+    row: formats.Format,
+    verbose: bool,
+) -> int:
     """Check a recording against the procedure that Linux follows.
 
     The procedure is how Linux registers and binds VirtIO devices and drivers. With --profile spec
     it is the VirtIO specification's for initialising a device (VirtIO 1.x, 3.1.1); known deviations
     of Linux are then notes.
 
+    With --device or --driver the verdict is about these: what concerns only others, and what was
+    there before the recording, does not count. A loss that may concern them does.
+
     FILE defaults to virtio-trace.vtr; - is standard input. The exit status is 0 if the recording
     conforms, 1 if it deviates, 4 if it proves neither. -v shows the source of each step.
     """
     with reading.opened(file) as recording:
-        result = verdict.judge(recording, profile)
+        result = asked.judge(recording, devices, drivers, profile=profile, live=live)
     results.show(row, result, verbose=verbose)
-    return STATUS[result.verdict]
+    return asked.STATUS[result.verdict]

@@ -10,6 +10,7 @@ import click
 
 from virtio_trace.cli.support import results
 from virtio_trace.cli.support.boot_parameters import for_kernel, say_left
+from virtio_trace.cli.support.help import Command, Example
 from virtio_trace.cli.support.say import say, warn
 from virtio_trace.errors import UsageError
 from virtio_trace.kernel.files import machine, vmlinuz
@@ -23,8 +24,15 @@ _ROOM = 256
 _CMDLINE = Path("/proc/cmdline")
 _OURS = re.compile(rf"(?:^|\s)(?:{'|'.join(PARAMETERS)})=\S*")
 
+_EXAMPLES = (
+    Example(
+        "Record the next boot of this machine, after update-grub and a restart",
+        "sudo sh -c 'virtio-trace cmdline --format grub >/etc/default/grub.d/vt.cfg'",
+    ),
+)
 
-@click.command
+
+@click.command(cls=Command, examples=_EXAMPLES)
 @click.option("--kernel", "image", metavar="VMLINUZ", help="A kernel other than the running one.")
 @click.option("--modules", metavar="DIR", help="Its modules, a lib/modules/RELEASE folder.")
 @click.option(

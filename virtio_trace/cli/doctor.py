@@ -5,40 +5,50 @@ from __future__ import annotations
 
 import click
 
+from virtio_trace.cli.support.help import Command, Example
 from virtio_trace.cli.support.prerequisites import prerequisites
 from virtio_trace.errors import CannotTraceError
+from virtio_trace.kernel.running.abilities import Abilities, Answer
 from virtio_trace.kernel.running.host import HostKernel
 from virtio_trace.render.escape import escape
 from virtio_trace.tracer.ftrace.sweep import sweep
 
 _STATUS_CANNOT = 3
 
+_EXAMPLES = (Example("Check everything, as record would find it", "sudo virtio-trace doctor"),)
 
-@click.command
+
+@click.command(cls=Command, examples=_EXAMPLES)
 def command() -> int:
     """Check whether this machine can trace, and say what is missing.
 
-    Prints each prerequisite, found or not, and how to get it. Removes the tracefs events of a
+    Prints each prerequisite: found (yes), missing (NO), missing in part (part) or not known as
+    another one is missing (?); and the command that mends it. Removes the tracefs events of a
     recorder that was killed.
     """
     kernel = HostKernel()
-    click.echo(f"kernel {kernel.release} on {kernel.machine}")
-    missing = 0
-    for name, ask in prerequisites(kernel):
-        answer = ask()
-        if answer.ok:
-            click.echo(f"  yes  {name}")
-            continue
-        missing += 1
-        click.echo(f"  NO   {name}: {answer.reason}")
-        if answer.hint:
+    abilities = Abilities(kernel)
+    where = f", in {abilities.container}" if abilities.container else ""
+    click.echo(f"kernel {kernel.release} on {kernel.machine}{escape(where)}")
+    answers = [(name, ask()) for name, ask in prerequisites(abilities)]
+    for name, answer in answers:
+        said = f": {answer.reason}" if answer.reason else ""
+        click.echo(f"  {_mark(answer):<4} {name}{said}")
+        if answer.ok is False and answer.hint:
             click.echo(f"         {answer.hint}")
     _sweep(kernel)
-    if missing:
+    if any(answer.ok is False and not answer.partly for _, answer in answers):
         click.echo("This machine cannot trace. virtio-trace boot traces another kernel, in QEMU.")
         return _STATUS_CANNOT
-    click.echo("This machine can trace.")
+    partly = any(answer.partly for _, answer in answers)
+    click.echo("This machine can trace, but not all." if partly else "This machine can trace.")
     return 0
+
+
+def _mark(answer: Answer) -> str:
+    if answer.ok is None:
+        return "?"
+    return "yes" if answer.ok else "part" if answer.partly else "NO"
 
 
 def _sweep(kernel: HostKernel) -> None:

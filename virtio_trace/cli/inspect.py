@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 
 from virtio_trace.cli.support import formats, options
+from virtio_trace.cli.support.help import Command, Example
 from virtio_trace.errors import UsageError
 from virtio_trace.kernel.files.machine import NAMES_IN_IMAGE
 from virtio_trace.kernel.files.module_tree import ModuleTree
@@ -20,8 +21,16 @@ from virtio_trace.kernel.running.host import HostKernel
 _SWITCH = 0.0002
 """Seconds after which a computing thread yields to one that has unpacked a file."""
 
+_EXAMPLES = (
+    Example("Show the drivers of the running kernel", "virtio-trace inspect"),
+    Example(
+        "Show what a module has that was just built",
+        "virtio-trace inspect drivers/net/virtio_net.ko",
+    ),
+)
 
-@click.command()
+
+@click.command(cls=Command, examples=_EXAMPLES)
 @click.argument("paths", metavar="[MODULES-DIR | FILE.ko ...]", nargs=-1)
 @click.option(
     "--kernel",

@@ -14,7 +14,9 @@ from typing import Any
 import click
 
 import virtio_trace
+from virtio_trace.cli.support.help import Context
 from virtio_trace.cli.support.sink import guarded_stdout
+from virtio_trace.cli.support.topics import TOPICS
 from virtio_trace.errors import VirtioTraceError
 from virtio_trace.render.escape import escape
 
@@ -24,6 +26,7 @@ COMMANDS = {
     "cmdline": ("cmdline", "Print parameters that make a kernel record its own early boot."),
     "doctor": ("doctor", "Check whether this machine can trace, and say what is missing."),
     "graph": ("graph", "Draw which driver bound which device in a recording."),
+    "help": ("help", "Explain a command or a topic."),
     "inspect": ("inspect", "Show every VirtIO driver and transport in a kernel's files."),
     "record": ("record", "Record what this kernel does with its VirtIO devices."),
     "report": ("report", "Show the devices, drivers and bindings of a recording."),
@@ -51,6 +54,8 @@ def _reader() -> Iterator[None]:
 class _Commands(click.Group):
     """Imports a command's module only when the command is used."""
 
+    context_class = Context
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted(COMMANDS)
 
@@ -59,11 +64,14 @@ class _Commands(click.Group):
             return None
         module = importlib.import_module(f"virtio_trace.cli.{COMMANDS[cmd_name][0]}")
         command: click.Command = module.command
+        command.short_help = COMMANDS[cmd_name][1]  # else click cuts it, in completions
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, COMMANDS[name][1]) for name in self.list_commands(ctx)])
+        with formatter.section("Topics (virtio-trace help TOPIC)"):
+            formatter.write_dl([(name, topic.summary) for name, topic in TOPICS.items()])
 
     def make_context(self, *args: Any, **extra: Any) -> click.Context:
         with _reader():  # --help and --version print here
@@ -74,10 +82,22 @@ class _Commands(click.Group):
             return super().invoke(ctx)
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+# Without a command, click 8.2 raises an error that has the whole help as its message.
+@click.group(
+    cls=_Commands,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(virtio_trace.__version__, prog_name="virtio-trace")
-def cli() -> None:
-    """Show what a Linux kernel does with its VirtIO devices, and whether it is right."""
+@click.pass_context
+def cli(context: click.Context) -> None:
+    """Show what a Linux kernel does with its VirtIO devices, and whether it is right.
+
+    record traces the running kernel, boot traces another one in QEMU. Both write a recording, which
+    check, report, graph and script read, anywhere and without root.
+    """
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -126,8 +146,8 @@ def _signal_of(error: BaseException) -> int:
 def _say(message: str, hint: str) -> None:
     with contextlib.suppress(OSError):
         click.echo(f"virtio-trace: {escape(message)}", err=True)
-        if hint:
-            click.echo(f"  {escape(hint)}", err=True)
+        for line in hint.splitlines():
+            click.echo(f"  {escape(line)}", err=True)
 
 
 def _die_of_sigpipe() -> int:

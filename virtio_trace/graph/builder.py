@@ -243,6 +243,10 @@ class _Builder:
                 device = self._device(function.address, "pci")
             if device is not None:
                 device.function = function
+        for shown in final.devices:
+            device = self.last.get(shown.address)
+            if device is not None and device.unregister is None:
+                device.at_end = shown
 
     def _device(self, address: str, bus: str, snapshot: SysfsDevice | None = None) -> Device:
         before = self.last.get(address)

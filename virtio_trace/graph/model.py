@@ -73,8 +73,8 @@ class Binding:
 @dataclass(slots=True, eq=False)
 class Device:
     """A device at an address. ``snapshot`` is what sysfs showed of it before the recording began,
-    ``function`` what sysfs showed of its PCI function at the end. ``removals`` has every
-    virtio_dev_remove, ``init_calls`` every call that shows a step of its initialisation (see
+    ``at_end`` what it showed at the end, ``function`` of its PCI function then. ``removals`` has
+    every virtio_dev_remove, ``init_calls`` every call that shows a step of its initialisation (see
     attempts.py), ``restores`` every virtio_device_restore. ``order`` counts the devices of a
     recording in the order in which they appear."""
 
@@ -96,6 +96,13 @@ class Device:
     init_calls: list[Call] = field(default_factory=list)
     restores: list[Call] = field(default_factory=list)
     function: PciFunction | None = None
+    at_end: SysfsDevice | None = None
+
+    @property
+    def carries(self) -> tuple[str, ...]:
+        """Its network interfaces and disks, as far as the recording's beginning and end show."""
+        shown = (self.snapshot, self.at_end)
+        return tuple(dict.fromkeys(name for one in shown if one for name in one.carries))
 
     @property
     def is_open(self) -> bool:

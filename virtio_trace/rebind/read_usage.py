@@ -11,6 +11,7 @@ import errno
 import os
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from virtio_trace.kernel.running.host import snapshot
@@ -113,19 +114,28 @@ def _is_held(node: Path) -> bool:
 
 
 def _mounts(sys: Path, proc: Path, numbers: dict[str, str]) -> Iterator[Mount]:
-    """The mounts of every mount namespace of a process (proc_pid_mountinfo(5))."""
+    """The mounts of every mount namespace of a process (proc_pid_mountinfo(5)). Many services have
+    one of their own: what is mounted at the same place in ours is yielded once, as ours."""
     pools = [{p.name for p in entries(f / "devices")} for f in entries(sys / "fs/btrfs")]
     seen: set[object] = set()
-    for process in (proc / "self", *proc.glob("[0-9]*")):
+    others = sorted(proc.glob("[0-9]*"), key=lambda path: int(path.name))
+    for process in (proc / "self", *others):
         namespace = target(process / "ns/mnt") or process
         if namespace in seen:
             continue
+        ours = not seen
         seen.add(namespace)
         for line in lines(process / "mountinfo"):
             mount = _mount(line, numbers, pools)
             if mount is not None and mount not in seen:
                 seen.add(mount)
-                yield mount
+                yield mount if ours else replace(mount, elsewhere=_process(process))
+
+
+def _process(path: Path) -> str:
+    """``process 312 (systemd-logind)``."""
+    name = content(path / "comm").strip()
+    return f"process {path.name}{f' ({name})' if name else ''}"
 
 
 def _mount(line: str, numbers: dict[str, str], pools: list[set[str]]) -> Mount | None:

@@ -53,12 +53,19 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """A mounted file system, and the names of its block devices."""
+    """A mounted file system, and the names of its block devices. ``elsewhere``: a process that has
+    it in another mount namespace than ours; "" if it is mounted in ours."""
 
     kind: str
     source: str
     point: str
     blocks: tuple[str, ...] = ()
+    elsewhere: str = ""
+
+    @property
+    def where(self) -> str:
+        """`` in the mount namespace of process 312 (systemd-logind)``, or nothing."""
+        return f" in the mount namespace of {self.elsewhere}" if self.elsewhere else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +108,12 @@ def reasons(target: VirtioDevice, machine: MachineUsage) -> list[str]:
     ]
 
 
+def carried(target: VirtioDevice, machine: MachineUsage) -> tuple[str, ...]:
+    """What TARGET carries: its network interfaces, and its disks with their partitions."""
+    links = [link.name for link in machine.links if _inside(link.path, target.path)]
+    return (*links, *(b.name for b in machine.blocks if _inside(b.path, target.path)))
+
+
 def _disks(target: VirtioDevice, machine: MachineUsage) -> list[str]:
     said: list[str] = []
     blocks = {block.name: block for block in machine.blocks}
@@ -123,9 +136,9 @@ def _disks(target: VirtioDevice, machine: MachineUsage) -> list[str]:
 
 
 def _mounted(on: str, mount: Mount) -> str:
-    if mount.point == "/":
+    if mount.point == "/" and not mount.elsewhere:
         return f"the root file system is on {on}".rstrip(",")
-    return f"{on} is mounted at {mount.point}"
+    return f"{on} is mounted at {mount.point}{mount.where}"
 
 
 def _above(blocks: Iterable[Block], by_name: dict[str, Block]) -> list[Block]:
@@ -147,7 +160,8 @@ def _shares(target: VirtioDevice, machine: MachineUsage) -> list[str]:
         if kind is None or mount.kind != kind or target.tag not in (None, mount.source):
             continue
         unknown = "" if target.tag else ", and its device is not known"
-        where = "the root file system" if mount.point == "/" else f"mounted at {mount.point}"
+        root = mount.point == "/" and not mount.elsewhere
+        where = "the root file system" if root else f"mounted at {mount.point}{mount.where}"
         said.append(f"the {kind} share {mount.source} is {where}{unknown}")
     return said
 

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import re
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 from virtio_trace.recording.json_types import (
     boolean,
     count,
+    mapping,
     obj,
     objects,
     optional,
     string,
+    strings,
 )
 
 _NAMED_BASE = re.compile(r"([0-9a-f]{1,16})\.virtio_mmio")
@@ -49,7 +52,9 @@ class SysfsDevice:
     """A device of the VirtIO bus. ``address`` is its parent device's name, ``bus`` the parent's
     subsystem, ``index`` the N of virtioN. ``status`` is the device status. ``features`` is the
     bit string of sysfs, bit 0 first. ``base`` is the address in memory of a virtio-mmio device's
-    registers. None is unknown."""
+    registers. ``carries`` names its network interfaces and disks (eth0, vdb). ``interrupts`` counts
+    them, by what they are for: config, a virtqueue's name, "virtqueues" for all that share one, ""
+    for all of the device's (/proc/interrupts). None is unknown."""
 
     name: str
     address: str
@@ -63,6 +68,8 @@ class SysfsDevice:
     features: str | None = None
     pci: SysfsPci | None = None
     base: int | None = None
+    carries: tuple[str, ...] = ()
+    interrupts: dict[str, int] | None = None
 
     @classmethod
     def from_json(cls, raw: Any) -> SysfsDevice:
@@ -83,14 +90,25 @@ class SysfsDevice:
             features=features if type(features) is str else None,
             pci=optional(SysfsPci.from_json, get("pci")),
             base=optional(count, get("base")),
+            carries=strings(get("carries", [])),
+            interrupts=optional(partial(mapping, count), get("interrupts")),
         )
 
     def to_json(self) -> dict[str, Any]:
-        """For the header's snapshot and the trailer's ``final``. An unknown ``base`` is absent."""
+        """For the header's snapshot and the trailer's ``final``. An unknown ``base``, an empty
+        ``carries`` and unknown ``interrupts`` are absent."""
         found = asdict(self)
         if self.base is None:
             del found["base"]
+        if not self.carries:
+            del found["carries"]
+        if self.interrupts is None:
+            del found["interrupts"]
         return found
+
+    def is_called(self, name: str) -> bool:
+        """Whether NAME is the device's address, its name, or an interface or disk it carries."""
+        return name in (self.address, self.name, *self.carries)
 
     @property
     def mmio_base(self) -> int | None:
@@ -119,6 +137,11 @@ class BusState:
     bus: bool
     devices: tuple[SysfsDevice, ...] = ()
     drivers: tuple[SysfsDriver, ...] = ()
+
+    @property
+    def carried(self) -> set[str]:
+        """The interfaces and disks of all its devices."""
+        return {name for device in self.devices for name in device.carries}
 
     def to_json(self) -> dict[str, Any]:
         """For the header."""

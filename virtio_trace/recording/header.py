@@ -100,6 +100,14 @@ class Header:
         """The state of each probe point at boot."""
         return self.boot.probes if self.boot is not None else ()
 
+    @property
+    def is_of_boot(self) -> bool:
+        """Whether the recording begins while the machine boots: events of the kernel's own, or a
+        recorder that ``virtio-trace boot`` starts before the first module or in the initrd."""
+        own = self.boot is not None and self.boot.events > 0
+        started = self.command[:1] in (("/virtio-trace/drive",), ("until",))
+        return own or started or self.user_space_ns is not None or self.initrd is not None
+
     def to_json(self) -> dict[str, Any]:
         """The whole line; unknown members are left out, except ``boot``."""
         rules = self.blacklist

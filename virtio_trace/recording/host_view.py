@@ -56,16 +56,20 @@ class Bits:
 
 @dataclass(frozen=True, slots=True)
 class HostQueue:
-    """A virtqueue: ``size`` in descriptors (vring-num); ``ready``: it has a descriptor table."""
+    """A virtqueue: ``size`` in descriptors (vring-num); ``ready``: it has a descriptor table.
+    ``used``: the index of the used ring (VirtIO 2.7.8), which counts what the device has completed
+    modulo 65536; None if unknown."""
 
     index: int
     size: int
     ready: bool
+    used: int | None = None
 
     @classmethod
     def from_json(cls, raw: Any) -> HostQueue:
         """Raises KeyError, TypeError, ValueError."""
-        return cls(u32(raw["index"]), u32(raw["size"]), boolean(raw["ready"]))
+        used = optional(u32, raw.get("used"))
+        return cls(u32(raw["index"]), u32(raw["size"]), boolean(raw["ready"]), used)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +131,14 @@ class HostDevice:
         return bits, tuple(name for name in self.guest_features.names if name not in known)
 
     @property
+    def completed(self) -> dict[int, int]:
+        """What the device has completed in each virtqueue, by index, modulo 65536. The used index
+        of a packed ring is a place in it."""
+        if {"VIRTIO_F_RING_PACKED"} & {*(self.guest_features.names if self.guest_features else ())}:
+            return {}
+        return {q.index: q.used for q in self.queues if q.ready and q.used is not None}
+
+    @property
     def sizes(self) -> dict[int, int]:
         """The sizes of the virtqueues that are set up, by index."""
         return {queue.index: queue.size for queue in self.queues if queue.ready}
@@ -164,8 +176,13 @@ class HostView:
     reason: str | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """The trailer's ``host``; lists where the members are tuples."""
+        """The trailer's ``host``; lists where the members are tuples. An unknown ``used`` is
+        absent."""
         plain: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        for device in plain["devices"] or ():
+            for queue in device["queues"]:
+                if queue["used"] is None:
+                    del queue["used"]
         return plain
 
     @classmethod

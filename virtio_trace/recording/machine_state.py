@@ -39,9 +39,9 @@ class LogLine:
 @dataclass(frozen=True, slots=True)
 class Log:
     """The messages since arming that name virtio, its drivers or its devices, without debug
-    messages. ``lost``: the kernel overwrote some, or they exceeded the limit here.
-    ``behind_ns``: how far the log's clock is behind CLOCK_MONOTONIC, at most; None if there
-    was no message."""
+    messages, and warnings that name their disks or interfaces. ``lost``: the kernel overwrote some,
+    or they exceeded the limit here. ``behind_ns``: how far the log's clock is behind
+    CLOCK_MONOTONIC, at most; None if there was no message."""
 
     lines: tuple[LogLine, ...] = ()
     lost: bool = False
@@ -145,6 +145,11 @@ class EndState:
     def addresses(self) -> set[str]:
         """The bus addresses of all its devices."""
         return {function.address for function in self.pci} | {d.address for d in self.devices}
+
+    @property
+    def carried(self) -> set[str]:
+        """The interfaces and disks of all its VirtIO devices."""
+        return {name for device in self.devices for name in device.carries}
 
 
 @dataclass(frozen=True, slots=True)

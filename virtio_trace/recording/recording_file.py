@@ -79,7 +79,9 @@ class RecordingFile(RecordingPipe):
     is_repeatable = True
 
     def __init__(self, stream: BinaryIO, name: str) -> None:
-        super().__init__(_seekable(stream), name)
+        stream = _seekable(stream)
+        self._start = stream.tell()
+        super().__init__(stream, name)
         self._begin = self._stream.tell()
         self.trailer = _find_trailer(self._stream, self._begin)
         if self.trailer is not None:
@@ -88,6 +90,14 @@ class RecordingFile(RecordingPipe):
     def __iter__(self) -> Iterator[Event]:
         self._stream.seek(self._begin)
         return super().__iter__()
+
+    def raw(self) -> Iterator[bytes]:
+        """Its bytes, as they are in the file. Raises ReadError."""
+        self._stream.seek(self._start)
+        try:
+            yield from iter(partial(self._stream.read, _BLOCK), b"")
+        except OSError as error:
+            raise ReadError(error) from error
 
 
 def _lines(stream: BinaryIO) -> Iterator[bytes]:

@@ -10,6 +10,7 @@ from virtio_trace.recording.events import Event
 from virtio_trace.recording.header import Header
 from virtio_trace.recording.probe_state import NOT_ARMED, ProbeState
 from virtio_trace.recording.trailer import Trailer
+from virtio_trace.recording.writer import dump
 
 
 class Source(ABC):
@@ -29,6 +30,14 @@ class Source(ABC):
     @abstractmethod
     def __iter__(self) -> Iterator[Event]:
         """The events, in their order. Raises BadInputError."""
+
+    def raw(self) -> Iterator[bytes]:
+        """Its bytes, as a file has them. Raises BadInputError."""
+        yield dump(self.header.to_json())
+        for event in self:
+            yield dump(event.to_json())
+        if self.trailer is not None:
+            yield dump(self.trailer.to_json())
 
     @property
     @abstractmethod

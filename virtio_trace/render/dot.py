@@ -1,165 +1,118 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The binding graph in DOT: devices, the bus, drivers, and which driver bound which device."""
+"""The bindings in DOT: devices in one column, drivers in the other, an edge for each pair."""
 
 from __future__ import annotations
 
 from typing import Any, TextIO
 
 from virtio_trace.render.escape import escape
-from virtio_trace.render.words import duration, result
+from virtio_trace.render.grid import wrap
+from virtio_trace.render.picture import (
+    BEFORE,
+    BOUND,
+    FAILED,
+    LEGEND,
+    OPEN,
+    PAST,
+    DeviceBox,
+    DriverBox,
+    Link,
+    picture,
+    shortened,
+)
 
-_GOOD = "#2e7d32"
-_BAD = "#c62828"
-_FAINT = "#9e9e9e"
-_INK = "#37474f"
+_INK, _GREEN, _RED, _AMBER, _GREY = "#1f2937", "#1b5e20", "#b3151b", "#855300", "#5b6167"
 _FILLS = {
-    "bound": "#e8f5e9", "failed": "#ffebee", "unbound": "#fff8e1", "removed": "#f5f5f5",
-    "unknown": "#fff8e1",
+    "bound": "#eef7ef", "failed": "#fdeeee", "unbound": "#fff7e0", "removed": "#f4f5f6",
+    "unknown": "#fff7e0",
 }  # fmt: skip
-_LINES = {
-    "bound": _GOOD, "failed": _BAD, "unbound": "#f9a825", "removed": _FAINT, "unknown": "#f9a825",
+_STROKES = {
+    "bound": _GREEN, "failed": _RED, "unbound": _AMBER, "removed": _GREY, "unknown": _AMBER,
 }  # fmt: skip
-
-_GENERATIONS = 2
+_LOOKS = {
+    BOUND: (_GREEN, "solid"), BEFORE: (_GREEN, "dotted"), FAILED: (_RED, "dashed"),
+    OPEN: (_AMBER, "dashed"), PAST: (_GREY, "dotted"),
+}  # fmt: skip
+_REASON = 44
+"""Characters in a line of a reason."""
+_LINES = 6
 
 Attributes = dict[str, str]
 
 
 def dot(report: dict[str, Any], out: TextIO) -> None:
-    """Write REPORT (report.summary.summarize) as a graph. The output is deterministic."""
-    kernel = report["kernel"]
-    title = f"VirtIO bindings, kernel {kernel['release']} {kernel['machine']}"
+    """Write REPORT (report.summary.summary) as a graph. The output is deterministic."""
+    shown = picture(report)
+    looks = {link.look for device in shown.devices for link in device.links}
+    legend = ", ".join(f"{word}: {_line(look)}" for look, word in LEGEND if look in looks)
     lines = [
         "digraph virtio {",
-        f"  graph [rankdir=LR, ranksep=1.1, nodesep=0.35, fontname=Helvetica, "
-        f"labelloc=t, fontsize=15, label={_label(title)}];",
-        "  node [fontname=Helvetica, fontsize=11, style=filled, fillcolor=white, "
-        f'color="{_INK}", penwidth=1.3, margin="0.16,0.08"];',
+        "  graph [rankdir=LR, ranksep=2.2, nodesep=0.2, fontname=Helvetica, labelloc=t, "
+        f"fontsize=14, label={_label(shown.title, shown.summary, legend)}];",
+        "  node [shape=box, fontname=Helvetica, fontsize=11, style=filled, "
+        f'fontcolor="{_INK}", penwidth=1.3, margin="0.16,0.08"];',
         f'  edge [fontname=Helvetica, fontsize=10, color="{_INK}"];',
-        _node("bus", {"shape": "cylinder", "fillcolor": "#e3f2fd"}, "VirtIO bus"),
-        *_devices(report),
-        *_drivers(report),
-        *_bindings(report),
-        _legend(),
-        "}",
+        *(_device(device) for device in shown.devices),
+        *(_driver(driver) for driver in shown.drivers),
+        *_column([f"device:{device.key}" for device in shown.devices]),
+        *_column([f"driver:{driver.name}" for driver in shown.drivers]),
+        *(_link(device, link) for device in shown.devices for link in device.links),
     ]
-    out.write("\n".join(lines))
+    if shown.devices:  # a driver that no device met is on the right as well
+        met = {link.driver for device in shown.devices for link in device.links}
+        first = f"device:{shown.devices[0].key}"
+        lines += [
+            _edge(first, f"driver:{driver.name}", {"style": "invis"})
+            for driver in shown.drivers
+            if driver.name not in met
+        ]
+    out.write("\n".join([*lines, "}"]))
     out.write("\n")
 
 
-def _shown(report: dict[str, Any]) -> dict[tuple[str, int], int]:
-    """The devices to draw: (address, generation) to the number of earlier ones at that address.
-
-    Only the last two at an address are drawn: a device may be rebound a thousand times.
-    """
-    there: dict[str, list[int]] = {}
-    for device in report["devices"]:
-        there.setdefault(device["address"], []).append(device["generation"])
-    return {
-        (address, generation): max(0, len(generations) - _GENERATIONS)
-        for address, generations in there.items()
-        for generation in generations[-_GENERATIONS:]
-    }
+def _column(nodes: list[str]) -> list[str]:
+    """NODES below each other: with rankdir=LR, those of one rank are a column."""
+    if not nodes:
+        return []
+    links = " -> ".join(map(_quote, nodes))
+    look = " [style=invis]" if len(nodes) > 1 else ""
+    return [f"  {{ rank=same; {links}{look}; }}"]
 
 
-def _devices(report: dict[str, Any]) -> list[str]:
-    lines = []
-    shown = _shown(report)
-    for device in report["devices"]:
-        earlier = shown.get((device["address"], device["generation"]))
-        if earlier is None:
-            continue
-        state = device["state"]
-        node = _device_id(device["address"], device["generation"])
-        head = f"{device['name'] or '?'}  {device['type'] or 'unknown type'}"
-        words = [head, device["address"], f"{device['transport']}, {state}"]
-        if earlier and state == "removed":
-            words.append(f"and {earlier} before it")
-        look = {"shape": "box", "fillcolor": _FILLS[state], "color": _LINES[state]}
-        if state == "removed":
-            look["style"] = "filled,dashed"
-        lines.append(_node(node, look, *words))
-        # A device without an edge to the bus was never registered.
-        if device["registered_ns"] is not None or device["snapshot"]:
-            before = "" if device["registered_ns"] is not None else "there before"
-            look = {"arrowhead": "none", "fontcolor": _FAINT}
-            lines.append(_edge(node, "bus", look, before))
-    return lines
+def _device(device: DeviceBox) -> str:
+    words = [device.title, f"{device.place}, {device.state}"]
+    if device.earlier:
+        words.append(f"and {device.earlier} before it at this address")
+    if device.reason:
+        words += shortened(wrap(escape(device.reason), _REASON), _LINES)
+    look = {"fillcolor": _FILLS[device.state], "color": _STROKES[device.state]}
+    if device.state == "removed":
+        look["style"] = "filled,dashed"
+    return _node(f"device:{device.key}", look, *words)
 
 
-def _drivers(report: dict[str, Any]) -> list[str]:
-    lines = []
-    for driver in report["drivers"]:
-        node = f"driver:{driver['name']}"
-        module = f"[{driver['module']}]" if driver["module"] else ""
-        home = "built in" if driver["builtin"] else module
-        words = [driver["name"], home, driver["probe"] or ""]
-        gone = driver["unregistered_ns"] is not None
-        look = {"shape": "component", "fillcolor": "#f5f5f5" if gone else "#ede7f6"}
-        if gone:
-            look["style"] = "filled,dashed"
-        lines.append(_node(node, look, *filter(None, words)))
-        failed = driver["result"] not in (0, None)
-        label = result(driver["result"]) if failed else ""
-        style = {"color": _BAD, "fontcolor": _BAD, "style": "dashed"} if failed else {}
-        lines.append(_edge("bus", node, {"arrowhead": "none", **style}, label))
-    return lines
+def _driver(driver: DriverBox) -> str:
+    look = {"shape": "component", "fillcolor": "#f3f0fa"}
+    if driver.look == PAST:
+        look |= {"fillcolor": "#f4f5f6", "style": "filled,dashed"}
+    elif driver.look == FAILED:
+        look |= {"fillcolor": "#fdeeee", "color": _RED}
+    return _node(f"driver:{driver.name}", look, driver.name, *driver.lines)
 
 
-def _bindings(report: dict[str, Any]) -> list[str]:
-    """An edge for each pair: the last attempt, and the number of attempts."""
-    last: dict[tuple[str, str], tuple[dict[str, Any], int]] = {}
-    known = {driver["name"] for driver in report["drivers"]}
-    shown = _shown(report)
-    for binding in report["bindings"]:
-        if (binding["device"], binding["generation"]) not in shown:
-            continue
-        node = _device_id(binding["device"], binding["generation"])
-        pair = (node, binding["driver"] or "?")
-        times = last[pair][1] + 1 if pair in last else 1
-        last[pair] = (binding, times)
-    lines = [
-        _node(f"driver:{name}", {"shape": "component", "style": "dashed"}, name)
-        for name in sorted({name for _, name in last} - known)
-    ]
-    lines += [
-        _binding(node, name, binding, times) for (node, name), (binding, times) in last.items()
-    ]
-    attempted = set(last)
-    for device in report["devices"]:
-        pair = (_device_id(device["address"], device["generation"]), str(device["driver"]))
-        there = (device["address"], device["generation"]) in shown
-        if there and device["driver"] in known and pair not in attempted:
-            look = {"color": _GOOD, "fontcolor": _GOOD}
-            lines.append(_edge(pair[0], f"driver:{pair[1]}", look, "bound before"))
-    return lines
+def _link(device: DeviceBox, link: Link) -> str:
+    ink, style = _LOOKS[link.look]
+    look = {"color": ink, "fontcolor": ink, "penwidth": "1.8", "style": style}
+    function, _, rest = link.words.partition(": ")
+    words = [function, rest] if rest else [function]
+    return _edge(f"device:{device.key}", f"driver:{link.driver}", look, *words)
 
 
-def _binding(node: str, driver: str, binding: dict[str, Any], times: int) -> str:
-    words = [binding["function"] or "virtio_dev_probe"]
-    value = binding["result"]
-    if value == 0:
-        look = {"color": _GOOD, "fontcolor": _GOOD, "penwidth": "1.8"}
-        words.append(duration(binding["duration_ns"]))
-    else:
-        look = {"color": _BAD, "fontcolor": _BAD, "style": "dashed", "penwidth": "1.8"}
-        words.append("not returned" if value is None else result(value))
-    if times > 1:
-        words.append(f"{times} times")
-    if binding["unbound_ns"] is not None:
-        look = {"color": _FAINT, "fontcolor": _FAINT, "style": "dashed"}
-        words.append("unbound")
-    return _edge(node, f"driver:{driver}", look, *words)
-
-
-def _legend() -> str:
-    words = ("green: bound", "red, dashed: failed", "grey, dashed: no longer", "plain: registered")
-    look = {"shape": "plaintext", "fontsize": "9", "fontcolor": _FAINT, "style": ""}
-    return _node("legend", look, *words)
-
-
-def _device_id(address: str, generation: int) -> str:
-    return f"device:{address}:{generation}"
+def _line(look: str) -> str:
+    """What the line of LOOK looks like, in words."""
+    ink, style = _LOOKS[look]
+    colours = {_GREEN: "green", _RED: "red", _AMBER: "brown", _GREY: "grey"}
+    return colours[ink] if style == "solid" else f"{colours[ink]}, {style}"
 
 
 def _node(name: str, look: Attributes, *words: str) -> str:

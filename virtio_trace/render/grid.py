@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Tables that fit a width: long cells are wrapped at the punctuation of kernel names.
+"""Tables and paragraphs that fit a width, without a break inside a word or an address.
+
+Where a table does not fit, columns are left out, in an order that its caller states; a line under
+the table names them. Then cells are wrapped at their spaces, and headings at their hyphens too.
 
 The only file that imports tabulate.
 """
@@ -15,18 +18,14 @@ from tabulate import tabulate
 from virtio_trace.render.escape import escape
 from virtio_trace.render.words import Paint
 
-WIDTH = 100
-"""The width if there is no terminal."""
-
 Cell = str | tuple[str, str]
 """A text, or a text and its style."""
 
 _BLOCK = 500
 _GAP = 2
-_NARROWEST = 6
-# Not at . and :, which would split a device's address or a time.
 _WORDS = re.compile(r"[^ ]* |[^ ]+")
-_PARTS = re.compile(r"[^ _,\-/]*[ _,\-/]|[^ _,\-/]+")
+_PARTS = re.compile(r"[^ -]*[ -]|[^ -]+")
+"""The parts of a heading: device-registered is the name of a step."""
 
 
 def grid(heading: Sequence[str], rows: Sequence[Sequence[Cell]], width: int, paint: Paint) -> str:
@@ -35,82 +34,114 @@ def grid(heading: Sequence[str], rows: Sequence[Sequence[Cell]], width: int, pai
 
 
 def grid_lines(
-    heading: Sequence[str], rows: Iterable[Sequence[Cell]], width: int, paint: Paint
+    heading: Sequence[str],
+    rows: Iterable[Sequence[Cell]],
+    width: int | None,
+    paint: Paint,
+    *,
+    spare: Sequence[str] = (),
+    right: Sequence[str] = (),
 ) -> Iterator[str]:
-    """The same, line by line. ROWS are iterated over more than once; there may be many."""
+    """The same, line by line. ROWS are iterated over more than once; there may be many.
+
+    WIDTH None is any width. SPARE are the columns that may be left out, the first one first. RIGHT
+    are those with numbers, which are aligned on the right.
+    """
     table = _Table(heading, rows)
-    room = table.fit(width)
+    kept, room, dropped = table.fit(width, spare)
+    aligned = ["right" if heading[i] in right else "left" for i in kept]
     ruler = ["-" * most for most in room]  # tabulate aligns a block by its own cells
-    left = iter(table)
+    left = enumerate(table)
     while block := list(islice(left, _BLOCK)):
         shown = [
-            [_text(c, most, paint) for c, most in zip(row, room, strict=True)] for row in block
+            [_text(row[i], most, not number, paint) for i, most in zip(kept, room, strict=True)]
+            for number, row in block
         ]
-        text = tabulate([ruler, *shown], tablefmt="plain", disable_numparse=True)
+        text = tabulate([ruler, *shown], tablefmt="plain", disable_numparse=True, colalign=aligned)
         yield from (line.rstrip() for line in text.splitlines()[1:])
+    if dropped:
+        yield from (paint(line, "faint") for line in wrap(_without(dropped, table), width))
+
+
+def _without(dropped: list[str], table: _Table) -> str:
+    return f"left out for want of room: {', '.join(dropped)} (COLUMNS={table.widest} shows all)"
 
 
 class _Table:
     def __init__(self, heading: Sequence[str], rows: Iterable[Sequence[Cell]]) -> None:
         self._heading = [(text, "faint") for text in heading]
         self._rows = rows
+        self.widest = 0
 
     def __iter__(self) -> Iterator[list[tuple[str, str]]]:
         yield self._heading
         for row in self._rows:
             yield [_cell(cell) for cell in row]
 
-    def fit(self, width: int) -> list[int]:
-        """The widths of the columns: the widest are narrowed until all fit, first down to their
-        longest word, then further."""
-        widths = self._most(len)
-        room = width - _GAP * (len(widths) - 1)
-        if sum(widths) <= room:
-            return widths
-        for least in (self._most(_longest_word), [0] * len(widths)):
-            while sum(widths) > room:
-                wide = [i for i, has in enumerate(widths) if has > max(least[i], _NARROWEST)]
-                if not wide:
-                    break
-                widths[max(wide, key=widths.__getitem__)] -= 1
-        most = [0] * len(widths)
-        for row in self:
-            for i, cell in enumerate(row):
-                most[i] = max(most[i], *map(len, _wrapped(cell, widths[i])))
+    def fit(
+        self, width: int | None, spare: Sequence[str]
+    ) -> tuple[list[int], list[int], list[str]]:
+        """The columns to show, the width of each, and the names of the others."""
+        widths = self._most(lambda text, _: len(text))
+        self.widest = _total(widths)
+        kept, dropped = list(range(len(widths))), []
+        for name in spare:
+            if width is None or _total([widths[i] for i in kept]) <= width:
+                break
+            kept = [i for i in kept if self._heading[i][0] != name]
+            dropped.append(name)
+        room = [widths[i] for i in kept]
+        if width is not None and _total(room) > width:
+            least = self._most(_longest_word)
+            room = self._narrowed(kept, room, [least[i] for i in kept], width)
+        return kept, room, dropped
+
+    def _narrowed(
+        self, kept: list[int], room: list[int], least: list[int], width: int
+    ) -> list[int]:
+        """The widest columns are narrowed, no further than to their longest word."""
+        while _total(room) > width:
+            wide = [i for i, has in enumerate(room) if has > least[i]]
+            if not wide:
+                break
+            room[max(wide, key=room.__getitem__)] -= 1
+        most = [0] * len(kept)
+        for number, row in enumerate(self):
+            for place, column in enumerate(kept):
+                lines = _wrapped(row[column], room[place], not number)
+                most[place] = max(most[place], *map(len, lines))
         return most
 
-    def _most(self, measure: Callable[[str], int]) -> list[int]:
+    def _most(self, measure: Callable[[str, bool], int]) -> list[int]:
         """The highest MEASURE of each column's cells."""
         most = [0] * len(self._heading)
-        for row in self:
+        for number, row in enumerate(self):
             for i, (text, _) in enumerate(row):
-                size = measure(text)
+                size = measure(text, not number)
                 most[i] = max(most[i], size)
         return most
 
 
-def wrap(text: str, width: int) -> list[str]:
-    """TEXT in lines of at most WIDTH, broken after a space, or after punctuation in a name that is
-    wider than a line."""
-    if len(text) <= width:
+def _total(widths: Sequence[int]) -> int:
+    return sum(widths) + _GAP * (len(widths) - 1)
+
+
+def wrap(text: str, width: int | None) -> list[str]:
+    """TEXT in lines of at most WIDTH, broken after spaces only: a longer word has a line of its
+    own. WIDTH None: one line."""
+    return _filled(_WORDS, text, width)
+
+
+def _filled(parts: re.Pattern[str], text: str, width: int | None) -> list[str]:
+    if width is None or len(text) <= width:
         return [text]
     lines, line = [], ""
-    for part in _parts(text, width):
+    for part in parts.findall(text):
         if line and len(line) + len(part.rstrip()) > width:
             lines.append(line.rstrip())
             line = ""
         line += part
-        while len(line.rstrip()) > width:
-            lines.append(line[:width])
-            line = line[width:]
     return [*lines, line.rstrip()]
-
-
-def _parts(text: str, width: int) -> list[str]:
-    parts: list[str] = []
-    for word in _WORDS.findall(text):
-        parts += [word] if len(word.rstrip()) <= width else _PARTS.findall(word)
-    return parts
 
 
 def _cell(cell: Cell) -> tuple[str, str]:
@@ -118,15 +149,16 @@ def _cell(cell: Cell) -> tuple[str, str]:
     return escape(text).strip(), style
 
 
-def _wrapped(cell: tuple[str, str], room: int) -> list[str]:
-    text = cell[0]
-    return [text] if len(text) <= room else [line.strip() for line in wrap(text, room)]
+def _wrapped(cell: tuple[str, str], room: int, is_heading: bool) -> list[str]:
+    return _filled(_PARTS if is_heading else _WORDS, cell[0], room)
 
 
-def _text(cell: tuple[str, str], room: int, paint: Paint) -> str:
+def _text(cell: tuple[str, str], room: int, is_heading: bool, paint: Paint) -> str:
     style = cell[1]
-    return "\n".join(paint(x, style) if style and x else x for x in _wrapped(cell, room))
+    lines = _wrapped(cell, room, is_heading)
+    return "\n".join(paint(line, style) if style and line else line for line in lines)
 
 
-def _longest_word(text: str) -> int:
-    return max((len(part.rstrip()) for part in _PARTS.findall(text)), default=0)
+def _longest_word(text: str, is_heading: bool) -> int:
+    parts = (_PARTS if is_heading else _WORDS).findall(text)
+    return max((len(part.rstrip()) for part in parts), default=0)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, TextIO
 
 from virtio_trace.render.escape import escape
-from virtio_trace.render.grid import WIDTH, wrap
+from virtio_trace.render.grid import wrap
 from virtio_trace.render.words import Paint, count, plain
 
 _NONE = "-"
@@ -21,8 +21,7 @@ _MEMBER = 16
 def inspection(
     found: dict[str, Any], out: TextIO, width: int | None = None, paint: Paint = plain
 ) -> None:
-    """Write FOUND (Inspection.to_json) for a terminal of WIDTH columns."""
-    width = width or WIDTH
+    """Write FOUND (Inspection.to_json) for a terminal of WIDTH columns; None: any width."""
     parts = [
         _blocks("TRANSPORTS", [_transport(t) for t in found["transports"]], width, paint),
         _blocks("DRIVERS", [_driver(d) for d in found["drivers"]], width, paint),
@@ -97,7 +96,9 @@ def _legacy(modern: list[dict[str, Any]], legacy: list[dict[str, Any]]) -> list[
     return [_feature(feature) for feature in legacy]
 
 
-def _blocks(title: str, blocks: list[tuple[str, list[_Row]]], width: int, paint: Paint) -> str:
+def _blocks(
+    title: str, blocks: list[tuple[str, list[_Row]]], width: int | None, paint: Paint
+) -> str:
     if not blocks:
         return ""
     parts = []
@@ -109,8 +110,8 @@ def _blocks(title: str, blocks: list[tuple[str, list[_Row]]], width: int, paint:
     return paint(title, "heading") + "\n" + "\n\n".join(parts)
 
 
-def _row(label: str, items: Sequence[str], width: int, paint: Paint) -> list[str]:
-    room = width - len(_INDENT) - _LABEL
+def _row(label: str, items: Sequence[str], width: int | None, paint: Paint) -> list[str]:
+    room = None if width is None else width - len(_INDENT) - _LABEL
     lines = _filled([escape(item) for item in items] or [_NONE], room)
     left = [f"{label:{_LABEL}}", *[" " * _LABEL] * (len(lines) - 1)]
     return [
@@ -119,13 +120,13 @@ def _row(label: str, items: Sequence[str], width: int, paint: Paint) -> list[str
     ]
 
 
-def _filled(items: list[str], width: int, comma: str = ",") -> list[str]:
-    """ITEMS with COMMA between them in lines of at most WIDTH; a longer item is broken."""
+def _filled(items: list[str], width: int | None, comma: str = ",") -> list[str]:
+    """ITEMS with COMMA between them in lines of at most WIDTH, where no word is longer."""
     lines: list[str] = []
     line = ""
     for i, item in enumerate(items):
         text = item if i == len(items) - 1 else f"{item}{comma}"
-        if line and len(line) + 1 + len(text) > width:
+        if line and width is not None and len(line) + 1 + len(text) > width:
             lines.append(line)
             line = ""
         line = f"{line} {text}" if line else text
@@ -134,7 +135,12 @@ def _filled(items: list[str], width: int, comma: str = ",") -> list[str]:
     return [*lines, line]
 
 
-def _calls(calls: list[dict[str, Any]], width: int, paint: Paint) -> str:
+def _less(width: int | None) -> int | None:
+    """The WIDTH of what is indented."""
+    return None if width is None else width - len(_INDENT)
+
+
+def _calls(calls: list[dict[str, Any]], width: int | None, paint: Paint) -> str:
     """A line for each call: function+offset [module] calls function(struct)."""
     lines = []
     for call in calls:
@@ -145,15 +151,15 @@ def _calls(calls: list[dict[str, Any]], width: int, paint: Paint) -> str:
             "calls",
             f"{call['to']}{given}",
         ]
-        first, *rest = _filled([escape(word) for word in words], width - len(_INDENT), "")
+        first, *rest = _filled([escape(word) for word in words], _less(width), "")
         lines += [first, *(_INDENT + line for line in rest)]
     return "\n".join([paint("CALLS", "heading"), *lines]) if lines else ""
 
 
-def _unknown(sentences: list[str], width: int, paint: Paint) -> str:
+def _unknown(sentences: list[str], width: int | None, paint: Paint) -> str:
     lines = []
     for sentence in sentences:
-        first, *rest = _filled(escape(sentence).split(" "), width - len(_INDENT), "")
+        first, *rest = _filled(escape(sentence).split(" "), _less(width), "")
         lines += [first, *(_INDENT + line for line in rest)]
     return "\n".join([paint("UNKNOWN", "heading"), *lines]) if lines else ""
 

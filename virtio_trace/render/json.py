@@ -66,6 +66,7 @@ def check(result: Result, out: TextIO) -> None:
             "steps": _Members(result.steps, _step),
             "findings": _Members(result.findings, _finding),
             "unplaced": result.unplaced,
+            **result.scope.to_json(),
         },
         out,
     )
@@ -83,7 +84,8 @@ class _Members:
 
 
 def _step(step: StepResult) -> str:
-    return pretty({"id": step.id, "subject": step.subject, "ok": step.ok}, _INNER)
+    before = {"before": True} if step.before else {}
+    return pretty({"id": step.id, "subject": step.subject, "ok": step.ok, **before}, _INNER)
 
 
 def _finding(finding: Finding) -> str:
@@ -94,6 +96,7 @@ def _finding(finding: Finding) -> str:
             "subject": finding.subject,
             "message": finding.message,
             "events": list(finding.events),
+            **({"before": True} if finding.before else {}),
         },
         _INNER,
     )

@@ -10,14 +10,20 @@ from __future__ import annotations
 from typing import Any
 
 from virtio_trace.graph.calls import Call, Nester
-from virtio_trace.graph.negotiation import NO_VECTOR
 from virtio_trace.recording import events as ev
 from virtio_trace.recording.events import Event
+from virtio_trace.render import details
+from virtio_trace.render.concern import Concern
+from virtio_trace.render.details import Piece
 from virtio_trace.render.escape import escape
 from virtio_trace.render.words import Paint, duration, plain, result, seconds
 from virtio_trace.virtio import numbers
 
-_INDENT = 2
+_INDENT, _NARROW_INDENT = 2, 1
+_NARROW = 100
+"""Columns. A terminal with fewer has less room for indentation, and, where bits are names, the
+thread without its name."""
+_TID_WIDTH = 6
 _TASK_WIDTH = 15
 _TASK_WIDEST = 24
 _MOST = 1000
@@ -30,15 +36,15 @@ _OF_A_PAIR = (
 )
 """Calls about a driver: its name is never left out. Elsewhere the lines around it say it."""
 
-Piece = tuple[str, str]
-"""A text and its style; "" is no style."""
-
 
 class Lines:
     """Takes every event in order and returns lines.
 
-    ``width`` is a terminal's: longer lines leave out what nearby lines say. ``numbered`` puts
-    sequence numbers in front. Times are seconds since boot, as in a report and in dmesg.
+    ``width`` is a terminal's: longer lines leave out what nearby lines say, and below 100 columns
+    the name of the thread. ``numbered`` puts
+    sequence numbers in front. With ``concern``, events that it does not pass on have no line.
+    ``names``: bits are names, which may need lines of their own, in the same string; else features
+    are hexadecimal. Times are seconds since boot, as in a report and in dmesg.
     """
 
     def __init__(
@@ -46,28 +52,39 @@ class Lines:
         width: int | None = None,
         numbered: bool = False,
         paint: Paint = plain,
+        concern: Concern | None = None,
+        names: bool = False,
     ) -> None:
+        self._concern = concern
+        self._names = names
         self._width = width
+        self._indent = _INDENT if width is None or width >= _NARROW else _NARROW_INDENT
         self._numbered = numbered
         self._paint = paint
         self._nester = Nester()
         self._openings: dict[tuple[Any, ...], tuple[Call, list[Piece]]] = {}
         self._held: Call | None = None
         self._last: Call | None = None
-        self._task_width = _TASK_WIDTH
+        self._is_narrow = names and width is not None and width < _NARROW
+        self._task_width = _TID_WIDTH if self._is_narrow else _TASK_WIDTH
 
     def add(self, event: Event) -> list[str]:
         """The lines that EVENT completes: none if its call may still end on the same line."""
         call = self._nester.add(event)
+        if self._concern is None:
+            return self._add(event, call)
+        return [line for one in self._concern.pass_on(event, call) for line in self._add(*one)]
+
+    def _add(self, event: Event, call: Call | None) -> list[str]:
         if event.kind == ev.HIT:
             assert call is not None
-            return [*self.flush(), self._line(event, call.depth, self._opening(call), [])]
+            return [*self.flush(), self._line(event, call, self._opening(call), [])]
         if call is None:
             return [*self.flush(), self._module(event)]
         if call is self._held:
             self._held = None
             self._last = call.parent
-            return [self._line(call.event, call.depth, self._opening(call), _ending(call))]
+            return [self._line(call.event, call, self._opening(call), _ending(call))]
         lines = self.flush()
         if event.kind == ev.ENTRY:
             self._held = self._last = call
@@ -81,10 +98,10 @@ class Lines:
         held, self._held = self._held, None
         if held is None:
             return []
-        return [self._line(held.event, held.depth, self._opening(held), [(" {", "faint")])]
+        return [self._line(held.event, held, self._opening(held), [(" {", "faint")])]
 
     def _opening(self, call: Call) -> list[Piece]:
-        """What _opening() returns: made once for all calls that differ in numbers only."""
+        """What opening() returns: made once for all calls that differ in numbers only."""
         event, entry, ret = call.event, call.entry, call.ret
         key = (
             event.probe, event.function, event.module, event.driver, id(event.device),
@@ -96,47 +113,72 @@ class Lines:
             if len(self._openings) >= _MOST:
                 self._openings.clear()
             # the call keeps alive what the key has the ids of
-            known = self._openings[key] = Call(entry, ret, None), _opening(call)
+            known = self._openings[key] = Call(entry, ret, None), opening(call, self._names)
         return known[1]
 
     def _module(self, event: Event) -> str:
         name = escape(event.module)
-        return self._line(event, 0, [("load module ", "faint"), (name, "name")], [])
+        return self._line(event, None, [("load module ", "faint"), (name, "name")], [])
 
     def _closing(self, event: Event, call: Call) -> str:
         if call.entry is None:
-            return self._line(event, call.depth, self._opening(call), _ending(call))
+            return self._line(event, call, self._opening(call), _ending(call))
         # After lines of other calls the brace alone would not tell which call ends.
         name = "" if self._last is call else f" {escape(event.function)}"
-        return self._line(event, call.depth, [("}", "faint"), (name, "name")], _ending(call))
+        return self._line(event, call, [("}", "faint"), (name, "name")], _ending(call))
 
-    def _line(self, event: Event, depth: int, pieces: list[Piece], end: list[Piece]) -> str:
-        task = f"{escape(event.comm)}/{event.tid}"
+    def _line(self, event: Event, call: Call | None, pieces: list[Piece], end: list[Piece]) -> str:
+        task = str(event.tid) if self._is_narrow else f"{escape(event.comm)}/{event.tid}"
         self._task_width = min(max(self._task_width, len(task)), _TASK_WIDEST)
         number = f"{event.seq:5d} " if self._numbered else ""
         head = f"{number}{seconds(event.ns):>10} "
         task = f"{task:<{self._task_width}} "
-        indent = " " * (_INDENT * depth)
+        indent = " " * (self._indent * (call.depth if call is not None else 0))
         room = None if self._width is None else self._width - len(head) - len(task) - len(indent)
-        body = _fit(pieces, end, room)
+        below: list[str] = []
+        if room is not None and self._names:
+            pieces, below = details.moved_below(pieces, end, room)
+        body = _fit(pieces, end, room, _said_above(call))
         paint = self._paint
         shown = "".join(paint(text, style) if style else text for text, style in body)
-        return f"{paint(head, 'faint')}{paint(task, 'faint')}{indent}{shown}".rstrip()
+        line = f"{paint(head, 'faint')}{paint(task, 'faint')}{indent}{shown}".rstrip()
+        left = " " * (len(head) + len(task) + len(indent))
+        return "\n".join([line, *(left + text for text in below)])
 
 
-def _fit(pieces: list[Piece], end: list[Piece], room: int | None) -> list[Piece]:
-    """PIECES and END; while they are too long the least important is dropped, the duration last."""
+def _fit(
+    pieces: list[Piece], end: list[Piece], room: int | None, said: Piece | None = None
+) -> list[Piece]:
+    """PIECES and END; while they are too long the least important is dropped.
+
+    The order: what is faint, the duration last of it; SAID, which a line above says; and then from
+    the end what is known of the call, but neither its function nor its result.
+    """
     whole = [*pieces, *end]
     if room is None:
         return whole
-    spare = [p for p in (*end, *pieces) if p[1] == "faint" and p[0] not in ("}", " {")]
+    spare = pieces[1:]
+    spare += [said] if said in pieces else []
+    spare += [p for p in (*end, *pieces) if p[1] == "faint" and p[0] not in ("}", " {")]
     while spare and sum(len(text) for text, _ in whole) > room:
-        whole.remove(spare.pop())
+        last = spare.pop()
+        if last in whole:
+            whole.remove(last)
     return whole
 
 
-def _opening(call: Call) -> list[Piece]:
-    """E.g. ``virtnet_probe [virtio_net] 0000:00:02.0 virtio0 net virtio_net``."""
+def _said_above(call: Call | None) -> Piece | None:
+    """The address of CALL's device, if the call around it is about the same one."""
+    device = call.event.device if call is not None else None
+    around = call.parent.event.device if call is not None and call.parent is not None else None
+    if device is None or around is None or device.address != around.address:
+        return None
+    return f" {escape(device.address)}", ""
+
+
+def opening(call: Call, names: bool = False) -> list[Piece]:
+    """What a line says of CALL before its outcome, e.g. ``virtnet_probe [virtio_net] 0000:00:02.0
+    virtio0 net virtio_net``. NAMES: see Lines."""
     event = call.event
     pieces = [(escape(event.function or event.probe), "name")]
     if event.module is not None:
@@ -152,38 +194,7 @@ def _opening(call: Call) -> list[Piece]:
     if event.driver is not None:
         spared = event.probe not in _OF_A_PAIR
         pieces.append((f" {escape(event.driver)}", "faint" if spared else ""))
-    return pieces + _details(call)
-
-
-def _details(call: Call) -> list[Piece]:
-    """The call's status, features, virtqueue, or module name."""
-    entry = call.entry.detail if call.entry else None
-    ret = call.ret.detail if call.ret else None
-    detail = entry or ret
-    if detail is None:
-        return []
-    shown: list[str] = []
-    spare: list[Piece] = []
-    if detail.name is not None:
-        shown.append(escape(detail.name))
-    if detail.status is not None:
-        names = " ".join(numbers.status_names(detail.status)) or "reset"
-        shown.append(f"status={detail.status:#x}")
-        spare.append((f" ({names})", "faint"))
-    elif detail.features is not None:
-        what = {"driver_features": "wants", "get_features": "offers"}
-        shown.append(f"{what.get(str(call.event.probe), 'features')}={detail.features}")
-    if detail.legacy is not None:
-        spare.append((f" legacy={detail.legacy}", "faint"))
-    if detail.count is not None:
-        shown.append(f"queues={detail.count}")
-    if detail.queue is not None:
-        shown.append(f"queue={detail.queue}")
-    if detail.vector is not None:
-        shown.append("no vector" if detail.vector == NO_VECTOR else f"vector={detail.vector}")
-    if ret is not None and ret.size is not None:
-        shown.append(f"size={ret.size}")
-    return [(f" {text}", "") for text in shown] + spare
+    return pieces + details.pieces(call, names)
 
 
 def _ending(call: Call) -> list[Piece]:
@@ -191,7 +202,9 @@ def _ending(call: Call) -> list[Piece]:
     assert ret is not None
     pieces: list[Piece] = []
     if ret.result is not None:
-        pieces.append((f" = {_outcome(ret)}", _style(ret)))
+        pieces.append((f" = {result(ret.result)}", _style(ret)))
+        if ret.probe == "virtio_dev_match" and ret.result == 1:
+            pieces.append((" (match)", "faint"))
     if ret.duration_ns is not None:
         pieces.append((f" <{duration(ret.duration_ns)}>", "faint"))
     if call.entry is None:
@@ -199,7 +212,8 @@ def _ending(call: Call) -> list[Piece]:
     return pieces
 
 
-def _outcome(ret: Event) -> str:
+def outcome(ret: Event) -> str:
+    """What RET returned, in words."""
     if ret.probe == "virtio_dev_match" and ret.result == 1:
         return "1 (match)"
     return result(ret.result)

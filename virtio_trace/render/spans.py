@@ -105,6 +105,8 @@ class Collected(Reporter):
     def returned(self, call: Call, is_open: bool = False) -> None:
         """Add the spans of CALL."""
         entry, ret, event = call.entry, call.ret, call.event
+        if not (self.scope.is_all or self.scope.shows(event)):
+            return
         if ret is entry or ret is None or ret.duration_ns is None:
             found = span(call, self.graph.ended_ns)
             start, end = found.start_ns, found.end_ns
@@ -131,7 +133,9 @@ class Collected(Reporter):
             self.spans.add((call.device, start, -end, *common))
 
     def take(self, device: Device, state: State, host: Host) -> None:
-        """Note what the timeline says of DEVICE."""
+        """Note what the timeline says of DEVICE, if it is asked for."""
+        if not self.scope.has(device.address):
+            return
         snapshot = device.snapshot
         tried = state.driver or (device.bindings[-1].driver if device.bindings else None)
         parts = [device.address, numbers.device_type(device.id), device.name, tried]

@@ -8,24 +8,29 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
-from dataclasses import asdict
 from operator import itemgetter
 from typing import Any, Generic, Protocol, TypeVar
 
-from virtio_trace.check import empty_slots, host_rules
+from virtio_trace.check import empty_slots, kernel_log
 from virtio_trace.check.coverage import blind, is_complete
 from virtio_trace.check.host_rules import pairs
 from virtio_trace.check.proof import Proof
+from virtio_trace.check.scope import scope_of
 from virtio_trace.graph import builder
-from virtio_trace.graph.calls import Call
 from virtio_trace.graph.follower import Follower
-from virtio_trace.graph.model import Binding, Device, Driver, Graph, NotYetError, transport
-from virtio_trace.recording.events import Event
-from virtio_trace.recording.host_view import HostDevice
+from virtio_trace.graph.model import Device, Driver, Graph, NotYetError
+from virtio_trace.recording.machine_state import LogLine
 from virtio_trace.recording.source import Source
 from virtio_trace.report import boot_time
-from virtio_trace.report.state import State, at_end, failure, replaced
-from virtio_trace.virtio import features, numbers
+from virtio_trace.report.records import (
+    binding_of,
+    device_of,
+    driver_of,
+    host_of,
+    log_of,
+    with_counts,
+)
+from virtio_trace.report.state import State, at_end, replaced
 
 SCHEMA = "virtio-trace/report/1"
 
@@ -37,7 +42,7 @@ Host = dict[str, Any] | None
 class Sink(Protocol):
     """Takes the devices and bindings of a report, in any order.
 
-    ``brief``: it needs no ``status`` of devices, and of bindings nothing about the negotiation.
+    ``brief``: it needs no ``status``, and no ``phases`` of bindings.
     """
 
     brief: bool
@@ -55,10 +60,13 @@ class Reporter(Follower):
 
     def __init__(self, complete: bool) -> None:
         self.complete = complete
+        self.log: dict[int, list[LogLine]] = {}
+        """What the kernel's log says about devices, by their order; known at the end."""
 
     def begin(self, graph: Graph) -> None:
         """The events of GRAPH are about to be read."""
         self.graph = graph
+        self.scope = scope_of(graph.recording)
         self.empty = empty_slots.EmptySlots(graph)
 
     @abstractmethod
@@ -86,7 +94,9 @@ class Reporter(Follower):
         """Report the other devices."""
         self.empty.end()
         latest, proof = self.graph.latest, Proof(self.graph)
-        hosts = {id(device): _host(proof, device, known) for device, known in pairs(proof)}
+        hosts = {id(device): host_of(proof, device, known) for device, known in pairs(proof)}
+        said = kernel_log.warnings(self.graph)
+        self.log = {latest[address].order: lines for address, lines in said.items()}
         for device in self.graph.devices:
             is_last = latest[device.address] is device
             state = at_end(proof, device, self.complete) if is_last else replaced(device)
@@ -162,14 +172,20 @@ class _SinkReporter(Reporter, Generic[_S]):
         self.returned = self._boot.call  # type: ignore[method-assign] # one call less for each call
 
     def take(self, device: Device, state: State, host: Host) -> None:
-        """Report DEVICE and its bindings."""
+        """Report DEVICE and its bindings, if they are asked for."""
+        if not self.scope.has(device.address):
+            return
         brief = self.sink.brief
         shown = [
-            (binding.call.event.seq, _binding(self.graph, binding, self.complete, brief))
+            (binding.call.event.seq, binding_of(self.graph, binding, self.complete, brief))
             for binding in device.bindings
         ]
-        known = _device(device, state, brief)
-        self.sink.device(device.order, known | {"host": host})
+        last = device.bindings[-1] if device.bindings else None
+        if last is not None and last.unbound is None and last.call.result == 0:
+            with_counts(shown[-1][1], device, host)
+        known = device_of(device, state, brief)
+        log = log_of(self.graph, device, self.log.get(device.order, []))
+        self.sink.device(device.order, known | {"host": host, "log": log})
         for order, binding in shown:
             self.sink.binding(order, binding)
         self._boot.device(device)
@@ -181,11 +197,18 @@ class _SinkReporter(Reporter, Generic[_S]):
             "schema": SCHEMA,
             "kernel": {"release": recording.header.release, "machine": recording.header.machine},
             "recording": describe(recording),
-            "drivers": [_driver(graph, driver) for driver in graph.drivers.values()],
+            "drivers": [
+                driver_of(graph, driver)
+                for driver in graph.drivers.values()
+                if self.scope.has(driver.name)
+            ],
             "devices": [],
             "bindings": [],
-            "empty_slots": [device.address for device in self.empty.found],
+            "empty_slots": [
+                device.address for device in self.empty.found if self.scope.has(device.address)
+            ],
             "boot": self._boot.result(graph),
+            **self.scope.to_json(),
         }
 
 
@@ -198,6 +221,7 @@ def describe(recording: Source) -> dict[str, Any]:
         "complete": is_complete(recording),
         "started_ns": recording.header.started_ns,
         "ended": trailer.ended if trailer else None,
+        "of_boot": recording.header.is_of_boot,
         "unseen": [
             {
                 "probe": probe.probe,
@@ -210,140 +234,3 @@ def describe(recording: Source) -> dict[str, Any]:
             for probe in blind(recording)
         ],
     }
-
-
-def _driver(graph: Graph, driver: Driver) -> dict[str, Any]:
-    facts, call = driver.facts, driver.register
-    module = facts.module or None if facts else driver.snapshot_module
-    evidence = graph.recording.header.evidence
-    builtin = module in evidence.builtin or (facts is not None and facts.builtin)
-    result = call.result if call else None
-    return {
-        "name": driver.name,
-        "module": module,
-        # a module with neither a file nor a line in modules.builtin is unknown
-        "builtin": True if builtin else False if facts else None,
-        "snapshot": driver.in_snapshot,
-        "registered_ns": call.started_ns if call else None,
-        "unregistered_ns": driver.unregister.started_ns if driver.unregister else None,
-        "result": result,
-        "errno": numbers.errno_name(result),
-        "init": facts.init if facts else None,
-        "probe": facts.functions.get("probe") if facts else None,
-        "matches": list(facts.matches) if facts else [],
-        "aliases": list(facts.aliases) if facts else [],
-    }
-
-
-def _device(device: Device, state: State, brief: bool) -> dict[str, Any]:
-    vendor = device.vendor
-    return {
-        "name": device.name,
-        "address": device.address,
-        "generation": device.generation,
-        "bus": device.bus,
-        "transport": transport(device),
-        "id": device.id,
-        "type": numbers.device_type(device.id),
-        "vendor": None if vendor is None else f"0x{vendor:04x}",
-        "state": state.state,
-        "driver": state.driver,
-        "reason": state.reason,
-        "snapshot": device.snapshot is not None,
-        "status": _status(device.status) if device.status and not brief else None,
-        "registered_ns": device.register.started_ns if device.register else None,
-        "removed_ns": device.unregister.started_ns if device.unregister else None,
-    }
-
-
-def _host(proof: Proof, device: Device, host: HostDevice) -> dict[str, Any]:
-    """The device model's own view, and where the guest's view differs from it."""
-    value = host.status_value
-    bits, strange = host.features()
-    return {
-        "path": host.path,
-        "status": None if value is None else {"value": value, "names": numbers.status_names(value)},
-        "features": [*(_names(host.id, bits) or ()), *strange] if host.guest_features else None,
-        "queues": [{"index": index, "size": size} for index, size in host.sizes.items()],
-        "differs": [
-            {"step": compared.step, "message": compared.message}
-            for compared in host_rules.compare(proof, device, host)
-            if not compared.ok
-        ],
-    }
-
-
-def _binding(graph: Graph, binding: Binding, complete: bool, brief: bool) -> dict[str, Any]:
-    call = binding.call
-    function, symbol = _function(binding.probe)
-    step, reason = failure(graph, binding, complete)
-    return {
-        "device": binding.device.address,
-        "generation": binding.device.generation,
-        "name": binding.device.name,
-        "driver": binding.driver,
-        "function": function,
-        "symbol": symbol,
-        "result": call.result,
-        "errno": numbers.errno_name(call.result),
-        "step": step,
-        "reason": reason,
-        "started_ns": call.started_ns,
-        "duration_ns": call.duration_ns,
-        "unbound_ns": binding.unbound.started_ns if binding.unbound else None,
-        **({} if brief else _negotiation(binding)),
-    }
-
-
-def _negotiation(binding: Binding) -> dict[str, Any]:
-    found = binding.negotiation
-    device = binding.device.id
-    queues = found.queues()
-    return {
-        "features": {
-            "offered": _names(device, found.offered),
-            "driver": _names(device, found.wanted),
-            "negotiated": _names(device, found.negotiated),
-        },
-        "status": _status(found.status) if found.status else None,
-        "interrupts": found.interrupts,
-        "queues": None if queues is None else [asdict(queue) for queue in queues],
-        "phases": _phases(binding),
-    }
-
-
-def _names(device: int | None, bits: int | None) -> list[str] | None:
-    if bits is None:
-        return None
-    return features.names(device, numbers.bits(bits))
-
-
-def _status(events: list[Event]) -> list[dict[str, Any]]:
-    return [
-        {"ns": event.ns, "value": status, "names": numbers.status_names(status)}
-        for event in events
-        if event.detail is not None and (status := event.detail.status) is not None
-    ]
-
-
-def _phases(binding: Binding) -> list[dict[str, Any]] | None:
-    """How long each phase of BINDING took, in nanoseconds; None if nothing is known."""
-    found, call, probe = binding.negotiation, binding.call, binding.probe
-    phases: list[tuple[str, int | None]] = []
-    if call.entry is not None and probe is not None and probe.entry is not None:
-        phases.append(("negotiation", probe.entry.ns - call.entry.ns))
-    if found.validate is not None:
-        phases.append(("validate", found.validate.duration_ns))
-    if found.find_vqs:
-        known = [item.duration_ns for item in found.find_vqs]
-        phases.append(("find_vqs", None if None in known else sum(filter(None, known))))
-    if probe is not None:
-        phases.append(("driver_probe", probe.duration_ns))
-    return [{"name": name, "duration_ns": ns} for name, ns in phases] or None
-
-
-def _function(probe: Call | None) -> tuple[str | None, str | None]:
-    """The driver's probe function as its probe point recorded it, never as the .ko names it."""
-    if probe is None or probe.event.function is None:
-        return None, None
-    return probe.event.function, probe.event.symbol

@@ -8,6 +8,7 @@ From include/uapi/linux/virtio_config.h, virtio_ring.h and the header of each de
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 COMMON = {
@@ -184,3 +185,26 @@ def name(device: int | None, bit: int) -> str:
 def names(device: int | None, bits: Iterable[int]) -> list[str]:
     """The names of BITS, in their order. DEVICE is a VIRTIO_ID_ number, or None if unknown."""
     return [name(device, bit) for bit in bits]
+
+
+_PREFIX = re.compile(r"VIRTIO_(?:[A-Z0-9]+_)?F_")
+
+
+def short(macro: str) -> str:
+    """The MACRO without what its device type says: CSUM, VERSION_1, INDIRECT_DESC."""
+    return _PREFIX.sub("", macro, count=1)
+
+
+def bit(device: int | None, macro: str) -> int | None:
+    """The reverse of :func:`name`; None if DEVICE has no such feature."""
+    if macro.startswith("bit "):
+        return int(macro.removeprefix("bit "))
+    own = DEVICES.get(device, {}) if device is not None else {}
+    return next(
+        (n for table in (own, COMMON) for n, known in table.items() if known == macro), None
+    )
+
+
+KEPT_BY_CORE = range(28, 42)
+"""Bits that virtio_dev_probe keeps whatever the driver's table has, VIRTIO_TRANSPORT_F_START to
+_END (include/uapi/linux/virtio_config.h)."""

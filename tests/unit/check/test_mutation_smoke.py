@@ -69,3 +69,20 @@ def test_an_entry_that_no_survivor_needs_is_found() -> None:
     one = Survivor(PASSED, "linux", "snapshot: bus", "debian-6.1")
     assert (entry, "snapshot: *") not in idle([one], entries)
     assert (entry, "snapshot: *") in idle([], entries)
+
+
+_OF_OTHERS = ("final: devices gone", "final: devices more", "final: drivers gone",
+              "final: drivers more", "final: pci more", "evidence: unread")  # fmt: skip
+"""Changes that concern only others than the disk; see check/scope.py."""
+
+
+def test_no_change_about_what_was_asked_survives() -> None:
+    """Of a recording in which all but the rebind of a disk came before, judged on that disk."""
+    base = Base(GOLDEN / "debian-6.1-live.vtr")
+    judge = Judge(base, ("vda",))
+    survivors = [found for mutant in mutants(base) for found in judge.survivors(mutant)]
+    unasked = {one.name for one in unexpected(survivors, allowed())}
+    assert unasked == {*_OF_OTHERS}
+    changed = {one.where.split()[-1] for one in survivors if one.name == "final: devices gone"
+               and one.profile == "linux"}  # fmt: skip
+    assert changed == {"0000:00:02.0", "0000:00:04.0", "0000:00:05.0", "0000:00:06.0"}

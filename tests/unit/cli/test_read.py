@@ -3,13 +3,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import gc
 import json
 import os
+import pty
 import random
 import signal
+import struct
 import subprocess
 import sys
+import termios
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -64,8 +69,9 @@ def failing(tmp_path: Path) -> Path:
 
 
 def process(*arguments: object, **keywords: Any) -> subprocess.CompletedProcess[str]:
-    """Runs a command in its own process, without a terminal."""
-    command = [sys.executable, "-m", "virtio_trace", *map(str, arguments)]
+    """Runs a command in its own process, without a terminal, as a shell does: without COLUMNS,
+    which readline, imported by pytest, puts into the environment."""
+    command = ["env", "-u", "COLUMNS", sys.executable, "-m", "virtio_trace", *map(str, arguments)]
     return subprocess.run(command, text=True, timeout=60, check=False, **keywords)
 
 
@@ -171,7 +177,7 @@ def test_script_of_one_driver_includes_the_load_of_its_module(run: Run) -> None:
 def test_script_of_an_unknown_name_lists_the_known_ones(run: Run, option: str, there: str) -> None:
     status, out, err = run("script", GOLDEN / "debian-6.1.vtr", option, "nowhere")
     assert (status, out) == (2, "")
-    assert there in err.splitlines()[1]
+    assert there in "".join(err.splitlines()[1:])
 
 
 def test_script_of_a_driver_without_events_prints_nothing(run: Run, tmp_path: Path) -> None:
@@ -382,6 +388,65 @@ def test_the_recording_is_not_overwritten(run: Run, failing: Path, command: str)
     before = failing.read_bytes()
     assert run(command, failing, "-o", failing)[0] == 2
     assert failing.read_bytes() == before
+
+
+def test_a_pipe_gets_whole_lines(run: Run) -> None:
+    """Like git and perf; COLUMNS is a wish."""
+    path = GOLDEN / "debian-6.1-reasons.vtr"
+    for command in ("report", "check", "script"):
+        whole = process(command, path, capture_output=True).stdout
+        assert max(map(len, whole.splitlines())) > 100
+        assert whole == run(command, path)[1]
+    narrow = subprocess.run(
+        [sys.executable, "-m", "virtio_trace", "check", str(path)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "COLUMNS": "80"},
+    ).stdout
+    assert 60 < max(map(len, narrow.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("columns", [80, 100])
+@pytest.mark.parametrize("command", ["report", "check", "script"])
+def test_a_terminal_of_a_width(command: str, columns: int) -> None:
+    """On a real terminal, no line is broken by it, and each word is whole."""
+    path = GOLDEN / "debian-6.1-failures.vtr"
+    whole = {*process(command, path, capture_output=True).stdout.replace("|", "| ").split()}
+    shown = _on_a_terminal([command, str(path)], columns)
+    lines = [line for line in shown.splitlines() if "left out for want of room" not in line]
+    assert max(map(len, lines)) <= columns
+    words = {word for line in lines for word in line.replace("|", "| ").split()}
+    headings = {word for word in words if word.endswith("-") or f"-{word}" in " ".join(whole)}
+    strange = {word for word in words - whole - headings if not word.isdigit()}
+    assert not strange
+
+
+def _on_a_terminal(arguments: list[str], columns: int) -> str:
+    """What a command writes to a terminal of COLUMNS."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    command = ["env", "-u", "COLUMNS", "NO_COLOR=1", sys.executable, "-m", "virtio_trace"]
+    with subprocess.Popen([*command, *arguments], stdout=theirs) as running:
+        os.close(theirs)
+        said = b""
+        with contextlib.suppress(OSError):  # EIO: the other end is closed
+            while more := os.read(ours, 4096):
+                said += more
+        os.close(ours)
+        running.wait(60)
+    return said.decode().replace("\r\n", "\n")
+
+
+def test_script_names_bits_and_verbose_has_them_in_hexadecimal(run: Run) -> None:
+    path = GOLDEN / "debian-6.1-failures.vtr"
+    _, out, _ = run("script", path)
+    assert "status=ACKNOWLEDGE|DRIVER|FEATURES_OK" in out
+    assert " offers=CTRL_GUEST_OFFLOADS|MAC|MRG_RXBUF|STATUS|" in out
+    assert "=0x" not in out
+    _, out, _ = run("script", "-v", path)
+    assert "status=0xb (ACKNOWLEDGE DRIVER FEATURES_OK)" in out
+    assert " offers=0x" in out
 
 
 def test_no_colour_without_a_terminal(run: Run, failing: Path) -> None:

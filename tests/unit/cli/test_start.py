@@ -34,7 +34,8 @@ def test_the_list_of_commands_has_the_first_line_of_each_help(name: str) -> None
 
 def test_the_list_of_commands_fits_80_columns() -> None:
     help_ = cli.get_help(click.Context(cli, terminal_width=80))
-    lines = help_[help_.index("Commands:") :].splitlines()[1:]
+    _, _, after = help_.partition("Commands:\n")
+    lines = after.split("\n\n")[0].splitlines()
     assert [line.split()[0] for line in lines] == sorted(COMMANDS)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from virtio_trace.cli.support.rebind import Rebinds
+from virtio_trace.cli.support.rebind import Rebinds, chosen
 from virtio_trace.errors import UsageError
 from virtio_trace.rebind import read_usage as reading
 from virtio_trace.rebind import rebinder
@@ -206,6 +206,50 @@ def test_mounts_of_every_namespace(tmp_path: Path) -> None:
     assert {(m.kind, m.point, m.blocks) for m in found} == {
         ("btrfs", "/a b", ("vda1", "vdc")), ("ext4", "/srv", ("root", "vdb")),
     }  # fmt: skip
+
+
+def test_a_mount_in_another_namespace_is_said_to_be_there(tmp_path: Path) -> None:
+    """A service's private mounts outlive an umount in ours; those at the same place are ours."""
+    ours = INFO.format(number="254:16", point="/srv", kind="ext4", source="/dev/vdb")
+    theirs = INFO.format(number="254:1", point="/mnt", kind="ext4", source="/dev/vda1")
+    write(tmp_path, {
+        "proc/self/mountinfo": ours, "proc/312/mountinfo": ours + theirs,
+        "proc/312/comm": "systemd-logind\n",
+        "sys/class/block/vda1/dev": "254:1\n", "sys/class/block/vdb/dev": "254:16\n",
+    })  # fmt: skip
+    found = reading.machine_usage(tmp_path / "sys", tmp_path / "proc", tmp_path / "dev").mounts
+    assert [(m.point, m.elsewhere) for m in found] == [
+        ("/srv", ""), ("/mnt", "process 312 (systemd-logind)"),
+    ]  # fmt: skip
+    machine = MachineUsage((VDA, VDA1), found)
+    assert reasons(DISK, machine) == [
+        "vda1 is mounted at /mnt in the mount namespace of process 312 (systemd-logind)"
+    ]
+    root = replace(found[1], point="/")
+    assert reasons(DISK, MachineUsage((VDA, VDA1), (root,)))[0].startswith(
+        "vda1 is mounted at / in"
+    )
+
+
+BUS = [CARD, DISK, VirtioDevice("virtio5", "0000:00:06.0", 4, None, f"{PCI}/0000:00:06.0/virtio5")]
+
+
+@pytest.mark.parametrize(
+    "name", ["0000:00:03.0", "virtio1", "vda", "vda1", "/dev/vda", "/dev/vda1"]
+)
+def test_a_device_is_named_by_what_it_carries(name: str) -> None:
+    assert chosen([name, "eth0"], BUS, MachineUsage((VDA, VDA1), links=(ETH0,))) == [DISK, CARD]
+
+
+def test_the_list_of_devices_has_types_disks_and_interfaces() -> None:
+    machine = MachineUsage((VDA, VDA1, VDB), links=(ETH0, ETH1))
+    for name in ("vdb", "eth1", "virtio9", "lo"):
+        with pytest.raises(UsageError, match=f"--rebind {name}: no device") as raised:
+            chosen([name], BUS, machine)
+        assert raised.value.hint.splitlines() == [
+            "there are:", "  0000:00:02.0 (virtio0, net, eth0)",
+            "  0000:00:03.0 (virtio1, block, vda)", "  0000:00:06.0 (virtio5, rng)",
+        ]  # fmt: skip
 
 
 def test_swap_and_routes(tmp_path: Path) -> None:

@@ -91,7 +91,9 @@ def _binding(binding: dict[str, Any]) -> dict[str, Any]:
     names = ("device", "generation", "driver", "function", "result", "errno", "step")
     return {
         **{name: binding[name] for name in (*names, "duration_ns", "interrupts")},
-        "features": binding["features"],
+        "features": {
+            name: binding["features"][name] for name in ("offered", "driver", "negotiated")
+        },
         "status": [write["value"] for write in binding["status"]],
         "queues": [[q["name"], q["size"], q["vector"]] for q in binding["queues"] or []],
         "phases": {phase["name"]: phase["duration_ns"] for phase in binding["phases"] or []},

@@ -69,6 +69,37 @@ def test_the_log_keeps_messages_about_virtio(kmsg: socket.socket) -> None:
     assert found.behind_ns is not None and found.behind_ns > 0
 
 
+def test_the_log_keeps_warnings_about_what_devices_carry(kmsg: socket.socket) -> None:
+    """vdb is known at the end only, vdc is gone by then."""
+    log = KernelLog()
+    for text in (
+        "3,1,5,-;I/O error, dev vdb, sector 0",
+        "3,2,5,-;I/O error, dev sda, sector 0",
+        "6,3,5,-; vdb: vdb1",
+        "4,4,5,-;EXT4-fs (vdc1): error count: 2",
+    ):
+        kmsg.send(text.encode())
+    log.know({"vdc"})
+    found = log.end((), {"vdb"})
+    log.close()
+    assert found is not None
+    assert [line.text.partition(" ")[0] for line in found.lines] == ["I/O", "EXT4-fs"]
+    assert "vdb" in found.lines[0].text
+
+
+def test_a_thousand_other_warnings_do_not_hide_what_is_about_virtio(kmsg: socket.socket) -> None:
+    log = KernelLog()
+    for number in range(1001):
+        kmsg.send(f"4,{number},5,-;e1000: hello".encode())
+        log.poll()
+    kmsg.send(DEVICE)
+    found = log.end(())
+    log.close()
+    assert found is not None
+    assert len(found.lines) == 1
+    assert found.lost  # one of them may have been about a disk
+
+
 def test_an_overwritten_or_overlong_log_is_marked_as_lossy(
     kmsg: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -41,6 +41,9 @@ def without_names(value: Line) -> Line:
         for name in ("functions", "unread", "builtin_aliases", "autoprobe", "deferred"):
             if isinstance(holder.get(name), dict):
                 holder[name].pop("of a later version", None)
+    for state in (kept.get("snapshot"), kept.get("final")):
+        for device in (state or {}).get("devices", ()):
+            device.get("interrupts", {}).pop("of a later version", None)
     return kept
 
 

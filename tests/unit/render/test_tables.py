@@ -15,8 +15,9 @@ from virtio_trace.check.findings import DEVIATES, ERROR, Finding, Result, StepRe
 from virtio_trace.graph import builder
 from virtio_trace.graph.model import Graph
 from virtio_trace.recording import reader
+from virtio_trace.render import report_rows
 from virtio_trace.render.escape import escape
-from virtio_trace.render.grid import grid, wrap
+from virtio_trace.render.grid import grid, grid_lines, wrap
 from virtio_trace.render.table import table
 from virtio_trace.render.text import text
 from virtio_trace.render.words import duration, plain, result, seconds
@@ -34,23 +35,64 @@ def squeezed(shown: str) -> str:
     return re.sub(r"\s+", "", shown)
 
 
-def shown_table(summary: dict[str, Any], width: int | None = None) -> str:
+def shown_table(summary: dict[str, Any], width: int | None = None, verbose: bool = False) -> str:
     out = io.StringIO()
-    table(summary, out, width)
+    table(summary, out, width, verbose=verbose)
     return out.getvalue()
 
 
+LEFT_OUT = "left out for want of room: "
+
+
+@pytest.mark.parametrize("verbose", [False, True])
 @pytest.mark.parametrize("width", [80, 100, 200])
 @pytest.mark.parametrize("name", NAMES)
-def test_a_table_fits_and_is_complete(name: str, width: int) -> None:
+def test_a_table_fits_and_breaks_no_word(name: str, width: int, verbose: bool) -> None:
+    """At any width, each word is one of the whole table; and only columns that are said to be left
+    out are."""
     summary = report.summarize(built(name))
-    shown = shown_table(summary, width)
+    shown = shown_table(summary, width, verbose)
     assert max(map(len, shown.splitlines())) <= width
-    # word by word, as cells are wrapped
-    wide = shown_table(summary, 1000)
-    words = {word for word in re.findall(r"[^\s]+", wide) if len(word) > 3}
-    narrow = squeezed(shown)
-    assert all(part in narrow for word in words for part in re.findall(r"[a-zA-Z0-9]+", word))
+    wide = shown_table(summary, None, verbose)
+    there = {*wide.split(), *(word for c in SPARE for word in c.split())}
+    named = [line for line in shown.splitlines() if line.startswith(LEFT_OUT)]
+    words = [w for line in shown.splitlines() if line not in named for w in line.split()]
+    assert {*words} <= there
+    gone = {column for line in named for column in SPARE if column in line}
+    assert bool(gone) == bool(named)
+    if not named:
+        assert [w for w in words if len(w) > 3] == [w for w in wide.split() if len(w) > 3]
+
+
+SPARE = {
+    column
+    for table in (report_rows.DEVICES, report_rows.DRIVERS, report_rows.BINDINGS, report_rows.BOOT)
+    for column in table.spare
+}
+
+
+def test_columns_are_left_out_in_their_order() -> None:
+    rows = [["virtio0", "0000:00:02.0", "network", "x" * 20]]
+    heading = ["name", "address", "type", "what"]
+
+    def shown(width: int) -> list[str]:
+        return list(grid_lines(heading, rows, width, plain, spare=("type", "name")))
+
+    assert shown(52)[0].split() == heading
+    assert shown(51)[0].split() == ["name", "address", "what"]
+    assert " ".join(shown(51)[2:]) == f"{LEFT_OUT}type (COLUMNS=52 shows all)"
+    assert shown(42)[0].split() == ["address", "what"]
+    assert " ".join(shown(40)[2:]) == f"{LEFT_OUT}type, name (COLUMNS=52 shows all)"
+    assert shown(20)[1].split() == ["0000:00:02.0", "x" * 20]  # neither is broken
+
+
+def test_headings_break_at_their_hyphens_and_cells_do_not() -> None:
+    shown = list(grid_lines(["device-registered", "b"], [["pci-modern", "x"]], 15, plain))
+    assert [line.split() for line in shown] == [
+        ["device-", "b"],
+        ["registered"],
+        ["pci-modern", "x"],
+    ]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -61,21 +103,25 @@ def test_each_binding_has_its_result_and_duration(name: str) -> None:
         return
     shown = shown_table(summary, 200).split("BINDINGS")[1].splitlines()[2:]
     for binding, row in zip(summary["bindings"], shown, strict=False):
-        assert row.startswith(seconds(binding["started_ns"]))
-        assert row.endswith(f"{result(binding['result'])}  {duration(binding['duration_ns'])}") or (
-            binding["result"] == 0 and re.search(r"  0 +" + duration(binding["duration_ns"]), row)
-        )
+        assert row.split()[0] == seconds(binding["started_ns"])
+        took = duration(binding["duration_ns"])
+        assert re.search(rf"  {re.escape(result(binding['result']))} +{re.escape(took)}$", row)
 
 
-def test_a_reason_is_shown_once_below_the_tables() -> None:
+def test_a_reason_is_shown_once_above_the_tables() -> None:
     lines = golden("debian-6.1")
     for probe in ("driver_probe", "virtio_dev_probe"):
         lines = change(lines, at(probe, driver="virtio_net", kind="return"), result=-12)
     summary = report.summarize(builder.build(reader.read(dump(lines), "x")))
     shown = shown_table(summary)
-    reasons = shown.split("REASONS")[1]
-    assert reasons.count("virtnet_probe [virtio_net] returned -12 (ENOMEM)") == 1
-    assert "driver-probed" in reasons
+    problems = shown.split("PROBLEMS")[1].split("DEVICES")[0]
+    assert problems.count("virtnet_probe [virtio_net] returned -12 (ENOMEM)") == 1
+    assert shown.count("virtnet_probe [virtio_net] returned -12 (ENOMEM)") == 1
+    assert "driver-probed" in problems
+    rows = shown.split("DEVICES\n")[1].splitlines()
+    assert " failed " in rows[1] and all(" bound " in row for row in rows[2:4])
+    assert shown.splitlines()[0] == shown.splitlines()[-1]
+    assert "1 failed, 2 bound" in shown.splitlines()[0]
 
 
 def test_an_empty_recording_has_a_report() -> None:
@@ -93,12 +139,16 @@ def test_a_check_has_every_subject_step_and_message(name: str, width: int) -> No
     text(found, out, width)
     shown = out.getvalue()
     assert max(map(len, shown.splitlines())) <= width
-    assert shown.splitlines()[-1].startswith(found.verdict)
+    first, *_, last = shown.rstrip("\n").split("\n\n")
+    assert first == last
+    assert last.startswith(found.verdict)
+    severe = [f for f in found.findings if f.severity != "note" and not f.before]
+    assert not severe or shown.index("S (") < shown.index("\nsubject ")
     narrow = squeezed(shown)
     for step in found.steps:
         assert squeezed(step.subject) in narrow
     for finding in found.findings:
-        assert squeezed(finding.message) in narrow
+        assert finding.before or squeezed(finding.message) in narrow
         assert all(str(seq) in shown for seq in finding.events[:8])
 
 
@@ -112,10 +162,11 @@ def test_a_step_that_failed_once_in_many_is_not_hidden() -> None:
     assert "0, 1, 2, 3, 4, 5, 6, 7 and 4 more]" in out.getvalue()
 
 
-def test_wrap_breaks_where_names_do() -> None:
-    assert wrap("vmw_vsock_virtio_transport", 12) == ["vmw_vsock_", "virtio_", "transport"]
+def test_wrap_breaks_no_word() -> None:
+    assert wrap("vmw_vsock_virtio_transport", 12) == ["vmw_vsock_virtio_transport"]
     assert wrap("virtnet_probe [virtio_net]", 16) == ["virtnet_probe", "[virtio_net]"]
-    assert wrap("x" * 25, 10) == ["x" * 10, "x" * 10, "x" * 5]
+    assert wrap("at 0000:00:02.0 now", 9) == ["at", "0000:00:02.0", "now"]
+    assert wrap("one line " * 99, None) == ["one line " * 99]
 
 
 def test_a_grid_narrows_its_widest_column() -> None:
@@ -153,12 +204,19 @@ def test_words() -> None:
     assert result(-517) == "-517 EPROBE_DEFER"
 
 
-def test_an_address_is_not_cut_while_other_columns_can_be_narrower() -> None:
-    address, names = (
-        "0000:00:02.0",
-        ["virtio_balloon", "virtballoon_probe [virtio_balloon]", "-22 EINVAL"],
-    )
-    for width in (50, 60, 70):
-        shown = grid(["address", "driver", "function", "result"], [[address, *names]], width, plain)
-        assert address in shown
-        assert max(map(len, shown.splitlines())) <= width
+def test_failed_subjects_come_first() -> None:
+    steps = [StepResult("bus-probed", f"device{n}", ok) for n, ok in enumerate((True, None, False))]
+    out = io.StringIO()
+    text(Result(DEVIATES, "linux", steps, []), out)
+    rows = out.getvalue().split("subject ")[1].splitlines()[1:4]
+    assert [row.split()[0] for row in rows] == ["device2", "device1", "device0"]
+
+
+def test_a_boots_share_is_shown_of_a_boot_only() -> None:
+    lines = golden("debian-6.1")
+    title = "TIME SINCE BOOT"
+    assert title in shown_table(report.summary(reader.read(dump(lines), "x")))
+    lines[0]["command"] = ["modprobe", "virtio_net"]
+    found = report.summary(reader.read(dump(lines), "x"))
+    assert found["boot"] is not None and found["recording"]["of_boot"] is False
+    assert title not in shown_table(found)

@@ -71,7 +71,8 @@ def test_nothing_is_counted_twice_or_left_out(name: str) -> None:
     lines = golden(name)
     found = boot(lines)
     if found is None:
-        assert name == "debian-6.12-deferred"  # no device was bound
+        # no device was bound, or the recorder came after boot
+        assert name in ("debian-6.12-deferred", "debian-6.1-live")
         return
     devices = [d["virtio_ns"] for d in found["devices"]]
     assert max(devices) <= found["virtio_ns"] <= found["until_ns"]

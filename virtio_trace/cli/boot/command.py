@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import ExitStack, nullcontext
+from functools import partial
 from pathlib import Path
 
 import click
@@ -14,9 +15,10 @@ from virtio_trace.cli.boot.collectors import collecting
 from virtio_trace.cli.boot.ending import STATUS_INCOMPLETE, conclude
 from virtio_trace.cli.boot.guest_lines import GuestLines
 from virtio_trace.cli.boot.source import Source
-from virtio_trace.cli.check import STATUS
 from virtio_trace.cli.support import options as shared
 from virtio_trace.cli.support import results, terminal
+from virtio_trace.cli.support.asked import STATUS
+from virtio_trace.cli.support.help import Command, Example
 from virtio_trace.cli.support.interrupts import Interrupts
 from virtio_trace.cli.support.output import RecordingOutput
 from virtio_trace.cli.support.progress import ProgressBar
@@ -31,8 +33,20 @@ from virtio_trace.vm.boot import Listener, boot
 from virtio_trace.vm.plan import COLLECTORS, Settings, check_settings
 from virtio_trace.vm.qemu import accel as accelerators
 
+_EXAMPLES = (
+    Example(
+        "Boot Debian 12's kernel with virtio net, blk and rng",
+        "virtio-trace boot --debian linux-image-cloud-amd64/bookworm",
+    ),
+    Example(
+        "Boot your kernel with other devices",
+        "virtio-trace boot --kernel bzImage --modules DIR -- -device virtio-rng-pci",
+    ),
+    Example("Boot a disk image, which is not changed", "virtio-trace boot --image disk.qcow2"),
+)
 
-@click.command
+
+@click.command(cls=Command, examples=_EXAMPLES)
 @click.option("--kernel", "vmlinuz", metavar="VMLINUZ", help="The kernel to boot.")
 @click.option("--modules", metavar="DIR", help="Its modules, a lib/modules/RELEASE folder.")
 @click.option("--initrd", metavar="FILE", help="Boot VMLINUZ with this initrd, unchanged.")
@@ -82,7 +96,7 @@ from virtio_trace.vm.qemu import accel as accelerators
 @click.option("-o", "--output", metavar="FILE", help="The recording; - is standard output.")
 @click.option("--root", metavar="CPIO", hidden=True, help="A root in place of busybox (tests).")
 @click.option("-q", "--quiet", is_flag=True, help="Do not print events as they happen.")
-@click.option("-v", "--verbose", is_flag=True, help="Print QEMU's command line.")
+@click.option("-v", "--verbose", is_flag=True, help="Print all events, and QEMU's command line.")
 @click.argument("options", metavar="[-- QEMU OPTIONS ...]", nargs=-1, type=click.UNPROCESSED)
 @shared.with_machines
 def command(
@@ -114,6 +128,9 @@ def command(
     or a disk image. These are not changed, and the recording ends when the system is running, or as
     --until says. QEMU OPTIONS replace the default devices, one virtio net, blk and rng, but not the
     image.
+
+    Events that do not concern VirtIO (loads of other modules, their init functions, and matches
+    that said no) are only counted on standard error; -v prints them. The recording has all.
     """
     settings = Settings(
         append,
@@ -129,18 +146,31 @@ def command(
     source.check(settings, until)
     check_settings(settings, source.machine())
     target = RecordingOutput(output)
-    lines = GuestLines(target, quiet)
+    lines = GuestLines(target, quiet, verbose)
     with Interrupts() as interrupts, ProgressBar() as progress, ExitStack() as stack:
 
         def pause() -> None:
             interrupts.check()
             lines.pause()
 
+        def consume(line: bytes) -> None:
+            lines.consume(line)
+            progress.stage("recording the guest", f"{lines.events} events")
+
+        def tell(line: str) -> None:
+            if line.startswith("qemu: "):
+                progress.stage("waiting for the guest")
+            if verbose or not line.startswith("qemu: "):
+                say(line)
+
+        progress.stage("looking for the kernel")
         plan = stack.enter_context(source.plan(settings, until, progress))
         try:
+            progress.stage("reading the kernel's files")
             with collecting(plan, boot_events=not no_boot_events) as plan:
-                listener = Listener(lines.consume, lambda line: _tell(line, verbose), pause)
-                outcome = boot(plan, listener, progress)
+                progress.stage("building the guest's root")
+                outcome = boot(plan, Listener(consume, tell, pause), progress)
+                progress.stage("")
         finally:
             lines.close()
     trouble = conclude(outcome, plan)
@@ -156,11 +186,6 @@ def command(
     return status
 
 
-def _tell(line: str, verbose: bool) -> None:
-    if verbose or not line.startswith("qemu: "):
-        say(line)
-
-
 def _report(lines: list[bytes], target: RecordingOutput) -> int:
     """Prints the tables and the verdict; on standard error if standard output is taken."""
     read = reader.read(lines, target.name)
@@ -170,7 +195,6 @@ def _report(lines: list[bytes], target: RecordingOutput) -> int:
     result = verdict.check(found)
     with results.result_output() if not target.is_stdout else nullcontext(sys.stderr) as out:
         width, paint = terminal.width_of(out), terminal.paint_for(out)
-        table(summarize(found), out, width, paint)
-        out.write("\n")
-        text(result, out, width, paint)
+        tables = partial(table, summarize(found), out, width, paint, problems=False)
+        text(result, out, width, paint, tables=tables)
     return STATUS[result.verdict]

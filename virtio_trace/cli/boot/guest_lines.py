@@ -11,6 +11,7 @@ from virtio_trace.cli.support.live import LiveLines
 from virtio_trace.cli.support.output import RecordingOutput
 from virtio_trace.errors import IncompleteError, VirtioTraceError
 from virtio_trace.recording.events import EventReader
+from virtio_trace.recording.evidence import Evidence
 from virtio_trace.recording.trailer import TRAILER
 
 _PATIENCE_SECONDS = 0.5
@@ -24,11 +25,13 @@ _LINE_BYTES = 64
 class GuestLines:
     """Passes a recording's lines on to its file and, as live lines, to the terminal.
 
-    ``lines`` keeps them for the report, as the file may be standard output."""
+    With EVERYTHING, also events that do not concern VirtIO. ``lines`` keeps them for the report, as
+    the file may be standard output."""
 
-    def __init__(self, target: RecordingOutput, quiet: bool) -> None:
+    def __init__(self, target: RecordingOutput, quiet: bool, everything: bool = False) -> None:
         self._target = target
         self._quiet = quiet
+        self._everything = everything
         self._file: BinaryIO | None = None
         self._live: LiveLines | None = None
         self._reader = EventReader()
@@ -55,6 +58,11 @@ class GuestLines:
         self._last = time.monotonic()
         self._show(line)
 
+    @property
+    def events(self) -> int:
+        """How many lines have come, without the header."""
+        return max(len(self.lines) - 1, 0)
+
     def pause(self) -> None:
         """Shows calls whose return has not come for a while. To be called now and then."""
         if self._live is not None and time.monotonic() - self._last > _PATIENCE_SECONDS:
@@ -71,8 +79,16 @@ class GuestLines:
         try:
             raw: Any = json.loads(line)
             if self._live is None:  # the header
-                self._live = LiveLines(self._quiet)
+                self._live = LiveLines(self._quiet, _evidence(raw), self._everything)
             elif raw.get("kind") != TRAILER:
                 self._live.show([self._reader.event(raw)])
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError, VirtioTraceError):
             return
+
+
+def _evidence(header: dict[str, Any]) -> Evidence:
+    """What the header says of the kernel's files; nothing if it is damaged."""
+    try:
+        return Evidence.from_json(header["evidence"])
+    except (KeyError, VirtioTraceError):
+        return Evidence("")

@@ -49,25 +49,32 @@ FORMATS: dict[str, tuple[Format, ...]] = {
     "graph": (
         Format("dot", "render.dot:dot", prepare=_SUMMARY),
         Format("svg", "render.svg:svg", prepare=_SUMMARY, binary=True),
+        Format("png", "render.png:png", prepare=_SUMMARY, binary=True),
     ),
     "inspect": (
         Format("table", "render.inspection:inspection", takes=_TERMINAL),
         Format("json", "render.json:inspection"),
     ),
     "report": (
-        Format("table", "render.table:show", prepare="render.table:collect", takes=_TERMINAL),
+        Format(
+            "table",
+            "render.table:show",
+            prepare="render.table:collect",
+            takes=(*_TERMINAL, VERBOSE),
+        ),
         Format("json", "render.json:show", prepare="render.json:collect"),
+        Format("html", "render.html:html", prepare="render.html:collect", binary=True),
         Format("perfetto", "render.perfetto:perfetto", prepare="render.perfetto:collect"),
     ),
     "script": (
-        Format("text", "render.script:text", takes=_TERMINAL),
+        Format("text", "render.script:text", takes=(*_TERMINAL, VERBOSE)),
         Format("json", "render.script:json_lines"),
     ),
 }
 """By command, the default format first.
 
 The subject is a check.findings.Result for check, a recording.source.Source for graph and report,
-the JSON of an Inspection for inspect, a render.script.Selection for script.
+the JSON of an Inspection for inspect, a report.selection.Selection for script.
 """
 
 

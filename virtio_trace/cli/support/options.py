@@ -18,6 +18,20 @@ file_argument = click.argument("file", metavar="[FILE]", default=DEFAULT)
 """The recording; - is standard input."""
 
 
+def scope_options(function: _Command) -> _Command:
+    """--device and --driver, which may be repeated; the function gets ``devices``, ``drivers``."""
+    function = click.option(
+        "--driver", "drivers", metavar="NAME", multiple=True, help="Only this driver's devices."
+    )(function)
+    return click.option(
+        "--device",
+        "devices",
+        metavar="DEVICE",
+        multiple=True,
+        help="Only this device: its address, virtioN, or an interface or disk of it.",
+    )(function)
+
+
 def with_machines(function: _Command) -> _Command:
     """Put the machines that are supported in place of ``{machines}`` in FUNCTION's docstring, which
     is its help."""

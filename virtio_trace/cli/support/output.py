@@ -70,6 +70,11 @@ class RecordingOutput:
         """Whether the recording goes to standard output."""
         return self.name == "-"
 
+    @property
+    def is_regular(self) -> bool:
+        """Whether the recording goes to a file that can be read afterwards."""
+        return not self.is_stdout and (self._path.is_file() or not self._path.exists())
+
     def open(self) -> BinaryIO:
         """The stream.
 

@@ -1,26 +1,22 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A progress bar while files are fetched or built; a line if there is no terminal."""
+"""What is fetched or built, on the status line: a bar where the size is known, and the time."""
 
 from __future__ import annotations
 
-import sys
 from types import TracebackType
-from typing import Any
 
-import click
-
-from virtio_trace.cli.support.say import say
+from virtio_trace.cli.support.status import StatusLine
 
 
 class ProgressBar:
-    """A callback for progress: one bar for each task, one after another."""
+    """A callback for progress: one task after another; between them, the stage that they are of."""
 
     def __init__(self) -> None:
-        self._what: str | None = None
-        self._bar: Any = None
-        self._done = 0
+        self._line = StatusLine()
+        self._stage = ""
 
     def __enter__(self) -> ProgressBar:
+        self._line.__enter__()
         return self
 
     def __exit__(
@@ -29,30 +25,16 @@ class ProgressBar:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._end()
+        self._line.__exit__(kind, error, trace)
 
     def __call__(self, what: str, done: float | None) -> None:
         """Task WHAT has reached DONE, from 0.0 to 1.0; None if that is unknown."""
-        if what != self._what:
-            self._end()
-            self._begin(what)
-        if self._bar is not None and done is not None:
-            percent = int(done * 100)
-            if percent > self._done:
-                self._bar.update(percent - self._done)
-                self._done = percent
-            if done >= 1:
-                self._end()
-
-    def _begin(self, what: str) -> None:
-        self._what, self._done = what, 0
-        if sys.stderr.isatty():
-            self._bar = click.progressbar(length=100, label=what, file=sys.stderr)
-            self._bar.__enter__()
+        if done is not None and done >= 1:
+            self._line.step(self._stage)
         else:
-            say(what)
+            self._line.step(what, done)
 
-    def _end(self) -> None:
-        if self._bar is not None:
-            self._bar.__exit__(None, None, None)
-        self._what = self._bar = None
+    def stage(self, what: str, count: str = "") -> None:
+        """WHAT is under way, and its size is not known; COUNT is shown after it."""
+        self._stage = what
+        self._line.step(what, None, count)

@@ -51,8 +51,9 @@ def opened(file: str, *, once: bool = False) -> Iterator[Source]:
 def warn_lacks(recording: Source, verbose: bool) -> None:
     """Warn of what RECORDING, which has been read, lacks."""
     from virtio_trace.check.coverage import lacks as lacks_of  # noqa: PLC0415 - as above
+    from virtio_trace.check.scope import scope_of  # noqa: PLC0415 - as above
 
-    lacks: list[str] = lacks_of(recording)
+    lacks: list[str] = lacks_of(recording, scope_of(recording))
     shown = len(lacks) if verbose else _WARNINGS
     for message in lacks[:shown]:
         warn(message)

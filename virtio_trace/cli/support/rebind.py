@@ -12,7 +12,7 @@ from typing import Any
 from virtio_trace.cli.support.say import say, warn
 from virtio_trace.errors import UsageError
 from virtio_trace.rebind import read_usage, rebinder
-from virtio_trace.rebind.usage import MachineUsage, VirtioDevice, reasons
+from virtio_trace.rebind.usage import MachineUsage, VirtioDevice, carried, reasons
 from virtio_trace.virtio import numbers
 
 QUIET_SECONDS = 1.0
@@ -27,19 +27,27 @@ _GRACE_SECONDS = 10.0
 class Rebinds:
     """The devices that --rebind names: checked by the constructor, and rebound one after another.
 
-    Raises UsageError for an unknown name and, without FORCE, for a device that is needed.
+    A name is an address, virtioN, or a network interface or disk of the device. Raises UsageError
+    for an unknown name and, without FORCE, for a device that is needed.
     """
 
     def __init__(self, names: Sequence[str], force: bool) -> None:
         if force and not names:
-            raise UsageError("--force has nothing to force", "it goes with --rebind ADDRESS")
-        self._targets = _chosen(names, read_usage.virtio_devices()) if names else []
+            raise UsageError("--force has nothing to force", "it goes with --rebind DEVICE")
+        self._targets: list[VirtioDevice] = []
         self.outcomes: list[dict[str, Any]] = []
-        if self._targets:
-            _permit(self._targets, read_usage.machine_usage(), force)
+        if names:
+            machine = read_usage.machine_usage()
+            self._targets = chosen(names, read_usage.virtio_devices(), machine)
+            _permit(self._targets, machine, force)
 
     def __bool__(self) -> bool:
         return bool(self._targets)
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """The bus addresses of the devices."""
+        return tuple(target.address for target in self._targets)
 
     @property
     def failed(self) -> bool:
@@ -70,19 +78,40 @@ class Rebinds:
                 return
 
 
-def _chosen(names: Sequence[str], there: Sequence[VirtioDevice]) -> list[VirtioDevice]:
-    """Each device once, in the order of NAMES."""
+def chosen(
+    names: Sequence[str], there: Sequence[VirtioDevice], machine: MachineUsage
+) -> list[VirtioDevice]:
+    """Each device once, in the order of NAMES. Raises UsageError for a name that none of THERE has,
+    and lists them."""
     found: dict[str, VirtioDevice] = {}
     for name in names:
-        target = next((t for t in there if name in (t.address, t.name)), None)
+        plain = name.removeprefix("/dev/")
+        target = next(
+            (t for t in there if plain in (t.address, t.name, *carried(t, machine))), None
+        )
         if target is None:
-            known = ", ".join(f"{t.address} ({t.name})" for t in there)
+            known = "".join(f"\n  {_described(t, machine)}" for t in there)
             raise UsageError(
-                f"--rebind {name}: no device on the VirtIO bus has this address",
-                f"there are: {known}" if known else "the bus has no device: is virtio_pci loaded?",
+                f"--rebind {name}: no device on the VirtIO bus has this address or name",
+                f"there are:{known}" if known else "the bus has no device: is virtio_pci loaded?",
             )
         found[target.name] = target
     return list(found.values())
+
+
+def _described(target: VirtioDevice, machine: MachineUsage) -> str:
+    """``0000:00:02.0 (virtio0, net, ens2)``: whatever --rebind takes, and the type."""
+    kind = None if target.id is None else numbers.device_type(target.id)
+    whole = [name for name in carried(target, machine) if not _is_part(name, target, machine)]
+    return f"{target.address} ({', '.join([target.name, kind or 'unknown type', *whole])})"
+
+
+def _is_part(name: str, target: VirtioDevice, machine: MachineUsage) -> bool:
+    """Whether NAME is a partition of a disk of TARGET."""
+    return any(
+        block.name == name and any(f"/{other}/" in block.path for other in carried(target, machine))
+        for block in machine.blocks
+    )
 
 
 def _permit(targets: Sequence[VirtioDevice], machine: MachineUsage, force: bool) -> None:

@@ -7,12 +7,13 @@ import contextlib
 
 import click
 
+from virtio_trace.cli.support import status
 from virtio_trace.render.escape import escape
 
 
 def say(message: str) -> None:
     """Print a line of information."""
-    with contextlib.suppress(OSError):
+    with status.above(), contextlib.suppress(OSError):
         click.echo(f"virtio-trace: {escape(message)}", err=True)
 
 

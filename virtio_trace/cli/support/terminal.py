@@ -29,13 +29,20 @@ def paint_for(out: TextIO) -> Paint:
     return lambda text, style: click.style(text, **_STYLES[style])
 
 
+def is_live(out: TextIO) -> bool:
+    """Whether OUT is a terminal on which a line can be replaced."""
+    return out.isatty() and os.environ.get("TERM") != "dumb"
+
+
 def width_of(out: TextIO) -> int | None:
-    """The columns of OUT's terminal; None if OUT is not a terminal and any width is fine."""
-    if not out.isatty():
-        return None
+    """The columns for OUT: COLUMNS, else those of its terminal. None: OUT is not a terminal, and
+    any width is fine. As with git and perf, a pipe or a file gets whole lines; COLUMNS, which a
+    shell does not export, is a wish."""
     columns = os.environ.get("COLUMNS", "")
     if columns.isascii() and columns.isdigit() and int(columns[:6]) > 0:
         return max(int(columns[:6]), _NARROWEST)
+    if not out.isatty():
+        return None
     try:
         width = os.get_terminal_size(out.fileno()).columns
     except OSError:

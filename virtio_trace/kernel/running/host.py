@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import zlib
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -14,21 +16,12 @@ from virtio_trace.kernel.running import sysfs
 from virtio_trace.kernel.running.proc_kallsyms import Addresses
 from virtio_trace.recording.bus_state import BusState, SysfsDevice, SysfsDriver, SysfsPci
 
-_CAP_DAC_OVERRIDE, _CAP_SYS_ADMIN, _CAP_PERFMON, _CAP_BPF = 1, 21, 38, 39
 _MAX_CONFIG = 16 << 20
 _MAX_KALLSYMS = 256 << 20
 """Bytes. Debian's kernels have some 7 MB, with every module loaded 20 MB."""
 _IOMEM = re.compile(r" *([0-9a-f]{1,16})-[0-9a-f]{1,16} : (.{1,200})")
+_VIRTIO = re.compile(r"virtio[0-9]{1,9}", re.ASCII)
 _INDEX = re.compile(r"(?<![0-9])[0-9]{1,9}$", re.ASCII)
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """Whether a prerequisite is met; if not, ``reason`` says why and ``hint`` what to do."""
-
-    ok: bool
-    reason: str = ""
-    hint: str = ""
 
 
 @dataclass(frozen=True)
@@ -85,53 +78,6 @@ class HostKernel:
         places = (self.sys / "kernel/tracing", self.sys / "kernel/debug/tracing")
         return next((p for p in places if sysfs.is_dir(p / "events")), None)
 
-    def has_tracefs(self) -> Answer:
-        """Whether tracefs is mounted and can be read."""
-        if self.tracefs():
-            return Answer(True)
-        if self._unset("FTRACE", "TRACING"):
-            return Answer(
-                False, "this kernel is built without tracing (CONFIG_FTRACE)", _OTHER_KERNEL
-            )
-        if self._is_locked_down():  # a tracefs that is mounted is then empty
-            return _LOCKED
-        if not self.is_privileged().ok:
-            return Answer(False, "tracefs cannot be read without root", "run it with sudo")
-        mount = f"mount -t tracefs tracefs {self.sys / 'kernel/tracing'}"
-        return Answer(False, "tracefs is not mounted", mount)
-
-    def has_kprobes(self) -> Answer:
-        """Whether kprobes can be defined through tracefs."""
-        where = self.tracefs()
-        if where and sysfs.exists(where / "kprobe_events"):
-            return Answer(True)
-        missing = self._unset("KPROBES", "KPROBE_EVENTS")
-        if missing:
-            return Answer(False, f"this kernel is built without {missing}", _OTHER_KERNEL)
-        if where is None:
-            return self.has_tracefs()
-        return Answer(False, f"{where} has no kprobe_events", _OTHER_KERNEL)
-
-    def has_btf(self) -> Answer:
-        """Whether the kernel exports its BTF, the types of its structs."""
-        path = self.sys / "kernel/btf/vmlinux"
-        if sysfs.exists(path):
-            return Answer(True)
-        missing = self._unset("DEBUG_INFO_BTF")
-        what = f"this kernel is built without {missing}" if missing else f"{path} is not there"
-        return Answer(False, what, "boot a kernel with CONFIG_DEBUG_INFO_BTF=y, as Debian's have")
-
-    def is_privileged(self) -> Answer:
-        """Whether this process may load BPF programs and define kprobes (capabilities(7))."""
-        line = re.search(
-            r"^CapEff:\s*([0-9a-f]{1,16})$", sysfs.text(self.proc / "self/status") or "", re.M
-        )
-        have = int(line[1], 16) if line else 0
-        few = (_CAP_DAC_OVERRIDE, _CAP_PERFMON, _CAP_BPF)
-        if have >> _CAP_SYS_ADMIN & 1 or all(have >> bit & 1 for bit in few):
-            return Answer(True)
-        return Answer(False, "not root: no CAP_SYS_ADMIN", "run it with sudo")
-
     def lockdown(self) -> str | None:
         """none, integrity or confidentiality; None: unknown, as securityfs is not mounted.
 
@@ -140,11 +86,7 @@ class HostKernel:
         found = re.search(r"\[(\w+)\]", sysfs.text(self.sys / "kernel/security/lockdown") or "")
         return found[1] if found else None
 
-    def may_probe(self) -> Answer:
-        """Whether lockdown allows kprobes."""
-        return Answer(True) if self.lockdown() != "confidentiality" else _LOCKED
-
-    def _is_locked_down(self) -> bool:
+    def is_locked_down(self) -> bool:
         """Whether lockdown explains that tracefs is empty. Without securityfs, the kernel's command
         line decides; a kernel without the lockdown module ignores it, but has a tracefs."""
         mode = self.lockdown()
@@ -162,21 +104,7 @@ class HostKernel:
         """The kernel's symbols; none where /proc/kallsyms cannot be read."""
         return Addresses(sysfs.data(self.proc / "kallsyms", _MAX_KALLSYMS) or b"")
 
-    def _unset(self, *names: str) -> str:
-        """The first of the options that the configuration lacks; "" where none or not known."""
-        config = self.config
-        if config is None:
-            return ""
-        missing = (f"CONFIG_{n}" for n in names if config.get(f"CONFIG_{n}", "n") == "n")
-        return next(missing, "")
 
-
-_LOCKED = Answer(
-    False,
-    "the kernel is locked down (confidentiality): it refuses kprobes, BPF and tracefs",
-    "boot without lockdown=confidentiality",
-)
-_OTHER_KERNEL = "boot a kernel that has it, as Debian's have; or try: virtio-trace boot"
 _CONFIG_LINE = re.compile(r"^(?:(CONFIG_\w+)=(.*)|# (CONFIG_\w+) is not set)$", re.M)
 
 
@@ -186,7 +114,13 @@ def snapshot(sys: Path = Path("/sys")) -> BusState:
     Never raises: what disappears while it is read is left out, what cannot be read is None.
     """
     bus, iomem = sys / "bus/virtio", sys.parent / "proc/iomem"
-    devices = [d for path in sysfs.entries(bus / "devices") if (d := _device(path, iomem))]
+    carried = _carried(sys)
+    counts = interrupts(sysfs.content(sys.parent / "proc/interrupts"))
+    devices = [
+        replace(found, interrupts=counts.get(path.name))
+        for path in sysfs.entries(bus / "devices")
+        if (found := _device(path, iomem, carried))
+    ]
     devices.sort(key=lambda d: (d.index is None, d.index or 0, d.name))
     return BusState(sysfs.is_dir(bus), tuple(devices), registered(sys))
 
@@ -197,7 +131,25 @@ def registered(sys: Path = Path("/sys")) -> tuple[SysfsDriver, ...]:
     return tuple(SysfsDriver(path.name, sysfs.link(path / "module")) for path in drivers)
 
 
-def _device(path: Path, iomem: Path) -> SysfsDevice | None:
+def _carried(sys: Path) -> dict[str, tuple[str, ...]]:
+    """The interfaces and disks of each VirtIO device, by its name."""
+    links = [*sysfs.entries(sys / "class/net"), *sysfs.entries(sys / "block")]
+    return carried((path.name, sysfs.target(path) or "") for path in links)
+
+
+def carried(links: Iterable[tuple[str, str]]) -> dict[str, tuple[str, ...]]:
+    """VirtIO device to the interfaces and disks that it carries. LINKS are the names in
+    /sys/class/net and /sys/block, and what these links say: the folder of a VirtIO device is in the
+    path of what it carries (../../devices/pci0000:00/0000:00:02.0/virtio0/net/eth0)."""
+    found: dict[str, tuple[str, ...]] = {}
+    for name, target in links:
+        for part in target.split("/")[:-1]:
+            if _VIRTIO.fullmatch(part):
+                found[part] = (*found.get(part, ()), name)
+    return found
+
+
+def _device(path: Path, iomem: Path, carried_by: dict[str, tuple[str, ...]]) -> SysfsDevice | None:
     try:
         parent = path.resolve(strict=True).parent
     except (OSError, RuntimeError):  # RuntimeError: a loop of links
@@ -217,7 +169,28 @@ def _device(path: Path, iomem: Path) -> SysfsDevice | None:
         features=sysfs.text(path / "features") or None,
         pci=_pci(parent) if bus == "pci" else None,
         base=bases(sysfs.content(iomem)).get(parent.name) if bus == "platform" else None,
+        carries=carried_by.get(path.name, ()),
     )
+
+
+def interrupts(text: str) -> dict[str, dict[str, int]]:
+    """VirtIO device to its interrupts since boot, on all CPUs, by what they are for (see
+    SysfsDevice), from the TEXT of /proc/interrupts. A line has a count for each CPU, then the
+    controller, then the names given to request_irq: virtio0-input.0 (vp_request_msix_vectors in
+    drivers/virtio/virtio_pci_common.c), virtio0 (vm_find_vqs in virtio_mmio.c)."""
+    found: dict[str, dict[str, int]] = {}
+    for line in text.splitlines():
+        number, _, rest = line.partition(":")
+        words = rest.split()
+        counts = [*itertools.takewhile(str.isdecimal, words)]
+        if not number.strip().isdecimal() or not counts:
+            continue
+        total = sum(int(count[:15]) for count in counts)
+        for word in words[len(counts) :]:
+            name, _, purpose = word.rstrip(",").partition("-")
+            if _VIRTIO.fullmatch(name):
+                found.setdefault(name, {})[purpose] = total
+    return found
 
 
 def bases(text: str) -> dict[str, int]:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The kernel's log since the probes were armed: messages about virtio, its drivers and devices, and
-about modules that could not be loaded: the kernel does not always name these.
+"""The kernel's log since the probes were armed: messages about virtio, its drivers and devices,
+warnings about their disks and interfaces, and about modules that could not be loaded: the kernel
+does not always name these.
 
 Each read of /dev/kmsg returns one record (Documentation/ABI/testing/dev-kmsg):
 ``4,1234,21456789,-;virtio_net: probe of virtio1 failed with error -22``, then lines that start
@@ -17,6 +18,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from virtio_trace.recording import refusal
+from virtio_trace.recording.carried import WARNING, pattern
 from virtio_trace.recording.machine_state import Log, LogLine
 
 _MAX_LINES = 1000
@@ -31,10 +33,13 @@ _MAY_BE_OURS = re.compile(r"virtio|[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]|bl
 
 class KernelLog:
     """Reads the log as it is written, because the kernel's buffer is small; keeps messages that
-    may be about virtio. Without a PATH, it has only what is given to :meth:`take`."""
+    may be about virtio, and every warning: the names of disks and interfaces are known at the end.
+    Without a PATH, it has only what is given to :meth:`take`."""
 
     def __init__(self, path: Path | None = Path("/dev/kmsg")) -> None:
-        self._lines: list[LogLine] = []
+        self._lines: list[tuple[LogLine, bool]] = []
+        self._kept = {True: 0, False: 0}
+        self._carried: set[str] = set()
         self._lost = False
         self._behind: int | None = None
         self._names: re.Pattern[str] | None = None
@@ -56,6 +61,10 @@ class KernelLog:
         words = "|".join(re.escape(name) for name in sorted(names))
         self._names = re.compile(rf"\b(?:{words})\b") if words else None
 
+    def know(self, carried: Collection[str]) -> None:
+        """CARRIED are disks and interfaces of VirtIO devices. They may be gone at the end."""
+        self._carried.update(carried)
+
     def poll(self) -> None:
         """Read what is new."""
         for record in self._records():
@@ -75,22 +84,31 @@ class KernelLog:
 
     def take(self, line: LogLine) -> None:
         """Keep one message, if it may be about virtio."""
-        if line.level >= _DEBUG or not self._may_be_ours(line):
+        ours = self._may_be_ours(line)
+        if line.level >= _DEBUG or not (ours or line.level <= WARNING):
             return
-        if len(self._lines) < _MAX_LINES:
-            self._lines.append(line)
+        if self._kept[ours] < _MAX_LINES:
+            self._kept[ours] += 1
+            self._lines.append((line, ours))
         else:
             self._lost = True
 
-    def end(self, addresses: Collection[str]) -> Log | None:
-        """The messages about virtio, now that the ADDRESSES of its devices are known; None: the
-        log could not be read."""
+    def end(self, addresses: Collection[str], carried: Collection[str] = ()) -> Log | None:
+        """The messages about virtio, now that the ADDRESSES of its devices are known, and what they
+        carry; None: the log could not be read."""
         self.poll()
-        return None if self._fd is None else self.about(addresses)
+        return None if self._fd is None else self.about(addresses, carried)
 
-    def about(self, addresses: Collection[str]) -> Log:
+    def about(self, addresses: Collection[str], carried: Collection[str] = ()) -> Log:
         """The messages so far that are about virtio."""
-        kept = [line for line in self._lines if self._is_ours(line, addresses)]
+        self.know(carried)
+        names = pattern(self._carried)
+        kept = [
+            line
+            for line, ours in self._lines
+            if (ours and self._is_ours(line, addresses))
+            or (names is not None and line.level <= WARNING and names.search(line.text))
+        ]
         return Log(tuple(kept), self._lost, self._behind)
 
     def _records(self) -> Iterator[bytes]:

@@ -4,8 +4,8 @@
 A guest sends the few files that matter (vm/guest/plain, tracer/executor/sysfs.py), in these forms
 of line: ``==> /sys/... <==`` before a file's first line (head -v), ``'/sys/...' -> '...'`` for a
 link (stat), a folder's path, ``bytes /... HEX`` for a whole file, ``config /sys/... HEX`` for a PCI
-configuration space, ``deferred ...`` for a line of devices_deferred in debugfs, and ``iomem ...``
-for one of /proc/iomem.
+configuration space, ``deferred ...`` for a line of devices_deferred in debugfs, ``iomem ...`` and
+``interrupts ...`` for one of /proc/iomem and /proc/interrupts.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ _FILE = re.compile(r"==> (/.+) <==")
 _LINK = re.compile(r"'(/.+)' -> '(.+)'")
 _CONFIG = re.compile(r"config (/\S+) ((?:[0-9a-f]{2})+)")
 _BYTES = re.compile(r"bytes (/\S+) ((?:[0-9a-f]{2})+)")
-_DEFERRED, _IOMEM = "deferred ", "iomem "
+_DEFERRED = "deferred "
+_OF_PROC = ("iomem", "interrupts")
 _MAX_DEPTH = 64
 """Folders from the root to a file. Real paths have about 10."""
 
@@ -39,7 +40,7 @@ def rebuild(lines: Iterable[str], root: Path) -> None:
     root = Path(os.path.realpath(root))
     links: list[tuple[str, str]] = []
     deferred: list[str] = []
-    iomem: list[str] = []
+    of_proc: dict[str, list[str]] = {name: [] for name in _OF_PROC}
     path: str | None = None
     for line in lines:
         if (found := _FILE.fullmatch(line)) is not None:
@@ -55,13 +56,14 @@ def rebuild(lines: Iterable[str], root: Path) -> None:
             _file(root, found[1], bytes.fromhex(found[2]))
         elif line.startswith(_DEFERRED):
             deferred.append(line.removeprefix(_DEFERRED))
-        elif line.startswith(_IOMEM):
-            iomem.append(line.removeprefix(_IOMEM))
+        elif (name := line.partition(" ")[0]) in of_proc:
+            of_proc[name].append(line.removeprefix(f"{name} "))
         elif line.startswith("/"):
             _folder(root, line)
     _file(root, f"/{DEBUGFS}/devices_deferred", b"".join(map(_encoded, deferred)))
-    if iomem:
-        _file(root, "/proc/iomem", b"".join(map(_encoded, iomem)))
+    for name, found_lines in of_proc.items():
+        if found_lines:
+            _file(root, f"/proc/{name}", b"".join(map(_encoded, found_lines)))
     for name, target in links:
         _link(root, name, target)
 

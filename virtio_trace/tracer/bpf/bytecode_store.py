@@ -30,6 +30,14 @@ def packaged(name: str, source: str) -> Bytecode | None:
     return code if code.source == source else None
 
 
+def absence(name: str) -> str:
+    """Why there is no NAME, which neither packaged() nor cached() has found."""
+    path = PACKAGED / f"{name}.bin"
+    if path.exists():
+        return f"{path} is damaged, or of another version of virtio-trace; the cache has none"
+    return "neither the package nor the cache has it"
+
+
 def write_packaged(folder: Path, name: str, code: Bytecode) -> Path:
     """Write CODE as a package's file, and return its path."""
     folder.mkdir(parents=True, exist_ok=True)

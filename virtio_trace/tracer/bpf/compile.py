@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from virtio_trace.bpf_source import bpf_folder
 from virtio_trace.errors import CannotTraceError
 from virtio_trace.kernel.files import machine as machines
-from virtio_trace.tracer.bpf import bytecode_store
+from virtio_trace.tracer.bpf import bcc_place, bytecode_store
 from virtio_trace.tracer.bpf.bytecode import FUNCTIONS, Bytecode, check
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ MACHINES = {machine.name: machine.bpf for machine in machines.MACHINES}
 """The machines, as in ``uname -m``, and bpf/regs.h's names for them."""
 
 _FLAGS = ("-O1", "-I.")  # BCC's default, -O2, makes the same programs and takes longer
-_HINT = "apt install python3-bpfcc (Debian, Ubuntu) or dnf install python3-bcc (Fedora)"
 
 
 def bytecode(machine: str, *, cookie: bool) -> Bytecode:
@@ -40,21 +39,38 @@ def bytecode(machine: str, *, cookie: bool) -> Bytecode:
 
     Raises CannotTraceError if there is none and BCC is missing or cannot compile it.
     """
-    define = _define(machine)
-    source = _source_hash(define, cookie)
-    name = f"{machine}-{'cookie' if cookie else 'constant'}"
+    code = _ready(machine, cookie)
+    if code is None:
+        _require_compiler(machine, cookie)
+        code = compile_now(machine, cookie=cookie)
+        bytecode_store.keep(_name(machine, cookie), code)
+    return code
+
+
+def require(machine: str, *, cookie: bool) -> None:
+    """Raises the CannotTraceError of bytecode() where it would, but compiles nothing."""
+    if _ready(machine, cookie) is None:
+        _require_compiler(machine, cookie)
+
+
+def _require_compiler(machine: str, cookie: bool) -> None:
+    """Raises CannotTraceError if there is no BCC. It says why there is no bytecode either."""
+    try:
+        import_bcc()
+    except CannotTraceError as error:
+        absent = bytecode_store.absence(_name(machine, cookie))
+        what = f"there is no bytecode for {machine} ({absent}), and {error}"
+        raise CannotTraceError(what, error.hint) from error
+
+
+def _ready(machine: str, cookie: bool) -> Bytecode | None:
+    """What need not be compiled: of the package, or of the cache."""
+    source = _source_hash(_define(machine), cookie)
+    name = _name(machine, cookie)
     code = bytecode_store.packaged(name, source)
     if code is None:
         version = bcc_version()
         code = bytecode_store.cached(name, source, version and f"BCC {version}")
-    if code is None:
-        try:
-            import_bcc()
-        except CannotTraceError as error:
-            what = f"no bytecode for {machine} in the package or the cache, and {error}"
-            raise CannotTraceError(what, error.hint) from error
-        code = compile_now(machine, cookie=cookie)
-        bytecode_store.keep(name, code)
     return code
 
 
@@ -83,7 +99,7 @@ def write_package(folder: Path) -> list[Path]:
     for machine in MACHINES:
         for cookie in (True, False):
             code = compile_now(machine, cookie=cookie)
-            name = f"{machine}-{'cookie' if cookie else 'constant'}"
+            name = _name(machine, cookie)
             written.append(bytecode_store.write_packaged(folder, name, code))
     return written
 
@@ -101,13 +117,14 @@ def import_bcc() -> Bcc:
     try:
         import bcc  # noqa: PLC0415 - takes a third of a second, and only compiling needs it
     except ImportError as error:
+        why, hint = bcc_place.here()
         raise CannotTraceError(
-            f"BCC cannot be imported by {sys.executable}: {error}", _HINT
+            f"BCC cannot be imported by {sys.executable}: {why} ({error})", hint
         ) from error
     if "BPF" not in vars(bcc):
         raise CannotTraceError(
             "the imported 'bcc' is not BCC: PyPI has another package of that name",
-            f"pip uninstall bcc; {_HINT}",
+            f"pip uninstall bcc; {bcc_place.INSTALL}",
         )
     return Bcc(bcc.BPF, bcc.lib, bcc.__version__)
 
@@ -124,6 +141,10 @@ def bcc_version() -> str | None:
         return None
     found = re.search(r"^__version__ = ['\"]([^'\"]+)['\"]$", text, re.MULTILINE)
     return found[1] if found else None
+
+
+def _name(machine: str, cookie: bool) -> str:
+    return f"{machine}-{'cookie' if cookie else 'constant'}"
 
 
 def _define(machine: str) -> str:

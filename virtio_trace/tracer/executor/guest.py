@@ -19,7 +19,7 @@ from virtio_trace.tracer.executor.frames import FrameEncoder
 from virtio_trace.tracer.executor.kernel import mismatch
 from virtio_trace.tracer.executor.plan import NO_POINT, Plan, decode
 from virtio_trace.tracer.executor.port import PortWriter
-from virtio_trace.tracer.executor.state import Log, Root, SystemManager, boot_ring, mmio
+from virtio_trace.tracer.executor.state import Log, Root, SystemManager, boot_ring, interrupts, mmio
 from virtio_trace.tracer.executor.syscalls import mounted
 from virtio_trace.tracer.executor.tree import Tree
 
@@ -151,6 +151,7 @@ class Guest:
         self._section(f"modules {when}", mounts.proc.read("modules"))
         self._section(f"sysfs {when}", sysfs.lines(mounts.sys))
         self._section(f"iomem {when}", mmio(mounts.proc))
+        self._section(f"interrupts {when}", interrupts(mounts.proc))
         self._section(f"deferred {when}", mounts.debugfs.read("devices_deferred"))
         self._section(f"modprobe {when}", self._root.modprobe())
         self._section(f"root {when}", self._root.text())

@@ -172,6 +172,12 @@ def mmio(proc: Tree) -> bytes:
     return b"\n".join(line for line in lines if b"LNRO0005" in line or b"virtio" in line)
 
 
+def interrupts(proc: Tree) -> bytes:
+    """The lines of /proc/interrupts about virtio devices."""
+    lines = (proc.read("interrupts") or b"").split(b"\n")
+    return b"\n".join(line for line in lines if b"virtio" in line)
+
+
 def boot_ring(tracefs: Tree, group: str, section: Callable[[str, bytes | None], None]) -> None:
     """Send what the kernel recorded of its boot by the events of GROUP (empty: it has none).
 

@@ -29,6 +29,10 @@ def lines(sys: Tree) -> str:
         _file(out, sys, f"bus/{bus}/drivers_autoprobe")
         for name in sys.list(f"bus/{bus}/devices"):
             _device(out, sys, f"bus/{bus}/devices/{name}", pci=bus == "pci")
+    for folder in ("class/net", "block"):
+        for name in sys.list(folder):
+            if "/virtio" in (sys.link(f"{folder}/{name}") or ""):
+                _link(out, sys, f"{folder}/{name}")
     for name in sys.list("bus/virtio/drivers"):
         out.append(f"/sys/bus/virtio/drivers/{name}")
         _link(out, sys, f"bus/virtio/drivers/{name}/module")

@@ -153,11 +153,13 @@ class Guest:
             sysfs_text.rebuild(lines, root)
             if self._bus is None:
                 self._bus = snapshot(root / "sys")
+                self._log.know(self._bus.carried)
                 self._blacklist = forbidden(evidence, root)
                 return
             end = read_end_state(evidence.modules, root / "sys", root / sysfs_text.DEBUGFS)
         self._end_state = end
         self._addresses = end.addresses
+        self._log.know(end.carried)
 
     def _uptime(self, lines: list[str]) -> None:
         seconds = float(lines[0].split()[0])

@@ -80,7 +80,8 @@ class ArmedTracer:
         began = time.monotonic_ns()
         end = read_end_state(modules, debugfs=machine.mounts.debugfs)
         end = replace(end, initrd_left=machine.initrd.is_left())
-        return Aftermath(end, began, machine.log.end(end.addresses), forbidden(self._evidence))
+        log = machine.log.end(end.addresses, end.carried)
+        return Aftermath(end, began, log, forbidden(self._evidence))
 
     def lost(self) -> int:
         """Events that had no room in the ring, or in the kernel's own during boot."""

@@ -234,6 +234,7 @@ class GuestRecording:
         with self._scratch() as root:
             read.rebuild(self._sections, "start", root)
             bus, rules = snapshot(root / "sys"), forbidden(evidence, root)
+        self._log.know(bus.carried)
         initrd = None
         if self._task.third_party and read.is_initrd(self._text("root start")):
             found = {module_name(name) for name in self._text("initrd").splitlines()}
@@ -313,7 +314,7 @@ class GuestRecording:
         return end, rules
 
     def _kernel_log(self, end: EndState | None) -> Log:
-        return self._log.about(end.addresses if end is not None else ())
+        return self._log.about(end.addresses, end.carried) if end else self._log.about(())
 
     def _states(self, counts: Mapping[str, tuple[int, int]]) -> list[ProbeState]:
         out = []

@@ -59,7 +59,16 @@ _KNOWN = {
     *("boot clock", "boot events", "boot trace", "boot profile"),
     *(
         f"{what} {when}"
-        for what in ("kprobes", "modules", "sysfs", "iomem", "deferred", "modprobe", "root")
+        for what in (
+            "kprobes",
+            "modules",
+            "sysfs",
+            "iomem",
+            "interrupts",
+            "deferred",
+            "modprobe",
+            "root",
+        )
         for when in ("start", "end")
     ),
 }
@@ -145,6 +154,7 @@ def _lines(sections: Mapping[str, Section], when: str) -> Iterator[str]:
         yield from (f"==> /sys/module/{name}/initstate <==", "live" if live else "coming")
     yield from (f"deferred {line}" for line in text(f"deferred {when}"))
     yield from (f"iomem {line}" for line in text(f"iomem {when}"))
+    yield from (f"interrupts {line}" for line in text(f"interrupts {when}"))
 
 
 def is_initrd(text: str) -> bool:

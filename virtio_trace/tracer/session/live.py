@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import virtio_trace
@@ -43,16 +43,29 @@ from virtio_trace.tracer.session.machine import Machine, Mounts
 from virtio_trace.tracer.session.phases import PhaseClock
 from virtio_trace.tracer.session.signals import held
 
+REMOVING = "removing the probe points"
+"""What PROGRESS is told when a LiveTracer is left."""
+
 
 class LiveTracer:
-    """Arms this kernel. A context manager: on leaving, nothing is armed or defined any more."""
+    """Arms this kernel. A context manager: on leaving, nothing is armed or defined any more.
 
-    def __init__(self, host: HostKernel, mounts: Mounts, control: KprobeEvents) -> None:
+    PROGRESS is told what is under way: the name of a phase, or how many points are done.
+    """
+
+    def __init__(
+        self,
+        host: HostKernel,
+        mounts: Mounts,
+        control: KprobeEvents,
+        progress: Callable[[str], None] = lambda _what: None,
+    ) -> None:
         self._machine = Machine(host, mounts, control, KernelLog(), InitrdRoot())
         self._cleanup = contextlib.ExitStack()
         self._cleanup.callback(control.remove)
         self._cleanup.callback(self._machine.log.close)
-        self.clock = PhaseClock()
+        self._progress = progress
+        self.clock = PhaseClock(progress)
 
     def __enter__(self) -> LiveTracer:
         return self
@@ -60,6 +73,7 @@ class LiveTracer:
     def __exit__(self, *exc: object) -> None:
         # A second Ctrl-C must not leave half of it armed.
         with held():
+            self._progress(REMOVING)
             self._cleanup.close()
 
     def arm(self) -> ArmedTracer:
@@ -80,6 +94,7 @@ class LiveTracer:
             boot = self._collect_boot(knowledge, tracker, since)
         with self.clock.phase("snapshot, confirm"):
             snapshot_ns, bus = time.monotonic_ns(), snapshot()
+            self._machine.log.know(bus.carried)
             tracker.loaded = set(self._machine.host.loaded_modules())
             tracker.confirm(armed_functions(self._machine.mounts.debugfs))
         header = replace(
@@ -129,6 +144,7 @@ class LiveTracer:
         if known is None:
             from virtio_trace.tracer.session.learning import learn  # noqa: PLC0415 slow, and rare
 
+            self._progress("reading the kernel's files")
             known = learn(host, self._machine.mounts.tracefs)
             if key is not None:
                 knowledge_cache.keep(key, known, host.module_tree)
@@ -174,9 +190,10 @@ class LiveTracer:
         attached = 0
         refusal: CannotTraceError | None = None
         loaded = self._machine.host.loaded_modules()
-        for point in plan.points:
+        for done, point in enumerate(plan.points):
             try:
                 with self.clock.phase("tracefs, attach"), held():
+                    self._progress(f"{done} of {len(plan.points)}")
                     executor.arm(point)
             except OSError as error:
                 refusal = CannotTraceError(f"{error.filename}: {error.strerror}")

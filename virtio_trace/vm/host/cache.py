@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -51,15 +51,24 @@ def cannot(what: str, path: Path, error: OSError) -> CannotTraceError:
 
 
 @contextlib.contextmanager
-def lock(name: str) -> Iterator[None]:
-    """Holds the lock NAME of this cache, after waiting for it. It is released if we die."""
+def lock(
+    name: str, progress: Callable[[str, float | None], None] = lambda _what, _done: None
+) -> Iterator[None]:
+    """Holds the lock NAME of this cache. It is released if we die. PROGRESS (programs.Progress) is
+    told if another process has it, which is waited for."""
     path = root() / f"{name}.lock"
     try:
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise cannot("cannot lock the cache", path, error) from error
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            what = "waiting for another virtio-trace, which fills the cache"
+            progress(what, None)
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            progress(what, 1.0)
         yield
     finally:
         os.close(handle)

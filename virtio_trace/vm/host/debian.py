@@ -94,7 +94,7 @@ def fetch(
     architecture = architecture or foreign(wanted)
     of = f":{architecture}" if architecture else ""
     record = cache.root() / "apt" / "resolved" / f"{name}{of}@{suite or 'any'}.json"
-    with cache.lock("kernels"):
+    with cache.lock("kernels", progress):
         known = cache.read_json(record)
         old = _recall(known)
         if old is not None and 0 <= time.time() - float(known.get("at", 0)) < FRESH:

@@ -140,7 +140,8 @@ def _queues(monitor: Monitor, path: str) -> Iterator[HostQueue]:
             raise
         except CannotTraceError:
             return
-        yield HostQueue(queue["queue-index"], queue["vring-num"], bool(queue["vring-desc"]))
+        used = queue.get("used-idx")
+        yield HostQueue(queue["queue-index"], queue["vring-num"], bool(queue["vring-desc"]), used)
 
 
 def _with_status(monitor: Monitor, device: HostDevice) -> HostDevice:

@@ -91,7 +91,7 @@ def fetch(machine: Machine, progress: Progress = quiet) -> Path:
     or dpkg fails, or the cache cannot be written.
     """
     path = cache.root() / f"python-{SUITE}-{machine.debian}-{_key()}.tar"
-    with cache.lock(f"python-{machine.debian}"):
+    with cache.lock(f"python-{machine.debian}", progress):
         if not path.exists():
             cache.sweep()
             with cache.scratch("python") as scratch:

@@ -50,7 +50,7 @@ def busybox(machine: Machine, progress: Progress = quiet) -> Path:
     Raises CannotTraceError if the mirror cannot be reached.
     """
     path = cache.root() / f"busybox-{SUITE}-{machine.debian}"
-    with cache.lock("busybox"):
+    with cache.lock("busybox", progress):
         if not path.exists():
             suite = apt.Suite(SUITE, None if machine.native else machine.debian)
             with cache.scratch("busybox") as scratch:

@@ -3,38 +3,28 @@
 
 from __future__ import annotations
 
-import gzip
+import json
+import os
 from pathlib import Path
 
 import pytest
 
-from virtio_trace.cli.support.prerequisites import prerequisites
-from virtio_trace.kernel.running.host import HostKernel, has_common_cfg, snapshot
-
-ROOT = "Name:\tx\nCapEff:\t000001ffffffffff\n"
+from virtio_trace.kernel.running import sysfs_text
+from virtio_trace.kernel.running.abilities import Abilities
+from virtio_trace.kernel.running.host import HostKernel, has_common_cfg, interrupts, snapshot
+from virtio_trace.recording.bus_state import SysfsDevice
+from virtio_trace.tracer.executor import sysfs as executor_sysfs
+from virtio_trace.tracer.executor.tree import Tree
 
 
 @pytest.fixture
 def here(tmp_path: Path) -> HostKernel:
-    for name in ("proc/self", "proc/sys/kernel", "sys/kernel/tracing", "sys/kernel/security"):
+    for name in ("proc/sys/kernel", "sys/kernel/tracing"):
         (tmp_path / name).mkdir(parents=True)
-    (tmp_path / "proc/self/status").write_text(ROOT)
     (tmp_path / "proc/sys/kernel/osrelease").write_text("6.1.0-test\n")
     return HostKernel(
         tmp_path / "proc", tmp_path / "sys", tmp_path / "boot", tmp_path / "lib/modules"
     )
-
-
-def _config(here: HostKernel, text: str) -> None:
-    (here.proc / "config.gz").write_bytes(gzip.compress(text.encode()))
-
-
-def test_kprobes(here: HostKernel) -> None:
-    (here.sys / "kernel/tracing/events").mkdir()
-    (here.sys / "kernel/tracing/kprobe_events").touch()
-    assert here.has_kprobes().ok
-    assert here.has_tracefs().ok
-    assert here.tracefs() == here.sys / "kernel/tracing"
 
 
 def test_tracefs_under_debugfs(here: HostKernel) -> None:
@@ -42,96 +32,15 @@ def test_tracefs_under_debugfs(here: HostKernel) -> None:
     assert here.tracefs() == here.sys / "kernel/debug/tracing"
 
 
-@pytest.mark.parametrize(
-    ("config", "reason"),
-    [
-        ("# CONFIG_KPROBES is not set\n", "this kernel is built without CONFIG_KPROBES"),
-        ("CONFIG_KPROBES=y\n", "this kernel is built without CONFIG_KPROBE_EVENTS"),
-        ("CONFIG_FTRACE=y\nCONFIG_TRACING=y\nCONFIG_KPROBES=y\nCONFIG_KPROBE_EVENTS=y\n", "mount"),
-    ],
-)
-def test_why_there_are_no_kprobes(here: HostKernel, config: str, reason: str) -> None:
-    _config(here, config)
-    answer = here.has_kprobes()
-    assert not answer.ok
-    assert reason in answer.reason
-    assert answer.hint
-
-
-def test_tracefs_that_is_not_mounted(here: HostKernel) -> None:
-    answer = here.has_tracefs()
-    assert (answer.ok, answer.reason) == (False, "tracefs is not mounted")
-    assert answer.hint.startswith("mount -t tracefs tracefs ")
-    (here.proc / "self/status").write_text("CapEff:\t0000000000000000\n")
-    assert "root" in here.has_tracefs().reason
-
-
 def test_the_configuration_is_found_where_distributions_put_it(here: HostKernel) -> None:
     assert here.config is None
-    assert not here.has_btf().ok
     for path in (here.boot / "config-6.1.0-test", here.modules / "6.1.0-test/config"):
         path.parent.mkdir(parents=True)
         path.write_text('CONFIG_A=y\nCONFIG_B="x y"\n# CONFIG_C is not set\n# a comment\n')
         again = HostKernel(here.proc, here.sys, here.boot, here.modules)
         assert again.config == {"CONFIG_A": "y", "CONFIG_B": '"x y"', "CONFIG_C": "n"}
-        assert "CONFIG_DEBUG_INFO_BTF" in again.has_btf().reason
+        assert "CONFIG_DEBUG_INFO_BTF" in Abilities(again).btf().reason
         path.unlink()
-
-
-@pytest.mark.parametrize(
-    ("capabilities", "ok"),
-    [
-        (0, False),
-        (1 << 21, True),
-        (1 << 38 | 1 << 39 | 1 << 1, True),
-        (1 << 38 | 1 << 39, False),
-        ((1 << 41) - 1 & ~(1 << 21 | 1 << 38), False),
-    ],
-)
-def test_privileges(here: HostKernel, capabilities: int, ok: bool) -> None:
-    (here.proc / "self/status").write_text(f"Name:\tx\nCapEff:\t{capabilities:016x}\n")
-    assert here.is_privileged().ok is ok
-
-
-def test_lockdown(here: HostKernel) -> None:
-    assert here.lockdown() is None
-    assert here.may_probe().ok
-    file = here.sys / "kernel/security/lockdown"
-    file.write_text("none [integrity] confidentiality\n")
-    assert here.lockdown() == "integrity"
-    assert here.may_probe().ok
-    file.write_text("none integrity [confidentiality]\n")
-    assert not here.may_probe().ok
-
-
-def test_lockdown_is_the_reason_for_an_empty_tracefs(here: HostKernel) -> None:
-    """Under confidentiality tracefs can be mounted, but has no files (fs/tracefs/inode.c)."""
-    (here.sys / "kernel/security/lockdown").write_text("none integrity [confidentiality]\n")
-    for answer in (here.has_tracefs(), here.has_kprobes()):
-        assert answer == here.may_probe()
-        assert answer.reason.startswith("the kernel is locked down (confidentiality)")
-    _name, first = prerequisites(here)[0]
-    assert first() == here.may_probe()
-
-
-@pytest.mark.parametrize(
-    ("line", "is_locked"),
-    [
-        ("quiet lockdown=confidentiality ro", True),
-        ("lockdown=confidentiality", True),
-        ("lockdown=integrity", False),
-        ("lockdown=confidentialityx", False),
-        ("nolockdown=confidentiality", False),
-    ],
-)
-def test_lockdown_without_securityfs(here: HostKernel, line: str, is_locked: bool) -> None:
-    """The kernel's command line explains an empty tracefs. It is no reason to refuse to trace: a
-    kernel may be without the lockdown module."""
-    (here.proc / "cmdline").write_text(f"{line}\n")
-    assert ("locked down" in here.has_tracefs().reason) is is_locked
-    assert here.may_probe().ok
-    (here.sys / "kernel/security/lockdown").write_text("[none] integrity confidentiality\n")
-    assert here.has_tracefs().reason == "tracefs is not mounted"
 
 
 def test_modules_and_release(here: HostKernel) -> None:
@@ -259,3 +168,76 @@ def test_a_circular_list_of_capabilities_ends() -> None:
     config = bytearray(_config_space((0x11, 0)))
     config[0x41] = 0x40
     assert not has_common_cfg(bytes(config))
+
+
+def _carrier(sys: Path) -> None:
+    """What two devices carry: an interface, and a SCSI disk, deep below its device."""
+    for place, kind in (("0000:00:02.0/virtio0", "0x0001"), ("0000:00:03.0/virtio10", "0x0008")):
+        path = sys / "devices/pci0000:00" / place
+        path.mkdir(parents=True)
+        (path / "device").write_text(f"{kind}\n")
+        (sys / "bus/virtio/devices").mkdir(parents=True, exist_ok=True)
+        entry = sys / "bus/virtio/devices" / path.name
+        entry.symlink_to(f"../../../devices/pci0000:00/{place}")
+    disk = "0000:00:03.0/virtio10/host2/target2:0:0/2:0:0:0/block/sda"
+    for link, where in (
+        ("class/net/virtio7", "../../devices/pci0000:00/0000:00:02.0/virtio0/net/virtio7"),
+        ("class/net/lo", "../../devices/virtual/net/lo"),
+        ("block/sda", f"../devices/pci0000:00/{disk}"),
+        ("block/loop0", "../devices/virtual/block/loop0"),
+    ):
+        (sys / link).parent.mkdir(parents=True, exist_ok=True)
+        (sys / link).symlink_to(where)
+
+
+def test_the_interfaces_and_disks_that_a_device_carries(tmp_path: Path) -> None:
+    """An interface may have any name, also that of a device."""
+    _carrier(tmp_path / "sys")
+    first, second = snapshot(tmp_path / "sys").devices
+    assert (first.name, first.carries) == ("virtio0", ("virtio7",))
+    assert (second.name, second.carries) == ("virtio10", ("sda",))
+    assert all(second.is_called(name) for name in ("0000:00:03.0", "virtio10", "sda"))
+    assert not second.is_called("virtio1")
+    assert second.to_json()["carries"] == ("sda",)
+    assert SysfsDevice.from_json(json.loads(json.dumps(second.to_json()))) == second
+
+
+def test_an_executor_sends_what_devices_carry(tmp_path: Path) -> None:
+    """The text of the executor, turned back into a folder, says the same."""
+    sys = tmp_path / "sys"
+    _carrier(sys)
+    descriptor = os.open(sys, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        text = executor_sysfs.lines(Tree(descriptor))
+    finally:
+        os.close(descriptor)
+    (tmp_path / "again").mkdir()
+    sysfs_text.rebuild(text.splitlines(), tmp_path / "again")
+    theirs = snapshot(tmp_path / "again/sys").devices
+    assert [device.carries for device in theirs] == [("virtio7",), ("sda",)]
+    assert "loop0" not in text
+
+
+INTERRUPTS = """\
+            CPU0       CPU1
+   4:        120          0  IO-APIC   4-edge      ttyS0
+  11:          3          4  IO-APIC  11-fasteoi   virtio4, ehci_hcd:usb1, virtio5
+  24:          0          0  PCI-MSIX-0000:00:02.0   0-edge      virtio0-config
+  25:         10          2  PCI-MSIX-0000:00:02.0   1-edge      virtio0-input.0
+  30:          7          0  PCI-MSI 65537-edge      virtio3-virtqueues
+  47:          1          1  GICv3  78 Edge      virtio6
+ NMI:          5          5  Non-maskable interrupts of virtio9
+  48:  virtio7-config
+  49:          1
+"""
+
+
+def test_interrupts_are_summed_over_the_processors() -> None:
+    assert interrupts(INTERRUPTS) == {
+        "virtio0": {"config": 0, "input.0": 12},
+        "virtio3": {"virtqueues": 7},
+        "virtio4": {"": 7},
+        "virtio5": {"": 7},
+        "virtio6": {"": 2},
+    }
+    assert interrupts("") == {}

@@ -16,7 +16,10 @@ import pytest
 import virtio_trace
 from tests.unit.binutils import run
 from virtio_trace.bpf_source import bpf_folder
+from virtio_trace.cli.support.prerequisites import PROGRAMS, prerequisites
 from virtio_trace.errors import CannotTraceError
+from virtio_trace.kernel.running.abilities import Abilities
+from virtio_trace.kernel.running.host import HostKernel
 from virtio_trace.tracer.bpf import bytecode_store, compile
 from virtio_trace.tracer.bpf.bytecode import FUNCTIONS, Bytecode, check, map_loads, point_loads
 
@@ -216,3 +219,40 @@ def test_a_package_needs_no_bcc(
     with pytest.raises(CannotTraceError):
         compile.bytecode("x86_64", cookie=True)
     assert not cache.exists()
+
+
+def test_what_is_ready_is_not_compiled(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    compile.require("x86_64", cookie=True)
+    assert not cache.exists()
+    compile.bytecode("x86_64", cookie=True)
+    monkeypatch.setitem(sys.modules, "bcc", None)
+    compile.require("x86_64", cookie=True)
+    with pytest.raises(CannotTraceError, match="neither the package nor the cache has it"):
+        compile.require("x86_64", cookie=False)
+
+
+def test_a_package_of_another_version_is_named(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compile.write_package(tmp_path / "none")
+    monkeypatch.setattr(compile, "_FLAGS", ("-O2", "-I."))
+    monkeypatch.setitem(sys.modules, "bcc", None)
+    with pytest.raises(CannotTraceError, match=r"x86_64-cookie\.bin is damaged, or of another ver"):
+        compile.require("x86_64", cookie=True)
+    assert not cache.exists()
+
+
+def test_doctor_asks_for_bcc_only_if_there_is_no_bytecode(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kernel = HostKernel()
+    ask = dict(prerequisites(Abilities(kernel)))[PROGRAMS]
+    for cookie in (True, False):
+        compile.bytecode(kernel.machine, cookie=cookie)
+    monkeypatch.setitem(sys.modules, "bcc", None)
+    assert ask().ok
+    shutil.rmtree(cache)
+    answer = ask()
+    assert not answer.ok
+    assert "neither the package nor the cache" in answer.reason
+    assert "BCC cannot be imported" in answer.reason

@@ -35,6 +35,23 @@ def test_a_lock_is_held_by_one() -> None:
         fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
+def test_whoever_waits_for_a_lock_says_so() -> None:
+    told: list[tuple[str, float | None]] = []
+    with cache.lock("x", lambda what, done: told.append((what, done))):
+        pass
+    assert told == []
+    held = (cache.root() / "x.lock").open()
+    fcntl.flock(held, fcntl.LOCK_EX)
+
+    def release(what: str, done: float | None) -> None:
+        told.append((what, done))
+        held.close()
+
+    with cache.lock("x", release):
+        assert [done for _, done in told] == [None, 1.0]
+        assert told[0][0].startswith("waiting for another virtio-trace")
+
+
 def test_a_cache_that_cannot_be_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
