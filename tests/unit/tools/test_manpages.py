@@ -57,6 +57,7 @@ def test_a_page_is_made_of_a_click_command() -> None:
         .Not a request.
         """
 
+    assert isinstance(tool, Command)  # click 8.1's annotations call it any click command
     with Context(cli, info_name="virtio-trace") as top:
         page = manpages.command_page(tool, Context(tool, info_name="tool", parent=top), EPOCH)
     shown = rendered(page)
