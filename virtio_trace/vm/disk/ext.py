@@ -17,17 +17,9 @@ from pathlib import Path
 from virtio_trace.errors import BadInputError
 from virtio_trace.vm.disk.debugfs import Debugfs
 from virtio_trace.vm.disk.partitions import FileSystem
+from virtio_trace.vm.disk.volume import MOST_ENTRIES, MOST_FILE, Allowance, read_text
 
 KINDS = ("ext2", "ext3", "ext4")
-
-MOST_TEXT = 1 << 20
-"""Bytes of a configuration file."""
-
-MOST_FILE = 2 << 30
-"""Bytes of any file."""
-
-_MOST_DUMPED = 8 << 30
-_MOST_ENTRIES = 200_000
 
 _LINKS = 40
 """Symbolic links on the way to one file, as in the kernel (MAXSYMLINKS)."""
@@ -36,7 +28,6 @@ _PATH_MAX = 4096
 
 _ENTRY = re.compile(r"/([0-9]{1,10})/([0-7]{1,7})/[0-9]+/[0-9]+/([^/\n]+)/([0-9]{0,20})/")
 _FAST_LINK = re.compile(r'^Fast link dest: "(.*)"$', re.M)
-_BAD_NAME = re.compile(r'["\n\0]')
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +53,7 @@ class Ext:
         self._scratch = scratch
         self._folders: dict[int, dict[str, Entry]] = {}
         self._entries = 0
-        self._dumped = 0
+        self._allowance = Allowance(where.name, scratch)
 
     @property
     def unclean(self) -> bool:
@@ -107,8 +98,8 @@ class Ext:
             found = self.find(path)
             if found is None or not stat.S_ISREG(found.mode):
                 raise BadInputError(f"{self.where.name} has no file {path}")
-            self._charge(path, found.size, most)
-            requests.append(f'dump <{found.inode}> "{self._place(target)}"')
+            self._allowance.charge(path, found.size, most)
+            requests.append(f'dump <{found.inode}> "{self._allowance.place(target)}"')
             expected.append((path, target, found.size))
         self._debugfs.ask(requests)
         for path, target, size in expected:
@@ -117,11 +108,7 @@ class Ext:
 
     def read(self, path: str) -> str:
         """The text of a file of up to MOST_TEXT bytes. Raises BadInputError."""
-        target = self.dump(path, self._scratch / "text", MOST_TEXT)
-        try:
-            return target.read_text("utf-8", "replace")
-        finally:
-            target.unlink()
+        return read_text(self, path, self._scratch)
 
     def files(self, path: str) -> Iterator[str]:
         """The paths of the regular files below a folder. Symbolic links are not followed.
@@ -144,30 +131,6 @@ class Ext:
                         seen.add(entry.inode)
                         below.append((posixpath.join(here, name), entry.inode))
             level = below
-
-    def _charge(self, path: str, size: int, most: int) -> None:
-        self._dumped += size
-        if size > most:
-            limit = f"{most >> 20} MiB"
-            raise BadInputError(
-                f"{self.where.name}: {path} has {size} bytes, more than the {limit} allowed"
-            )
-        if self._dumped > _MOST_DUMPED:
-            raise BadInputError(f"{self.where.name}: more than {_MOST_DUMPED >> 30} GiB to read")
-
-    def _place(self, target: Path) -> str:
-        """TARGET relative to SCRATCH, by its real path. Raises BadInputError."""
-        try:
-            scratch, parent = self._scratch.resolve(), target.parent.resolve()
-            if not parent.is_relative_to(scratch) or target.name == ".." or target.is_symlink():
-                raise BadInputError(f"{self.where.name}: {target.name!r} leaves its folder")
-            parent.mkdir(parents=True, exist_ok=True)
-        except (OSError, ValueError) as error:  # such as ENAMETOOLONG, or a zero byte
-            raise BadInputError(f"{self.where.name}: {target.name:.80}: {error}") from error
-        name = str(parent.relative_to(scratch) / target.name)
-        if _BAD_NAME.search(name):
-            raise BadInputError(f"{self.where.name}: debugfs cannot be asked for {name!r}")
-        return name
 
     def _walk(self, parts: list[str]) -> Entry | None:
         here = [Entry("/", 2, stat.S_IFDIR, 0)]
@@ -212,8 +175,8 @@ class Ext:
                 found[name] = Entry(name, int(number), int(mode, 8), int(size or 0))
             self._folders[inode] = found
             self._entries += len(found)
-        if self._entries > _MOST_ENTRIES:
-            raise BadInputError(f"{self.where.name} has more than {_MOST_ENTRIES} files")
+        if self._entries > MOST_ENTRIES:
+            raise BadInputError(f"{self.where.name} has more than {MOST_ENTRIES} files")
 
     def _target(self, link: Entry) -> str | None:
         """Where a symbolic link points: in its inode, or in a block if it is long."""

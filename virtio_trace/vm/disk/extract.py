@@ -19,8 +19,9 @@ from virtio_trace.errors import BadInputError, UsageError
 from virtio_trace.vm.disk import bootloader, image_modules, partitions
 from virtio_trace.vm.disk.attach import Disk
 from virtio_trace.vm.disk.bootloader import BootEntry, version_key
-from virtio_trace.vm.disk.ext import KINDS, MOST_FILE, Ext
+from virtio_trace.vm.disk.ext import KINDS, Ext
 from virtio_trace.vm.disk.partitions import FileSystem
+from virtio_trace.vm.disk.volume import MOST_FILE
 from virtio_trace.vm.host.programs import Progress
 
 _GRUB = ("grub/grub.cfg", "grub2/grub.cfg")

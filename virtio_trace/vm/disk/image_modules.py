@@ -10,7 +10,7 @@ from pathlib import Path
 
 from virtio_trace.errors import BadInputError
 from virtio_trace.kernel.files.module_tree import ModuleTree
-from virtio_trace.vm.disk.ext import MOST_TEXT, Ext
+from virtio_trace.vm.disk.volume import MOST_TEXT, Volume
 
 MOST_MODULE = 256 << 20
 MOST_LIST = 64 << 20
@@ -19,40 +19,41 @@ MOST_LIST = 64 << 20
 RELEASE = re.compile(r"[0-9A-Za-z][0-9A-Za-z._+~-]{0,127}")
 
 
-def extract(readable: Sequence[Ext], vmlinuz: Path, tree: Path, notes: list[str]) -> Path | None:
+def extract(readable: Sequence[Volume], vmlinuz: Path, tree: Path, notes: list[str]) -> Path | None:
     """Extracts the modules of the kernel VMLINUZ, and modprobe's configuration, into folder TREE.
 
     Returns the folder lib/modules/RELEASE there; None, with a note in NOTES, if there is none.
     Raises BadInputError.
     """
     name = release(vmlinuz)
-    for ext in readable:
+    for volume in readable:
         for base in ("/usr/lib/modules", "/lib/modules"):
             source = posixpath.join(base, name)
-            if name and ext.is_folder(source):
-                _configuration(ext, tree)
-                return _dump_modules(ext, source, tree / "lib/modules" / name)
+            if name and volume.is_folder(source):
+                _configuration(volume, tree)
+                return _dump_modules(volume, source, tree / "lib/modules" / name)
     notes.append(
         f"the image has no modules of {name or 'its kernel'}: what is not in its initrd is unknown"
     )
     return None
 
 
-def _dump_modules(ext: Ext, source: str, target: Path) -> Path:
-    lists = [name for name in ext.names(source) if name.startswith("modules.")]
-    ext.dump_all(
-        ((f"{source}/{name}", target / name) for name in lists if ext.is_file(f"{source}/{name}")),
-        MOST_LIST,
-    )
-    there = {posixpath.relpath(path, source) for path in ext.files(source)}
-    files = wanted(target, sorted(there), ext.where.name)
+def _dump_modules(volume: Volume, source: str, target: Path) -> Path:
+    lists = [
+        name
+        for name in volume.names(source)
+        if name.startswith("modules.") and volume.is_file(f"{source}/{name}")
+    ]
+    volume.dump_all(((f"{source}/{name}", target / name) for name in lists), MOST_LIST)
+    there = {posixpath.relpath(path, source) for path in volume.files(source)}
+    files = wanted(target, sorted(there), volume.where.name)
     (target / "kernel").mkdir(parents=True, exist_ok=True)
     modules = [
         name
         for name in files
-        if name not in lists and (name in there or ext.is_file(f"{source}/{name}"))
+        if name not in lists and (name in there or volume.is_file(f"{source}/{name}"))
     ]
-    ext.dump_all(((f"{source}/{name}", target / name) for name in modules), MOST_MODULE)
+    volume.dump_all(((f"{source}/{name}", target / name) for name in modules), MOST_MODULE)
     return target
 
 
@@ -71,11 +72,11 @@ def wanted(tree: Path, files: list[str], where: str) -> list[str]:
     return list(known.virtio_candidates())
 
 
-def _configuration(ext: Ext, tree: Path) -> None:
+def _configuration(volume: Volume, tree: Path) -> None:
     """What keeps modules from being loaded (modprobe.d(5))."""
     for folder in ("etc/modprobe.d", "usr/lib/modprobe.d", "usr/local/lib/modprobe.d"):
-        paths = ext.files(f"/{folder}")
-        ext.dump_all(((path, tree / path.lstrip("/")) for path in paths), MOST_TEXT)
+        paths = volume.files(f"/{folder}")
+        volume.dump_all(((path, tree / path.lstrip("/")) for path in paths), MOST_TEXT)
 
 
 def release(vmlinuz: Path) -> str:
