@@ -11,6 +11,7 @@ WORDS = (b'{"partitiontable":', b'"node":"/dev/vda1"', b'"start":', b'"size":', 
 
 
 def one(data: bytes) -> None:
-    for number, offset, size in partitions.partitions(data.decode("utf-8", "replace")):
-        assert number >= 0 and offset >= 0 and size >= 0
-        assert max(number, offset, size) < 1 << 63
+    for found in partitions.partitions(data.decode("utf-8", "replace")):
+        numbers = (found.number, found.offset, found.size)
+        assert min(numbers) >= 0
+        assert max(numbers) < 1 << 63

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The default boot entry of a boot loader: GRUB's configuration, and BLS entries.
+"""The default boot entry in GRUB's configuration.
 
-Pure: its input is text. GRUB's configuration is a script; this reads what grub-mkconfig writes:
+Pure: its input is text. The configuration is a script; this reads what grub-mkconfig writes:
 menu entries with their ``linux`` and ``initrd`` lines, and which of them is the default.
 
 The text may be hostile: nothing recurses, and lines, numbers and values have limits.
@@ -11,9 +11,8 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 
 _LONGEST_LINE = 1 << 16
 _LONGEST_VALUE = 1 << 12
@@ -23,12 +22,14 @@ _MOST_MENUS = 1 << 16
 
 @dataclass(frozen=True, slots=True)
 class BootEntry:
-    """One entry: paths as in its loader's configuration, and the kernel's options."""
+    """One entry: paths as in its loader's configuration, and the kernel's options. ``unified`` is
+    the path of a unified kernel image; ``linux`` is "" then."""
 
     title: str
-    linux: str
+    linux: str = ""
     initrds: tuple[str, ...] = ()
     options: str = ""
+    unified: str = ""
 
 
 @dataclass(slots=True)
@@ -168,56 +169,3 @@ def _expand(word: str, values: Mapping[str, str]) -> str:
     if word.count("$") > _LONGEST_VALUE // 16:
         return ""
     return _VARIABLE.sub(lambda found: values.get(found[1], ""), word)
-
-
-def bls(files: Mapping[str, str], loader: str = "") -> BootEntry | None:
-    """The default of the entries FILES (name to text) of loader/entries; LOADER is loader.conf.
-
-    It is the one that loader.conf's pattern matches, else the newest version (uapi-group.org,
-    Boot Loader Specification). None if no entry has a kernel.
-    """
-    found = [(name.removesuffix(".conf"), *item) for name, item in _bls_entries(files)]
-    if not found:
-        return None
-    wanted = next(iter(re.findall(r"^default\s+(\S+)", loader, re.M)), None)
-    for name, _version, entry in sorted(found, key=lambda item: item[1], reverse=True):
-        if wanted is not None and fnmatchcase(name, wanted.removesuffix(".conf")):
-            return entry
-    return max(found, key=lambda item: item[1])[2]
-
-
-Version = list[tuple[int, int, str]]
-
-
-def _bls_entries(files: Mapping[str, str]) -> Iterator[tuple[str, tuple[Version, BootEntry]]]:
-    for name, text in files.items():
-        keys: dict[str, list[str]] = {}
-        for line in text.splitlines():
-            key, _, value = line.strip().partition(" ")
-            if key and not key.startswith("#"):
-                keys.setdefault(key, []).append(value.strip())
-        if "linux" not in keys:
-            continue
-        entry = BootEntry(
-            title=keys.get("title", [name])[-1],
-            linux=keys["linux"][-1],
-            initrds=tuple(path for value in keys.get("initrd", ()) for path in value.split()),
-            options=" ".join(keys.get("options", ())),
-        )
-        yield name, (version_key(keys.get("version", [name])[-1]), entry)
-
-
-def version_key(text: str) -> Version:
-    """A sort key for versions: numbers by value, and before words. 6.1.0-9 is before 6.1.0-10.
-
-    Numbers are compared as text, by length first: they may have any number of digits.
-    """
-    parts = re.findall(r"[0-9]+|[^0-9]+", text)
-    return [_part_key(part) for part in parts]
-
-
-def _part_key(part: str) -> tuple[int, int, str]:
-    if part[0] in "0123456789":
-        digits = part.lstrip("0")
-        return (1, len(digits), digits)
-    return (0, 0, part)

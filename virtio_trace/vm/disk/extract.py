@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Extracts what a disk image boots: kernel, initrd, options, and the kernel's modules.
 
-The boot loader's configuration says what that is; without one, it is the newest kernel. The image
-is not changed. Messages name what it has that cannot be opened.
+The boot loader's configuration says what that is; without one, it is the newest kernel. What the
+user gives replaces what the image has. The image is not changed. Messages name what it has that
+cannot be opened.
 
 The image may be hostile: a name in its files never leads out of the scratch folder.
 """
@@ -16,38 +17,44 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from virtio_trace.errors import BadInputError, UsageError
-from virtio_trace.vm.disk import bootloader, image_modules, partitions
+from virtio_trace.vm.disk import (
+    boot_entry,
+    discoverable,
+    fat,
+    image_modules,
+    initrd_modules,
+    partitions,
+    uki,
+    volumes,
+)
 from virtio_trace.vm.disk.attach import Disk
-from virtio_trace.vm.disk.bootloader import BootEntry, version_key
-from virtio_trace.vm.disk.ext import KINDS, Ext
+from virtio_trace.vm.disk.boot_entry import FoundEntry
 from virtio_trace.vm.disk.partitions import FileSystem
-from virtio_trace.vm.disk.volume import MOST_FILE
-from virtio_trace.vm.host.programs import Progress
+from virtio_trace.vm.disk.volume import MOST_FILE, Volume
+from virtio_trace.vm.host.programs import Progress, need
 
-_GRUB = ("grub/grub.cfg", "grub2/grub.cfg")
-_ENTRIES = "loader/entries"
-_PLACES = ("/boot", "/")
-"""The boot loader's folders: the file system may be the whole system, or its /boot."""
-
-_NO_LOADER = "its newest kernel: it has no boot loader's configuration"
-
-_MOST_BLS = 1000
 _MOST_INITRDS = 16
 _MOST_KERNEL = 512 << 20
 """Bytes of a kernel."""
 
-_KERNEL = re.compile(r"vmlinu[zx]-(.+)")
-_INITRDS = ("initrd.img-{}", "initramfs-{}.img", "initrd-{}", "initramfs-{}", "initrd-{}.img")
 
-_LATER = ("xfs", "btrfs", "f2fs", "LVM2_member", "crypto_LUKS", "linux_raid_member", "zfs_member")
-"""File systems that may have a kernel and cannot be read."""
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What the user gives in place of what the image has. ``options`` are those of a unified kernel
+    image; None: the image's."""
+
+    vmlinuz: Path | None = None
+    initrds: tuple[Path, ...] = ()
+    options: str | None = None
+    modules: Path | None = None
 
 
 @dataclass(slots=True)
 class ImageSystem:
     """The system of an image, extracted into a scratch folder. ``modules`` is a folder
-    lib/modules/RELEASE with its lists and the files that may concern VirtIO; None if the image has
-    none for this kernel. ``tree`` has etc/modprobe.d. ``notes`` are sentences for the user."""
+    lib/modules/RELEASE with its lists and the files that may concern VirtIO; None if neither the
+    image nor the initrd has any for this kernel. ``only_initrd``: they are the initrd's. ``tree``
+    has etc/modprobe.d. ``notes`` are sentences for the user."""
 
     image: Disk
     title: str
@@ -57,16 +64,26 @@ class ImageSystem:
     modules: Path | None
     tree: Path
     notes: list[str] = field(default_factory=list)
+    only_initrd: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
-    """A boot entry, and the file system and folder of its configuration."""
+class _Parts:
+    """What is booted, and the title of the image's entry."""
 
-    ext: Ext
-    place: str
-    entry: BootEntry
-    by: str
+    title: str
+    vmlinuz: Path
+    initrds: tuple[Path, ...]
+    options: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """The image, its file systems, and those of them that can be read."""
+
+    path: Path
+    places: Sequence[FileSystem]
+    readable: Sequence[Volume]
 
 
 def extract_system(
@@ -74,127 +91,154 @@ def extract_system(
     append: str,
     scratch: Path,
     progress: Progress,
+    *,
     backing: Sequence[Path] = (),
+    given: Given = Given(),
 ) -> ImageSystem:
     """Extracts the system of the image PATH into folder SCRATCH.
 
     APPEND is what the user adds to its kernel's options, BACKING the folders besides the image's
     own in which files that it names may be. Raises BadInputError if it has nothing to boot,
-    UsageError if the user must name the root file system.
+    UsageError if the user must name the root file system, CannotTraceError if a program is missing.
     """
     image = partitions.open_image(path, backing)
     name = partitions.raw(image, scratch, progress)
     what = f"reading {path.name}"
     progress(what, 0.0)
     places = partitions.file_systems(name, scratch)
-    readable = [Ext(name, place, scratch) for place in places if place.kind in KINDS]
-    found = _configured(readable) or _newest(readable)
-    if found is None:
-        raise _nothing(path, places)
+    readable = volumes.opened(name, places, scratch)
+    found = boot_entry.find(readable, scratch)
+    if found is None and not (given.vmlinuz and given.initrds):
+        if any(place.kind in fat.KINDS for place in places):
+            need(fat.TOOLS)
+        raise volumes.nothing(path, places)
     progress(what, 0.2)
-    vmlinuz = _file(found, readable, found.entry.linux, scratch / "vmlinuz", _MOST_KERNEL)
-    initrds = tuple(
-        _file(found, readable, initrd, scratch / f"initrd-{number}", MOST_FILE)
-        for number, initrd in enumerate(found.entry.initrds[:_MOST_INITRDS])
-    )
+    parts = _parts(found, readable, scratch, given)
     progress(what, 0.5)
-    if not initrds:
+    if not parts.initrds:
         raise BadInputError(
-            f"{path} has no initrd for {found.entry.linux}",
+            f"{path} has no initrd for {found.entry.linux if found else parts.vmlinuz.name}",
             "only a system that starts from an initrd can be traced; boot --modules for a kernel",
         )
-    _need_root(path, found, append, readable)
-    tree = scratch / "tree"
     notes = [f"{path.name} also reads {file}" for file in image.chain.files] if image.chain else []
-    notes.append(f"{path.name} boots {found.entry.title}, by {found.by}")
-    modules = image_modules.extract(readable, vmlinuz, tree, notes)
+    notes.append(_booted(path.name, parts.title, found, given))
+    opened = _Opened(path, places, readable)
+    options, note = _with_root(opened, found, parts.options, append)
+    notes += [note] if note else []
+    system = ImageSystem(
+        image, parts.title, parts.vmlinuz, parts.initrds, options, None, scratch / "tree", notes
+    )
+    _modules(system, readable, given.modules, scratch, progress)
     notes += [
-        f"{path.name}: {ext.where.name} was not unmounted: what is only in its journal is missing"
-        for ext in readable
-        if ext.unclean
+        f"{path.name}: {one.where.name} was not unmounted: what is only in its journal is missing"
+        for one in readable
+        if one.unclean
     ]
     (scratch / name).unlink()  # it may be large, and is no longer needed
     progress(what, 1.0)
-    return ImageSystem(
-        image, found.entry.title, vmlinuz, initrds, found.entry.options, modules, tree, notes
-    )
+    return system
 
 
-def _configured(readable: Sequence[Ext]) -> _Found | None:
-    """The default entry of the first boot loader configuration that has one."""
-    for ext in readable:
-        for place in _PLACES:
-            for config in _GRUB:
-                path = posixpath.join(place, config)
-                if ext.is_file(path):
-                    environment = posixpath.join(posixpath.dirname(path), "grubenv")
-                    saved = ext.read(environment) if ext.is_file(environment) else ""
-                    entry = bootloader.grub(ext.read(path), saved)
-                    if entry is not None:
-                        return _Found(ext, place, entry, path)
-            folder = posixpath.join(place, _ENTRIES)
-            names = [name for name in ext.names(folder) if name.endswith(".conf")][:_MOST_BLS]
-            texts = {name: ext.read(posixpath.join(folder, name)) for name in names}
-            loader = posixpath.join(place, "loader/loader.conf")
-            entry = bootloader.bls(texts, ext.read(loader) if ext.is_file(loader) else "")
-            if entry is not None:
-                return _Found(ext, place, entry, folder)
-    return None
+def _parts(
+    found: FoundEntry | None, readable: Sequence[Volume], scratch: Path, given: Given
+) -> _Parts:
+    """What FOUND boots, copied out of the image, except for what is GIVEN."""
+    vmlinuz, initrds, options = given.vmlinuz, given.initrds, given.options
+    title = found.entry.title if found else "the kernel given"
+    if found is not None and found.entry.unified and not (vmlinuz and initrds):
+        file = _file(found, readable, found.entry.unified, scratch / "unified", MOST_FILE)
+        unified = uki.extract(file, scratch)
+        file.unlink()
+        more = [
+            _file(found, readable, path, scratch / f"initrd-{number}", MOST_FILE)
+            for number, path in enumerate(found.entry.initrds[:_MOST_INITRDS])
+        ]
+        vmlinuz = vmlinuz or unified.vmlinuz
+        initrds = initrds or (*unified.initrds, *more)
+        theirs = found.entry.options or unified.options
+    elif found is not None:
+        linux = found.entry.linux
+        vmlinuz = vmlinuz or _file(found, readable, linux, scratch / "vmlinuz", _MOST_KERNEL)
+        initrds = initrds or tuple(
+            _file(found, readable, initrd, scratch / f"initrd-{number}", MOST_FILE)
+            for number, initrd in enumerate(found.entry.initrds[:_MOST_INITRDS])
+        )
+        theirs = found.entry.options
+    else:
+        theirs = ""
+    assert vmlinuz is not None
+    return _Parts(title, vmlinuz, initrds, theirs if options is None else options)
 
 
-def _newest(readable: Sequence[Ext]) -> _Found | None:
-    """The newest kernel by its file's name, with the initrd of the same version."""
-    kernels = [
-        (version_key(match[1]), match[1], posixpath.join(place, name), ext, place)
-        for ext in readable
-        for place in _PLACES
-        for name in ext.names(place)
-        if (match := _KERNEL.fullmatch(name)) and ext.is_file(posixpath.join(place, name))
-    ]
-    if not kernels:
-        return None
-    _key, version, path, ext, place = max(kernels, key=lambda kernel: kernel[0])
-    names = [posixpath.join(place, form.format(version)) for form in _INITRDS]
-    initrds = tuple(name for name in names if ext.is_file(name))[:1]
-    return _Found(ext, place, BootEntry(version, path, initrds), _NO_LOADER)
-
-
-def _file(found: _Found, readable: Sequence[Ext], path: str, target: Path, most: int) -> Path:
+def _file(
+    found: FoundEntry, readable: Sequence[Volume], path: str, target: Path, most: int
+) -> Path:
     """Dumps the file that an entry names: below its file system's root, or the boot folder."""
     path = re.sub(r"^\([^)]*\)", "", path)  # GRUB's name for a device, (hd0,gpt1)
     ways = ("/" + path.lstrip("/"), posixpath.join(found.place, path.lstrip("/")))
-    for ext in (found.ext, *readable):
+    for volume in (found.volume, *readable):
         for way in ways:
-            if ext.is_file(way):
-                return ext.dump(way, target, most)
+            if volume.is_file(way):
+                return volume.dump(way, target, most)
     raise BadInputError(f"{found.by} names {path:.200}, which the image does not have")
 
 
-def _need_root(image: Path, found: _Found, append: str, readable: Sequence[Ext]) -> None:
-    """Without a boot loader's configuration the user must name the root file system."""
-    if found.by != _NO_LOADER or re.search(r"(^|\s)root=", append):
-        return
-    ids = [ext.where.uuid for ext in readable if ext.is_folder("/etc") and ext.where.uuid]
-    example = f"root=UUID={ids[0]}" if ids else "root=/dev/vda"
+def _booted(name: str, title: str, found: FoundEntry | None, given: Given) -> str:
+    """The sentence that says what is booted."""
+    if found is None:
+        return f"{name} is booted by the kernel and the initrd given"
+    ours = [word for word, there in (("kernel", given.vmlinuz), ("initrd", given.initrds)) if there]
+    replaced = f", with the {' and the '.join(ours)} given" if ours else ""
+    return f"{name} boots {title}, by {found.by}{replaced}"
+
+
+def _with_root(
+    opened: _Opened, found: FoundEntry | None, options: str, append: str
+) -> tuple[str, str]:
+    """OPTIONS, with the root file system; and a sentence on how it was found, or that it was not.
+
+    Raises UsageError where nothing says which one it is and no boot loader left it out.
+    """
+    path = opened.path
+    if discoverable.names_root(f"{options} {append}"):
+        return options, ""
+    more = discoverable.root_options(opened.places, f"{options} {append}", path)
+    if more:
+        note = f"{path.name}: {more} is added: the partition's type says that it is the root"
+        return f"{options} {more}".strip(), note
+    if found is not None and found.by != boot_entry.NO_LOADER:
+        note = (
+            f"{path.name}: its kernel's options have no root=, and no partition has the type of a "
+            "root: its initrd must know it"
+        )
+        return options, note
+    roots = [one.where.uuid for one in opened.readable if one.is_folder("/etc")]
+    example = next((f"root=UUID={uuid}" for uuid in roots if uuid), "root=/dev/vda")
     raise UsageError(
-        f"{image} has no boot loader's configuration: which file system is its root?",
+        f"{path} has no boot loader's configuration: which file system is its root?",
         f"for example: --append {example}",
     )
 
 
-def _nothing(image: Path, places: Sequence[FileSystem]) -> BadInputError:
-    """The error for an image without a kernel: it names what the image has instead."""
-    closed = [place.name for place in places if place.kind in _LATER]
-    opened = [place.name for place in places if place.kind in KINDS]
-    if closed:
-        return BadInputError(
-            f"{image}: no kernel in what can be opened; {', '.join(closed)} cannot be",
-            "only ext2, ext3 and ext4 can be read; give its kernel and initrd: --kernel --initrd",
-        )
-    if opened:
-        return BadInputError(
-            f"{image}: no kernel in {', '.join(opened)}",
-            "give a kernel and an initrd for it: boot --kernel VMLINUZ --initrd FILE",
-        )
-    there = ", ".join(place.name for place in places) or "an empty partition table"
-    return BadInputError(f"{image}: no file system in it: {there}", "is it a whole disk image?")
+def _modules(
+    system: ImageSystem,
+    readable: Sequence[Volume],
+    given: Path | None,
+    scratch: Path,
+    progress: Progress,
+) -> None:
+    """Finds the kernel's modules: those GIVEN, the image's, or else the initrd's."""
+    image_modules.configuration(readable, system.tree)
+    system.modules = given or image_modules.extract(readable, system.vmlinuz, system.tree)
+    if system.modules is not None:
+        return
+    release = image_modules.release(system.vmlinuz)
+    system.notes.append(
+        f"the image has no modules of {release or 'its kernel'}: "
+        "what is not in its initrd is unknown"
+    )
+    system.only_initrd = True
+    initrds = list(system.initrds)
+    system.modules = initrd_modules.extract(
+        initrds, release or None, scratch / "from-initrd", progress, system.notes
+    )

@@ -16,26 +16,35 @@ MOST_MODULE = 256 << 20
 MOST_LIST = 64 << 20
 """Bytes of a module, and of a list of modules."""
 
+_CONFIGURATION = ("etc/modprobe.d", "usr/lib/modprobe.d", "usr/local/lib/modprobe.d")
+
 RELEASE = re.compile(r"[0-9A-Za-z][0-9A-Za-z._+~-]{0,127}")
 
 
-def extract(readable: Sequence[Volume], vmlinuz: Path, tree: Path, notes: list[str]) -> Path | None:
-    """Extracts the modules of the kernel VMLINUZ, and modprobe's configuration, into folder TREE.
+def extract(readable: Sequence[Volume], vmlinuz: Path, tree: Path) -> Path | None:
+    """Extracts the modules of the kernel VMLINUZ into folder TREE.
 
-    Returns the folder lib/modules/RELEASE there; None, with a note in NOTES, if there is none.
-    Raises BadInputError.
+    Returns the folder lib/modules/RELEASE there; None if there is none. Raises BadInputError.
     """
     name = release(vmlinuz)
     for volume in readable:
         for base in ("/usr/lib/modules", "/lib/modules"):
             source = posixpath.join(base, name)
             if name and volume.is_folder(source):
-                _configuration(volume, tree)
                 return _dump_modules(volume, source, tree / "lib/modules" / name)
-    notes.append(
-        f"the image has no modules of {name or 'its kernel'}: what is not in its initrd is unknown"
-    )
     return None
+
+
+def configuration(readable: Sequence[Volume], tree: Path) -> None:
+    """Extracts what keeps modules from being loaded (modprobe.d(5)) into folder TREE.
+
+    It is that of the first file system with a folder /etc. Raises BadInputError.
+    """
+    root = next((volume for volume in readable if volume.is_folder("/etc")), None)
+    for folder in _CONFIGURATION if root is not None else ():
+        assert root is not None
+        paths = root.files(f"/{folder}")
+        root.dump_all(((path, tree / path.lstrip("/")) for path in paths), MOST_TEXT)
 
 
 def _dump_modules(volume: Volume, source: str, target: Path) -> Path:
@@ -70,13 +79,6 @@ def wanted(tree: Path, files: list[str], where: str) -> list[str]:
             f"{where}: modules.dep names {known.outside[0]!r:.200}, outside its folder"
         )
     return list(known.virtio_candidates())
-
-
-def _configuration(volume: Volume, tree: Path) -> None:
-    """What keeps modules from being loaded (modprobe.d(5))."""
-    for folder in ("etc/modprobe.d", "usr/lib/modprobe.d", "usr/local/lib/modprobe.d"):
-        paths = volume.files(f"/{folder}")
-        volume.dump_all(((path, tree / path.lstrip("/")) for path in paths), MOST_TEXT)
 
 
 def release(vmlinuz: Path) -> str:

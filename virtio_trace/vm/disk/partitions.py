@@ -29,20 +29,35 @@ TOOLS = ("qemu-img", "sfdisk", "blkid", "debugfs")
 
 _RAW = "disk.raw"
 _MOST_PARTITIONS = 256
+_GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _UNPACK = Limits(seconds=7200)
+
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    """An entry of a partition table. ``offset`` and ``size`` are in bytes. The others are those of
+    a GPT: ``type`` and ``uuid`` are GUIDs in lower case, ``attributes`` are numbers of bits."""
+
+    number: int
+    offset: int
+    size: int
+    type: str = ""
+    uuid: str = ""
+    attributes: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class FileSystem:
     """The content of one partition. ``offset`` and ``size`` are in bytes, ``kind`` is blkid's name
     for it (ext4, xfs, LVM2_member, crypto_LUKS, or ""). ``number`` is 0 for a disk without a
-    partition table."""
+    partition table, and ``partition`` None."""
 
     number: int
     offset: int
     size: int
     kind: str
     uuid: str = ""
+    partition: Partition | None = None
 
     @property
     def name(self) -> str:
@@ -128,23 +143,36 @@ def file_systems(disk: str, scratch: Path) -> list[FileSystem]:
     done = run(["sfdisk", "--json", disk], "reading the partition table", cwd=scratch, check=False)
     if done.returncode != 0:  # it has no partition table
         size = (scratch / disk).stat().st_size
-        return [_look(disk, scratch, 0, 0, size)]
-    return [_look(disk, scratch, *place) for place in partitions(done.stdout)[:_MOST_PARTITIONS]]
+        return [_look(disk, scratch, Partition(0, 0, size))]
+    return [_look(disk, scratch, found) for found in partitions(done.stdout)[:_MOST_PARTITIONS]]
 
 
-def partitions(answer: str) -> list[tuple[int, int, int]]:
-    """(number, offset, size in bytes) from ``sfdisk --json``. Raises BadInputError."""
+def partitions(answer: str) -> list[Partition]:
+    """The partitions in the output of ``sfdisk --json``. Raises BadInputError."""
     try:
         table: dict[str, Any] = json.loads(answer)["partitiontable"]
         sector = table.get("sectorsize", 512)
-        found = []
-        for entry in table.get("partitions", ()):
-            number = re.search(r"([0-9]{1,9})$", entry["node"])
-            start, size = _bytes(entry["start"], sector), _bytes(entry["size"], sector)
-            found.append((int(number[1]) if number else 0, start, size))
+        gpt = table.get("label") == "gpt"
+        return [_partition(entry, sector, gpt) for entry in table.get("partitions", ())]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise BadInputError("the partition table cannot be read: sfdisk prints no list") from error
-    return found
+
+
+def _partition(entry: dict[str, Any], sector: Any, gpt: bool) -> Partition:
+    number = re.search(r"([0-9]{1,9})$", entry["node"])
+    start, size = _bytes(entry["start"], sector), _bytes(entry["size"], sector)
+    place = (int(number[1]) if number else 0, start, size)
+    if not gpt:
+        return Partition(*place)
+    bits = re.search(r"GUID:([0-9,]{1,200})", str(entry.get("attrs", "")))
+    attributes = frozenset(int(bit) for bit in bits[1].split(",") if bit) if bits else frozenset()
+    return Partition(*place, _guid(entry.get("type")), _guid(entry.get("uuid")), attributes)
+
+
+def _guid(text: Any) -> str:
+    """A GUID in lower case; "" for anything else."""
+    found = _GUID.fullmatch(text.lower()) if isinstance(text, str) else None
+    return found[0] if found else ""
 
 
 def _bytes(sectors: Any, size: Any) -> int:
@@ -154,9 +182,11 @@ def _bytes(sectors: Any, size: Any) -> int:
     return sectors * size
 
 
-def _look(disk: str, scratch: Path, number: int, offset: int, size: int) -> FileSystem:
+def _look(disk: str, scratch: Path, found: Partition) -> FileSystem:
+    number, offset, size = found.number, found.offset, found.size
     place = ["--offset", str(offset), "--size", str(size)] if number else []
     argv = ["blkid", "-p", "-o", "export", *place, disk]
     done = run(argv, "looking for file systems", cwd=scratch, check=False)
-    found = dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line)
-    return FileSystem(number, offset, size, found.get("TYPE", ""), found.get("UUID", ""))
+    said = dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line)
+    kind, uuid = said.get("TYPE", ""), said.get("UUID", "")
+    return FileSystem(number, offset, size, kind, uuid, found if number else None)

@@ -36,6 +36,8 @@ PACKAGES = {
     "sfdisk": "fdisk",
     "blkid": "util-linux",
     "debugfs": "e2fsprogs",
+    "mdir": "mtools",
+    "mcopy": "mtools",
 }
 """Program to the Debian package that has it."""
 
@@ -76,18 +78,24 @@ def find(program: str) -> str:
 
 def need(programs: Iterable[str]) -> None:
     """Checks that PROGRAMS are installed. Raises CannotTraceError naming every missing package."""
-    missing = []
+    absent = missing(programs)
+    if absent:
+        packages = sorted({PACKAGES.get(program, program) for program in absent})
+        verb = "are" if len(absent) > 1 else "is"
+        raise CannotTraceError(
+            f"{', '.join(absent)} {verb} not installed", f"apt install {' '.join(packages)}"
+        )
+
+
+def missing(programs: Iterable[str]) -> list[str]:
+    """Those of PROGRAMS that are not installed."""
+    absent = []
     for program in programs:
         try:
             find(program)
         except CannotTraceError:
-            missing.append(program)
-    if missing:
-        packages = sorted({PACKAGES.get(program, program) for program in missing})
-        verb = "are" if len(missing) > 1 else "is"
-        raise CannotTraceError(
-            f"{', '.join(missing)} {verb} not installed", f"apt install {' '.join(packages)}"
-        )
+            absent.append(program)
+    return absent
 
 
 def run(
@@ -98,12 +106,13 @@ def run(
     check: bool = True,
     limits: Limits = Limits(),  # noqa: B008 it is immutable
     watch: Callable[[], str] = lambda: "",
+    env: dict[str, str] | None = None,
 ) -> subprocess.CompletedProcess[str]:
     """Runs a program to its end and returns its output as text.
 
-    WHAT says what it is for; messages begin with it. WATCH: see :func:`children.read`. Raises
-    ProgramLimitError when the program goes over LIMITS; CannotTraceError when it is missing or,
-    with CHECK, when it fails: the message has its own reason.
+    WHAT says what it is for; messages begin with it. WATCH: see :func:`children.read`. ENV is added
+    to our environment. Raises ProgramLimitError when the program goes over LIMITS; CannotTraceError
+    when it is missing or, with CHECK, when it fails: the message has its own reason.
     """
     command = [find(argv[0]), *argv[1:]]
     output: dict[str, list[bytes]] = {"stdout": [], "stderr": []}
@@ -114,7 +123,7 @@ def run(
 
     try:
         with Child(
-            command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment()
+            command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(env)
         ) as child:
             assert child.stdout is not None
             assert child.stderr is not None

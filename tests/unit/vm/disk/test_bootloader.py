@@ -91,52 +91,9 @@ def test_a_file_without_an_entry(text: str) -> None:
     assert bootloader.grub(text) is None
 
 
-ENTRIES = {
-    "abc-6.1.0-9.conf": "title Old\nversion 6.1.0-9\nlinux /abc/6.1.0-9/linux\noptions ro\n",
-    "abc-6.1.0-10.conf": (
-        "# made by kernel-install\ntitle      New\nversion    6.1.0-10\n"
-        "options    root=UUID=1\noptions quiet\nlinux  /abc/linux\ninitrd /u.img\ninitrd /i.img\n"
-    ),
-    "windows.conf": "title Windows\nefi /EFI/x.efi\n",
-}
-
-
-def test_the_newest_of_the_entries() -> None:
-    expected = BootEntry("New", "/abc/linux", ("/u.img", "/i.img"), "root=UUID=1 quiet")
-    assert bootloader.bls(ENTRIES) == expected
-    assert bootloader.bls(ENTRIES, "timeout 3\ndefault nothing-*\n") == expected
-    assert bootloader.bls({"w.conf": ENTRIES["windows.conf"]}) is None
-
-
-def test_the_entry_that_loader_conf_names() -> None:
-    entry = bootloader.bls(ENTRIES, "default abc-6.1.0-9.conf\n")
-    assert entry is not None
-    assert (entry.title, entry.initrds, entry.options) == ("Old", (), "ro")
-
-
-def test_versions_are_sorted_by_their_numbers() -> None:
-    versions = ["6.1.0-9-amd64", "6.1.0-10-amd64", "6.12.1", "5.10.0-32", "6.1.0-10-cloud-amd64"]
-    assert sorted(versions, key=bootloader.version_key) == [
-        "5.10.0-32", "6.1.0-9-amd64", "6.1.0-10-amd64", "6.1.0-10-cloud-amd64", "6.12.1",
-    ]  # fmt: skip
-
-
 @pytest.mark.parametrize("default", ["²", "٣", "9" * 5000, "0>" * 5000 + "0", ">", "0>", "-1"])
 def test_a_default_that_is_no_number_of_an_entry(default: str) -> None:
     assert bootloader.grub(MENU.format(default=default)) == _ONE
-
-
-@pytest.mark.parametrize("version", ["²", "6.1²", "٣", "1." + "9" * 5000, ""])
-def test_a_version_that_no_integer_holds(version: str) -> None:
-    keys = [bootloader.version_key(version), bootloader.version_key("6.1.0")]
-    assert sorted(keys, reverse=True) in (keys, keys[::-1])
-    entry = bootloader.bls({"x.conf": f"version {version}\nlinux /x\n"})
-    assert entry is not None
-
-
-def test_numbers_of_any_length_are_sorted_by_value() -> None:
-    versions = ["1.7", "1.010", "1." + "9" * 4999, "1." + "1" + "0" * 4999]
-    assert sorted(versions, key=bootloader.version_key) == versions
 
 
 def test_5000_nested_submenus() -> None:

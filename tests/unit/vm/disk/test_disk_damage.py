@@ -23,7 +23,8 @@ TABLE = (
 
 
 def test_a_partition() -> None:
-    assert partitions.partitions(TABLE.format(512, 1, 2)) == [(1, 512, 1024)]
+    (found,) = partitions.partitions(TABLE.format(512, 1, 2))
+    assert found == partitions.Partition(1, 512, 1024)
 
 
 @pytest.mark.parametrize(
