@@ -25,6 +25,7 @@ from tests.fuzz import images
 from tests.fuzz.harnesses import CORPUS
 from tests.unit.kernel.running.test_viot import QEMU as VIOT
 from tests.unit.tracer.session import test_agentless
+from tests.unit.vm.disk import esp
 from tests.unit.vm.disk.test_bootloader import GRUB, MENU
 from virtio_trace.tracer.executor import frames, plan
 from virtio_trace.tracer.executor.frames import FrameEncoder
@@ -271,6 +272,23 @@ def initrds() -> None:
     keep("initrd_modules", "zstd", zstd)
 
 
+def boot_partitions() -> None:
+    """A unified kernel image with two profiles, what mdir lists of an EFI system partition, and a
+    byte to change in a small one."""
+    sections = [
+        ("osrel", b"ID=debian\nVERSION_ID=12\n"), ("linux", b"kernel" * 20), ("ucode", b"code"),
+        ("initrd", b"initrd"), ("profile", b"ID=main\n"), ("cmdline", b"root=/dev/vda1 ro\n\0"),
+        ("profile", b"ID=rescue\n"), ("cmdline", b"rescue"),
+    ]  # fmt: skip
+    keep("uki", "profiles", esp.pe(sections))
+    keep("uki", "plain", esp.pe([("cmdline", b"ro"), ("linux", b"kernel")], 0xAA64))
+    names = ("EFI/", "EFI/Linux/", "EFI/Linux/debian+3-0.efi", "loader/", "loader/loader.conf",
+             "loader/entries/", "loader/entries/Debian 12.conf", "loader/größe[1]")  # fmt: skip
+    keep("fat", "esp", "".join(f"::/{name}\n" for name in names).encode())
+    keep("fat_image", "size", b"\x13\0\0\0\x01\x41")
+
+
 if __name__ == "__main__":
-    for make in (recordings, port, rings, guests, loaders, parts, initrds, qemu, disks):
+    texts = (recordings, port, rings, guests, loaders)
+    for make in (*texts, parts, initrds, boot_partitions, qemu, disks):
         make()

@@ -69,6 +69,26 @@ def ext2() -> bytes:
         return image.read_bytes()
 
 
+@cache
+def fat() -> bytes:
+    """A file system of 64 KB with two folders and a file, by mkfs.vfat and mtools."""
+    path = f"{os.environ['PATH']}:/usr/sbin:/sbin"
+    with tempfile.TemporaryDirectory() as folder:
+        image, loader = Path(folder) / "image", Path(folder) / "loader"
+        (loader / "entries").mkdir(parents=True)
+        (loader / "loader.conf").write_text("timeout 3\n" * 200)
+        for command in (
+            ("mkfs.vfat", "-i", "12345678", "--invariant", "-C", str(image), "64"),
+            ("mcopy", "-s", "-i", str(image), str(loader), "::/"),
+        ):
+            environment = {**os.environ, "MTOOLSRC": "/dev/null"}
+            program = shutil.which(command[0], path=path)
+            subprocess.run(
+                command, check=True, executable=program, env=environment, stdout=subprocess.DEVNULL
+            )
+        return image.read_bytes()
+
+
 def disk() -> bytes:
     """An empty disk of 256 KB, for a partition table."""
     return bytes(256 << 10)

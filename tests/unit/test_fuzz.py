@@ -10,7 +10,15 @@ import pytest
 from tests.fuzz import harnesses
 
 _MUTATIONS = 300
-_SLOW = {"disk": 12, "ext_image": 6, "frames": 100, "recording": 150, "vmlinuz": 100}
+_SLOW = {
+    "disk": 12,
+    "ext_image": 6,
+    "fat_image": 6,
+    "uki": 100,
+    "frames": 100,
+    "recording": 150,
+    "vmlinuz": 100,
+}
 """Fewer mutations for readers that start other programs or are slow."""
 
 

@@ -19,12 +19,15 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from tests.vm import oracle
+from tests.vm import esp_image, oracle
 from virtio_trace.vm.host import cache
 from virtio_trace.vm.host.mirror import mirror
 
 UUID = "5f6d1f0e-8b7c-4c39-9d51-0a5b1c3e7a11"
 """Of every root file system here."""
+
+_KEYS = ("suite", "form", "packages", "grub", "size")
+"""Fields of a recipe that always name an image in the cache; others do if they are set."""
 
 _COMMON = ("systemd-sysv", "udev", "dbus", "kmod", "iproute2", "linux-image-cloud-amd64")
 _MIB = 1 << 20
@@ -33,19 +36,24 @@ _MIB = 1 << 20
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """An image. ``form`` is qemu-img's. With ``grub`` it has a partition table, and a configuration
-    that grub-mkconfig wrote on such a system; else its file system is the whole disk."""
+    that grub-mkconfig wrote on such a system; with ``esp`` (esp_image.py) it has an EFI system
+    partition; else its file system is the whole disk. ``base``: the recipe with the same root."""
 
     suite: str
     form: str
     packages: tuple[str, ...] = ("initramfs-tools", "zstd")
     grub: bool = False
     size: int = 800
+    esp: str = ""
+    base: str = ""
 
 
 RECIPES = {
     "bookworm": Recipe("bookworm", "raw", grub=True),
     "trixie": Recipe("trixie", "qcow2"),
     "dracut": Recipe("bookworm", "qcow2", ("dracut", "systemd-boot")),
+    "uki": Recipe("bookworm", "qcow2", esp="uki", base="bookworm"),
+    "bls": Recipe("bookworm", "raw", esp="bls", base="bookworm"),
 }
 
 _SHOW = (
@@ -97,7 +105,8 @@ _THIN = tuple(
 def image(name: str) -> Path:
     """The image of RECIPES, built if it is not in the cache."""
     recipe = RECIPES[name]
-    what = [4, UUID, _FILES, _SETUP, asdict(recipe), _grub(recipe), _packages(recipe)]
+    fields = {key: value for key, value in asdict(recipe).items() if value or key in _KEYS}
+    what = [4, UUID, _FILES, _SETUP, fields, _grub(recipe), _packages(recipe)]
     return kept(name, recipe.form, what, lambda scratch: _build(name, recipe, scratch))
 
 
@@ -136,7 +145,9 @@ def _debootstrap(recipe: Recipe, scratch: Path) -> Path:
 
 def _build(name: str, recipe: Recipe, scratch: Path) -> Path:
     what = [1, recipe.suite, _packages(recipe)]
-    tar = kept(f"{name}-root", "tar.zst", what, lambda folder: _debootstrap(recipe, folder))
+    tar = kept(
+        f"{recipe.base or name}-root", "tar.zst", what, lambda folder: _debootstrap(recipe, folder)
+    )
     root = cache.folder(scratch / "root")
     for file, content in {**_FILES, **_grub(recipe)}.items():
         own = scratch / "files" / file
@@ -149,7 +160,10 @@ def _build(name: str, recipe: Recipe, scratch: Path) -> Path:
     )
     fake = [] if os.geteuid() == 0 else ["fakeroot"]
     _run(*fake, "sh", "-e", "-c", script, PATH=f"{os.environ['PATH']}:/usr/sbin:/sbin")
-    disk = _partitioned(fs, scratch) if recipe.grub else fs
+    if recipe.esp:
+        disk = esp_image.disk(recipe.esp, root / "boot", fs, scratch)
+    else:
+        disk = _partitioned(fs, scratch) if recipe.grub else fs
     if recipe.form == "raw":
         return disk
     target = scratch / f"disk.{recipe.form}"

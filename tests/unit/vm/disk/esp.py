@@ -8,6 +8,7 @@ import struct
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 from tests.unit.vm.disk.test_extract import tool
 
@@ -20,6 +21,7 @@ ROOT = "4F68BCE3-E8CD-4DB1-96E7-FBCAF984B709"
 ROOT_VERITY = "2C7357ED-EBD2-46D9-AEC1-23D437EC2BF5"
 ROOT_UUID = "0D6F1F0E-8B7C-4C39-9D51-0A5B1C3E7A22"
 
+_MIB = 1 << 20
 _MTOOLS = {"MTOOLS_SKIP_CHECK": "1", "MTOOLSRC": "/dev/null", "LC_ALL": "C.UTF-8"}
 _PLACES = {"osrel": 0x20000, "cmdline": 0x30000, "uname": 0x40000, "linux": 0x2000000,
            "ucode": 0x4000000, "initrd": 0x6000000}  # fmt: skip
@@ -79,12 +81,21 @@ def disk(target: Path, *parts: tuple[str, Path | None, str]) -> Path:
     start, table = 1, "label: gpt\n"
     with target.open("wb") as file:
         for kind, content, more in parts:
-            size = -(-content.stat().st_size // (1 << 20)) if content else 1
+            size = -(-content.stat().st_size // _MIB) if content else 1
             table += f"start={start}MiB,size={size}MiB,type={kind}{more}\n"
             if content is not None:
-                file.seek(start << 20)
-                file.write(content.read_bytes())
+                _copy(content, file, start * _MIB)
             start += size
-        file.truncate((start + 1) << 20)
+        file.truncate((start + 1) * _MIB)
     tool("sfdisk", "-q", str(target), text=table)
     return target
+
+
+def _copy(source: Path, file: BinaryIO, at: int) -> None:
+    """Copies what is not zero: SOURCE may be large and sparse."""
+    with source.open("rb") as data:
+        while part := data.read(_MIB):
+            if part.count(0) < len(part):
+                file.seek(at)
+                file.write(part)
+            at += len(part)

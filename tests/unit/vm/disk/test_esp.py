@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.vm.disk import esp
-from tests.unit.vm.disk.test_extract import _RELEASE, file_system, root, take, vmlinuz
+from tests.unit.vm.disk.test_extract import _RELEASE, file_system, root, take, tool, vmlinuz
 from virtio_trace.errors import BadInputError, CannotTraceError
 from virtio_trace.vm.disk import extract, volumes
 from virtio_trace.vm.disk.extract import Given
@@ -153,7 +153,8 @@ def test_every_partition_is_named_when_nothing_boots(
     squashfs = tmp_path / "squashfs"
     squashfs.write_bytes(SQUASHFS)
     swap = tmp_path / "swap"
-    swap.write_bytes(bytes(4086) + b"SWAPSPACE2" + b"\1\0\0\0\xff\0\0\0".ljust(1 << 20, b"\0"))
+    swap.write_bytes(bytes(1 << 20))
+    tool("mkswap", str(swap))
     parts = [(esp.ROOT, file_system(root, tmp_path / "fs"), ""), ("linux", squashfs, "")]
     path = esp.disk(
         tmp_path / "disk.img",
