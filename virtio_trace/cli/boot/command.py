@@ -47,9 +47,11 @@ _EXAMPLES = (
 
 
 @click.command(cls=Command, examples=_EXAMPLES)
-@click.option("--kernel", "vmlinuz", metavar="VMLINUZ", help="The kernel to boot.")
+@click.option(
+    "--kernel", "vmlinuz", metavar="VMLINUZ", help="The kernel to boot, or a unified kernel image."
+)
 @click.option("--modules", metavar="DIR", help="Its modules, a lib/modules/RELEASE folder.")
-@click.option("--initrd", metavar="FILE", help="Boot VMLINUZ with this initrd, unchanged.")
+@click.option("--initrd", metavar="FILE", help="Boot with this initrd, unchanged.")
 @click.option("--image", metavar="DISK", help="Boot what this disk image boots; never written to.")
 @click.option(
     "--backing",
@@ -125,9 +127,10 @@ def command(
 
     The kernel is for {machines}. Give a VMLINUZ with its modules, or a Debian package, which
     is fetched and unpacked, not installed. Or boot a third-party system: a VMLINUZ with its initrd,
-    or a disk image. These are not changed, and the recording ends when the system is running, or as
-    --until says. QEMU OPTIONS replace the default devices, one virtio net, blk and rng, but not the
-    image.
+    a unified kernel image, or a disk image. These are not changed, and the recording ends when the
+    system is running, or as --until says. With --image, --kernel, --initrd and --modules replace
+    what is in the image. QEMU OPTIONS replace the default devices, one virtio net, blk and rng, but
+    not the image.
 
     Events that do not concern VirtIO (loads of other modules, their init functions, and matches
     that said no) are only counted on standard error; -v prints them. The recording has all.

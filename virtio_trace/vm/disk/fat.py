@@ -66,9 +66,10 @@ class Fat:
     def files(self, path: str) -> Iterator[str]:
         """The paths of the files below a folder."""
         base = _key(path).rstrip("/") + "/"
+        depth = base.count("/")  # lower case may be longer than upper case
         for key, name in sorted(self._files.items()):
             if key.startswith(base):
-                yield posixpath.join(path, name[len(base) :])
+                yield posixpath.join(path, *name.split("/")[depth:])
 
     def dump(self, path: str, target: Path, most: int = MOST_FILE) -> Path:
         """Copies the file PATH, of up to MOST bytes, to TARGET below the scratch folder.
@@ -169,7 +170,7 @@ def paths(listing: str, name: str) -> list[str]:
     for line in listing.split("\n"):
         path = line.removeprefix(_ROOT)
         parts = path.strip("/").split("/")
-        if not path.startswith("/") or path == "/" or _REFUSED.search(path):
+        if not path.startswith("/") or path == "/" or "//" in path or _REFUSED.search(path):
             continue
         if len(parts) <= _DEEPEST and not any(part in ("", ".", "..") for part in parts):
             found.append(path)
