@@ -24,7 +24,7 @@ _MACHINES = {0x8664: X86_64, 0xAA64: AARCH64}
 """IMAGE_FILE_MACHINE_AMD64 and _ARM64 (Microsoft's PE Format, Machine Types)."""
 
 _FILES = ("linux", "ucode", "initrd")
-_TEXTS = ("cmdline", "osrel", "uname")
+_TEXTS = ("cmdline", "osrel")
 _MOST_TEXT = 64 << 10
 _STEP = 1 << 20
 _EFI_ZBOOT = b"zimg"
@@ -38,7 +38,6 @@ class Unified:
     vmlinuz: Path
     initrds: tuple[Path, ...] = ()
     options: str = ""
-    release: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +79,11 @@ def extract(path: Path, folder: Path) -> Unified:
         for name in _FILES:
             if name in found:
                 files[name] = _copy(file, found[name], folder / f"uki-{name}")
-        texts = {name: _text(file, found[name]) for name in _TEXTS if name in found}
+        options = _text(file, found["cmdline"]) if "cmdline" in found else ""
     return Unified(
         vmlinuz=files["linux"],
         initrds=tuple(files[name] for name in ("ucode", "initrd") if name in files),
-        options=" ".join(texts.get("cmdline", "").split()),
-        release=texts.get("uname", ""),
+        options=" ".join(options.split()),
     )
 
 

@@ -33,7 +33,6 @@ def test_each_section_has_its_own_length(tmp_path: Path) -> None:
     assert found.vmlinuz.read_bytes() == KERNEL + b"end"
     assert [file.read_bytes() for file in found.initrds] == [b"microcode", b"initrd" * 1001]
     assert found.options == "root=/dev/vda1 ro"
-    assert found.release == "6.1.0-56-cloud-amd64"
     assert uki.machine(path) is X86_64
     release = uki.os_release(path)
     assert release is not None
