@@ -285,6 +285,8 @@ def boot_partitions() -> None:
     names = ("EFI/", "EFI/Linux/", "EFI/Linux/debian+3-0.efi", "loader/", "loader/loader.conf",
              "loader/entries/", "loader/entries/Debian 12.conf", "loader/größe[1]")  # fmt: skip
     keep("fat", "esp", "".join(f"::/{name}\n" for name in names).encode())
+    listing = "DIR          20261125140638 boot/\n3000000      20261125140638 vm linuz-1\n\n"
+    keep("fstest", "boot", listing.encode())
     keep("fat_image", "size", b"\x13\0\0\0\x01\x41")
 
 

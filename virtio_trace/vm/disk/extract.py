@@ -111,7 +111,7 @@ def extract_system(
     if found is None and not (given.vmlinuz and given.initrds):
         if any(place.kind in fat.KINDS for place in places):
             need(fat.TOOLS)
-        raise volumes.nothing(path, places)
+        raise volumes.nothing(path, places, readable)
     progress(what, 0.2)
     parts = _parts(found, readable, scratch, given)
     progress(what, 0.5)

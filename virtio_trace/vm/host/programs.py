@@ -38,6 +38,7 @@ PACKAGES = {
     "debugfs": "e2fsprogs",
     "mdir": "mtools",
     "mcopy": "mtools",
+    "grub-fstest": "grub-common",
 }
 """Program to the Debian package that has it."""
 
