@@ -19,7 +19,10 @@ WORDS = (
 def one(data: bytes) -> None:
     text, _, more = data.decode("utf-8", "replace").partition("=====\n")
     bootloader.grub(text, more)
-    read = (bls.type1(f"{at}-{one[:8]}.conf", one) for at, one in enumerate(text.split("\n\n")))
+    saved = bootloader.variables(more)
+    read = (
+        bls.type1(f"{at}-{one[:8]}.conf", one, saved) for at, one in enumerate(text.split("\n\n"))
+    )
     named = bls.type2(text[:40], "/EFI/Linux/x.efi", {"ID": text[:9], "VERSION_ID": more[:99]})
     assert bls.choose((*filter(None, read), named), more) is not None
     bls.version_key(text)

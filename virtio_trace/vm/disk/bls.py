@@ -12,10 +12,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from virtio_trace.vm.disk.bootloader import BootEntry
+from virtio_trace.vm.disk.bootloader import BootEntry, expand
 
 _LONGEST_PATTERN = 256
 _LONGEST_VERSION = 1 << 16
+_LONGEST_OPTIONS = 1 << 16
 _COUNTER = re.compile(r"(.+?)\+([0-9]{1,9})(?:-[0-9]{1,9})?")
 """The name of an entry with boot counting: tries left, and tries done."""
 
@@ -65,8 +66,9 @@ def _in_order(candidates: Iterable[Candidate]) -> list[Candidate]:
     return sorted(found, key=lambda one: one.bad)
 
 
-def type1(name: str, text: str) -> Candidate | None:
-    """The entry of the file NAME in loader/entries with TEXT.
+def type1(name: str, text: str, environment: Mapping[str, str] | None = None) -> Candidate | None:
+    """The entry of the file NAME in loader/entries with TEXT. ENVIRONMENT: GRUB's variables, if it
+    is GRUB that reads it.
 
     None if it has no kernel and no unified kernel image, or is for another architecture.
     """
@@ -80,11 +82,15 @@ def type1(name: str, text: str) -> Candidate | None:
         return None
     if keys.get("architecture", [_ARCHITECTURE])[-1].lower() != _ARCHITECTURE:
         return None
+    options = " ".join(keys.get("options", ()))
+    if environment is not None:
+        words = (expand(word, environment) for word in options.split(" "))
+        options = " ".join(word for word in words if word)[:_LONGEST_OPTIONS]
     entry = BootEntry(
         title=keys.get("title", [name])[-1],
         linux=keys["linux"][-1] if "linux" in keys else "",
         initrds=tuple(path for value in keys.get("initrd", ()) for path in value.split()),
-        options=" ".join(keys.get("options", ())),
+        options=options,
         unified="" if "linux" in keys else unified,
     )
     more = [keys.get(key, [""])[-1] for key in ("sort-key", "machine-id", "version")]

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import glob
 import posixpath
 import re
 from collections.abc import Iterator, Sequence
@@ -74,22 +75,40 @@ def _by_grub(volumes: Sequence[Volume]) -> FoundEntry | None:
 def _specified(volumes: Sequence[Volume], scratch: Path) -> FoundEntry | None:
     """The default of all entries of the Boot Loader Specification: they may be in the EFI system
     partition and in an extended boot loader partition."""
-    found = [*_type1(volumes), *_type2(volumes, scratch)]
+    environment = _environment(volumes)
+    found = [*_type1(volumes, environment), *_type2(volumes, scratch)]
     places = (
         (volume, posixpath.join(place, _LOADER)) for volume, place in _places(_esp_first(volumes))
     )
-    loader = next((volume.read(path) for volume, path in places if volume.is_file(path)), "")
+    saved = glob.escape((environment or {}).get("saved_entry", ""))
+    loader = next(
+        (volume.read(path) for volume, path in places if volume.is_file(path)), f"default {saved}\n"
+    )
     chosen = bls.choose((candidate for candidate, _ in found), loader)
     return next((where for candidate, where in found if candidate is chosen), None)
 
 
-def _type1(volumes: Sequence[Volume]) -> Iterator[tuple[bls.Candidate, FoundEntry]]:
+def _environment(volumes: Sequence[Volume]) -> dict[str, str] | None:
+    """The variables of GRUB, which reads such entries too (its command blscfg, in Fedora and its
+    relatives): one has the default, others are in the options. None without GRUB."""
+    for volume, place in _places(volumes):
+        for config in _GRUB:
+            path = posixpath.join(place, posixpath.dirname(config), "grubenv")
+            if volume.is_file(path):
+                return bootloader.variables(volume.read(path))
+    return None
+
+
+def _type1(
+    volumes: Sequence[Volume], environment: dict[str, str] | None
+) -> Iterator[tuple[bls.Candidate, FoundEntry]]:
     for volume, place in _places(volumes):
         folder = posixpath.join(place, _ENTRIES)
         names = [name for name in volume.names(folder) if name.lower().endswith(".conf")]
         for name in names[:_MOST_ENTRIES]:
             path = posixpath.join(folder, name)
-            candidate = bls.type1(name, volume.read(path)) if volume.is_file(path) else None
+            text = volume.read(path) if volume.is_file(path) else ""
+            candidate = bls.type1(name, text, environment)
             if candidate is not None:
                 yield candidate, FoundEntry(volume, place, candidate.entry, path)
 

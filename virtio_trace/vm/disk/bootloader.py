@@ -62,13 +62,18 @@ _COMMAND = re.compile(r"\s*(menuentry|submenu|linux(?:16|efi)?|initrd(?:16|efi)?
 
 def grub(text: str, environment: str = "") -> BootEntry | None:
     """The default entry of a grub.cfg, whose grubenv is ENVIRONMENT; None if none has a kernel."""
-    saved = dict(re.findall(r"^(\w+)=(.*)$", environment, re.M))
+    saved = variables(environment)
     menus, values = _grub_menus(text)
     default = values.get("default", "0")
     default = _VARIABLE.sub(lambda found: saved.get(found[1], ""), default) or "0"
     chosen = _choose(menus, default) or _choose(menus, "0")
     found = chosen.entry if chosen else None
     return found or next((entry for menu in menus if (entry := menu.entry)), None)
+
+
+def variables(environment: str) -> dict[str, str]:
+    """The variables of a grubenv."""
+    return dict(re.findall(r"^(\w+)=(.*)$", environment, re.M))
 
 
 def _grub_menus(text: str) -> tuple[list[_Menu], dict[str, str]]:
@@ -153,7 +158,7 @@ def _options(line: str, values: Mapping[str, str]) -> str:
     needs too. Options longer than any kernel's command line are cut."""
     found, size = [], 0
     for word in _raw_words(line)[2:]:
-        found.append(_expand(word, values))
+        found.append(expand(word, values))
         size += len(found[-1])
         if size > _LONGEST_LINE:
             break
@@ -164,8 +169,8 @@ def _raw_words(line: str) -> list[str]:
     return re.findall(r"""(?:[^\s"']|"[^"]*"|'[^']*')+""", line)
 
 
-def _expand(word: str, values: Mapping[str, str]) -> str:
-    """WORD with its variables. One that is not set outside of the entries is empty."""
+def expand(word: str, values: Mapping[str, str]) -> str:
+    """WORD with its variables. One that VALUES does not have is empty."""
     if word.count("$") > _LONGEST_VALUE // 16:
         return ""
     return _VARIABLE.sub(lambda found: values.get(found[1], ""), word)

@@ -193,6 +193,25 @@ def test_without_mtools_it_is_named_where_it_is_needed(
     assert refused.value.hint == "apt install mtools"
 
 
+def test_entries_that_grub_reads(root: Path, tmp_path: Path) -> None:
+    """Fedora and its relatives: grub.cfg has blscfg, and grubenv the default and the options."""
+    (root / "boot/grub").rename(root / "boot/grub2")
+    (root / "boot/grub2/grub.cfg").write_text('set default="${saved_entry}"\nblscfg\n')
+    (root / "boot/grub2/grubenv").write_text(
+        "# GRUB Environment Block\nsaved_entry=1-6.1[x]\nkernelopts=root=/dev/mapper/x ro \n###"
+    )
+    (root / "boot/loader/entries").mkdir(parents=True)
+    for release in ("6.1[x]", "6.2"):
+        (root / f"boot/loader/entries/1-{release}.conf").write_text(
+            f"title {release}\nversion {release}\nlinux /vmlinuz-{_RELEASE}\n"
+            f"initrd /initrd.img-{_RELEASE}\noptions $kernelopts a=b $tuned_params\n"
+        )
+    system = take(file_system(root, tmp_path / "disk.img"), tmp_path)
+    assert (system.title, system.options) == ("6.1[x]", "root=/dev/mapper/x ro  a=b")
+    (root / "boot/grub2/grubenv").unlink()
+    assert take(file_system(root, tmp_path / "disk.img"), tmp_path).title == "6.2"
+
+
 def given(path: Path, tmp_path: Path, ours: Given, append: str = "") -> extract.ImageSystem:
     """The image's system with what is OURS."""
     scratch = tmp_path / "scratch"
