@@ -78,7 +78,7 @@ _REQUIREMENTS = Topic(
                 "boot",
                 "QEMU for the kernel's machine (qemu-system-x86, qemu-system-arm), kmod and an apt"
                 " mirror; for --image also qemu-utils, fdisk, e2fsprogs and, for an EFI system"
-                " partition, mtools; for xfs and btrfs grub-common; for unified kernel images"
+                " partition, mtools; for xfs, btrfs and LVM grub-common; for unified kernel images"
                 " pefile. Not root. KVM is used"
                 " if this user may open /dev/kvm.",
             ),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Reads xfs, btrfs, f2fs and squashfs in a disk image, with grub-fstest of GRUB.
+"""Reads xfs, btrfs, f2fs, squashfs and what is on LVM in a disk image, with grub-fstest of GRUB.
 
 grub-fstest has GRUB's own readers of file systems, as a program that needs neither root nor a
 mount. It writes nothing to the image. What is only in the log of xfs is missing.
@@ -26,6 +26,9 @@ KINDS = ("xfs", "btrfs", "f2fs", "squashfs")
 TOOLS = ("grub-fstest",)
 """The program that reading one of KINDS needs."""
 
+LVM = "LVM2_member"
+"""blkid's name for a physical volume of LVM."""
+
 _SUBVOLUMES = ("/@rootfs", "/@", "/root", "/@root")
 """Where the root is in a btrfs: Debian's, Ubuntu's and Fedora's installers, and mkosi."""
 
@@ -36,11 +39,15 @@ _MOST_FOLDERS = 5000
 
 _DEEPEST = 32
 _ENTRY = re.compile(r"(DIR|[0-9]{1,20}) +[0-9]{14} ([^/]+)(/?)")
+_LOGICAL = re.compile(r"\((lvm/[A-Za-z0-9+_.-]{1,255})\)")
+_MOST_LOGICAL = 64
 _REFUSED = re.compile(r"[\x00-\x1f\x7f\ufffd\\]")
 
 
 class GrubVolume:
     """The file system WHERE of the image DISK, a file name in folder SCRATCH.
+
+    DEVICE is GRUB's name for it, if it is not that of a partition.
 
     Paths begin with a slash and are inside of it, or of the subvolume that has the system. Symbolic
     links are followed, but those to folders are not listed.
@@ -48,10 +55,10 @@ class GrubVolume:
 
     unclean = False
 
-    def __init__(self, disk: str, where: FileSystem, scratch: Path) -> None:
+    def __init__(self, disk: str, where: FileSystem, scratch: Path, device: str = "") -> None:
         self.where = where
         table = "gpt" if where.partition and where.partition.uuid else "msdos"
-        self._device = f"loop0,{table}{where.number}" if where.number else "loop0"
+        self._device = device or (f"loop0,{table}{where.number}" if where.number else "loop0")
         self._disk = disk
         self._scratch = scratch
         self._folders: dict[str, dict[str, int | None]] = {}
@@ -128,7 +135,7 @@ class GrubVolume:
     def _subvolume(self) -> str:
         """The subvolume that has the system; "" for the whole file system."""
         top = self._list("/")
-        if self.where.kind != "btrfs" or {"etc", "boot", "usr", "loader"} & top.keys():
+        if {"etc", "boot", "usr", "loader"} & top.keys():
             return ""
         there = (path for path in _SUBVOLUMES if path[1:] in top)
         return next((path for path in there if {"etc", "boot"} & self._list(path).keys()), "")
@@ -165,6 +172,19 @@ class GrubVolume:
             most = f"{MOST_ENTRIES} files, or {_MOST_FOLDERS} folders"
             raise BadInputError(f"{self.where.name} has more than {most}")
         return found
+
+
+def logical_volumes(disk: str, scratch: Path) -> list[str]:
+    """GRUB's names for the logical volumes of DISK, a name in folder SCRATCH: ``lvm/GROUP-NAME``.
+
+    Raises BadInputError.
+    """
+    what = "looking for logical volumes"
+    try:
+        done = run(("grub-fstest", disk, "ls"), what, cwd=scratch, check=False, limits=_LISTING)
+    except ProgramLimitError as error:
+        raise BadInputError(str(error)) from error
+    return list(dict.fromkeys(_LOGICAL.findall(done.stdout)))[:_MOST_LOGICAL]
 
 
 def listed(answer: str) -> dict[str, int | None]:

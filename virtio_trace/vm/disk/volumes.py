@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from virtio_trace.errors import BadInputError
@@ -16,7 +17,7 @@ from virtio_trace.vm.disk.volume import Volume
 from virtio_trace.vm.host.programs import missing
 
 _LATER = (
-    "bcachefs", "LVM2_member", "crypto_LUKS", "linux_raid_member", "zfs_member", "erofs", "exfat",
+    "bcachefs", "crypto_LUKS", "linux_raid_member", "zfs_member", "erofs", "exfat",
     "ntfs", "iso9660", "udf",
 )  # fmt: skip
 """File systems that may have a kernel and cannot be read."""
@@ -33,11 +34,23 @@ def opened(disk: str, places: Sequence[FileSystem], scratch: Path) -> list[Volum
             found.append(Ext(disk, place, scratch))
         elif place.kind in fat.KINDS and not missing(fat.TOOLS):
             found.append(Fat(disk, place, scratch))
-        elif place.kind in fstest.KINDS and not missing(fstest.TOOLS):
-            volume = GrubVolume(disk, place, scratch)
-            if volume.names("/"):  # grub-fstest does not say that it cannot read one
-                found.append(volume)
-    return found
+    if any(place.kind in (*fstest.KINDS, fstest.LVM) for place in places):
+        found += _by_grub(disk, places, scratch)
+    return sorted(found, key=lambda volume: volume.where.offset)
+
+
+def _by_grub(disk: str, places: Sequence[FileSystem], scratch: Path) -> list[Volume]:
+    """The file systems that grub-fstest can read. It does not say that it cannot read one: that has
+    no names. Logical volumes are where the first physical volume is."""
+    if missing(fstest.TOOLS):
+        return []
+    found = [GrubVolume(disk, place, scratch) for place in places if place.kind in fstest.KINDS]
+    first = next((place for place in places if place.kind == fstest.LVM), None)
+    if first is not None:
+        for device in fstest.logical_volumes(disk, scratch):
+            where = replace(first, kind=device.replace("lvm/", "LVM ", 1))
+            found.append(GrubVolume(disk, where, scratch, device))
+    return [volume for volume in found if volume.names("/")]
 
 
 def nothing(image: Path, places: Sequence[FileSystem], readable: Sequence[Volume]) -> BadInputError:
@@ -47,8 +60,8 @@ def nothing(image: Path, places: Sequence[FileSystem], readable: Sequence[Volume
     if not any(place.kind for place in places):
         names = ", ".join(place.name for place in places)
         return BadInputError(f"{image}: no file system in it: {names}", "is it a whole disk image?")
-    opened = [volume.where for volume in readable]
-    reasons = "; ".join(f"{place.name} {_reason(place, place in opened)}" for place in places)
+    opened = {volume.where.number for volume in readable}
+    reasons = "; ".join(f"{one.name} {_reason(one, one.number in opened)}" for one in places)
     return BadInputError(f"{image}: nothing to boot: {reasons}", _HINT)
 
 
@@ -56,7 +69,7 @@ def _reason(place: FileSystem, is_open: bool) -> str:
     if is_open:
         what = "unified kernel image" if place.kind in fat.KINDS else "kernel"
         return f"has no boot loader entry and no {what}"
-    if place.kind in fstest.KINDS:
+    if place.kind in (*fstest.KINDS, fstest.LVM):
         if missing(fstest.TOOLS):
             return "cannot be read without grub-fstest (apt install grub-common)"
         return "cannot be read by grub-fstest"

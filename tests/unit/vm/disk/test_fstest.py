@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.vm.disk import esp
-from tests.unit.vm.disk.test_extract import _RELEASE, root, take, tool, vmlinuz
+from tests.unit.vm.disk import esp, lvm
+from tests.unit.vm.disk.test_extract import _RELEASE, file_system, root, take, tool, vmlinuz
 from virtio_trace.errors import BadInputError
 from virtio_trace.vm.disk import fstest, partitions, volumes
 from virtio_trace.vm.disk.fstest import GrubVolume
@@ -73,7 +73,7 @@ def test_a_system_in_a_subvolume_of_btrfs(root: Path, tmp_path: Path) -> None:
     """GRUB's configuration names its files from the top of the file system. A folder is what a
     subvolume is to GRUB; mkfs.btrfs makes no subvolume before 6.12."""
     config = root / "boot/grub/grub.cfg"
-    config.write_text(config.read_text().replace(" /boot/", " /@rootfs/boot/"))
+    config.write_text(config.read_text().replace("/boot/", "/@rootfs/boot/"))
     top = tmp_path / "top"
     top.mkdir()
     root.rename(top / "@rootfs")
@@ -134,3 +134,32 @@ def test_names_in_a_listing() -> None:
         "DIR          20261125140638 file", "4            20261125140638 folder/", "",
     ]  # fmt: skip
     assert fstest.listed("\n".join(lines)) == {"boot": None, "na me": 4}
+
+
+def test_a_root_on_a_logical_volume(root: Path, tmp_path: Path) -> None:
+    """As Red Hat's installer makes it: /boot is a partition of its own, the root is on LVM."""
+    boot = tmp_path / "boot"
+    (root / "boot").rename(boot)
+    config = boot / "grub/grub.cfg"
+    config.write_text(config.read_text().replace("/boot/", "/"))
+    parts = (
+        ("linux", file_system(boot, tmp_path / "boot.fs"), ""),
+        ("lvm", lvm.physical(file_system(root, tmp_path / "fs"), tmp_path / "pv"), ""),
+    )
+    path = esp.disk(tmp_path / "disk.img", *parts)
+    system = take(path, tmp_path)
+    assert system.vmlinuz.read_bytes() == vmlinuz(_RELEASE)
+    assert system.modules is not None and not system.only_initrd
+    assert (system.tree / "etc/modprobe.d/mine.conf").exists()
+    scratch = tmp_path / "scratch"
+    (scratch / "disk.raw").symlink_to(path)
+    found = volumes.opened("disk.raw", partitions.file_systems("disk.raw", scratch), scratch)
+    assert [one.where.name for one in found] == ["partition 1 (ext4)", "partition 2 (LVM vg-root)"]
+
+
+def test_names_of_logical_volumes(root: Path, tmp_path: Path) -> None:
+    """A name that is not one of LVM's is left out: it would be a part of a command."""
+    fs = file_system(root, tmp_path / "fs")
+    for name, expected in (("home-1", ["lvm/vg-home--1"]), ("a(b", [])):
+        lvm.physical(fs, tmp_path / "disk.raw", name)
+        assert fstest.logical_volumes("disk.raw", tmp_path) == expected
