@@ -48,6 +48,8 @@ CASES = {
     "Debian 12, dracut, systemd in its initrd, qcow2": Expected(
         Case("dracut", append="root=/dev/vda", until=END), "/dev/vda"
     ),
+    "Debian 12, a unified kernel image, qcow2": Expected(Case("uki", until=END), "/dev/vda2"),
+    "Debian 12, systemd-boot, raw": Expected(Case("bls", until=END), "/dev/vda2"),
 }
 
 

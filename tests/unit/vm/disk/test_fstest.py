@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""xfs and btrfs, read by grub-fstest: real ones by mkfs.xfs and mkfs.btrfs, and hostile ones."""
+"""What grub-fstest reads: real file systems by their own programs, LVM, and hostile ones."""
 
 from __future__ import annotations
 
@@ -48,6 +48,21 @@ def btrfs(top: Path, target: Path) -> Path:
     return target
 
 
+def f2fs(top: Path, target: Path) -> Path:
+    """The files of TOP as an f2fs."""
+    with target.open("wb") as file:
+        file.truncate(120 << 20)
+    tool("mkfs.f2fs", "-q", str(target))
+    tool("sload.f2fs", "-f", str(top), str(target))
+    return target
+
+
+def squashfs(top: Path, target: Path) -> Path:
+    """The files of TOP as a squashfs, compressed by xz."""
+    tool("mksquashfs", str(top), str(target), "-quiet", "-no-progress", "-comp", "xz")
+    return target
+
+
 def opened(file: Path, scratch: Path) -> GrubVolume:
     """The file system in FILE, in a partition."""
     scratch.mkdir()
@@ -83,7 +98,7 @@ def test_a_system_in_a_subvolume_of_btrfs(root: Path, tmp_path: Path) -> None:
     assert (system.tree / "etc/modprobe.d/mine.conf").exists()
 
 
-@pytest.mark.parametrize("make", [xfs, btrfs])
+@pytest.mark.parametrize("make", [xfs, btrfs, f2fs, squashfs])
 def test_links_and_what_is_not_there(root: Path, tmp_path: Path, make: object) -> None:
     (root / "boot/link").symlink_to(f"vmlinuz-{_RELEASE}")
     (root / "boot/out").symlink_to("/../../../etc/hostname")
