@@ -20,7 +20,6 @@ from virtio_trace.errors import BadInputError, UsageError
 from virtio_trace.vm.disk import (
     boot_entry,
     discoverable,
-    fat,
     image_modules,
     initrd_modules,
     partitions,
@@ -31,7 +30,7 @@ from virtio_trace.vm.disk.attach import Disk
 from virtio_trace.vm.disk.boot_entry import FoundEntry
 from virtio_trace.vm.disk.partitions import FileSystem
 from virtio_trace.vm.disk.volume import MOST_FILE, Volume
-from virtio_trace.vm.host.programs import Progress, need
+from virtio_trace.vm.host.programs import Progress
 
 _MOST_INITRDS = 16
 _MOST_KERNEL = 512 << 20
@@ -109,8 +108,6 @@ def extract_system(
     readable = volumes.opened(name, places, scratch)
     found = boot_entry.find(readable, scratch)
     if found is None and not (given.vmlinuz and given.initrds):
-        if any(place.kind in fat.KINDS for place in places):
-            need(fat.TOOLS)
         raise volumes.nothing(path, places, readable)
     progress(what, 0.2)
     parts = _parts(found, readable, scratch, given)

@@ -14,7 +14,7 @@ from virtio_trace.vm.disk.fat import Fat
 from virtio_trace.vm.disk.fstest import GrubVolume
 from virtio_trace.vm.disk.partitions import FileSystem
 from virtio_trace.vm.disk.volume import Volume
-from virtio_trace.vm.host.programs import missing
+from virtio_trace.vm.host.programs import missing, need
 
 _LATER = (
     "bcachefs", "crypto_LUKS", "linux_raid_member", "zfs_member", "erofs", "exfat",
@@ -54,7 +54,12 @@ def _by_grub(disk: str, places: Sequence[FileSystem], scratch: Path) -> list[Vol
 
 
 def nothing(image: Path, places: Sequence[FileSystem], readable: Sequence[Volume]) -> BadInputError:
-    """The error for an image without a kernel: it names each partition, and why it is not used."""
+    """The error for an image without a kernel: it names each partition, and why it is not used.
+
+    Raises CannotTraceError if mtools is missing that would read one.
+    """
+    if any(place.kind in fat.KINDS for place in places):
+        need(fat.TOOLS)
     if not places:
         return BadInputError(f"{image}: its partition table is empty", "is it a whole disk image?")
     if not any(place.kind for place in places):
