@@ -28,6 +28,7 @@ COMMANDS = {
     "graph": ("graph", "Draw which driver bound which device in a recording."),
     "help": ("help", "Explain a command or a topic."),
     "inspect": ("inspect", "Show every VirtIO driver and transport in a kernel's files."),
+    "matrix": ("matrix.command", "Boot kernels with boards of devices, as a plan says."),
     "record": ("record", "Record what this kernel does with its VirtIO devices."),
     "report": ("report", "Show the devices, drivers and bindings of a recording."),
     "script": ("script", "Print the events of a recording in order, nested by call."),

@@ -12,7 +12,7 @@ import click
 
 from virtio_trace.check import verdict
 from virtio_trace.cli.boot.collectors import collecting
-from virtio_trace.cli.boot.ending import STATUS_INCOMPLETE, conclude
+from virtio_trace.cli.boot.ending import STATUS_INCOMPLETE, conclude, write_outcome
 from virtio_trace.cli.boot.guest_lines import GuestLines
 from virtio_trace.cli.boot.source import Source
 from virtio_trace.cli.support import options as shared
@@ -94,6 +94,7 @@ _EXAMPLES = (
 )
 @click.option("--keep-console", "console", metavar="FILE", help="Write the console to FILE.")
 @click.option("-o", "--output", metavar="FILE", help="The recording; - is standard output.")
+@click.option("--outcome", metavar="FILE", hidden=True, help="How the guest ended, for matrix.")
 @click.option("--root", metavar="CPIO", hidden=True, help="A root in place of busybox (tests).")
 @click.option("-q", "--quiet", is_flag=True, help="Do not print events as they happen.")
 @click.option("-v", "--verbose", is_flag=True, help="Print all events, and QEMU's command line.")
@@ -116,6 +117,7 @@ def command(
     until: str | None,
     console: str | None,
     output: str | None,
+    outcome: str | None,
     root: str | None,
     quiet: bool,
     verbose: bool,
@@ -169,11 +171,13 @@ def command(
             progress.stage("reading the kernel's files")
             with collecting(plan, boot_events=not no_boot_events) as plan:
                 progress.stage("building the guest's root")
-                outcome = boot(plan, Listener(consume, tell, pause), progress)
+                ended = boot(plan, Listener(consume, tell, pause), progress)
                 progress.stage("")
         finally:
             lines.close()
-    trouble = conclude(outcome, plan)
+    if outcome is not None:
+        write_outcome(Path(outcome), ended)
+    trouble = conclude(ended, plan)
     try:
         status = _report(lines.lines, target) if lines.lines else STATUS_INCOMPLETE
     except BadInputError:  # a cut header: the error below says how the guest ended
@@ -181,7 +185,7 @@ def command(
             raise
     if trouble is not None:
         raise trouble
-    if outcome.stop is not None and not outcome.stop.reached:
+    if ended.stop is not None and not ended.stop.reached:
         return status or STATUS_INCOMPLETE
     return status
 
