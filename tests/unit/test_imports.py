@@ -45,6 +45,7 @@ LIBRARIES = {
     "bcc": {"tracer/bpf/compile.py"},
     "cairosvg": {"render/png.py"},
     "elftools": {"kernel/files/elf_tables.py"},
+    "kcidb_io": {"render/kcidb.py"},
     "tabulate": {"render/grid.py"},
 }
 
