@@ -8,6 +8,7 @@ import click
 from virtio_trace.check.profiles import LINUX, PROFILES
 from virtio_trace.cli.support import asked, formats, options, reading, results
 from virtio_trace.cli.support.help import Command, Example
+from virtio_trace.report.about import about
 
 _EXAMPLES = (
     Example("Check virtio-trace.vtr and print the source of each step", "virtio-trace check -v"),
@@ -15,6 +16,7 @@ _EXAMPLES = (
         "Check against the VirtIO specification, for programs",
         "virtio-trace check --profile spec --format json boot.vtr",
     ),
+    Example("Write a test report", "virtio-trace check --format junit -o junit.xml boot.vtr"),
 )
 
 
@@ -34,7 +36,16 @@ _EXAMPLES = (
     is_flag=True,
     help="Leave out what the kernel recorded of its own boot.",
 )
-@options.output_options("check")
+@click.option(
+    "--kcidb-origin",
+    "origin",
+    metavar="NAME",
+    default="virtio_trace",
+    show_default=True,
+    help="For kcidb: the name that KernelCI gave your CI.",
+)
+@click.option("--kcidb-build", "build", metavar="ID", help="For kcidb: the build that KCIDB knows.")
+@options.output_options("check", file=True)
 def command(
     *,
     file: str,
@@ -42,7 +53,10 @@ def command(
     devices: tuple[str, ...],
     drivers: tuple[str, ...],
     live: bool,
+    origin: str,
+    build: str | None,
     row: formats.Format,
+    output: str,
     verbose: bool,
 ) -> int:
     """Check a recording against the procedure that Linux follows.
@@ -56,8 +70,15 @@ def command(
 
     FILE defaults to virtio-trace.vtr; - is standard input. The exit status is 0 if the recording
     conforms, 1 if it deviates, 4 if it proves neither. -v shows the source of each step.
+
+    junit, ktap, markdown, github and kcidb are for CI systems; docs/ci.md shows how each is used.
     """
     with reading.opened(file) as recording:
         result = asked.judge(recording, devices, drivers, profile=profile, live=live)
-    results.show(row, result, verbose=verbose)
+        more = {
+            formats.ABOUT: about(recording),
+            formats.ORIGIN: origin,
+            formats.BUILD: build,
+        }
+    results.show(row, result, file=output, source=file, verbose=verbose, more=more)
     return asked.STATUS[result.verdict]

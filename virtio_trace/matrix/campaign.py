@@ -59,6 +59,7 @@ def run_cases(
     cases: Sequence[Case],
     workers: Workers,
     folder: MatrixFolder,
+    *,
     retries: int,
     on_result: Callable[[CaseResult], None],
     on_pause: Callable[[int], None],
@@ -83,9 +84,7 @@ def run_cases(
         on_pause(width)
 
 
-def _keep(
-    case: Case, future: Future[Done], workers: Workers, folder: MatrixFolder
-) -> CaseResult:
+def _keep(case: Case, future: Future[Done], workers: Workers, folder: MatrixFolder) -> CaseResult:
     error = future.exception() if not future.cancelled() else None
     if error is None and not future.cancelled():
         result, files = future.result()

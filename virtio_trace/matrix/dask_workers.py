@@ -11,7 +11,6 @@ than N at once.
 
 from __future__ import annotations
 
-import asyncio
 from concurrent.futures import CancelledError, Executor, Future
 from types import TracebackType
 from typing import Any
@@ -47,8 +46,8 @@ class DaskWorkers:
                 address, timeout=_CONNECT_SECONDS, set_as_default=False, name="virtio-trace"
             )
         except ValueError as error:
-            raise UsageError(f"--scheduler {address}: {error}", "such as tcp://host:8786") from error
-        except (OSError, asyncio.TimeoutError) as error:
+            raise UsageError(f"--scheduler {address}: {error}", "such as host:8786") from error
+        except (TimeoutError, OSError) as error:
             raise CannotTraceError(
                 f"the scheduler at {address} cannot be reached: {error}",
                 "is dask scheduler running there?",
@@ -87,7 +86,8 @@ class DaskWorkers:
 
     def width(self) -> int:
         """The threads of all workers that are there."""
-        return max(sum(self._client.nthreads().values()), 1)
+        threads: list[int] = list(self._client.nthreads().values())
+        return max(sum(threads), 1)
 
     def has_kvm(self) -> bool:
         """Whether a worker offers KVM."""

@@ -12,12 +12,13 @@ from virtio_trace.matrix.settings import Expectation
 RECORDING = "recording.vtr"
 CONSOLE = "console.txt"
 OUTCOME = "outcome.json"
-LOG = "boot.log"
-TABLES = "boot.txt"
 CHECK = "check.json"
 REPORT = "report.html"
+REPORT_JSON = "report.json"
+LOG = "boot.log"
+TABLES = "boot.txt"
 BOARD = "board.toml"
-"""The files of a case."""
+"""The files of a case. Down to the last report, boot --artifacts writes them."""
 
 _NO_DEVICES = ("-parallel", "none")
 """An option without a meaning: with no options at all, boot takes its default devices."""
@@ -71,7 +72,7 @@ def _boot(case: Case) -> list[str]:
     found += [f"--collector={settings.collector}"]
     if not settings.boot_events:
         found.append("--no-boot-events")
-    found += ["--keep-console", CONSOLE, "--outcome", OUTCOME, "-o", RECORDING, "-q", "--"]
+    found += ["--artifacts", ".", "-q", "--"]
     default = devices.DEFAULT_WITH_IMAGE if case.source.image is not None else devices.DEFAULT
     chosen = default if settings.devices is None else settings.devices
     options = [*devices.options(chosen), *settings.qemu]

@@ -43,6 +43,10 @@ def _one_of(*words: str) -> Kind:
 _TEXT: Kind = ("a string", _is_text)
 _TEXTS: Kind = ("an array of strings", _is_texts)
 _TABLE: Kind = ("a table", lambda value: isinstance(value, dict))
+_TABLES: Kind = (
+    "an array of tables, as [[case]] makes it",
+    lambda value: isinstance(value, list) and all(isinstance(one, dict) for one in value),
+)
 _BOOL: Kind = ("true or false", lambda value: isinstance(value, bool))
 _COUNT: Kind = (
     f"a number from 1 to {MOST_BOOTS}",
@@ -73,7 +77,7 @@ SOURCE: dict[str, Kind] = {
     "image": _TEXT,
     "backing": _TEXTS,
 }
-PLAN = {**SETTINGS, "kernel": _TABLE, "board": _TABLE, "case": ("an array of tables", list)}
+PLAN = {**SETTINGS, "kernel": _TABLE, "board": _TABLE, "case": _TABLES}
 KERNEL = {**SETTINGS, **SOURCE}
 BOARD = {**SETTINGS, "devices": _TEXTS}
 CASE = {**SETTINGS, "kernels": _TEXTS, "boards": _TEXTS}
@@ -94,10 +98,7 @@ def check(file: TomlFile, place: Place, table: Mapping[str, Any], keys: Mapping[
             hint = f"did you mean {near[0]}?" if near else f"known here: {', '.join(keys)}"
             raise file.error(here, f"unknown key {key}", hint)
         words, is_kind = keys[key]
-        if key == "case":
-            if not (isinstance(value, list) and all(isinstance(one, dict) for one in value)):
-                raise file.error(here, f"{key} is not {words}", "write [[case]]")
-        elif not is_kind(value):
+        if not is_kind(value):
             raise file.error(here, f"{key} is not {words}")
         if key == "expect":
             check(file, here, value, EXPECT)

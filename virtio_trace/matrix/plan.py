@@ -162,9 +162,7 @@ class _Reader:
         if "until" in table:
             self._files.until((*place, "until"), table["until"])
 
-    def _cases(
-        self, place: Place, kernel: str, board: str, case: dict[str, Any]
-    ) -> Iterator[Case]:
+    def _cases(self, place: Place, kernel: str, board: str, case: dict[str, Any]) -> Iterator[Case]:
         tables = [self._data, self._kernels[kernel], self._boards[board], case]
         places: list[Place] = [(), ("kernel", kernel), ("board", board), place]
         table = merged(tables)

@@ -28,6 +28,7 @@ _FETCH_SECONDS = 1800.0
 the cache."""
 _READ_SECONDS = 600.0
 _POLL_SECONDS = 0.1
+_CHECK_LOG = "check.log"
 _LARGEST = 256 << 20
 """Bytes of a file that is sent from one machine to another."""
 
@@ -52,11 +53,13 @@ def run(job: Job, folder: Path, stopped: Stopped = lambda: False) -> CaseResult:
         path.replace(folder / path.name)
     place.rmdir()
     check = _check(job, folder, stopped)
+    if check is None and attempts[-1].end == "done":
+        attempts[-1].why = _last_words(folder / _CHECK_LOG) or attempts[-1].why
     status, why = judge(job.expect, attempts[-1], check, _command_status(folder))
     result = CaseResult(
         job.name, status, why, check and check["verdict"], attempts, worker=platform.node()
     )
-    _describe(folder, result, stopped)
+    _describe(folder, result)
     return result
 
 
@@ -93,7 +96,11 @@ def _is_emulation(attempt: Attempt) -> bool:
 def _boot(job: Job, place: Path, stopped: Stopped) -> Attempt:
     began = time.monotonic()
     status = _ours(
-        job.boot, place, files.TABLES, files.LOG, job.seconds + _FETCH_SECONDS, stopped
+        *(job.boot, place),
+        out=files.TABLES,
+        err=files.LOG,
+        seconds=job.seconds + _FETCH_SECONDS,
+        stopped=stopped,
     )
     outcome = _json(place / files.OUTCOME) or {}
     return Attempt(
@@ -110,29 +117,25 @@ def _check(job: Job, folder: Path, stopped: Stopped) -> Any:
     """check's JSON; None if it cannot read the recording, or there is none."""
     if not (folder / files.RECORDING).is_file():
         return None
-    if job.expect.board is not None:
-        (folder / files.BOARD).write_text(job.expect.board, "utf-8")
-    log = "check.log"
-    _ours(job.check, folder, files.CHECK, log, _READ_SECONDS, stopped)
-    if not (folder / log).read_bytes():
-        (folder / log).unlink()
+    expect = job.expect
+    if expect.board is not None:
+        (folder / files.BOARD).write_text(expect.board, "utf-8")
     found = _json(folder / files.CHECK)
-    if found is None:
-        words = _last_words(folder / log)
-        with (folder / files.LOG).open("a", encoding="utf-8") as file:
-            file.write(f"virtio-trace: check: {words}\n")
+    if found is None or expect.board is not None or expect.strict:
+        _ours(
+            *(job.check, folder),
+            out=files.CHECK,
+            err=_CHECK_LOG,
+            seconds=_READ_SECONDS,
+            stopped=stopped,
+        )
+        found = _json(folder / files.CHECK)
     return found
 
 
-def _describe(folder: Path, result: CaseResult, stopped: Stopped) -> None:
-    """The HTML report, and what the recording says of its kernel and devices."""
-    if result.verdict is None:
-        return
-    arguments = ("report", "--format", "json", files.RECORDING)
-    _ours(arguments, folder, "report.json", os.devnull, _READ_SECONDS, stopped)
-    arguments = ("report", "--format", "html", files.RECORDING)
-    _ours(arguments, folder, files.REPORT, os.devnull, _READ_SECONDS, stopped)
-    report = _json(folder / "report.json")
+def _describe(folder: Path, result: CaseResult) -> None:
+    """What the recording says of its kernel and its devices."""
+    report = _json(folder / files.REPORT_JSON)
     if report is not None:
         result.kernel_release = report["kernel"]["release"]
         result.devices = len(report["devices"])
@@ -141,6 +144,7 @@ def _describe(folder: Path, result: CaseResult, stopped: Stopped) -> None:
 def _ours(
     arguments: tuple[str, ...],
     folder: Path,
+    *,
     out: str,
     err: str,
     seconds: float,

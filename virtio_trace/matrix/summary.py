@@ -85,7 +85,7 @@ class Summary:
 
     @property
     def exit_status(self) -> int:
-        """0: all as expected; 1: something is not; 4: something could not be told, or is missing."""
+        """0: all as expected; 1: one is not; 4: one could not be told, or is missing."""
         if self.count(FAILED):
             return 1
         return 4 if self.count(ERROR) or self.missing else 0

@@ -3,9 +3,6 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 import click
 
 from virtio_trace.cli.support.say import say, warn
@@ -57,20 +54,6 @@ def conclude(outcome: Outcome, plan: Plan) -> VirtioTraceError | None:
     return IncompleteError(
         f"the guest died after {outcome.seconds:.1f} s", above if outcome.tail else silent
     )
-
-
-def write_outcome(path: Path, outcome: Outcome) -> None:
-    """Writes to PATH, as JSON, how the guest ended. Raises CannotTraceError."""
-    told = {
-        "end": outcome.end,
-        "accel": outcome.accel,
-        "seconds": round(outcome.seconds, 3),
-        "reached": None if outcome.stop is None else outcome.stop.reached,
-    }
-    try:
-        path.write_text(json.dumps(told) + "\n", "utf-8")
-    except OSError as error:
-        raise CannotTraceError(f"{path}: cannot write: {error.strerror}") from error
 
 
 def _tell_done(outcome: Outcome, plan: Plan) -> None:

@@ -72,9 +72,7 @@ def _part(_context: click.Context, _option: click.Parameter, value: str) -> tupl
     help="Start a guest again that died under software emulation.",
 )
 @click.option("--scheduler", metavar="ADDRESS", help="Run on the workers of a Dask scheduler.")
-@click.option(
-    "--allow", multiple=True, metavar="DIR", help="Let the plan name files in DIR, too."
-)
+@click.option("--allow", multiple=True, metavar="DIR", help="Let the plan name files in DIR, too.")
 @click.option("--trust", is_flag=True, help="Let the plan give QEMU options of its own.")
 @click.option("-q", "--quiet", is_flag=True, help="Print no line for a case that is ok.")
 @click.argument("plan_file", metavar="PLAN")
@@ -126,7 +124,14 @@ def command(
         if done:
             say(f"{len(done)} of {len(cases)} cases are done; {len(left)} to run")
         try:
-            _run(left, folder, jobs, scheduler, retries, quiet, interrupts)
+            _run(
+                *(left, folder),
+                jobs=jobs,
+                scheduler=scheduler,
+                retries=retries,
+                quiet=quiet,
+                interrupts=interrupts,
+            )
         finally:
             names = [case.name for case in cases]
             found = summary.collect(folder, names)
@@ -138,6 +143,7 @@ def command(
 def _run(
     cases: list[Case],
     folder: MatrixFolder,
+    *,
     jobs: int | None,
     scheduler: str | None,
     retries: int,
@@ -161,7 +167,12 @@ def _run(
             workers = stack.enter_context(DaskWorkers(scheduler))
             if any(case.settings.accel == "kvm" for case in cases) and not workers.has_kvm():
                 warn("no worker offers KVM: cases with accel = kvm wait for one")
-        campaign.run_cases(cases, workers, folder, retries, progress.result, pause)
+        campaign.run_cases(
+            *(cases, workers, folder),
+            retries=retries,
+            on_result=progress.result,
+            on_pause=pause,
+        )
 
 
 def _fetch(cases: list[Case]) -> None:
