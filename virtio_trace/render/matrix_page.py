@@ -111,7 +111,7 @@ def _attempts(result: CaseResult) -> Html:
 def _files(result: CaseResult) -> Html:
     names: tuple[str, ...] = (files.RECORDING, files.CONSOLE, files.LOG, files.CHECK)
     if result.verdict is None:
-        names: tuple[str, ...] = (files.CONSOLE, files.LOG)
+        names = (files.CONSOLE, files.LOG)
     links = [tag("a", name, href=f"cases/{result.name}/{name}") for name in names]
     return join(*(part for link in links for part in (link, " ")))
 
