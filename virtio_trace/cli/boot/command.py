@@ -15,9 +15,9 @@ from virtio_trace.cli.boot.collectors import collecting
 from virtio_trace.cli.boot.ending import STATUS_INCOMPLETE, conclude
 from virtio_trace.cli.boot.guest_lines import GuestLines
 from virtio_trace.cli.boot.source import Source
+from virtio_trace.cli.support import expected, results, terminal
 from virtio_trace.cli.support import options as shared
-from virtio_trace.cli.support import results, terminal
-from virtio_trace.cli.support.asked import STATUS
+from virtio_trace.cli.support.asked import STATUS, Expect
 from virtio_trace.cli.support.help import Command, Example
 from virtio_trace.cli.support.interrupts import Interrupts
 from virtio_trace.cli.support.output import RecordingOutput
@@ -92,6 +92,7 @@ _EXAMPLES = (
     metavar="WHEN",
     help="When to end with --image or --initrd: running (default), quiet, quiet:S, text:TEXT.",
 )
+@expected.board_options
 @click.option("--keep-console", "console", metavar="FILE", help="Write the console to FILE.")
 @click.option("-o", "--output", metavar="FILE", help="The recording; - is standard output.")
 @click.option("--root", metavar="CPIO", hidden=True, help="A root in place of busybox (tests).")
@@ -114,6 +115,8 @@ def command(
     no_boot_events: bool,
     task: str | None,
     until: str | None,
+    board: str | None,
+    strict: bool,
     console: str | None,
     output: str | None,
     root: str | None,
@@ -142,6 +145,7 @@ def command(
         collector,
         Path(root) if root else None,
     )
+    expect = expected.expected(board, strict).apply
     source = Source(vmlinuz, modules, package, initrd, image, backing)
     source.check(settings, until)
     check_settings(settings, source.machine())
@@ -175,7 +179,7 @@ def command(
             lines.close()
     trouble = conclude(outcome, plan)
     try:
-        status = _report(lines.lines, target) if lines.lines else STATUS_INCOMPLETE
+        status = _report(lines.lines, target, expect) if lines.lines else STATUS_INCOMPLETE
     except BadInputError:  # a cut header: the error below says how the guest ended
         if trouble is None:
             raise
@@ -186,13 +190,14 @@ def command(
     return status
 
 
-def _report(lines: list[bytes], target: RecordingOutput) -> int:
+def _report(lines: list[bytes], target: RecordingOutput, expect: Expect) -> int:
     """Prints the tables and the verdict; on standard error if standard output is taken."""
     read = reader.read(lines, target.name)
     if read.trailer is not None and read.trailer.command_status:
         say(f"--run ended with status {read.trailer.command_status}")
     found = builder.build(read)
     result = verdict.check(found)
+    expect(read, result)
     with results.result_output() if not target.is_stdout else nullcontext(sys.stderr) as out:
         width, paint = terminal.width_of(out), terminal.paint_for(out)
         tables = partial(table, summarize(found), out, width, paint, problems=False)
