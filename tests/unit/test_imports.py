@@ -31,7 +31,7 @@ MAY_IMPORT = {
     "check": {"graph", "recording", "virtio"},
     "tracer": {"executor", "kernel", "recording", "virtio"},
     "vm": {"executor", "kernel", "recording", "virtio"},
-    "matrix": {"vm"},
+    "matrix": {"report", "vm"},
     "rebind": {"kernel", "recording", "virtio"},
     "report": {"check", "graph", "recording", "virtio"},
     "render": {"check", "graph", "kernel", "matrix", "recording", "report", "virtio"},

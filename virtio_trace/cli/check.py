@@ -6,8 +6,9 @@ from __future__ import annotations
 import click
 
 from virtio_trace.check.profiles import LINUX, PROFILES
-from virtio_trace.cli.support import asked, formats, options, reading, results
+from virtio_trace.cli.support import asked, expected, formats, options, reading, results
 from virtio_trace.cli.support.help import Command, Example
+from virtio_trace.errors import UsageError
 from virtio_trace.report.about import about
 
 _EXAMPLES = (
@@ -17,6 +18,7 @@ _EXAMPLES = (
         "virtio-trace check --profile spec --format json boot.vtr",
     ),
     Example("Write a test report", "virtio-trace check --format junit -o junit.xml boot.vtr"),
+    Example("Hold a boot to a board", "virtio-trace check --board machine.toml boot.vtr"),
 )
 
 
@@ -29,6 +31,11 @@ _EXAMPLES = (
     show_default=True,
     help="The expected procedure.",
 )
+@expected.board_options
+@click.option(
+    "--baseline", metavar="RECORDING", help="What differs from this recording deviates, as by diff."
+)
+@expected.time_ratio_option
 @options.scope_options
 @click.option(
     "--no-boot-events",
@@ -50,6 +57,10 @@ def command(
     *,
     file: str,
     profile: str,
+    board: str | None,
+    strict: bool,
+    baseline: str | None,
+    time_ratio: float | None,
     devices: tuple[str, ...],
     drivers: tuple[str, ...],
     live: bool,
@@ -68,13 +79,21 @@ def command(
     With --device or --driver the verdict is about these: what concerns only others, and what was
     there before the recording, does not count. A loss that may concern them does.
 
+    --board adds the devices that a machine must have (virtio-trace board writes one), --baseline
+    that nothing differs from another recording (as virtio-trace diff shows). --strict makes
+    warnings errors, above all a device without a driver; what is unknown stays unknown.
+
     FILE defaults to virtio-trace.vtr; - is standard input. The exit status is 0 if the recording
     conforms, 1 if it deviates, 4 if it proves neither. -v shows the source of each step.
 
     junit, ktap, markdown, github and kcidb are for CI systems; docs/ci.md shows how each is used.
     """
+    if (file, baseline) == ("-", "-"):
+        raise UsageError("only one of FILE and --baseline can be standard input", "name a file")
+    before = None if baseline is None else expected.shown_by(baseline, profile)
+    expect = expected.expected(board, strict, before, time_ratio).apply
     with reading.opened(file) as recording:
-        result = asked.judge(recording, devices, drivers, profile=profile, live=live)
+        result = asked.judge(recording, devices, drivers, profile=profile, live=live, expect=expect)
         more = {
             formats.ABOUT: about(recording),
             formats.ORIGIN: origin,

@@ -21,9 +21,11 @@ from virtio_trace.errors import VirtioTraceError
 from virtio_trace.render.escape import escape
 
 COMMANDS = {
+    "board": ("board", "Write a board, the devices expected of a machine, from a recording."),
     "boot": ("boot.command", "Boot a kernel in QEMU and record it from its first module on."),
     "check": ("check", "Check a recording against the procedure that Linux follows."),
     "cmdline": ("cmdline", "Print parameters that make a kernel record its own early boot."),
+    "diff": ("diff", "Show what differs between two recordings."),
     "doctor": ("doctor", "Check whether this machine can trace, and say what is missing."),
     "graph": ("graph", "Draw which driver bound which device in a recording."),
     "help": ("help", "Explain a command or a topic."),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a worker is told: a case as the command lines of boot, check and report."""
+"""What a worker is told: a case as the arguments of boot."""
 
 from __future__ import annotations
 
@@ -32,7 +32,6 @@ class Job:
 
     name: str
     boot: tuple[str, ...]
-    check: tuple[str, ...]
     expect: Expectation
     seconds: float
     retries: int
@@ -42,15 +41,9 @@ class Job:
 def job(case: Case, *, retries: int, version: str) -> Job:
     """The job of CASE."""
     settings = case.settings
-    check = ["check", "--format", "json"]
-    if settings.expect.board is not None:
-        check += ["--board", BOARD]
-    if settings.expect.strict:
-        check += ["--strict"]
     return Job(
         name=case.name,
         boot=tuple(_boot(case)),
-        check=(*check, RECORDING),
         expect=settings.expect,
         seconds=settings.timeout,
         retries=retries,
@@ -72,6 +65,10 @@ def _boot(case: Case) -> list[str]:
     found += [f"--collector={settings.collector}"]
     if not settings.boot_events:
         found.append("--no-boot-events")
+    if settings.expect.board is not None:
+        found.append(f"--board={BOARD}")
+    if settings.expect.strict:
+        found.append("--strict")
     found += ["--artifacts", ".", "-q", "--"]
     default = devices.DEFAULT_WITH_IMAGE if case.source.image is not None else devices.DEFAULT
     chosen = default if settings.devices is None else settings.devices

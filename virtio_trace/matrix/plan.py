@@ -183,7 +183,7 @@ class _Reader:
         board = None
         for place, one in zip(places, tables, strict=True):
             if "board" in one.get("expect", {}):
-                board = self._files.text((*place, "expect", "board"), one["expect"]["board"])
+                board = self._files.board((*place, "expect", "board"), one["expect"]["board"])
         verdict = expect.get("verdict", CONFORMS)
         errors = expect.get("errors")
         return Settings(

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from virtio_trace.errors import UsageError, VirtioTraceError
-from virtio_trace.matrix.toml_file import LARGEST, Place, TomlFile
+from virtio_trace.matrix.toml_file import Place, TomlFile
+from virtio_trace.report.board.parse import LARGEST, parse
 from virtio_trace.vm.host import debian
 from virtio_trace.vm.root.foreign_initrd import parse_until
 
@@ -57,14 +58,18 @@ class PlanFiles:
             raise self._file.error((*place, key), f"there is no folder {path}")
         return path
 
-    def text(self, place: Place, name: str) -> str:
-        """The text of the board file NAME. Raises BadInputError if it is not TOML."""
+    def board(self, place: Place, name: str) -> str:
+        """The text of the board file NAME. Raises BadInputError if it is no board."""
         path = self.inside(place, name)
         if not path.is_file():
             raise self._file.error(place, f"there is no file {path}")
-        if path.stat().st_size > LARGEST:
-            raise self._file.error(place, f"{path} has more than {LARGEST >> 20} MiB")
-        return TomlFile.read(path).text
+        try:
+            with path.open("rb") as file:
+                data = file.read(LARGEST + 1)
+        except OSError as error:
+            raise self._file.error(place, f"{path}: {error.strerror}") from error
+        parse(data, str(path))
+        return data.decode("utf-8")
 
     def package(self, place: Place, name: str) -> str:
         """NAME, if it can be the name of a package. Raises BadInputError."""

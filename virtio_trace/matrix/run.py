@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Runs a job: boots, checks and reports by our own commands, in a folder that keeps all of it."""
+"""Runs a job: ``boot --artifacts`` in a folder that keeps all of it, again if the guest died."""
 
 from __future__ import annotations
 
@@ -26,9 +26,7 @@ from virtio_trace.vm.host.programs import find
 _FETCH_SECONDS = 1800.0
 """What boot may take beside its guest: a kernel may have to be fetched, or another process fills
 the cache."""
-_READ_SECONDS = 600.0
 _POLL_SECONDS = 0.1
-_CHECK_LOG = "check.log"
 _LARGEST = 256 << 20
 """Bytes of a file that is sent from one machine to another."""
 
@@ -40,7 +38,7 @@ class StoppedError(Exception):
 
 
 def run(job: Job, folder: Path, stopped: Stopped = lambda: False) -> CaseResult:
-    """Runs JOB in FOLDER, which is empty. ``attempts/N`` keeps what an attempt before the last one
+    """Runs JOB in FOLDER, which is empty. ``attempt-N`` keeps what an attempt before the last one
     left. Raises StoppedError once STOPPED returns True, OSError."""
     attempts: list[Attempt] = []
     while True:
@@ -52,9 +50,7 @@ def run(job: Job, folder: Path, stopped: Stopped = lambda: False) -> CaseResult:
     for path in sorted(place.iterdir()):
         path.replace(folder / path.name)
     place.rmdir()
-    check = _check(job, folder, stopped)
-    if check is None and attempts[-1].end == "done":
-        attempts[-1].why = _last_words(folder / _CHECK_LOG) or attempts[-1].why
+    check = _json(folder / files.CHECK)
     status, why = judge(job.expect, attempts[-1], check, _command_status(folder))
     result = CaseResult(
         job.name, status, why, check and check["verdict"], attempts, worker=platform.node()
@@ -94,6 +90,8 @@ def _is_emulation(attempt: Attempt) -> bool:
 
 
 def _boot(job: Job, place: Path, stopped: Stopped) -> Attempt:
+    if job.expect.board is not None:
+        (place / files.BOARD).write_text(job.expect.board, "utf-8")
     began = time.monotonic()
     status = _ours(
         *(job.boot, place),
@@ -111,26 +109,6 @@ def _boot(job: Job, place: Path, stopped: Stopped) -> Attempt:
         why=_last_words(place / files.LOG),
         stood=outcome.get("reached") is False,
     )
-
-
-def _check(job: Job, folder: Path, stopped: Stopped) -> Any:
-    """check's JSON; None if it cannot read the recording, or there is none."""
-    if not (folder / files.RECORDING).is_file():
-        return None
-    expect = job.expect
-    if expect.board is not None:
-        (folder / files.BOARD).write_text(expect.board, "utf-8")
-    found = _json(folder / files.CHECK)
-    if found is None or expect.board is not None or expect.strict:
-        _ours(
-            *(job.check, folder),
-            out=files.CHECK,
-            err=_CHECK_LOG,
-            seconds=_READ_SECONDS,
-            stopped=stopped,
-        )
-        found = _json(folder / files.CHECK)
-    return found
 
 
 def _describe(folder: Path, result: CaseResult) -> None:

@@ -19,9 +19,9 @@ from virtio_trace.cli.boot.collectors import collecting
 from virtio_trace.cli.boot.ending import STATUS_INCOMPLETE, conclude
 from virtio_trace.cli.boot.guest_lines import GuestLines
 from virtio_trace.cli.boot.source import Source
+from virtio_trace.cli.support import expected, results, terminal
 from virtio_trace.cli.support import options as shared
-from virtio_trace.cli.support import results, terminal
-from virtio_trace.cli.support.asked import STATUS
+from virtio_trace.cli.support.asked import STATUS, Expect
 from virtio_trace.cli.support.help import Command, Example
 from virtio_trace.cli.support.interrupts import Interrupts
 from virtio_trace.cli.support.output import RecordingOutput
@@ -98,6 +98,7 @@ _EXAMPLES = (
     metavar="WHEN",
     help="When to end with --image or --initrd: running (default), quiet, quiet:S, text:TEXT.",
 )
+@expected.board_options
 @click.option("--keep-console", "console", metavar="FILE", help="Write the console to FILE.")
 @click.option("-o", "--output", metavar="FILE", help="The recording; - is standard output.")
 @click.option(
@@ -126,6 +127,8 @@ def command(
     no_boot_events: bool,
     task: str | None,
     until: str | None,
+    board: str | None,
+    strict: bool,
     console: str | None,
     output: str | None,
     folder: str | None,
@@ -164,19 +167,20 @@ def command(
         collector,
         Path(root) if root else None,
     )
+    expect = expected.expected(board, strict).apply
     source = Source(vmlinuz, modules, package, initrd, image, backing)
     source.check(settings, until)
     check_settings(settings, source.machine())
     if folder is None:
         target = RecordingOutput(output)
         lines = GuestLines(target, quiet, verbose)
-        return _run(source, settings, until, lines, boot_events=not no_boot_events)
+        return _run(source, settings, until, lines, expect, boot_events=not no_boot_events)
     with Artifacts(folder) as artifacts:
         settings = replace(settings, console=Path(artifacts.console))
         target = RecordingOutput(artifacts.recording)
         lines = GuestLines(target, quiet, verbose)
         own = not no_boot_events
-        return _run(source, settings, until, lines, boot_events=own, artifacts=artifacts)
+        return _run(source, settings, until, lines, expect, boot_events=own, artifacts=artifacts)
 
 
 def _run(
@@ -184,6 +188,7 @@ def _run(
     settings: Settings,
     until: str | None,
     lines: GuestLines,
+    expect: Expect,
     *,
     boot_events: bool,
     artifacts: Artifacts | None = None,
@@ -226,7 +231,7 @@ def _run(
         else None
     )
     try:
-        status = _report(lines, keep) if lines.lines else STATUS_INCOMPLETE
+        status = _report(lines, expect, keep) if lines.lines else STATUS_INCOMPLETE
     except BadInputError:  # a cut header: the error below says how the guest ended
         if trouble is None:
             raise
@@ -235,7 +240,9 @@ def _run(
     return (status or STATUS_INCOMPLETE) if stopped else status
 
 
-def _report(lines: GuestLines, keep: Callable[[Recording, Result], None] | None) -> int:
+def _report(
+    lines: GuestLines, expect: Expect, keep: Callable[[Recording, Result], None] | None
+) -> int:
     """Prints the tables and the verdict; on standard error if standard output is taken. KEEP gets
     the recording and the result."""
     target = lines.target
@@ -244,6 +251,7 @@ def _report(lines: GuestLines, keep: Callable[[Recording, Result], None] | None)
         say(f"--run ended with status {read.trailer.command_status}")
     found = builder.build(read)
     result = verdict.check(found)
+    expect(read, result)
     with results.result_output() if not target.is_stdout else nullcontext(sys.stderr) as out:
         width, paint = terminal.width_of(out), terminal.paint_for(out)
         tables = partial(table, summarize(found), out, width, paint, problems=False)

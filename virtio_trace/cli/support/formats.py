@@ -55,6 +55,11 @@ FORMATS: dict[str, tuple[Format, ...]] = {
         Format("github", "render.github:github"),
         Format("kcidb", "render.kcidb:kcidb", takes=(ABOUT, ORIGIN, BUILD)),
     ),
+    "diff": (
+        Format("text", "render.diff:text", takes=_TERMINAL),
+        Format("json", "render.diff:json_document"),
+        Format("markdown", "render.diff:markdown"),
+    ),
     "graph": (
         Format("dot", "render.dot:dot", prepare=_SUMMARY),
         Format("svg", "render.svg:svg", prepare=_SUMMARY, binary=True),
@@ -83,8 +88,9 @@ FORMATS: dict[str, tuple[Format, ...]] = {
 }
 """By command, the default format first.
 
-The subject is a check.findings.Result for check, a recording.source.Source for graph and report,
-the JSON of an Inspection for inspect, a report.selection.Selection for script.
+The subject is a check.findings.Result for check, a report.diff.model.Diff for diff, a
+recording.source.Source for graph and report, the JSON of an Inspection for inspect, a
+report.selection.Selection for script.
 """
 
 

@@ -66,7 +66,10 @@ _REQUIREMENTS = Topic(
     "What each command needs of the machine.",
     (
         (
-            ("report, check, graph, script", "No root, no kernel, no BCC: they read a file."),
+            (
+                "report, check, graph, script, board, diff",
+                "No root, no kernel, no BCC: they read a file.",
+            ),
             ("inspect, cmdline", "A kernel's files. inspect needs no root."),
             (
                 "record",
