@@ -53,7 +53,12 @@ def run(job: Job, folder: Path, stopped: Stopped = lambda: False) -> CaseResult:
     check = _json(folder / files.CHECK)
     status, why = judge(job.expect, attempts[-1], check, _command_status(folder))
     result = CaseResult(
-        job.name, status, why, check and check["verdict"], attempts, worker=platform.node()
+        job.name,
+        status,
+        why,
+        check and check["verdict"],
+        attempts,
+        worker=f"{platform.node()}:{os.getpid()}",
     )
     _describe(folder, result)
     return result
@@ -66,7 +71,7 @@ def run_remotely(job: Job) -> tuple[dict[str, Any], dict[str, bytes]]:
     """
     if job.version != virtio_trace.__version__:
         raise CannotTraceError(
-            f"worker {platform.node()} has virtio-trace {virtio_trace.__version__}, "
+            f"worker {_name()} has virtio-trace {virtio_trace.__version__}, "
             f"the matrix is of {job.version}",
             "install the same version everywhere",
         )
@@ -81,6 +86,10 @@ def run_remotely(job: Job) -> tuple[dict[str, Any], dict[str, bytes]]:
                 else:
                     found[str(path.relative_to(folder))] = path.read_bytes()
     return result.to_json(), found
+
+
+def _name() -> str:
+    return f"{platform.node()}:{os.getpid()}"
 
 
 def _is_emulation(attempt: Attempt) -> bool:
