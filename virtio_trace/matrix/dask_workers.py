@@ -22,7 +22,7 @@ from virtio_trace.matrix.run import run_remotely
 from virtio_trace.matrix.workers import Done
 
 _RESOURCE = "KVM"
-_CONNECT_SECONDS = 30
+_CONNECT_SECONDS = 10
 
 
 class DaskWorkers:

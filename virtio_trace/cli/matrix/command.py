@@ -110,6 +110,7 @@ def command(
     cases = campaign.shard(read.cases, shard)
     with ExitStack() as stack:
         interrupts = stack.enter_context(Interrupts())
+        cluster = None if scheduler is None else stack.enter_context(_cluster(scheduler, cases))
         folder = stack.enter_context(opened(target))
         if folder.is_used and not resume:
             raise UsageError(
@@ -117,7 +118,7 @@ def command(
             )
         done = campaign.kept(folder, cases) if resume and folder.is_used else {}
         left = [case for case in cases if case.name not in done]
-        if scheduler is None and left:
+        if cluster is None and left:
             _fetch(left)
         folder.sweep()
         folder.write_plan(campaign.plan_json(read, shard))
@@ -125,9 +126,8 @@ def command(
             say(f"{len(done)} of {len(cases)} cases are done; {len(left)} to run")
         try:
             _run(
-                *(left, folder),
+                *(left, folder, cluster),
                 jobs=jobs,
-                scheduler=scheduler,
                 retries=retries,
                 quiet=quiet,
                 interrupts=interrupts,
@@ -140,16 +140,24 @@ def command(
     return result.exit_status
 
 
+def _cluster(address: str, cases: list[Case]) -> DaskWorkers:
+    workers = DaskWorkers(address)
+    if any(case.settings.accel == "kvm" for case in cases) and not workers.has_kvm():
+        warn("no worker offers KVM: cases with accel = kvm wait for one")
+    return workers
+
+
 def _run(
     cases: list[Case],
     folder: MatrixFolder,
+    cluster: DaskWorkers | None,
     *,
     jobs: int | None,
-    scheduler: str | None,
     retries: int,
     quiet: bool,
     interrupts: Interrupts,
 ) -> None:
+    """Runs CASES on CLUSTER, or JOBS at once on this machine."""
     if not cases:
         return
     progress = MatrixProgress(len(cases), quiet)
@@ -160,13 +168,11 @@ def _run(
 
     with StatusLine(), ExitStack() as stack:
         workers: DaskWorkers | LocalWorkers
-        if scheduler is None:
+        if cluster is None:
             number = min(jobs or capacity.jobs(), len(cases))
             workers = stack.enter_context(LocalWorkers(folder, number))
         else:
-            workers = stack.enter_context(DaskWorkers(scheduler))
-            if any(case.settings.accel == "kvm" for case in cases) and not workers.has_kvm():
-                warn("no worker offers KVM: cases with accel = kvm wait for one")
+            workers = cluster
         campaign.run_cases(
             *(cases, workers, folder),
             retries=retries,
