@@ -30,7 +30,8 @@ _EXIT_STATUS = Topic(
             ),
             ("5", "bad input: a file is damaged, or of another kind"),
         ),
-        "The verdict of check and boot is 0, 1 or 4. report, graph and script end with 0 if the"
+        "The verdict of check and boot is 0, 1 or 4; matrix ends with 1 if a case is not as"
+        " expected, else with 4 if one could not be told. report, graph and script end with 0 if the"
         " file can be read. record -- COMMAND ends with COMMAND's own status if that is not 0; with"
         " --rebind, --device or --driver else with the verdict's. In a shell, a command that is"
         " ended by a signal has status 128 plus the signal's number (Ctrl-C: 130). If nobody"
@@ -84,6 +85,10 @@ _REQUIREMENTS = Topic(
                 " if this user may open /dev/kvm.",
             ),
             ("graph --format svg", "Graphviz."),
+            (
+                "matrix",
+                "As boot. --scheduler needs Dask (python3-distributed), here and on each worker.",
+            ),
         ),
     ),
 )
