@@ -73,6 +73,10 @@ def command(
 
     junit, ktap, markdown, github and kcidb are for CI systems; docs/ci.md shows how each is used.
     """
+    if row.name == "kcidb":
+        from virtio_trace.render import kcidb  # noqa: PLC0415 - as every renderer
+
+        kcidb.check(origin, build)
     with reading.opened(file) as recording:
         result = asked.judge(recording, devices, drivers, profile=profile, live=live)
         more = {
