@@ -76,7 +76,7 @@ def test_without_its_package_the_extra_is_named(tmp_path: Path) -> None:
         "import sys; sys.modules['kcidb_io'] = None; from virtio_trace.cli.main import run;"
         "sys.exit(run(sys.argv[1:]))"
     )
-    arguments = ["--format", "kcidb", "-o", out, GOLDEN / "debian-6.1.vtr"]
+    arguments = ["--format", "kcidb", "-o", str(out), str(GOLDEN / "debian-6.1.vtr")]
     done = subprocess.run(
         [sys.executable, "-c", code, "check", *arguments],
         capture_output=True, text=True, check=False,
