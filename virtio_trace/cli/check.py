@@ -88,6 +88,10 @@ def command(
 
     junit, ktap, markdown, github and kcidb are for CI systems; docs/ci.md shows how each is used.
     """
+    if row.name == "kcidb":
+        from virtio_trace.render import kcidb  # noqa: PLC0415 - as every renderer
+
+        kcidb.check(origin, build)
     if (file, baseline) == ("-", "-"):
         raise UsageError("only one of FILE and --baseline can be standard input", "name a file")
     before = None if baseline is None else expected.shown_by(baseline, profile)

@@ -41,19 +41,29 @@ _LONGEST = 16384
 _HINT = "pip install 'virtio-trace[ci]', or pip install kcidb-io"
 
 
-def kcidb(result: Result, out: TextIO, *, about: About, origin: str, build: str | None) -> None:
-    """Write RESULT, the check of the recording ABOUT, as tests by ORIGIN of BUILD.
-
-    BUILD is the id of a build that KCIDB has. If it is None, a checkout and a build without
-    details are added. Raises CannotTraceError without kcidb-io, UsageError for an invalid name.
-    """
+def check(origin: str, build: str | None) -> Any:
+    """The schema, for a submission by ORIGIN about BUILD. Raises CannotTraceError without kcidb-io,
+    UsageError for an invalid name."""
     if re.fullmatch(r"[a-z0-9_]+", origin) is None:
         raise UsageError(
             f"{escape(origin)!r} is not an origin", "lower-case letters, digits and _ only"
         )
     if build is not None and re.fullmatch(r"[a-z0-9_]+:[^\0]*", build) is None:
         raise UsageError(f"{escape(build)!r} is not the id of a build", "for example: maestro:1a2b")
-    schema = _schema()
+    try:
+        from kcidb_io.schema import LATEST  # noqa: PLC0415 - optional
+    except ImportError as error:
+        raise CannotTraceError("--format kcidb needs the Python package kcidb-io", _HINT) from error
+    return LATEST
+
+
+def kcidb(result: Result, out: TextIO, *, about: About, origin: str, build: str | None) -> None:
+    """Write RESULT, the check of the recording ABOUT, as tests by ORIGIN of BUILD.
+
+    BUILD is the id of a build that KCIDB has. If it is None, a checkout and a build without
+    details are added. Raises as check().
+    """
+    schema = check(origin, build)
     written: dict[str, Any] = schema.new()
     if build is None:
         build = f"{origin}:{_slug(about.release)}_{_slug(about.machine)}"
@@ -73,14 +83,6 @@ def kcidb(result: Result, out: TextIO, *, about: About, origin: str, build: str 
     written["tests"] = [_test(case, paths[case.subject], about, origin, build) for case in found]
     json.dump(schema.validate(written), out, indent=2)
     out.write("\n")
-
-
-def _schema() -> Any:
-    try:
-        from kcidb_io.schema import LATEST  # noqa: PLC0415 - optional
-    except ImportError as error:
-        raise CannotTraceError("--format kcidb needs the Python package kcidb-io", _HINT) from error
-    return LATEST
 
 
 def _test(case: Case, subject: str, about: About, origin: str, build: str) -> dict[str, Any]:
