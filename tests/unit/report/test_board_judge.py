@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.unit.surgery import GOLDEN, at, change, dump, golden
-from virtio_trace.check import verdict
+from virtio_trace.check import named, verdict
 from virtio_trace.check.findings import CONFORMS, DEVIATES, INCOMPLETE, Result
 from virtio_trace.recording import reader
 from virtio_trace.report.board.assign import assign
@@ -192,8 +192,6 @@ def test_hostile_names_are_written_as_toml() -> None:
 
 
 def test_the_scope_leaves_out_what_is_not_asked_for(boot: Seen) -> None:
-    from virtio_trace.check import named  # noqa: PLC0415 - for this test alone
-
     recording = reader.read(dump(golden("debian-6.1")), "test")
     result: Result = verdict.judge(recording, scope=named.scope(recording, [NET], []))
     board = Board((Expected(NET, queues=9), Expected(DISK, queues=9), Expected(type="scsi")))
