@@ -164,7 +164,7 @@ def test_one_can_be_standard_input() -> None:
 
 def test_hostile_names_stay_in_their_place() -> None:
     evil = "a|b<img>`x`\x1b[31m\n\u202e"
-    side = Side(evil, evil, None, 1, 1)
+    side = Side("NEW", evil, evil, None, 1, 1)
     found = Diff(side, side)
     found.differences.append(Difference("state", evil, "state", "x", "y", f"{evil} was x"))
     found.unknown.append(Unknown("", "", evil))
