@@ -17,7 +17,7 @@ from virtio_trace.report.seen import seen
 
 _EXAMPLES = (
     Example("Write down what a good boot has", "virtio-trace board -o machine.toml good.vtr"),
-    Example("Hold another boot to it", "virtio-trace check --board machine.toml boot.vtr"),
+    Example("Print a board of virtio-trace.vtr", "virtio-trace board"),
 )
 
 

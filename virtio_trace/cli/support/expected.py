@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
+_CALLED = ("the baseline", "this recording")
+
 Shown = tuple[str, "Seen", "Outcomes"]
 """A recording's name, what it shows, and how its steps came out."""
 
@@ -72,7 +74,7 @@ class Expected:
         if self.board is not None:
             board_judge.judge(self.board, shown).apply(result)
         if self.baseline is not None:
-            diff = compare.compare(self.baseline, after, self.time_ratio)
+            diff = compare.compare(self.baseline, after, self.time_ratio, _CALLED)
             baseline.judge(diff, shown.last_seq).apply(result)
 
 

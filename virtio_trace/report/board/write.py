@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from virtio_trace.report.seen import Seen, SeenDevice
 from virtio_trace.report.state import BOUND, UNKNOWN
 
-_CONTROL = re.compile(r'[\x00-\x1f"\\\x7f-\x9f\ud800-\udfff]|[^\x00-\uffff]')
+_SPECIAL = re.compile(r"[^\x20-\x21\x23-\x5b\x5d-\x7e]")
 
 
 def board_text(seen: Seen) -> str:
@@ -73,8 +73,8 @@ def _comment(text: str) -> str:
 
 
 def _string(text: str) -> str:
-    """TEXT as a basic string of TOML, in ASCII but for printable characters."""
-    return '"' + _CONTROL.sub(_escaped, text) + '"'
+    """TEXT as a basic string of TOML, in ASCII."""
+    return '"' + _SPECIAL.sub(_escaped, text) + '"'
 
 
 def _escaped(found: re.Match[str]) -> str:

@@ -37,17 +37,20 @@ def outcomes(result: Result) -> Outcomes:
 
 
 def compare(
-    old: tuple[str, Seen, Outcomes], new: tuple[str, Seen, Outcomes], ratio: float | None = None
+    old: tuple[str, Seen, Outcomes],
+    new: tuple[str, Seen, Outcomes],
+    ratio: float | None = None,
+    called: tuple[str, str] = ("OLD", "NEW"),
 ) -> model.Diff:
     """What differs between OLD and NEW, each the name of a recording, what it shows and how the
     steps of the procedure came out. RATIO: a phase that took more than so many times as long is a
-    difference."""
+    difference. CALLED stands for the recordings in messages."""
     (old_file, before, old_steps), (new_file, after, new_steps) = old, new
-    diff = model.Diff(_side(old_file, before), _side(new_file, after))
+    diff = model.Diff(_side(called[0], old_file, before), _side(called[1], new_file, after))
     notes = Notes(diff)
-    for which, seen in (("OLD", before), ("NEW", after)):
+    for side, seen in ((diff.old, before), (diff.new, after)):
         for message in seen.lacks:
-            notes.unknown("", "", f"{which}: {message}")
+            notes.unknown("", "", f"{side.called}: {message}")
     _drivers(notes, before, after)
     common = before.points & after.points
     for one, other in pairs(before.devices, after.devices):
@@ -63,8 +66,10 @@ def compare(
     return diff
 
 
-def _side(file: str, seen: Seen) -> model.Side:
-    return model.Side(file, seen.release, seen.machine, len(seen.devices), len(seen.drivers))
+def _side(called: str, file: str, seen: Seen) -> model.Side:
+    return model.Side(
+        called, file, seen.release, seen.machine, len(seen.devices), len(seen.drivers)
+    )
 
 
 def _of(found: Outcomes, subject: str) -> dict[str, bool | None]:
@@ -93,14 +98,15 @@ def _device(
     seqs: Seqs = (old.seqs if old else (), new.seqs if new else ())
     about = notes.about(model.DEVICE, device.address, seqs)
     if old is None or new is None:
-        seen, which = (before, "OLD") if old is None else (after, "NEW")
+        sides = notes.diff.old, notes.diff.new
+        seen, side = (before, sides[0]) if old is None else (after, sides[1])
         kind = device.type or "unknown"
         if not seen.has_all and device.is_there:
-            about.unknown(f"a {kind} device was not seen in {which}")
+            about.unknown(f"a {kind} device was not seen in {side.called}")
         elif old is None:
-            about.differ("there", None, kind, f"a {kind} device is only in NEW")
+            about.differ("there", None, kind, f"a {kind} device is only in {sides[1].called}")
         else:
-            about.differ("there", kind, None, f"a {kind} device is only in OLD")
+            about.differ("there", kind, None, f"a {kind} device is only in {sides[0].called}")
         return
     about.equal("address", old.address, new.address)
     about.equal("transport", _known(old.transport), _known(new.transport))
@@ -136,12 +142,14 @@ def _drivers(notes: Notes, before: Seen, after: Seen) -> None:
         if one is not None and other is not None:
             _driver(about, one, other)
         elif (before if one is None else after).lacks:
-            which = "OLD" if one is None else "NEW"
-            about.unknown(f"its registration was not seen in {which}")
+            side = notes.diff.old if one is None else notes.diff.new
+            about.unknown(f"its registration was not seen in {side.called}")
         elif one is None:
-            about.differ("registered", None, name, "registered only in NEW")
+            message = f"registered only in {notes.diff.new.called}"
+            about.differ("registered", None, name, message)
         else:
-            about.differ("registered", name, None, "registered only in OLD")
+            message = f"registered only in {notes.diff.old.called}"
+            about.differ("registered", name, None, message)
 
 
 def _driver(about: About, old: SeenDriver, new: SeenDriver) -> None:

@@ -60,8 +60,9 @@ class Unknown:
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One of the recordings."""
+    """One of the recordings. ``called`` stands for it in messages."""
 
+    called: str
     file: str
     release: str
     machine: str | None

@@ -61,7 +61,8 @@ class About:
         if old == new:
             return
         if old is None or new is None:
-            self.unknown(f"{what} is unknown in {'OLD' if old is None else 'NEW'}")
+            side = self.notes.diff.old if old is None else self.notes.diff.new
+            self.unknown(f"{what} is unknown in {side.called}")
         else:
             self.differ(what, old, new)
 
