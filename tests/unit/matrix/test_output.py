@@ -141,7 +141,7 @@ def test_arguments_are_checked_before_anything_is_started(
 ) -> None:
     assert run(["matrix", *arguments]) == status
     assert words in capsys.readouterr().err
-    assert not (place / "virtio-trace-matrix/plan.json").exists()
+    assert not (place / "matrix-out/plan.json").exists()
 
 
 def test_without_a_scheduler_nothing_is_begun(
@@ -153,4 +153,4 @@ def test_without_a_scheduler_nothing_is_begun(
         address = f"127.0.0.1:{ours.getsockname()[1]}"
         assert run(["matrix", "plan.toml", "--scheduler", address]) == 3
     assert f"the scheduler at {address} cannot be reached" in capsys.readouterr().err
-    assert not (place / "virtio-trace-matrix").exists()
+    assert not (place / "matrix-out").exists()

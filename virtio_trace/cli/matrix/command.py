@@ -26,16 +26,13 @@ from virtio_trace.matrix.workers import LocalWorkers
 from virtio_trace.vm.host import debian
 
 _MERGE = "merge"
-_DEFAULT = "virtio-trace-matrix"
+_DEFAULT = "matrix-out"
 
 _EXAMPLES = (
     Example("Run a plan; the overview is ci/index.html", "virtio-trace matrix plan.toml -o ci"),
     Example("Go on where it was ended", "virtio-trace matrix plan.toml -o ci --resume"),
-    Example(
-        "Run a part of it on each of two machines, and put them together",
-        "virtio-trace matrix plan.toml --shard 1/2 -o one\n"
-        "  virtio-trace matrix merge one two -o ci",
-    ),
+    Example("Run the first of two parts of it", "virtio-trace matrix plan.toml --shard 1/2 -o one"),
+    Example("Put two parts together", "virtio-trace matrix merge one two -o ci"),
 )
 
 
