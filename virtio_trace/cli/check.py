@@ -94,7 +94,7 @@ def command(
         kcidb.check(origin, build)
     if (file, baseline) == ("-", "-"):
         raise UsageError("only one of FILE and --baseline can be standard input", "name a file")
-    before = None if baseline is None else expected.shown_by(baseline, profile)
+    before = None if baseline is None else expected.shown_by(baseline, profile, live=live)
     expect = expected.expected(board, strict, before, time_ratio).apply
     with reading.opened(file) as recording:
         result = asked.judge(recording, devices, drivers, profile=profile, live=live, expect=expect)

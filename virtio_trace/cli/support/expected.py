@@ -102,12 +102,14 @@ def read_board(file: str) -> Board:
     return parse(data, file)
 
 
-def shown_by(file: str, profile: str) -> Shown:
-    """What the recording FILE shows, checked against the procedure of PROFILE. Raises
-    BadInputError."""
+def shown_by(file: str, profile: str, *, live: bool = False) -> Shown:
+    """What the recording FILE shows, checked against the procedure of PROFILE. LIVE: without what
+    the kernel recorded of its own boot. Raises BadInputError."""
     from virtio_trace.check import verdict  # noqa: PLC0415 - as above
+    from virtio_trace.recording.live_part import LivePart  # noqa: PLC0415 - as above
     from virtio_trace.report.diff.compare import outcomes  # noqa: PLC0415 - as above
     from virtio_trace.report.seen import seen  # noqa: PLC0415 - as above
 
-    with reading.opened(file) as recording:
+    with reading.opened(file) as whole:
+        recording = LivePart(whole) if live else whole
         return file, seen(recording), outcomes(verdict.judge(recording, profile))

@@ -8,7 +8,7 @@ which one has four, whatever their order. A device is only one of the board's.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Sequence
 
 from virtio_trace.report.board.model import Board, Expected
@@ -26,15 +26,17 @@ def assign(board: Board, devices: Sequence[SeenDevice]) -> list[list[SeenDevice]
         if expected.address is not None and expected.address in at:
             found[number].append(at[expected.address])
             taken.add(expected.address)
-    left = [device for device in devices if device.address not in taken]
-    by_type = {one.type for one in board.devices if one.address is None}
-    for kind in by_type:
-        numbers = [
-            n for n, one in enumerate(board.devices) if (one.address, one.type) == (None, kind)
-        ]
-        numbers.sort(key=lambda n: board.devices[n].optional)
-        same = sorted((one for one in left if one.type == kind), key=lambda one: one.address)
-        for number, device in _assigned(board.devices, numbers, same):
+    left: dict[str | None, list[SeenDevice]] = defaultdict(list)
+    for device in sorted(devices, key=lambda one: one.address):
+        if device.address not in taken:
+            left[device.type].append(device)
+    numbers: dict[str | None, list[int]] = defaultdict(list)
+    for optional in (False, True):
+        for number, expected in enumerate(board.devices):
+            if expected.address is None and expected.optional is optional:
+                numbers[expected.type].append(number)
+    for kind, of_kind in numbers.items():
+        for number, device in _assigned(board.devices, of_kind, left.get(kind, ())):
             found[number].append(device)
     return found
 

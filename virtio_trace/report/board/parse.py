@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import tomllib
 from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
@@ -25,7 +26,7 @@ _HINT = "docs/board.md has every key; virtio-trace board RECORDING writes a boar
 _TRANSPORTS = ("pci-modern", "pci-legacy", "mmio", "ccw", "vdpa")
 _STATES = (BOUND, FAILED, UNBOUND)
 _TYPES = tuple(numbers.DEVICE_TYPES.values())
-_OTHER_TYPE = "id-"
+_OTHER_TYPE = re.compile(r"id-[0-9]{1,10}")
 _BLOCK = 2
 """VIRTIO_ID_BLOCK."""
 
@@ -150,8 +151,7 @@ def _one_of(known: tuple[str, ...]) -> Callable[[Any], str]:
 
 def _type(value: Any) -> str:
     text = _string(value)
-    number = text.removeprefix(_OTHER_TYPE)
-    if text not in _TYPES and not (text.startswith(_OTHER_TYPE) and number.isdecimal()):
+    if text not in _TYPES and not _OTHER_TYPE.fullmatch(text):
         close = difflib.get_close_matches(text[:64], _TYPES, 1, 0.5)
         meant = f"; {close[0]}?" if close else ": it is the kernel's VIRTIO_ID_ in lower case"
         raise _WrongError(f"unknown type {_shown(text)}{meant}")

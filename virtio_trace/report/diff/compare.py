@@ -20,19 +20,17 @@ from virtio_trace.report.diff.pairs import pairs
 from virtio_trace.report.seen import Seen, SeenDevice, SeenDriver
 from virtio_trace.report.state import UNKNOWN
 
-Outcomes = dict[tuple[str, str], bool | None]
-"""By subject and step, whether it passed; None is unknown."""
+Outcomes = dict[str, dict[str, bool | None]]
+"""By subject, then by step, whether it passed; None is unknown."""
 
 
 def outcomes(result: Result) -> Outcomes:
     """The worst outcome of each step of each subject in RESULT."""
     found: Outcomes = {}
     for step in result.steps:
-        key = step.subject, step.id
-        before = found.get(key, True)
-        found[key] = (
-            False if False in (before, step.ok) else None if None in (before, step.ok) else True
-        )
+        mine = found.setdefault(step.subject, {})
+        both = mine.get(step.id, True), step.ok
+        mine[step.id] = False if False in both else None if None in both else True
     return found
 
 
@@ -56,11 +54,16 @@ def compare(
     for one, other in pairs(before.devices, after.devices):
         _device(notes, one, other, before, after)
         if one is not None and other is not None:
-            _steps(notes, other.address, _of(old_steps, one.address), _of(new_steps, other.address))
+            _steps(
+                notes,
+                other.address,
+                old_steps.get(one.address, {}),
+                new_steps.get(other.address, {}),
+            )
             attempt_rules.compare(notes, one, other, common, ratio)
     names = {driver.name for driver in before.drivers} & {driver.name for driver in after.drivers}
     for name in sorted(names):
-        _steps(notes, name, _of(old_steps, name), _of(new_steps, name))
+        _steps(notes, name, old_steps.get(name, {}), new_steps.get(name, {}))
     order = {kind: place for place, kind in enumerate(model.KINDS)}
     diff.differences.sort(key=lambda one: (order[one.kind], one.subject))
     return diff
@@ -70,10 +73,6 @@ def _side(called: str, file: str, seen: Seen) -> model.Side:
     return model.Side(
         called, file, seen.release, seen.machine, len(seen.devices), len(seen.drivers)
     )
-
-
-def _of(found: Outcomes, subject: str) -> dict[str, bool | None]:
-    return {step: ok for (name, step), ok in found.items() if name == subject}
 
 
 def _steps(

@@ -71,8 +71,9 @@ class About:
         if old is None or new is None:
             self.equal(what, old, new)
             return
-        gone = [name for name in old if name not in {*new}]
-        came = [name for name in new if name not in {*old}]
+        before, after = {*old}, {*new}
+        gone = [name for name in old if name not in after]
+        came = [name for name in new if name not in before]
         if not gone and not came:
             return
         parts = [f"no more {', '.join(gone)}"] if gone else []
