@@ -16,8 +16,8 @@ WORDS = (
     b"initrd = ", b"image = ", b"backing = [", b"devices = [", b"append = ", b"timeout = ",
     b"accel = ", b"collector = ", b"boot_events = ", b"run = ", b"until = ", b"boots = ",
     b"expect.verdict = ", b"expect.errors = [", b"expect.board = ", b"expect.strict = ",
-    b"qemu = [",    b"kernels = [", b"boards = [", b'"../', b'"/etc/passwd"', b'"plan.toml"', b"'''", b"inf",
-    b",netdev=x", b",romfile=x", b"virtio-", b'"CONFORMS"', b"nan", b"99999",
+    b"qemu = [", b"kernels = [", b"boards = [", b'"../', b'"/etc/passwd"', b'"plan.toml"', b"'''",
+    b"inf", b",netdev=x", b",romfile=x", b"virtio-", b'"CONFORMS"', b"nan", b"99999",
 )  # fmt: skip
 
 
