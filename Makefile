@@ -100,5 +100,5 @@ $(VENV)/ready: setup.cfg pyproject.toml tools/install-packages
 
 $(VENV)/ready-test: $(VENV)/ready
 	tools/install-packages run test
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[ci,dev,test]'
 	touch $@

@@ -11,6 +11,10 @@ from virtio_trace.check.coverage import lacks
 from virtio_trace.check.profiles import PROFILES
 from virtio_trace.cli.support.formats import FORMATS, VERBOSE, WIDTH
 from virtio_trace.recording import reader
+from virtio_trace.recording.source import Source
+from virtio_trace.report.board import judge, parse, write
+from virtio_trace.report.diff.compare import compare, outcomes
+from virtio_trace.report.seen import seen
 from virtio_trace.report.selection import Selection
 
 LONGEST = 1 << 15
@@ -36,8 +40,20 @@ def one(data: bytes) -> None:
     _show("script", Selection(recording))
     for profile in PROFILES:
         _show("check", verdict.judge(recording, profile))
+    _expect(recording)
     _show("report", recording)
     _show("graph", recording)
+
+
+def _expect(recording: Source) -> None:
+    """It passes its own board, and is not different from itself."""
+    shown = seen(recording)
+    board = parse.parse(write.board_text(shown).encode(), "written")
+    assert all(step.ok is not False for step in judge.judge(board, shown).steps)
+    side = "fuzzed", shown, outcomes(verdict.judge(recording))
+    found = compare(side, side)
+    assert found.differences == []
+    _show("diff", found)
 
 
 def _show(command: str, subject: object) -> None:

@@ -13,11 +13,14 @@ from typing import Any
 
 from virtio_trace import errors
 from virtio_trace.check import linux_steps, spec_steps, verdict
+from virtio_trace.check.profiles import LINUX
 from virtio_trace.cli.main import COMMANDS
+from virtio_trace.cli.support import expected
 from virtio_trace.graph import builder
 from virtio_trace.recording import reader
 from virtio_trace.render import json as render
 from virtio_trace.report import summary
+from virtio_trace.report.diff.compare import compare
 
 TOP = Path(__file__).resolve().parents[2]
 
@@ -68,6 +71,14 @@ def test_the_formats_match_the_output() -> None:
     assert _members(told[1]) == _members(*(json.loads(out.getvalue()) for out in checks))
     assert _members(told[2]) == _members(*events)
     assert _members(told[3]) == _members(*hosts)
+    diffs = [_diff("debian-6.1", other) for other in ("debian-6.1-failures", "debian-6.1-lossy")]
+    assert _members(told[4]) == _members(*diffs)
+
+
+def _diff(old: str, new: str) -> Any:
+    golden = (TOP / "tests" / "golden" / f"{name}.vtr" for name in (old, new))
+    shown = [expected.shown_by(str(path), LINUX) for path in golden]
+    return compare(shown[0], shown[1]).to_json()
 
 
 def _members(*things: Any, name: str = "") -> set[str]:

@@ -31,11 +31,12 @@ MAY_IMPORT = {
     "check": {"graph", "recording", "virtio"},
     "tracer": {"executor", "kernel", "recording", "virtio"},
     "vm": {"executor", "kernel", "recording", "virtio"},
+    "matrix": {"report", "vm"},
     "rebind": {"kernel", "recording", "virtio"},
     "report": {"check", "graph", "recording", "virtio"},
-    "render": {"check", "graph", "kernel", "recording", "report", "virtio"},
+    "render": {"check", "graph", "kernel", "matrix", "recording", "report", "virtio"},
     "cli": {
-        "check", "executor", "graph", "kernel", "rebind", "recording", "render", "report",
+        "check", "executor", "graph", "kernel", "matrix", "rebind", "recording", "render", "report",
         "tracer", "virtio", "vm",
     },
 }  # fmt: skip
@@ -44,7 +45,9 @@ MAY_IMPORT = {
 LIBRARIES = {
     "bcc": {"tracer/bpf/compile.py"},
     "cairosvg": {"render/png.py"},
+    "distributed": {"matrix/dask_workers.py"},
     "elftools": {"kernel/files/elf_tables.py"},
+    "kcidb_io": {"render/kcidb.py"},
     "tabulate": {"render/grid.py"},
 }
 

@@ -21,13 +21,16 @@ from virtio_trace.errors import VirtioTraceError
 from virtio_trace.render.escape import escape
 
 COMMANDS = {
+    "board": ("board", "Write a board, the devices expected of a machine, from a recording."),
     "boot": ("boot.command", "Boot a kernel in QEMU and record it from its first module on."),
     "check": ("check", "Check a recording against the procedure that Linux follows."),
     "cmdline": ("cmdline", "Print parameters that make a kernel record its own early boot."),
+    "diff": ("diff", "Show what differs between two recordings."),
     "doctor": ("doctor", "Check whether this machine can trace, and say what is missing."),
     "graph": ("graph", "Draw which driver bound which device in a recording."),
     "help": ("help", "Explain a command or a topic."),
     "inspect": ("inspect", "Show every VirtIO driver and transport in a kernel's files."),
+    "matrix": ("matrix.command", "Boot kernels with boards of devices, as a plan says."),
     "record": ("record", "Record what this kernel does with its VirtIO devices."),
     "report": ("report", "Show the devices, drivers and bindings of a recording."),
     "script": ("script", "Print the events of a recording in order, nested by call."),

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import TextIO
 
-from virtio_trace.check import linux_steps, spec_steps
+from virtio_trace.check import board_steps, linux_steps, spec_steps
 from virtio_trace.check.findings import (
     CONFORMS,
     DEVIATES,
@@ -35,9 +35,14 @@ _MATRICES = (
     ("PROCEDURE: DEVICES", (linux_steps.DEVICE, linux_steps.BINDING)),
     ("AFTERWARDS", (linux_steps.LATER,)),
     ("HOST'S VIEW", (linux_steps.HOST,)),
+    ("BOARD", (board_steps.BOARD,)),
+    ("BASELINE", (board_steps.BASELINE,)),
     ("SPECIFICATION: DEVICE STATUS", (spec_steps.STATUS,)),
     ("SPECIFICATION: FEATURES AND VIRTQUEUES", (spec_steps.FEATURES,)),
 )
+_OPTIONAL = {board_steps.BOARD, board_steps.BASELINE}
+"""Kinds of steps of which only those taken are columns."""
+
 _MOST_EVENTS = 8
 _INDENT = "    "
 
@@ -84,6 +89,9 @@ def _matrices(result: Result, width: int | None, paint: Paint) -> Iterable[str]:
         mine = [step for step in result.steps if step.id in columns]
         if not mine:
             continue
+        if not _OPTIONAL.isdisjoint(kinds):  # a board need not have every key
+            taken = {step.id for step in mine}
+            columns = [column for column in columns if column in taken]
         marks: dict[str, dict[str, Counter[Mark]]] = {}
         for step in mine:
             mark = BEFORE if step.before else step.ok

@@ -58,7 +58,7 @@ def test_no_line_ends_within_a_word(width: int) -> None:
 
 def test_without_arguments_it_prints_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert run([]) == 0
-    assert "\nCommands:\n  boot " in capsys.readouterr().out
+    assert "\nCommands:\n  board " in capsys.readouterr().out
 
 
 def test_help_of_a_command_is_its_own(capsys: pytest.CaptureFixture[str]) -> None:
@@ -87,7 +87,7 @@ def test_help_of_a_topic(name: str, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_help_of_something_unknown_names_what_is_near(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["help", "exit"]) == 2
-    assert "  there are: boot, check" in capsys.readouterr().err
+    assert "  there are: board, boot, check" in capsys.readouterr().err
     assert run(["help", "reprot"]) == 2
     assert capsys.readouterr().err.endswith("\n  did you mean report?\n")
 

@@ -19,6 +19,7 @@ _GLUE = "\u2011"
 
 _PATHS = {
     **dict.fromkeys(("FILE", "[FILE]", "VMLINUZ", "DISK", "[MODULES-DIR | FILE.ko ...]"), "file"),
+    **dict.fromkeys(("OLD", "NEW", "RECORDING"), "file"),
     "DIR": "dir",
 }
 """The metavars that stand for paths, and what a shell is to complete."""

@@ -21,7 +21,11 @@ _EXIT_STATUS = Topic(
     (
         (
             ("0", "done; the recording conforms"),
-            ("1", "check, boot, record with a verdict: the recording deviates"),
+            (
+                "1",
+                "check, boot, record with a verdict: the recording deviates;"
+                " diff: something differs",
+            ),
             ("2", "invalid usage"),
             ("3", "this machine or kernel cannot do it, or the output cannot be written"),
             (
@@ -30,7 +34,9 @@ _EXIT_STATUS = Topic(
             ),
             ("5", "bad input: a file is damaged, or of another kind"),
         ),
-        "The verdict of check and boot is 0, 1 or 4. report, graph and script end with 0 if the"
+        "The verdict of check and boot is 0, 1 or 4; diff ends with 4 if not everything is"
+        " known; matrix ends with 1 if a case is not as expected, else with 4 if one could not be"
+        " told. report, graph, script and board end with 0 if the"
         " file can be read. record -- COMMAND ends with COMMAND's own status if that is not 0; with"
         " --rebind, --device or --driver else with the verdict's. In a shell, a command that is"
         " ended by a signal has status 128 plus the signal's number (Ctrl-C: 130). If nobody"
@@ -66,7 +72,10 @@ _REQUIREMENTS = Topic(
     "What each command needs of the machine.",
     (
         (
-            ("report, check, graph, script", "No root, no kernel, no BCC: they read a file."),
+            (
+                "report, check, graph, script, board, diff",
+                "No root, no kernel, no BCC: they read a file.",
+            ),
             ("inspect, cmdline", "A kernel's files. inspect needs no root."),
             (
                 "record",
@@ -81,6 +90,10 @@ _REQUIREMENTS = Topic(
                 " if this user may open /dev/kvm.",
             ),
             ("graph --format svg", "Graphviz."),
+            (
+                "matrix",
+                "As boot. --scheduler needs Dask (python3-distributed), here and on each worker.",
+            ),
         ),
     ),
 )
