@@ -32,10 +32,11 @@ MAY_IMPORT = {
     "tracer": {"executor", "kernel", "recording", "virtio"},
     "vm": {"executor", "kernel", "recording", "virtio"},
     "rebind": {"kernel", "recording", "virtio"},
+    "fleet": {"check", "recording", "report", "virtio"},
     "report": {"check", "graph", "recording", "virtio"},
-    "render": {"check", "graph", "kernel", "recording", "report", "virtio"},
+    "render": {"check", "fleet", "graph", "kernel", "recording", "report", "virtio"},
     "cli": {
-        "check", "executor", "graph", "kernel", "rebind", "recording", "render", "report",
+        "check", "executor", "fleet", "graph", "kernel", "rebind", "recording", "render", "report",
         "tracer", "virtio", "vm",
     },
 }  # fmt: skip
@@ -44,7 +45,12 @@ MAY_IMPORT = {
 LIBRARIES = {
     "bcc": {"tracer/bpf/compile.py"},
     "cairosvg": {"render/png.py"},
+    "duckdb": {"fleet/sql.py"},
     "elftools": {"kernel/files/elf_tables.py"},
+    "fsspec": {"fleet/remote.py"},
+    "ibis": {"fleet/engine.py"},
+    "pyarrow": {"fleet/parquet.py"},
+    "pyspark": {"fleet/engine.py"},
     "tabulate": {"render/grid.py"},
 }
 

@@ -25,6 +25,7 @@ COMMANDS = {
     "check": ("check", "Check a recording against the procedure that Linux follows."),
     "cmdline": ("cmdline", "Print parameters that make a kernel record its own early boot."),
     "doctor": ("doctor", "Check whether this machine can trace, and say what is missing."),
+    "fleet": ("fleet.command", "Import many recordings, and ask what they have in common."),
     "graph": ("graph", "Draw which driver bound which device in a recording."),
     "help": ("help", "Explain a command or a topic."),
     "inspect": ("inspect", "Show every VirtIO driver and transport in a kernel's files."),

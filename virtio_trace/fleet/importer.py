@@ -142,14 +142,16 @@ class _Batch:
         return found
 
     def _write(self, name: str, without: set[str]) -> dict[Path, Path]:
-        """Write the rows to temporary files; the final path of each."""
+        """Write the rows to temporary files; the final path of each. Each table has a file, so that
+        it can be read."""
         written = {}
+        any_month = next(_month(row[_DAY]) for row in self._rows["boots"] if row[0] not in without)
         for table, rows in self._rows.items():
             by_month: dict[str, list[Row]] = {}
             for row in sorted(rows, key=_order(table)):
                 if row[0] not in without:
                     by_month.setdefault(_month(row[_DAY]), []).append(row)
-            for month, some in by_month.items():
+            for month, some in (by_month or {any_month: []}).items():
                 final = self._lake.folder / table / f"month={month}" / f"{name}.parquet"
                 final.parent.mkdir(exist_ok=True)
                 parquet.write(temporary(final), table, some)

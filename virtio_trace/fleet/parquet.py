@@ -38,9 +38,10 @@ def write(path: Path, table: str, rows: list[Row]) -> None:
     schema = arrow.schema(
         [(column.name, _KINDS[column.kind]) for column in columns], {"schema": SCHEMA}
     )
+    by_column = zip(*rows, strict=True) if rows else ((),) * len(columns)
     arrays = [
         arrow.array(values, _KINDS[column.kind])
-        for column, values in zip(columns, zip(*rows, strict=True), strict=True)
+        for column, values in zip(columns, by_column, strict=True)
     ]
     made = arrow.Table.from_arrays(arrays, schema=schema)
     parquet.write_table(made, path, compression="zstd", row_group_size=_GROUP)

@@ -84,7 +84,7 @@ def _time(info: dict[str, Any]) -> datetime | None:
         if isinstance(found, (int, float)):
             return datetime.fromtimestamp(found, UTC)
         if isinstance(found, tuple):  # of a zip archive
-            return datetime(*found, tzinfo=UTC)
+            return datetime(*found[:6]).replace(tzinfo=UTC)
         if isinstance(found, datetime):
             return found if found.tzinfo else found.replace(tzinfo=UTC)
     return None

@@ -104,15 +104,17 @@ def _devices(devices: list[dict[str, Any]], result: Result) -> Iterator[Row]:
         )
 
 
-_BINDING = (
-    "driver", "function", "result", "errno", "step", "reason", "interrupts", "started_ns",
-    "duration_ns", "unbound_ns",
-)  # fmt: skip
+_BINDING = "driver", "function", "result", "errno", "step", "reason", "interrupts"
+_TIMES = "started_ns", "duration_ns", "unbound_ns"
+_SETS = "offered", "driver", "negotiated"
 
 
 def _bindings(bindings: list[dict[str, Any]], numbered: list[Row]) -> Iterator[Row]:
     for binding, first in zip(bindings, numbered, strict=True):
-        yield (*first, *(binding[name] for name in _BINDING))
+        sets = [binding["features"][name] for name in _SETS]
+        counts = (None if one is None else len(one) for one in sets)
+        own, times = (binding[name] for name in _BINDING), (binding[name] for name in _TIMES)
+        yield (*first, *own, *counts, *times)
 
 
 def _findings(result: Result, types: dict[str, str | None]) -> Iterator[Row]:
@@ -130,8 +132,7 @@ def _findings(result: Result, types: dict[str, str | None]) -> Iterator[Row]:
 
 def _features(bindings: list[dict[str, Any]], numbered: list[Row]) -> Iterator[Row]:
     for binding, first in zip(bindings, numbered, strict=True):
-        known = binding["features"]
-        sets = [known[name] for name in ("offered", "driver", "negotiated")]
+        sets = [binding["features"][name] for name in _SETS]
         names = dict.fromkeys(name for one in sets for name in one or ())
         for name in names:
             yield (*first, name, *(None if one is None else name in one for one in sets))

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -33,11 +34,12 @@ def is_url(name: str) -> bool:
 def find(names: Iterable[str], recorded_at: datetime | None = None) -> Iterator[Found]:
     """Every recording of NAMES, of folders those whose name ends with ``.vtr``, at any depth.
     RECORDED_AT is used instead of the files' own times. Raises UsageError, CannotTraceError."""
+    found: Iterator[Found]
     for name in names:
         if is_url(name):
             from virtio_trace.fleet import remote  # noqa: PLC0415 - a library of an extra
 
-            found = (Found(url, when) for url, when in remote.find(name, SUFFIX))
+            found = itertools.starmap(Found, remote.find(name, SUFFIX))
         else:
             found = _local(Path(name))
         for one in found:

@@ -13,7 +13,9 @@ _PATTERNS = (
     # A count. Not an errno (-22), a version or section (5.1.3.1), or a hexadecimal number.
     (re.compile(r"(?<![\w.:+-])\d+(?![\w:]|\.\d)"), "N"),
 )
-_RELEASE = re.compile(r"(?P<numbers>\d+(?:\.\d+)*)(?:-rc(?P<candidate>\d+))?(?P<rest>.*)", re.DOTALL)
+_RELEASE = re.compile(
+    r"(?P<numbers>\d+(?:\.\d+)*)(?:-rc(?P<candidate>\d+))?(?P<rest>.*)", re.DOTALL
+)
 _RELEASED = 999_999
 """The number of a release among its candidates."""
 
