@@ -91,7 +91,7 @@ def test_damage_is_named_by_both_readers(
     mine = shutil.copytree(lake, tmp_path / "lake")
     where = damage(mine)
     for words in (("summary", mine), ("sql", mine, "SELECT count(*) FROM steps WHERE ok")):
-        assert fleet(*words) == 5  # type: ignore[arg-type]
+        assert fleet(*words) == 5
         told = capsys.readouterr()
         assert told.err.startswith(f"virtio-trace: {where}: ")
         assert told.out == ""
