@@ -23,22 +23,23 @@ class Column:
     meaning: str
 
 
-_COMMON = (
+COMMON = (
     Column("boot", TEXT, "id of the recording: the first 128 bits of its SHA-256"),
     Column("day", DAY, "date of `boots.recorded_at`"),
     Column("kernel", TEXT, "release of the kernel"),
 )
 """The first columns of each table. Queries by date or kernel need no join."""
 
-_DEVICE = (
+DEVICE = (
     Column("type", TEXT, "type of the device: net, block, ..."),
     Column("address", TEXT, "bus address of the device"),
     Column("generation", INT, "number of the device among those that had the address"),
 )
+"""The next columns of a table with a row for each device, or for something of a device."""
 
 
 def _columns(*own: tuple[str, str, str], device: bool = False) -> tuple[Column, ...]:
-    return (*_COMMON, *(_DEVICE if device else ()), *(Column(*one) for one in own))
+    return (*COMMON, *(DEVICE if device else ()), *(Column(*one) for one in own))
 
 
 TABLES: dict[str, tuple[Column, ...]] = {

@@ -23,7 +23,7 @@ _EXAMPLES = (
     Example("Import two folders", "virtio-trace fleet import monday tuesday -o lake"),
     Example(
         "Import what a bucket has",
-        "virtio-trace fleet import 's3://runs/2026-11/*.vtr' -o lake",
+        'virtio-trace fleet import "s3://runs/2026-11/*.vtr" -o lake',
     ),
 )
 

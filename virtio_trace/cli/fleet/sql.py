@@ -12,10 +12,10 @@ from virtio_trace.cli.support.help import Command, Example
 
 _EXAMPLES = (
     Example(
-        "Count boots by verdict",
-        "virtio-trace fleet sql lake 'SELECT verdict, count(*) FROM boots GROUP BY ALL'",
+        "Say where each boot comes from",
+        'virtio-trace fleet sql lake "SELECT source, verdict FROM boots"',
     ),
-    Example("List the columns of a table", "virtio-trace fleet sql lake 'DESCRIBE devices'"),
+    Example("List the columns of a table", 'virtio-trace fleet sql lake "DESCRIBE devices"'),
 )
 
 

@@ -81,6 +81,11 @@ _REQUIREMENTS = Topic(
                 " if this user may open /dev/kvm.",
             ),
             ("graph --format svg", "Graphviz."),
+            (
+                "fleet",
+                "Python packages that are an extra: pip install 'virtio-trace[fleet]'. fleet"
+                " summary --spark also needs extra spark, and Java 17 or 21.",
+            ),
         ),
     ),
 )
