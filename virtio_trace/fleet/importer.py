@@ -56,8 +56,8 @@ def import_recordings(
     progress: Callable[[Imported], None],
 ) -> Imported:
     """Import the recordings FOUND into LAKE with JOBS processes. PROGRESS is called after each
-    chunk. Raises BadInputError if the lake is damaged, IncompleteError if a process is killed; what
-    was committed stays."""
+    chunk. Raises BadInputError if the lake is damaged, IncompleteError if a process is killed or
+    the disk is full; what was committed stays."""
     done = Imported()
     with tempfile.TemporaryDirectory(prefix="virtio-trace-") as folder:
         known = Path(folder) / "known"
@@ -92,6 +92,10 @@ def _chunks(found: Iterator[Found], known: Path, jobs: int) -> Iterator[Chunk]:
         raise IncompleteError(
             "a process of the import was killed", "import again: what is in the lake is skipped"
         ) from error
+    except BaseException:
+        for child in multiprocessing.active_children():  # one may wait for a file for ever
+            child.terminate()
+        raise
     finally:
         pool.shutdown(cancel_futures=True)
 
@@ -128,7 +132,13 @@ class _Batch:
             self._done.known += len(self._boots) - len(boots)
             if boots:
                 name = sha256("".join(sorted(boots)).encode()).hexdigest()[:16]
-                self._lake.commit(name, self._write(name, there))
+                try:
+                    self._lake.commit(name, self._write(name, there))
+                except OSError as error:
+                    raise IncompleteError(
+                        f"{self._lake.folder}: cannot write: {error.strerror or error}",
+                        "make room, then import again: what is in the lake is skipped",
+                    ) from error
                 self._done.boots += len(boots)
         self._clear()
 

@@ -42,7 +42,8 @@ class Lake:
 
     def commits(self) -> list[Path]:
         """The commits, by name."""
-        return sorted((self.folder / _COMMITS).glob("*.json"))
+        paths = (self.folder / _COMMITS).glob("*.json")
+        return sorted(path for path in paths if not path.name.startswith(_TEMPORARY))
 
     def files(self, table: str) -> list[Path]:
         """The files of TABLE. Raises BadInputError for one that is missing or cut."""
@@ -122,7 +123,9 @@ def open_lake(folder: Path) -> Lake:
         raise BadInputError(
             f"{folder}: not a lake", "make one: virtio-trace fleet import PATH... -o LAKE"
         ) from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except OSError as error:
+        raise BadInputError(f"{mark}: {error.strerror}", "name a lake") from error
+    except (ValueError, KeyError, TypeError) as error:
         raise BadInputError(f"{mark}: damaged", "import again, into another folder") from error
     if schema != SCHEMA:
         raise BadInputError(
@@ -138,7 +141,9 @@ def _read_commit(commit: Path) -> dict[str, Any]:
         schema, files = document["schema"], document["files"]
         if type(files) is not dict or any(type(size) is not int for size in files.values()):
             raise TypeError
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except OSError as error:
+        raise BadInputError(f"{commit}: {error.strerror}", _AGAIN.format(file=commit)) from error
+    except (ValueError, KeyError, TypeError) as error:
         raise BadInputError(f"{commit}: damaged", _AGAIN.format(file=commit)) from error
     if schema != SCHEMA:
         raise BadInputError(f"{commit}: schema {schema}", f"this virtio-trace reads {SCHEMA}")

@@ -6,8 +6,9 @@ The only file that imports pyarrow.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from virtio_trace.errors import BadInputError
 from virtio_trace.fleet.extra import missing
@@ -28,6 +29,7 @@ _KINDS = {
     DAY: arrow.date32(),
     TIME: arrow.timestamp("us", tz="UTC"),
 }
+_INT_END = 1 << 63
 _GROUP = 1 << 20
 """Rows of a row group."""
 
@@ -40,11 +42,24 @@ def write(path: Path, table: str, rows: list[Row]) -> None:
     )
     by_column = zip(*rows, strict=True) if rows else ((),) * len(columns)
     arrays = [
-        arrow.array(values, _KINDS[column.kind])
+        _array(values, _KINDS[column.kind])
         for column, values in zip(columns, by_column, strict=True)
     ]
     made = arrow.Table.from_arrays(arrays, schema=schema)
     parquet.write_table(made, path, compression="zstd", row_group_size=_GROUP)
+
+
+def _array(values: Sequence[Any], kind: arrow.DataType) -> arrow.Array:
+    """VALUES as a column. JSON and file names may have what Parquet cannot store: half a surrogate
+    pair becomes ``?``, and an integer of more than 64 bits is unknown."""
+    try:
+        return arrow.array(values, kind)
+    except UnicodeEncodeError:
+        texts = [one and one.encode("utf-8", "replace").decode() for one in values]
+        return arrow.array(texts, kind)
+    except (OverflowError, arrow.ArrowInvalid):
+        numbers = [one if one is None or -_INT_END <= one < _INT_END else None for one in values]
+        return arrow.array(numbers, kind)
 
 
 def sorted_ids(paths: Iterable[Path]) -> bytes:

@@ -20,7 +20,7 @@ SUFFIX = ".vtr"
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A recording: its path or URL. ``recorded_at`` is in UTC; None if the URL does not say."""
+    """A recording: its path or URL. ``recorded_at`` is in UTC, None if that is unknown."""
 
     name: str
     recorded_at: datetime | None
@@ -80,5 +80,5 @@ def _local(path: Path) -> Iterator[Found]:
 def _modified(path: Path) -> datetime | None:
     try:
         return datetime.fromtimestamp(path.stat().st_mtime, UTC)
-    except OSError:  # it is named when it is opened
+    except (OSError, ValueError, OverflowError):  # an unreadable file is named when it is opened
         return None

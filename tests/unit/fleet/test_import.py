@@ -3,18 +3,24 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from tests.unit.fleet.lakes import GOLDENS, ask, copy, count, fleet
 from virtio_trace.fleet import parquet
+from virtio_trace.fleet.schema import TABLES
 from virtio_trace.fleet.worker import ID_LENGTH, KnownIds
 
 GOLDEN = GOLDENS[0]
@@ -92,30 +98,87 @@ def test_two_imports_at_once_lose_and_double_nothing(tmp_path: Path) -> None:
 def test_what_a_killed_import_left_is_removed(lake: Path, tmp_path: Path) -> None:
     mine = shutil.copytree(lake, tmp_path / "lake")
     month = next((mine / "boots").iterdir())
-    left = [month / "0123456789abcdef.parquet", month / ".new-x.parquet", mine / "commits/.new-1-x"]
+    left = [
+        month / "0123456789abcdef.parquet",
+        month / ".new-x.parquet",
+        mine / "commits/.new-1-x.json",
+    ]
     for path in left:
         path.write_bytes(b"PAR1")
-    before = count(mine)
+    before = count(mine)  # readers ignore them
     extra = copy(GOLDEN, tmp_path / "extra.vtr", 77)
     assert fleet("import", extra, "-o", mine) == 0
     assert not any(path.exists() for path in left)
     assert count(mine) == before + 1
 
 
-def test_workers_end_when_the_import_is_killed(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "blocks.vtr")
-    process = start(tmp_path / "blocks.vtr", "-o", tmp_path / "lake", "--jobs", 1)
-    workers: list[int] = []
-    with (tmp_path / "blocks.vtr").open("wb"):  # opens once a worker has opened it to read
+@contextlib.contextmanager
+def waiting(folder: Path) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """An import that waits for a file, and the worker that reads it."""
+    os.mkfifo(folder / "blocks.vtr")
+    process = start(folder / "blocks.vtr", "-o", folder / "lake", "--jobs", 1)
+    with (folder / "blocks.vtr").open("wb"):  # opens once a worker has opened it to read
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-        workers = [int(pid) for pid in children.read_text("utf-8").split()]
-        process.kill()
-        process.wait()
-        assert workers
+        pids = [int(pid) for pid in children.read_text("utf-8").split()]
+        (worker,) = [
+            pid for pid in pids if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        ]
+        yield process, worker
+    process.communicate(timeout=20)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+def test_a_worker_ends_with_the_import(number: signal.Signals, tmp_path: Path) -> None:
+    with waiting(tmp_path) as (process, worker):
+        process.send_signal(number)
+        status = process.wait(timeout=20)
         ends = time.monotonic() + 20
-        while any(_runs(pid) for pid in workers):
-            assert time.monotonic() < ends, "a worker outlived the import"
+        while _runs(worker):
+            assert time.monotonic() < ends, "the worker outlived the import"
             time.sleep(0.05)
+    assert status == (-number if number == signal.SIGKILL else 128 + number)
+    assert fleet("import", GOLDEN, "-o", tmp_path / "lake") == 0
+
+
+def test_a_worker_that_is_killed_ends_the_import(tmp_path: Path) -> None:
+    with waiting(tmp_path) as (process, worker):
+        os.kill(worker, signal.SIGKILL)
+        told = process.communicate(timeout=20)
+    assert process.returncode == 4
+    assert "virtio-trace: a process of the import was killed\n  import again" in told[1]
+
+
+def test_a_disk_that_is_full(tmp_path: Path) -> None:
+    lake = tmp_path / "lake"
+    argv = [sys.executable, "-m", "virtio_trace", "fleet", "import", GOLDEN, "-o", lake]
+    limited = subprocess.run(
+        ["prlimit", "--fsize=2048", *argv], capture_output=True, text=True, check=False
+    )
+    assert limited.returncode == 4, limited.stderr
+    assert f"virtio-trace: {lake}: cannot write: " in limited.stderr
+    assert not list((lake / "commits").iterdir())
+    assert fleet("import", GOLDEN, "-o", lake) == 0
+    assert count(lake) == 1
+    assert not list(lake.rglob(".new-*"))
+
+
+def test_what_parquet_cannot_store(tmp_path: Path) -> None:
+    header, rest = GOLDEN.read_bytes().split(b"\n", 1)
+    document = json.loads(header) | {"tool": "half \ud800"}
+    path = tmp_path / os.fsdecode(b"not \xff utf-8.vtr")
+    path.write_bytes(json.dumps(document).encode() + b"\n" + rest)
+    os.utime(path, (2**40, 2**40))  # a year that has five digits: the date is that of today
+    assert fleet("import", path, "-o", tmp_path / "lake") == 0
+    ((tool, source, year),) = ask(tmp_path / "lake", "SELECT tool, source, year(day) FROM boots")
+    assert (tool, str(source).rsplit("/", 1)[1]) == ("half ?", "not ? utf-8.vtr")
+    assert isinstance(year, int)
+    assert year < 10_000
+    too_long = tmp_path / "numbers.parquet"
+    nothing = [None] * (len(TABLES["phases"]) - 1)
+    rows = [(*nothing, value) for value in (1, 1 << 63, None)]
+    parquet.write(too_long, "phases", rows)
+    found = duckdb.execute(f"SELECT own_ns FROM '{too_long}'").fetchall()
+    assert found == [(1,), (None,), (None,)]
 
 
 def _runs(pid: int) -> bool:
@@ -175,9 +238,11 @@ def test_arguments_are_checked_before_a_lake_is_made(
     (tmp_path / "file").touch()
     assert fleet("import", GOLDEN, "-o", tmp_path) == 2
     assert fleet("import", GOLDEN, "-o", tmp_path / "file") == 2
+    assert fleet("import", GOLDEN, "-o", "s3://bucket/lake") == 2
     told = capsys.readouterr().err
     assert f"{tmp_path}: has files, but is not a lake" in told
     assert f"{tmp_path / 'file'}: is not a folder" in told
+    assert "s3://bucket/lake: a lake is a folder of this machine" in told
 
 
 def test_known_ids_are_found(lake: Path, tmp_path: Path) -> None:

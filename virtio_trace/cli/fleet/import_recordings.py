@@ -14,7 +14,7 @@ from virtio_trace.cli.support.help import Command, Example
 from virtio_trace.cli.support.interrupts import Interrupts
 from virtio_trace.cli.support.progress import ProgressBar
 from virtio_trace.cli.support.say import warn
-from virtio_trace.errors import BadInputError
+from virtio_trace.errors import BadInputError, UsageError
 
 if TYPE_CHECKING:
     from virtio_trace.fleet.importer import Imported
@@ -58,6 +58,8 @@ def import_command(paths: tuple[str, ...], folder: str, when: datetime | None, j
     from virtio_trace.fleet import importer, lake, sources  # noqa: PLC0415 - libraries of an extra
 
     sources.check(paths)
+    if sources.is_url(folder):
+        raise UsageError(f"{folder}: a lake is a folder of this machine", "name a folder with -o")
     opened = lake.create(Path(folder))
     utc = None if when is None else when.replace(tzinfo=timezone.utc)  # noqa: UP017
     named = 0
