@@ -24,13 +24,15 @@ from virtio_trace.errors import BadInputError
 from virtio_trace.fleet import sources
 from virtio_trace.fleet.rows import Rows, rows
 from virtio_trace.fleet.schema import TABLES
+from virtio_trace.recording import reader
 from virtio_trace.recording.recording_file import ReadError, RecordingFile
+from virtio_trace.recording.source import Source
 
 ID_LENGTH = 32
 """Hexadecimal digits of a boot's id."""
 
 _IN_MEMORY = 4 << 20
-"""A longer recording is copied to a temporary file."""
+"""Bytes. A longer recording is copied to a temporary file, and read from it."""
 
 _BLOCK = 1 << 18
 
@@ -76,7 +78,9 @@ def start(known: Path) -> None:
     global _known  # noqa: PLW0603 - the pool gives a worker no other place
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends the pool
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    gc.set_threshold(100_000, 50, 50)
+    # Most objects are dropped when their count of references is 0. The modules are not searched.
+    gc.freeze()
+    gc.set_threshold(200_000, 50, 50)
     _known = KnownIds(known)
 
 
@@ -113,12 +117,19 @@ def _read(one: sources.Found, chunk: Chunk) -> None:
         if boot in _known or boot in chunk.boots:
             chunk.known += 1
             return
-        copy.seek(0)
         when = one.recorded_at or datetime.now(UTC)
-        made = rows(RecordingFile(cast(BinaryIO, copy), one.name), boot, one.name, when)
+        made = rows(_recording(cast(BinaryIO, copy), one.name), boot, one.name, when)
         for table, more in made.items():
             chunk.rows[table] += more
         chunk.boots.append(boot)
+
+
+def _recording(copy: BinaryIO, name: str) -> Source:
+    """The recording in COPY; a short one is read into memory, as its events are read twice. Raises
+    BadInputError, ReadError."""
+    is_short = copy.tell() <= _IN_MEMORY
+    copy.seek(0)
+    return reader.read(copy, name) if is_short else RecordingFile(copy, name)
 
 
 def _copy(stream: BinaryIO, copy: IO[bytes]) -> str:

@@ -13,14 +13,17 @@ import sys
 import time
 import zipfile
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import duckdb
 import pytest
+from pytest import MonkeyPatch
 
 from tests.unit.fleet.lakes import GOLDENS, ask, copy, count, fleet
-from virtio_trace.fleet import parquet
+from virtio_trace.fleet import parquet, worker
 from virtio_trace.fleet.schema import TABLES
+from virtio_trace.fleet.sources import Found
 from virtio_trace.fleet.worker import ID_LENGTH, KnownIds
 
 GOLDEN = GOLDENS[0]
@@ -150,7 +153,8 @@ def test_a_worker_that_is_killed_ends_the_import(tmp_path: Path) -> None:
 
 def test_a_disk_that_is_full(tmp_path: Path) -> None:
     lake = tmp_path / "lake"
-    argv = [sys.executable, "-m", "virtio_trace", "fleet", "import", GOLDEN, "-o", lake]
+    words = ["fleet", "import", str(GOLDEN), "-o", str(lake)]
+    argv = [sys.executable, "-m", "virtio_trace", *words]
     limited = subprocess.run(
         ["prlimit", "--fsize=2048", *argv], capture_output=True, text=True, check=False
     )
@@ -255,3 +259,15 @@ def test_known_ids_are_found(lake: Path, tmp_path: Path) -> None:
     assert not any(one in known for one in ("0" * ID_LENGTH, "f" * ID_LENGTH, ids[0][::-1]))
     file.write_bytes(b"")
     assert ids[0] not in KnownIds(file)
+
+
+def test_a_long_recording_has_the_same_rows(tmp_path: Path, monkeypatch: MonkeyPatch) -> None:
+    (tmp_path / "known").touch()
+    monkeypatch.setattr(worker, "_known", worker.KnownIds(tmp_path / "known"), raising=False)
+    cut = tmp_path / "cut.vtr"
+    cut.write_bytes(GOLDEN.read_bytes()[:-1000])
+    found = [Found(str(path), datetime(2026, 1, 1, tzinfo=UTC)) for path in (*GOLDENS, cut)]
+    in_memory = worker.read(found)
+    assert len(in_memory.boots) == len(found)
+    monkeypatch.setattr(worker, "_IN_MEMORY", 1000)
+    assert worker.read(found) == in_memory
