@@ -66,9 +66,9 @@ def _lock(connection: Any, lake: Lake, spill: str) -> None:
     connection.execute(f"SET temp_directory = {_quoted(spill)}")
     connection.execute("SET TimeZone = 'UTC'")
     connection.execute(f"SET allowed_paths = [{', '.join(map(_quoted, paths))}]")
-    for name in ("python_enable_replacements", "autoinstall_known_extensions",
-                 "autoload_known_extensions", "enable_external_access"):  # fmt: skip
-        connection.execute(f"SET {name} = false")
+    connection.execute("SET autoinstall_known_extensions = false")
+    connection.execute("SET autoload_known_extensions = false")
+    connection.execute("SET enable_external_access = false")  # Python's variables are external, too
     connection.execute("SET lock_configuration = true")
 
 

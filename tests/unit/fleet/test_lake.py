@@ -38,6 +38,12 @@ def _zero_the_end(lake: Path) -> Path:
     return path
 
 
+def _put_another_file_there(lake: Path) -> Path:
+    path = _a_file(lake)
+    path.write_bytes(_a_file(lake, "boots").read_bytes())
+    return path
+
+
 def _damage_the_footer(lake: Path) -> Path:
     path = _a_file(lake)
     text = path.read_bytes()
@@ -79,8 +85,8 @@ def _bad_mark(lake: Path) -> Path:
 
 
 _DAMAGE = (
-    _cut, _remove, _zero_the_end, _damage_the_footer, _cut_a_commit, _list_for_files,
-    _other_version, _other_version_of_a_commit, _no_mark, _bad_mark,
+    _cut, _remove, _zero_the_end, _put_another_file_there, _damage_the_footer, _cut_a_commit,
+    _list_for_files, _other_version, _other_version_of_a_commit, _no_mark, _bad_mark,
 )  # fmt: skip
 
 
