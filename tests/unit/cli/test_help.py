@@ -67,6 +67,8 @@ def test_no_line_ends_within_a_word(width: int) -> None:
 def test_without_arguments_it_prints_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert run([]) == 0
     assert "\nCommands:\n  boot " in capsys.readouterr().out
+    assert run(["fleet"]) == 0
+    assert "\nCommands:\n  import " in capsys.readouterr().out
 
 
 def test_help_of_a_command_is_its_own(capsys: pytest.CaptureFixture[str]) -> None:

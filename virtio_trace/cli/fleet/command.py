@@ -17,14 +17,22 @@ _EXAMPLES = (
 )
 
 
-@click.group(cls=Group, examples=_EXAMPLES)
-def command() -> None:
+@click.group(
+    cls=Group,
+    examples=_EXAMPLES,
+    invoke_without_command=True,  # as virtio-trace itself, which see
+    subcommand_metavar="COMMAND [ARGS]...",
+)
+@click.pass_context
+def command(context: click.Context) -> None:
     """Import many recordings, and ask what they have in common.
 
     A lake is a folder of Parquet files: rows of what report and check find in each recording.
     docs/fleet.md lists its tables and columns. The libraries that fleet needs are an extra:
     pip install 'virtio-trace[fleet]'.
     """
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
 
 
 for _one in (import_command, sql_command, summary_command):
