@@ -59,15 +59,9 @@ class Lake:
                 found.append(path)
         return found
 
-    @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self) -> contextlib.AbstractContextManager[None]:
         """Waits for other imports to finish their commit."""
-        handle = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(handle)
+        return _locked(self.folder)
 
     def sweep(self) -> None:
         """Remove what a killed import left. The lake is locked."""
@@ -101,16 +95,16 @@ def create(folder: Path) -> Lake:
     files, BadInputError, OSError."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        others = [path for path in folder.iterdir() if path.name not in (_MARK, _temporary_mark())]
     except FileExistsError as error:
         raise UsageError(f"{folder}: is not a folder", "name a folder with -o") from error
-    if not (folder / _MARK).exists():
-        if others and not (folder / _MARK).exists():  # an import beside this one may have made it
-            raise UsageError(f"{folder}: has files, but is not a lake", "name an empty folder")
-        _write(folder / _MARK, json.dumps({"schema": SCHEMA}) + "\n")
-    lake = open_lake(folder)
-    for name in (*TABLES, _COMMITS):
-        (folder / name).mkdir(exist_ok=True)
+    with _locked(folder):
+        if not (folder / _MARK).exists():
+            if any(not path.name.startswith(_TEMPORARY) for path in folder.iterdir()):
+                raise UsageError(f"{folder}: has files, but is not a lake", "name an empty folder")
+            _write(folder / _MARK, json.dumps({"schema": SCHEMA}) + "\n")
+        lake = open_lake(folder)
+        for name in (*TABLES, _COMMITS):
+            (folder / name).mkdir(exist_ok=True)
     return lake
 
 
@@ -167,13 +161,19 @@ def _check_file(path: Path, size: int, commit: Path) -> None:
         raise BadInputError(f"{path}: not a Parquet file", hint)
 
 
-def _temporary_mark() -> str:
-    return temporary(Path(_MARK)).name
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def _write(path: Path, text: str) -> None:
     """Write TEXT to PATH at once: whoever reads it sees all or nothing. Raises OSError."""
-    made = path.with_name(f"{_TEMPORARY}{os.getpid()}-{path.name}")
+    made = temporary(path)
     made.write_text(text, "utf-8")
     _synced(made)
     made.rename(path)

@@ -85,9 +85,13 @@ def test_damaged_recordings_are_named_and_the_rest_is_imported(
 
 def test_two_imports_at_once_lose_and_double_nothing(tmp_path: Path) -> None:
     for number in range(150):
-        copy(GOLDENS[number % len(GOLDENS)], tmp_path / "all" / f"{number}.vtr", number)
-    lake = tmp_path / "lake"
-    both = [start(tmp_path / "all", "-o", lake, "--jobs", 1) for _ in range(2)]
+        part = "abc"[number // 50]
+        copy(GOLDENS[number % len(GOLDENS)], tmp_path / "all" / part / f"{number}.vtr", number)
+    lake, every = tmp_path / "lake", tmp_path / "all"
+    both = [
+        start(every / first, every / second, "-o", lake, "--jobs", 1)
+        for first, second in ("ab", "bc")
+    ]
     told = [process.communicate(timeout=120) for process in both]
     assert [process.returncode for process in both] == [0, 0], told
     assert count(lake) == 150
