@@ -104,7 +104,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
         ("step", TEXT, "step of the procedure, or `recording`"),
         ("severity", TEXT, "error, warning or note"),
         ("message", TEXT, "the finding"),
-        ("pattern", TEXT, "the finding without addresses, virtioN and counts"),
+        ("pattern", TEXT, "the finding without addresses, virtioN, counts and log lines"),
         ("before", BOOL, "as in steps"),
     ),
     "features": _columns(

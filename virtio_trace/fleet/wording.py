@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 
 _PATTERNS = (
+    (re.compile(r"; the kernel's log: .*", re.DOTALL), ""),  # not every recorder reads the log
     (re.compile(r"\b[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]\b"), "ADDRESS"),  # PCI
     (re.compile(r"\b[0-9a-f]\.[0-3]\.[0-9a-f]{4}\b"), "ADDRESS"),  # CCW
     (re.compile(r"\b[0-9a-f]{3,16}\.virtio_mmio\b|\bvirtio-mmio\.\d+\b"), "ADDRESS"),
@@ -21,7 +22,8 @@ _RELEASED = 999_999
 
 
 def pattern(message: str) -> str:
-    """MESSAGE without what differs between machines: bus addresses, virtioN, counts."""
+    """MESSAGE without what differs between machines: bus addresses, virtioN, counts, the kernel's
+    log."""
     for form, word in _PATTERNS:
         message = form.sub(word, message)
     return message

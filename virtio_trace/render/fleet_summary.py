@@ -130,7 +130,8 @@ class _Page:
         self.out.write(self.paint(title, "heading") + "\n")
         heading = [name for name, _ in columns]
         cells = [[cell(row, name) for name, cell in columns] for row in rows]
-        lines = grid_lines(heading, cells, self.width, self.paint, spare=_SPARE, right=_RIGHT)
+        spare = [name for name in _SPARE if name in heading]
+        lines = grid_lines(heading, cells, self.width, self.paint, spare=spare, right=_RIGHT)
         self.lines(lines)
 
     def lines(self, lines: Iterable[str]) -> None:

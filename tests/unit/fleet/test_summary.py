@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from tests.unit.fleet import plain
 from tests.unit.fleet.lakes import GOLDENS, copy, fleet
 from tests.unit.surgery import GOLDEN
+from virtio_trace.render import fleet_summary, words
 
 Summary = dict[str, Any]
 
@@ -168,3 +170,12 @@ def test_the_text_has_each_table(lake: Path, capsys: pytest.CaptureFixture[str])
     for title in ("KERNELS", "DEVICES BY TYPE", "STEPS THAT FAIL", "REASONS", "OUTLIERS, IN MILLI"):
         assert f"\n{title}" in f"\n{text}"
     assert text.splitlines()[-1].startswith("51 boots from 2026-03-01 to 2026-04-15, 3 kernels: ")
+
+
+def test_the_text_fits_a_terminal(lake: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert fleet("summary", lake, "--format", "json") == 0
+    out = io.StringIO()
+    fleet_summary.text(json.loads(capsys.readouterr().out), out, 100, words.plain)
+    lines = out.getvalue().splitlines()
+    assert "left out for want of room: last_seen, first_seen (COLUMNS=" in out.getvalue()
+    assert [line for line in lines if len(line) > 100 and str(lake.parents[1]) not in line] == []

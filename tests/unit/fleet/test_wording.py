@@ -20,6 +20,7 @@ from virtio_trace.fleet.wording import kernel_order, pattern
         ("returned -22 (EINVAL); VirtIO 5.1.3.1", "returned -22 (EINVAL); VirtIO 5.1.3.1"),
         ("its status is 0x00 (reset)", "its status is 0x00 (reset)"),
         ("alias virtio:d00000004v*", "alias virtio:d00000004v*"),
+        ('returned -19; the kernel\'s log: "virtio1: failed"', "returned -19"),
         ("virtio_net and virtnet_probe", "virtio_net and virtnet_probe"),
     ],
 )
