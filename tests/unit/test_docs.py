@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from tools import lake_tables
 from virtio_trace import errors
 from virtio_trace.check import linux_steps, spec_steps, verdict
 from virtio_trace.check.profiles import LINUX
@@ -37,6 +38,11 @@ def test_every_command_is_in_the_reference() -> None:
     text = (TOP / "docs" / "commands.md").read_text(encoding="utf-8")
     sections = set(re.findall(r"^## virtio-trace (\w+)$", text, re.MULTILINE))
     assert sections == set(COMMANDS)
+
+
+def test_the_tables_of_a_lake_are_described() -> None:
+    text = (TOP / "docs" / "fleet.md").read_text(encoding="utf-8")
+    assert f"\n{lake_tables.page()}" in text, "run python3 -m tools.lake_tables"
 
 
 def test_every_exit_status_is_in_the_reference() -> None:

@@ -33,10 +33,12 @@ MAY_IMPORT = {
     "vm": {"executor", "kernel", "recording", "virtio"},
     "matrix": {"report", "vm"},
     "rebind": {"kernel", "recording", "virtio"},
+    "fleet": {"check", "recording", "report", "virtio"},
     "report": {"check", "graph", "recording", "virtio"},
-    "render": {"check", "graph", "kernel", "matrix", "recording", "report", "virtio"},
+    "render": {"check", "fleet", "graph", "kernel", "matrix", "recording", "report", "virtio"},
     "cli": {
-        "check", "executor", "graph", "kernel", "matrix", "rebind", "recording", "render", "report",
+        "check", "executor", "fleet", "graph", "kernel", "matrix", "rebind", "recording", "render",
+        "report",
         "tracer", "virtio", "vm",
     },
 }  # fmt: skip
@@ -46,8 +48,13 @@ LIBRARIES = {
     "bcc": {"tracer/bpf/compile.py"},
     "cairosvg": {"render/png.py"},
     "distributed": {"matrix/dask_workers.py"},
+    "duckdb": {"fleet/sql.py"},
     "elftools": {"kernel/files/elf_tables.py"},
+    "fsspec": {"fleet/remote.py"},
+    "ibis": {"fleet/engine.py"},
     "kcidb_io": {"render/kcidb.py"},
+    "pyarrow": {"fleet/parquet.py"},
+    "pyspark": {"fleet/engine.py"},
     "tabulate": {"render/grid.py"},
 }
 

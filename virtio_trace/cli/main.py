@@ -27,6 +27,7 @@ COMMANDS = {
     "cmdline": ("cmdline", "Print parameters that make a kernel record its own early boot."),
     "diff": ("diff", "Show what differs between two recordings."),
     "doctor": ("doctor", "Check whether this machine can trace, and say what is missing."),
+    "fleet": ("fleet.command", "Import many recordings, and ask what they have in common."),
     "graph": ("graph", "Draw which driver bound which device in a recording."),
     "help": ("help", "Explain a command or a topic."),
     "inspect": ("inspect", "Show every VirtIO driver and transport in a kernel's files."),

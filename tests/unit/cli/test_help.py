@@ -20,8 +20,15 @@ from virtio_trace.cli.support.topics import TOPICS
 TOP = Path(__file__).resolve().parents[3]
 
 
+NAMES = [*COMMANDS, "fleet import", "fleet sql", "fleet summary"]
+
+
 def command(name: str) -> Command:
+    name, _, inner = name.partition(" ")
     found = cli.get_command(Context(cli), name)
+    if inner:
+        assert isinstance(found, click.Group)
+        found = found.commands[inner]
     assert isinstance(found, Command)
     return found
 
@@ -32,7 +39,7 @@ def help_of(name: str, width: int = 80) -> str:
         return command(name).get_help(context)
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", NAMES)
 def test_help_of_a_command_fits_80_columns_and_ends_with_examples(name: str) -> None:
     text = help_of(name)
     assert max(map(len, text.splitlines())) <= 80
@@ -40,25 +47,28 @@ def test_help_of_a_command_fits_80_columns_and_ends_with_examples(name: str) -> 
     assert "virtio-trace" in examples
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", NAMES)
 def test_examples_are_command_lines_that_are_accepted(name: str) -> None:
     for example in command(name).examples:
         words = shlex.split(example.line.replace("sudo sh -c ", "").strip("'").split(">")[0])
         words = words[words.index("virtio-trace") + 1 :]
-        assert words[0] == name
+        depth = len(name.split())
+        assert " ".join(words[:depth]) == name
         # Parses, and so raises on an unknown option or a wrong value; runs nothing.
-        command(name).make_context(name, words[1:], parent=Context(cli))
+        command(name).make_context(name, words[depth:], parent=Context(cli))
 
 
 @pytest.mark.parametrize("width", [40, 60, 80])
 def test_no_line_ends_within_a_word(width: int) -> None:
-    for name in COMMANDS:
+    for name in NAMES:
         assert not re.findall(r"\w-$", help_of(name, width), re.MULTILINE)
 
 
 def test_without_arguments_it_prints_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert run([]) == 0
     assert "\nCommands:\n  board " in capsys.readouterr().out
+    assert run(["fleet"]) == 0
+    assert "\nCommands:\n  import " in capsys.readouterr().out
 
 
 def test_help_of_a_command_is_its_own(capsys: pytest.CaptureFixture[str]) -> None:

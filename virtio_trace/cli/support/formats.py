@@ -60,6 +60,15 @@ FORMATS: dict[str, tuple[Format, ...]] = {
         Format("json", "render.diff:json_document"),
         Format("markdown", "render.diff:markdown"),
     ),
+    "fleet sql": (
+        Format("table", "render.fleet_answer:table", takes=_TERMINAL),
+        Format("csv", "render.fleet_answer:csv"),
+        Format("json", "render.fleet_answer:json_lines"),
+    ),
+    "fleet summary": (
+        Format("text", "render.fleet_summary:text", takes=_TERMINAL),
+        Format("json", "render.json:report"),
+    ),
     "graph": (
         Format("dot", "render.dot:dot", prepare=_SUMMARY),
         Format("svg", "render.svg:svg", prepare=_SUMMARY, binary=True),
@@ -89,8 +98,9 @@ FORMATS: dict[str, tuple[Format, ...]] = {
 """By command, the default format first.
 
 The subject is a check.findings.Result for check, a report.diff.model.Diff for diff, a
-recording.source.Source for graph and report, the JSON of an Inspection for inspect, a
-report.selection.Selection for script.
+fleet.sql.Answer for fleet sql, the JSON of a summary for fleet summary, a recording.source.Source
+for graph and report, the JSON of an Inspection for inspect, a report.selection.Selection for
+script.
 """
 
 

@@ -20,7 +20,7 @@ _GLUE = "\u2011"
 _PATHS = {
     **dict.fromkeys(("FILE", "[FILE]", "VMLINUZ", "DISK", "[MODULES-DIR | FILE.ko ...]"), "file"),
     **dict.fromkeys(("OLD", "NEW", "RECORDING"), "file"),
-    "DIR": "dir",
+    **dict.fromkeys(("DIR", "LAKE"), "dir"),
 }
 """The metavars that stand for paths, and what a shell is to complete."""
 
@@ -85,6 +85,12 @@ class Command(click.Command):
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the examples."""
         write_examples(self.examples, formatter)
+
+
+class Group(Command, click.Group):
+    """A command that has commands."""
+
+    command_class = Command
 
 
 def write_examples(examples: tuple[Example, ...], formatter: click.HelpFormatter) -> None:

@@ -91,6 +91,11 @@ _REQUIREMENTS = Topic(
             ),
             ("graph --format svg", "Graphviz."),
             (
+                "fleet",
+                "Python packages that are an extra: pip install 'virtio-trace[fleet]'. fleet"
+                " summary --spark also needs extra spark, and Java 17 or 21.",
+            ),
+            (
                 "matrix",
                 "As boot. --scheduler needs Dask (python3-distributed), here and on each worker.",
             ),
