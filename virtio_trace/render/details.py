@@ -68,7 +68,8 @@ def moved_below(line: list[Piece], end: list[Piece], room: int) -> tuple[list[Pi
     whole = [*line, *end]
     if sum(len(text) for text, _ in whole) <= room:
         return line, []
-    moved = [text for text, _ in line if _label(text) in _LISTS and "|" in text]
+    lists = [text for text, _ in line if _label(text) in _LISTS]
+    moved = lists if any("|" in text for text in lists) else []
     if sum(len(text) for text, style in whole if style != "faint" and text not in moved) > room:
         moved = [text for text, style in line[1:] if not style and _is_detail(text)]
     most = max(room, _FEWEST) - _INDENT
