@@ -7,6 +7,7 @@ import contextlib
 import fcntl
 import os
 import pty
+import re
 import signal
 import struct
 import subprocess
@@ -111,12 +112,25 @@ def test_a_terminal_of_a_width(command: str, columns: int) -> None:
     assert not strange
 
 
+@pytest.mark.parametrize("columns", [60, 80])
+def test_messages_fit_a_terminal(columns: int) -> None:
+    """doctor's reasons, errors and hints end at spaces; a command is whole, to be copied."""
+    path = GOLDEN / "debian-6.1-failures.vtr"
+    for arguments in (["doctor"], ["script", "--probe", "nowhere", str(path)]):
+        shown = _on_a_terminal(arguments, columns)
+        pipe = process(*arguments, capture_output=True)
+        assert shown.split() == (pipe.stdout + pipe.stderr).split()
+        lines = [line for line in shown.splitlines() if not re.search(" (--?[a-z]|/)", line)]
+        assert max(map(len, lines)) <= columns
+    assert len(shown.splitlines()) > len(pipe.stderr.splitlines())
+
+
 def _on_a_terminal(arguments: list[str], columns: int) -> str:
     """What a command writes to a terminal of COLUMNS."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     command = ["env", "-u", "COLUMNS", "NO_COLOR=1", sys.executable, "-m", "virtio_trace"]
-    with subprocess.Popen([*command, *arguments], stdout=theirs) as running:
+    with subprocess.Popen([*command, *arguments], stdout=theirs, stderr=theirs) as running:
         os.close(theirs)
         said = b""
         with contextlib.suppress(OSError):  # EIO: the other end is closed
