@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import os
 import re
+import textwrap
 from typing import Any, TextIO
 
 import click
 
-from virtio_trace.render.grid import wrap
 from virtio_trace.render.words import Paint, plain
 
 _OPTION = re.compile(" --?[a-zA-Z]")
@@ -59,7 +59,10 @@ def fold(text: str, out: TextIO, indent: int) -> str:
     width = width_of(out) if out.isatty() else None
     if width is None or _OPTION.search(text):
         return text
-    first, *rest = wrap(text, width)
-    if rest:
-        rest = wrap(text[len(first) :].lstrip(), width - indent)
-    return f"\n{' ' * indent}".join([first, *rest])
+    return textwrap.fill(
+        text,
+        width,
+        subsequent_indent=" " * indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
