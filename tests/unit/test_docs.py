@@ -20,7 +20,8 @@ from virtio_trace.cli.support import expected
 from virtio_trace.graph import builder
 from virtio_trace.recording import reader
 from virtio_trace.render import json as render
-from virtio_trace.report import summary
+from virtio_trace.render import report_rows
+from virtio_trace.report import feature_sets, summary
 from virtio_trace.report.diff.compare import compare
 
 TOP = Path(__file__).resolve().parents[2]
@@ -85,6 +86,22 @@ def _diff(old: str, new: str) -> Any:
     golden = (TOP / "tests" / "golden" / f"{name}.vtr" for name in (old, new))
     shown = [expected.shown_by(str(path), LINUX) for path in golden]
     return compare(shown[0], shown[1]).to_json()
+
+
+def test_every_column_and_mark_of_the_output_is_explained() -> None:
+    text = (TOP / "docs" / "output.md").read_text(encoding="utf-8")
+    cells = {
+        part.strip().strip("`")
+        for row in re.findall(r"^\| (.+?) \|", text, re.MULTILINE)
+        for part in row.split(",")
+    }
+    tables = (report_rows.DEVICES, report_rows.DRIVERS, report_rows.BINDINGS, report_rows.BOOT)
+    columns = {name for table in tables for name in table.heading} - {"device"}
+    outcomes = {value for name, value in vars(feature_sets).items() if name.isupper()}
+    assert columns <= cells
+    assert outcomes - {feature_sets.TAKEN} <= cells  # it is called negotiated, or written
+    assert {"ok", "FAILED", "?", "before", "-", "negotiated"} <= cells
+    assert all(f"`{state}`" in text for state in report_rows.STATES if state != "bound")
 
 
 def _members(*things: Any, name: str = "") -> set[str]:

@@ -33,7 +33,6 @@ def command(
     time_ratio: float | None,
     row: formats.Format,
     output: str,
-    verbose: bool,
 ) -> int:
     """Show what differs between two recordings.
 
@@ -48,5 +47,5 @@ def command(
     if (old, new) == ("-", "-"):
         raise UsageError("only one of OLD and NEW can be standard input", "name a file")
     found = compare(expected.shown_by(old, LINUX), expected.shown_by(new, LINUX), time_ratio)
-    results.show(row, found, file=output, source=new, verbose=verbose)
+    results.show(row, found, file=output, source=new)
     return _STATUS[found.same]

@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 import virtio_trace
+from virtio_trace.cli.support import terminal
 from virtio_trace.cli.support.help import Context
 from virtio_trace.cli.support.sink import guarded_stdout
 from virtio_trace.cli.support.topics import TOPICS
@@ -150,9 +151,11 @@ def _signal_of(error: BaseException) -> int:
 
 def _say(message: str, hint: str) -> None:
     with contextlib.suppress(OSError):
-        click.echo(f"virtio-trace: {escape(message)}", err=True)
-        for line in hint.splitlines():
-            click.echo(f"  {escape(line)}", err=True)
+        lines = [(f"virtio-trace: {escape(message)}", 2)]
+        lines += [(f"  {escape(line)}", 4) for line in hint.splitlines()]
+        for line, indent in lines:
+            shown = line if sys.stderr is None else terminal.fold(line, sys.stderr, indent)
+            click.echo(shown, err=True)
 
 
 def _die_of_sigpipe() -> int:

@@ -178,7 +178,9 @@ def _procedure(result: Result, width: int | None, paint: Paint) -> str:
     lines = [paint("PROCEDURE", "heading")]
     for step in PROFILES[result.profile]:
         if step.id in taken:
-            lines.append(f"  {paint(step.id, 'name')}: {step.text}")
+            first, *rest = wrap(f"{step.id}: {step.text}", _less(width, 4))
+            lines.append(f"  {paint(step.id, 'name')}{first.removeprefix(step.id)}")
+            lines += [_INDENT + part for part in rest]
             lines += [_INDENT + part for part in wrap(step.source, _less(width, 4))]
     return "\n".join(lines)
 

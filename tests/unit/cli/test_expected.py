@@ -12,12 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.cli.test_read import Run, run
+from tests.unit.cli.reading import Run
 from tests.unit.surgery import GOLDEN, dump, golden
 from virtio_trace.render import diff as render
 from virtio_trace.report.diff.model import Diff, Difference, Side, Unknown
-
-__all__ = ["run"]
 
 BOOT = GOLDEN / "debian-6.1.vtr"
 OTHER = GOLDEN / "debian-6.12.vtr"

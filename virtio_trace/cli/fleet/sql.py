@@ -23,7 +23,7 @@ _EXAMPLES = (
 @click.argument("lake")
 @click.argument("query")
 @options.output_options("fleet sql", file=True)
-def sql_command(*, lake: str, query: str, row: formats.Format, output: str, verbose: bool) -> int:
+def sql_command(*, lake: str, query: str, row: formats.Format, output: str) -> int:
     """Run a SELECT over a lake.
 
     QUERY is in the SQL of DuckDB. Its tables are boots, devices, bindings, steps, findings,
@@ -34,5 +34,5 @@ def sql_command(*, lake: str, query: str, row: formats.Format, output: str, verb
     from virtio_trace.fleet.lake import open_lake  # noqa: PLC0415 - as above
 
     with sql.ask(open_lake(Path(lake)), query) as answer:
-        results.show(row, answer, file=output, verbose=verbose)
+        results.show(row, answer, file=output)
     return 0

@@ -59,7 +59,6 @@ def summary_command(
     spark: str | None,
     row: formats.Format,
     output: str,
-    verbose: bool,
 ) -> int:
     """Summarize the boots in a lake.
 
@@ -77,5 +76,5 @@ def summary_command(
     asked = None
     if since is not None or since_kernel is not None:
         asked = worse.Since(since.date() if since else None, since_kernel)
-    results.show(row, summary.summarize(tables, top, asked), file=output, verbose=verbose)
+    results.show(row, summary.summarize(tables, top, asked), file=output)
     return 0
