@@ -36,7 +36,7 @@ NEEDED = ("libbpf1", "python3-click", "python3-pyelftools", "python3-tabulate")
 _FILES = {
     "etc/hostname": "guest\n",
     "etc/hosts": "127.0.0.1 localhost\n127.0.1.1 guest\n",
-    "etc/machine-id": "uninitialized\n",
+    "etc/machine-id": "",  # not "uninitialized": systemd-firstboot would ask questions
     "etc/default/locale": "LANG=C.UTF-8\n",
     "etc/fstab": f"UUID={images.UUID} / ext4 defaults 0 1\n",
     "etc/sudoers.d/cloud": f"{USER} ALL=(ALL) NOPASSWD:ALL\n",

@@ -39,7 +39,7 @@ class Done:
 class System:
     """A running system of the image DISK. Its second disk, vdb, has GIVEN's bytes.
 
-    ``with`` starts QEMU under TCG and ends it.
+    ``with`` starts QEMU under TCG and ends it. FOLDER has its console, as it goes, in console.txt.
     """
 
     def __init__(self, disk: Path, given: Path, folder: Path) -> None:
@@ -56,6 +56,7 @@ class System:
             *("-drive", f"if=none,id=given,format=raw,snapshot=on,file={given}"),
             *_DEVICES,
         ]
+        self._log = (folder / "console.txt").open("w", encoding="utf-8")
         self._unread = ""
         self.said = ""
 
@@ -78,6 +79,7 @@ class System:
         value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self._log.close()
         self._serial.close()
         self._qemu.kill()
         self._qemu.wait()
@@ -105,6 +107,8 @@ class System:
             assert more, f"QEMU has ended:\n{self.said[-3000:]}"
             self._unread += more
             self.said += more
+            self._log.write(more)
+            self._log.flush()
         self._unread = self._unread[found.end() :]
         return found
 

@@ -16,6 +16,7 @@ from tests.vm.guest import ARMED, COMMAND, run_json
 from tests.vm.installed import WIDTHS, Outcome
 
 BOOTS = {suite: partial(installed.use, suite) for suite in live_images.SUITES}
+SECONDS = 300
 HOT, DISK = "0000:00:09.0", "0000:00:04.0"
 
 
