@@ -125,7 +125,7 @@ def test_systemd_runs_it(outcome: Outcome) -> None:
     assert "ActiveState=active" in said and "StatusText=armed: " in said
     assert done["service: stop"].status == 0
     status, found = run_json("report", outcome.recordings["unit"])
-    assert (status, found["recording"]["ended"], found["recording"]["lost"]) == (0, "terminated", 0)
+    assert (status, found["recording"]["ended"], found["recording"]["lost"]) == (0, "interrupt", 0)
     assert [d["name"] for d in found["drivers"] if d["name"] == "virtio_rng"]
 
 
