@@ -157,10 +157,11 @@ def file_system(tar: Path, files: Mapping[str, str], setup: str, size: int, scra
         own = scratch / "files" / file
         own.parent.mkdir(parents=True, exist_ok=True)
         own.write_text(content)
+    # Lines, not &&: sh -e ignores what fails within a list.
     script = (
-        f"tar -xf {tar} -C {root} && cp -r --remove-destination {scratch}/files/. {root}/"
-        f" && cd {root} && {{ {setup} }}"
-        f" && mke2fs -q -t ext4 -L root -U {UUID} -d . {fs} {size}M"
+        f"tar -xf {tar} -C {root}\ncp -r --remove-destination {scratch}/files/. {root}/\n"
+        f"cd {root}\n{setup}\n"
+        f"mke2fs -q -t ext4 -L root -U {UUID} -d . {fs} {size}M\n"
     )
     fake = [] if os.geteuid() == 0 else ["fakeroot"]
     _run(*fake, "sh", "-e", "-c", script, PATH=f"{os.environ['PATH']}:/usr/sbin:/sbin")

@@ -43,7 +43,7 @@ _FILES = {
     "etc/systemd/network/80-dhcp.network": "[Match]\nType=ether\n[Network]\nDHCP=ipv4\n",
 }
 _SETUP = f"""
-useradd --prefix . --create-home --shell /bin/bash --password '{_HASH}' {USER}
+useradd --prefix "$PWD" --create-home --shell /bin/bash --password '{_HASH}' {USER}
 chmod 440 etc/sudoers.d/cloud
 systemctl --root . enable systemd-networkd.service systemd-resolved.service
 systemctl --root . mask apt-daily.timer apt-daily-upgrade.timer man-db.timer
