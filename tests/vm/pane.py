@@ -34,8 +34,8 @@ class Pane:
         self.wait(r"\$$")
 
     def lines(self) -> list[str]:
-        """Everything that was printed since the last start(), as lines of the terminal."""
-        text = self._system.must(f"tmux capture-pane -p -S - -t {self._name}")
+        """Everything that was printed since the last start(). What had to be wrapped is one line."""
+        text = self._system.must(f"tmux capture-pane -p -J -S - -t {self._name}")
         return [line.rstrip() for line in text.rstrip("\n").splitlines()]
 
     def wait(self, pattern: str, seconds: float = _PATIENCE) -> re.Match[str]:
