@@ -34,7 +34,7 @@ class Pane:
         self.wait(r"\$$")
 
     def lines(self) -> list[str]:
-        """Everything that was printed since the last start(). What had to be wrapped is one line."""
+        """Everything that was printed since the last start(). A wrapped line is one line."""
         text = self._system.must(f"tmux capture-pane -p -J -S - -t {self._name}")
         return [line.rstrip() for line in text.rstrip("\n").splitlines()]
 
