@@ -107,6 +107,6 @@ $(VENV)/ready: setup.cfg pyproject.toml tools/install-packages
 	touch $@
 
 $(VENV)/ready-test: $(VENV)/ready
-	tools/install-packages run test
+	tools/install-packages run test deb
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[ci,dev,fleet,test]'
 	touch $@
