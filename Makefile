@@ -108,5 +108,5 @@ $(VENV)/ready: setup.cfg pyproject.toml tools/install-packages
 
 $(VENV)/ready-test: $(VENV)/ready
 	tools/install-packages run test deb
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[ci,dev,fleet,test]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[ci,dev,fleet,matrix,test]'
 	touch $@
