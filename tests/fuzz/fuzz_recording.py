@@ -9,9 +9,10 @@ from tests.fuzz import mutations
 from virtio_trace.check import verdict
 from virtio_trace.check.coverage import lacks
 from virtio_trace.check.profiles import PROFILES
-from virtio_trace.cli.support.formats import FORMATS, VERBOSE, WIDTH
+from virtio_trace.cli.support.formats import ABOUT, FORMATS, VERBOSE, WIDTH
 from virtio_trace.recording import reader
 from virtio_trace.recording.source import Source
+from virtio_trace.report.about import about
 from virtio_trace.report.board import judge, parse, write
 from virtio_trace.report.diff.compare import compare, outcomes
 from virtio_trace.report.seen import seen
@@ -31,18 +32,17 @@ _RENDERERS = {
     for command, rows in FORMATS.items()
 }
 """Each renderer, what prepares its subject, and its row; png runs another program."""
-_KNOWN = {WIDTH: 80, VERBOSE: True}
 
 
 def one(data: bytes) -> None:
     recording = reader.read(io.BytesIO(data), "fuzzed")
     lacks(recording)
-    _show("script", Selection(recording))
+    _show("script", Selection(recording), recording)
     for profile in PROFILES:
-        _show("check", verdict.judge(recording, profile))
+        _show("check", verdict.judge(recording, profile), recording)
     _expect(recording)
-    _show("report", recording)
-    _show("graph", recording)
+    _show("report", recording, recording)
+    _show("graph", recording, recording)
 
 
 def _expect(recording: Source) -> None:
@@ -53,13 +53,14 @@ def _expect(recording: Source) -> None:
     side = "fuzzed", shown, outcomes(verdict.judge(recording))
     found = compare(side, side)
     assert found.differences == []
-    _show("diff", found)
+    _show("diff", found, recording)
 
 
-def _show(command: str, subject: object) -> None:
+def _show(command: str, subject: object, source: Source) -> None:
+    keywords = {WIDTH: 80, VERBOSE: True, ABOUT: about(source)}
     for render, prepare, row in _RENDERERS[command]:
         out: io.BytesIO | io.StringIO = io.BytesIO() if row.binary else io.StringIO()
-        known = {name: _KNOWN[name] for name in row.takes if name in _KNOWN}
+        known = {name: keywords[name] for name in row.takes if name in keywords}
         render(prepare(subject), out, **known)
         shown = out.getvalue()
         if isinstance(shown, str):

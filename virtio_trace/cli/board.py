@@ -25,7 +25,7 @@ _EXAMPLES = (
 @file_argument
 @click.option("-o", "--output", metavar="FILE", default="-", help="Write to FILE.")
 def command(*, file: str, output: str) -> int:
-    """Write a board from a good recording.
+    """Write a board, the devices to expect, from a good recording.
 
     A board is a TOML file with the VirtIO devices that a machine is expected to have; check --board
     and boot --board hold a recording to it. The recording passes its own board. FILE defaults to

@@ -22,7 +22,7 @@ from virtio_trace.errors import VirtioTraceError
 from virtio_trace.render.escape import escape
 
 COMMANDS = {
-    "board": ("board", "Write a board, the devices expected of a machine, from a recording."),
+    "board": ("board", "Write a board, the devices to expect, from a good recording."),
     "boot": ("boot.command", "Boot a kernel in QEMU and record it from its first module on."),
     "check": ("check", "Check a recording against the procedure that Linux follows."),
     "cmdline": ("cmdline", "Print parameters that make a kernel record its own early boot."),
