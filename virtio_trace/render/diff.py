@@ -35,7 +35,10 @@ def text(diff: Diff, out: TextIO, width: int | None = None, paint: Paint = plain
     """Write DIFF for a terminal of WIDTH columns; None: any width."""
     same = diff.same
     style = "good" if same else "unsure" if same is None else "bad"
-    lines = [paint(_verdict(diff), style), f"  OLD  {_side(diff.old)}", f"  NEW  {_side(diff.new)}"]
+    lines = [paint(_verdict(diff), style)]
+    for name, side in (("OLD", diff.old), ("NEW", diff.new)):
+        first, *rest = wrap(_side(side), None if width is None else width - 7)
+        lines += [f"  {name}  {first}", *(f"       {line}" for line in rest)]
     for kind in KINDS:
         found = _grouped(one for one in diff.differences if one.kind == kind)
         if found:

@@ -89,9 +89,11 @@ def _matrices(result: Result, width: int | None, paint: Paint) -> Iterable[str]:
         mine = [step for step in result.steps if step.id in columns]
         if not mine:
             continue
+        names = columns
         if not _OPTIONAL.isdisjoint(kinds):  # a board need not have every key
             taken = {step.id for step in mine}
             columns = [column for column in columns if column in taken]
+            names = [column.removeprefix(f"{title.lower()}-") for column in columns]
         marks: dict[str, dict[str, Counter[Mark]]] = {}
         for step in mine:
             mark = BEFORE if step.before else step.ok
@@ -101,7 +103,7 @@ def _matrices(result: Result, width: int | None, paint: Paint) -> Iterable[str]:
             for subject, row in sorted(marks.items(), key=lambda item: _rank(item[1]))
         ]
         yield "\n".join(
-            [paint(title, "heading"), *grid_lines(["subject", *columns], rows, width, paint)]
+            [paint(title, "heading"), *grid_lines(["subject", *names], rows, width, paint)]
         )
 
 

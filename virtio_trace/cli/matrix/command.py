@@ -88,12 +88,12 @@ def command(
     plan_file: str,
     folders: tuple[str, ...],
 ) -> int:
-    """Boot kernels with boards of devices, and hold each boot to what is expected of it.
+    """Boot kernels with boards of devices, as a plan says.
 
-    PLAN is a TOML file; docs/matrix.md describes it. DIR gets a folder for each case with its
-    recording, console and report, and junit.xml, matrix.json and the overview index.html. If matrix
-    is interrupted, --resume goes on. Give merge in place of PLAN, and the DIRs of shards, to put
-    these together.
+    PLAN is a TOML file, which docs/matrix.md describes. Each boot is held to what PLAN expects of
+    it. DIR gets a folder for each case with its recording, console and report, and junit.xml,
+    matrix.json and the overview index.html. If matrix is interrupted, --resume goes on. Give merge
+    in place of PLAN, and the DIRs of shards, to put these together.
 
     The exit status is 0 if every case is as expected, 1 if one is not; else 4 if one could not be
     told, or is missing.
