@@ -27,7 +27,8 @@ def command() -> int:
 
     Prints each prerequisite: found (yes), missing (NO), missing in part (part) or not known as
     another one is missing (?); and the command that mends it. Removes the tracefs events of a
-    recorder that was killed.
+    recorder that was killed. It is about record; virtio-trace help requirements lists what boot,
+    matrix and fleet need.
     """
     kernel = HostKernel()
     abilities = Abilities(kernel)

@@ -77,6 +77,16 @@ def test_help_of_a_command_is_its_own(capsys: pytest.CaptureFixture[str]) -> Non
     assert run(["record", "--help"]) == 0
     assert mine == capsys.readouterr().out
     assert mine.startswith("Usage: virtio-trace record ")
+    assert run(["help", "fleet", "import"]) == 0
+    assert capsys.readouterr().out.startswith("Usage: virtio-trace fleet import ")
+
+
+@pytest.mark.parametrize("words", ["fleet imprt", "record files", "files record"])
+def test_help_of_an_unknown_command_of_a_command(
+    words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["help", *words.split()]) == 2
+    assert f"help has no topic {words}\n" in capsys.readouterr().err
 
 
 def test_help_alone_lists_commands_and_topics(capsys: pytest.CaptureFixture[str]) -> None:
@@ -93,6 +103,18 @@ def test_help_of_a_topic(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     for block in TOPICS[name].blocks:
         words = block if isinstance(block, str) else " ".join(f"{a} {b}" for a, b in block)
         assert set(words.split()) <= set(text.split())
+
+
+def test_the_requirements_of_every_command_are_listed() -> None:
+    (rows,) = TOPICS["requirements"].blocks
+    named = {word.strip(",") for term, _ in rows for word in str(term).split()}
+    assert COMMANDS.keys() - {"doctor", "help"} <= named
+
+
+@pytest.mark.parametrize("name", ["diff", "matrix", "fleet import", "board"])
+def test_the_exit_status_of_a_command_is_explained(name: str) -> None:
+    text = " ".join(map(str, TOPICS["exit-status"].blocks))
+    assert re.search(rf"\b{name}\b", text)
 
 
 def test_help_of_something_unknown_names_what_is_near(capsys: pytest.CaptureFixture[str]) -> None:
@@ -130,6 +152,8 @@ def test_a_shell_completes_paths() -> None:
     assert complete("report", "vir") == [("file", "vir")]
     assert complete("record", "-o", "") == [("file", "")]
     assert complete("boot", "--modules", "li") == [("dir", "li")]
+    assert complete("matrix", "pl") == [("file", "pl")]
+    assert complete("fleet", "sql", "la") == [("dir", "la")]
 
 
 def test_completion_offers_whole_descriptions() -> None:
@@ -139,8 +163,8 @@ def test_completion_offers_whole_descriptions() -> None:
 
 def test_every_path_is_known_as_one() -> None:
     """A new option with a path needs a metavar in help._PATHS."""
-    words = ("FILE", "DIR", "VMLINUZ", "DISK")
-    for name in COMMANDS:
+    words = ("FILE", "DIR", "VMLINUZ", "DISK", "PLAN", "PATH...", "LAKE", "[DIR")
+    for name in NAMES:
         for param in command(name).params:
             if param.metavar and any(word in param.metavar.split() for word in words):
                 assert param.type is not click.STRING, f"{name}: {param.name}"

@@ -30,7 +30,7 @@ _EXAMPLES = (
 
 @click.command("import", cls=Command, examples=_EXAMPLES, short_help="Add recordings to a lake.")
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True)
-@click.option("-o", "--output", "folder", metavar="LAKE", required=True, help="The lake.")
+@click.option("-o", "--output", "folder", metavar="LAKE", required=True, help="The lake, a folder.")
 @click.option(
     "--date",
     "when",
@@ -43,8 +43,7 @@ _EXAMPLES = (
     metavar="N",
     type=click.IntRange(1, 256),
     default=lambda: len(os.sched_getaffinity(0)),
-    show_default="one for each processor",
-    help="How many processes read recordings.",
+    help="Processes that read recordings. [default: one for each processor]",
 )
 def import_command(paths: tuple[str, ...], folder: str, when: datetime | None, jobs: int) -> int:
     """Add recordings to a lake.

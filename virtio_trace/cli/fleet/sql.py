@@ -20,7 +20,7 @@ _EXAMPLES = (
 
 
 @click.command("sql", cls=Command, examples=_EXAMPLES, short_help="Run a SELECT over a lake.")
-@click.argument("lake")
+@click.argument("lake", metavar="LAKE")
 @click.argument("query")
 @options.output_options("fleet sql", file=True)
 def sql_command(*, lake: str, query: str, row: formats.Format, output: str) -> int:

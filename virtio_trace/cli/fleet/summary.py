@@ -24,7 +24,7 @@ _EXAMPLES = (
 @click.command(
     "summary", cls=Command, examples=_EXAMPLES, short_help="Summarize the boots in a lake."
 )
-@click.argument("lake")
+@click.argument("lake", metavar="LAKE")
 @click.option(
     "--since",
     metavar="YYYY-MM-DD",

@@ -30,7 +30,7 @@ _DEFAULT = "matrix-out"
 
 _EXAMPLES = (
     Example("Run a plan; the overview is ci/index.html", "virtio-trace matrix plan.toml -o ci"),
-    Example("Go on where it was ended", "virtio-trace matrix plan.toml -o ci --resume"),
+    Example("Go on after an interruption", "virtio-trace matrix plan.toml -o ci --resume"),
     Example("Run the first of two parts of it", "virtio-trace matrix plan.toml --shard 1/2 -o one"),
     Example("Put two parts together", "virtio-trace matrix merge one two -o ci"),
 )
@@ -45,7 +45,7 @@ def _part(_context: click.Context, _option: click.Parameter, value: str) -> tupl
 
 
 @click.command(cls=Command, examples=_EXAMPLES)
-@click.option("-o", "--output", metavar="DIR", help=f"Where it is kept. [default: {_DEFAULT}]")
+@click.option("-o", "--output", metavar="DIR", help=f"Keep results in DIR. [default: {_DEFAULT}]")
 @click.option(
     "--jobs",
     type=click.IntRange(min=1),
@@ -91,11 +91,12 @@ def command(
     """Boot kernels with boards of devices, as a plan says.
 
     PLAN is a TOML file, which docs/matrix.md describes. Each boot is held to what PLAN expects of
-    it. DIR gets a folder for each case with its
-    recording, console and report, and junit.xml, matrix.json and the overview index.html. If it is
-    ended, --resume goes on. Give merge in place of PLAN to put the DIRs of shards together.
+    it. DIR gets a folder for each case with its recording, console and report, and junit.xml,
+    matrix.json and the overview index.html. If matrix is interrupted, --resume goes on. Give merge
+    in place of PLAN, and the DIRs of shards, to put these together.
 
-    The exit status is 0 if every case is as expected, 1 if one is not, 4 if one could not be told.
+    The exit status is 0 if every case is as expected, 1 if one is not; else 4 if one could not be
+    told, or is missing.
     """
     target = Path(output or _DEFAULT)
     if plan_file == _MERGE:

@@ -19,8 +19,8 @@ _GLUE = "\u2011"
 
 _PATHS = {
     **dict.fromkeys(("FILE", "[FILE]", "VMLINUZ", "DISK", "[MODULES-DIR | FILE.ko ...]"), "file"),
-    **dict.fromkeys(("OLD", "NEW", "RECORDING"), "file"),
-    **dict.fromkeys(("DIR", "LAKE"), "dir"),
+    **dict.fromkeys(("OLD", "NEW", "RECORDING", "PLAN", "PATH..."), "file"),
+    **dict.fromkeys(("DIR", "[DIR ...]", "LAKE"), "dir"),
 }
 """The metavars that stand for paths, and what a shell is to complete."""
 
