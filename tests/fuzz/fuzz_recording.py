@@ -9,7 +9,7 @@ from tests.fuzz import mutations
 from virtio_trace.check import verdict
 from virtio_trace.check.coverage import lacks
 from virtio_trace.check.profiles import PROFILES
-from virtio_trace.cli.support.formats import ABOUT, FORMATS, VERBOSE, WIDTH
+from virtio_trace.cli.support.formats import ABOUT, BUILD, FORMATS, ORIGIN, VERBOSE, WIDTH
 from virtio_trace.recording import reader
 from virtio_trace.recording.source import Source
 from virtio_trace.report.about import about
@@ -57,7 +57,9 @@ def _expect(recording: Source) -> None:
 
 
 def _show(command: str, subject: object, source: Source) -> None:
-    keywords = {WIDTH: 80, VERBOSE: True, ABOUT: about(source)}
+    keywords = {
+        WIDTH: 80, VERBOSE: True, ABOUT: about(source), ORIGIN: "fuzz", BUILD: None,
+    }  # fmt: skip
     for render, prepare, row in _RENDERERS[command]:
         out: io.BytesIO | io.StringIO = io.BytesIO() if row.binary else io.StringIO()
         known = {name: keywords[name] for name in row.takes if name in keywords}
