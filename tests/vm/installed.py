@@ -152,7 +152,7 @@ def _as_a_service(system: System, found: Outcome, folder: Path) -> None:
         ("status", "systemctl show -p ActiveState -p StatusText rec"),
         ("load", "sudo modprobe -r virtio_rng; sudo modprobe virtio_rng"),
         ("stop", "sudo systemctl stop rec"),
-        ("journal", "sudo journalctl -q -o cat -u rec"),
+        ("journal", "sudo journalctl --no-pager -q -o cat -u rec"),
     ):
         found.done[f"service: {name}"] = system.run(command)
     system.must("cp /tmp/unit.vtr .")
@@ -162,7 +162,7 @@ def _as_a_service(system: System, found: Outcome, folder: Path) -> None:
 def _purge(system: System, found: Outcome) -> None:
     for name, command in (
         ("probes", "sudo cat /sys/kernel/tracing/kprobe_events"),
-        ("failed", "systemctl --failed --plain --no-legend"),
+        ("failed", "systemctl --failed --plain --no-legend --no-pager"),
         ("log", "sudo dmesg | grep -E 'BUG|Oops|WARNING'"),
         ("purge", "sudo dpkg --purge virtio-trace"),
         ("left", "sudo find / -xdev -name '*virtio[-_]trace*'"),
