@@ -107,6 +107,7 @@ def test_help_of_a_topic(name: str, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_the_requirements_of_every_command_are_listed() -> None:
     (rows,) = TOPICS["requirements"].blocks
+    assert not isinstance(rows, str)
     named = {word.strip(",") for term, _ in rows for word in str(term).split()}
     assert COMMANDS.keys() - {"doctor", "help"} <= named
 
