@@ -12,10 +12,10 @@ PYTHON := /usr/bin/python3
 C_FILES = $(wildcard bpf/*.c bpf/*.h tests/bench/*.c)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint unit quick format hooks bytecode deb wheel packages matrix bench page perfetto fuzz mutate golden clean
+.PHONY: help demo test lint unit quick format hooks bytecode deb wheel packages matrix bench page perfetto fuzz mutate golden clean fleet-bench fleet-spark
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/ready ## see it work: record a real kernel in QEMU from before its first virtio module
 	$(BIN)/virtio-trace boot --debian linux-image-cloud-amd64/bookworm
@@ -70,6 +70,14 @@ bench: $(VENV)/ready-test ## how fast, as ratios against other tools
 	tools/install-packages bench
 	$(BIN)/python -m tests.bench.bench
 
+fleet-bench: $(VENV)/ready-test ## import 5,000 recordings, and summarize a simulated million boots
+	$(BIN)/python -m tests.bench.fleet
+
+fleet-spark: $(VENV)/ready-test ## the summary of a lake by Spark on this machine, against DuckDB's
+	tools/install-packages spark
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[spark]'
+	$(BIN)/pytest tests/unit/fleet/test_spark.py
+
 page: $(VENV)/ready-test ## the HTML report in a headless Chromium; screenshots go to build/page
 	tools/install-packages page
 	$(BIN)/pytest tests/page
@@ -99,6 +107,6 @@ $(VENV)/ready: setup.cfg pyproject.toml tools/install-packages
 	touch $@
 
 $(VENV)/ready-test: $(VENV)/ready
-	tools/install-packages run test
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	tools/install-packages run test deb
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[ci,dev,fleet,matrix,test,uki]'
 	touch $@

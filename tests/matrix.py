@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""`make matrix`: boots the board on every known kernel; prints one line per device and a total.
+"""`make matrix`: runs the plan tests/matrix.toml; prints one line per device and a total.
 
     python -m tests.matrix [KERNEL ...]
 
@@ -11,26 +11,32 @@ page, or a package.
 
 from __future__ import annotations
 
+import json
+import subprocess
 import sys
 import tempfile
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tests import knowledge
-from tests.vm import board, compare
-from tests.vm.guest import Boot, boot
+from tests.vm import compare, guest, hosts, qmp
+from tests.vm.guest import Boot
 from virtio_trace.errors import VirtioTraceError
 
-KERNELS = {
-    "5.10": "linux-image-5.10.0-32-cloud-amd64/bullseye",
-    "6.1": "linux-image-cloud-amd64/bookworm",
-    "6.1 generic": "linux-image-amd64/bookworm",
-    "6.12": "linux-image-6.12-cloud-amd64/bookworm",
-    "6.12 trixie": "linux-image-cloud-amd64/trixie",
-    "7.x": "linux-image-cloud-amd64/sid",
-}
+PLAN = Path(__file__).with_suffix(".toml")
+
+
+def _kernels() -> dict[str, str]:
+    known = tomllib.loads(PLAN.read_text("utf-8"))["kernel"]
+    return {name.replace("-", " "): kernel["debian"] for name, kernel in known.items()}
+
+
+KERNELS = _kernels()
 """The package of each column of docs/kernels.md."""
+
+_BOARD = "board"
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,19 +115,66 @@ def chosen(wanted: list[str]) -> dict[str, str]:
     return {name: KERNELS.get(name, name) for name in wanted or KERNELS}
 
 
+def plan_for(kernels: dict[str, str]) -> tuple[str, dict[str, str]]:
+    """The plan for KERNELS, packages by column; and their names in it, by column."""
+    text = PLAN.read_text("utf-8")
+    names = {}
+    for number, (column, package) in enumerate(kernels.items()):
+        names[column] = column.replace(" ", "-") if column in KERNELS else f"other{number}"
+        if column not in KERNELS:
+            text += f"\n[kernel.{names[column]}]\ndebian = {json.dumps(package)}\n"
+    return f"{text}\n[[case]]\nkernels = {json.dumps(list(names.values()))}\n", names
+
+
+def run(kernels: dict[str, str], folder: Path) -> dict[str, Boot]:
+    """Runs the plan for KERNELS in FOLDER; the boots that have a recording, by column."""
+    text, names = plan_for(kernels)
+    (folder / "plan.toml").write_text(text, "utf-8")
+    out = folder / "out"
+    with hosts.serving(out, lambda _name, monitor: qmp.devices(monitor)) as served:
+        command = [*guest.COMMAND, "matrix", str(folder / "plan.toml"), "-o", str(out), "--trust"]
+        subprocess.run(command, check=False)
+    found = {}
+    for column, name in names.items():
+        case = out / "cases" / name / _BOARD / "1"
+        if (case / "recording.vtr").is_file():
+            found[column] = _boot(kernels[column], case, served.answers(name, _BOARD, 1))
+    return found
+
+
+def _boot(package: str, case: Path, answers: dict[str, Any]) -> Boot:
+    result = json.loads((case / "result.json").read_text("utf-8"))
+    console = (case / "console.txt").read_text("utf-8", "replace").replace("\r", "")
+    log, sections = guest.cut(console)
+    return Boot(
+        package,
+        result["attempts"][-1]["status"],
+        (case / "boot.txt").read_text("utf-8"),
+        (case / "boot.log").read_text("utf-8"),
+        console,
+        case / "recording.vtr",
+        sections,
+        log,
+        answers,
+    )
+
+
 def main(wanted: list[str]) -> int:
-    """Boot each kernel in turn."""
+    """Run the plan, and compare each boot in turn."""
     kernels = chosen(wanted)
-    done, found = {}, []
+    found = []
     with tempfile.TemporaryDirectory(prefix="vt-matrix-") as folder:
+        done = run(kernels, Path(folder))
         for name, package in kernels.items():
+            if name not in done:
+                found.append(Case(package, "", ["there is no recording"]))
+                continue
             try:
-                done[name] = boot(board.guest(package), Path(folder) / name)
-                lines = cases(done[name])
-            except (VirtioTraceError, AssertionError, LookupError) as error:
-                lines = [Case(package, "", [f"{type(error).__name__}: {error}"])]
-            print(*lines, sep="\n", flush=True)
-            found += lines
+                found += cases(done[name])
+            except (VirtioTraceError, AssertionError, LookupError, ValueError) as error:
+                found.append(Case(package, "", [f"{type(error).__name__}: {error}"]))
+                del done[name]
+        print(*found, sep="\n", flush=True)
         if not wanted and done.keys() == kernels.keys():
             knowledge.write({name: (b.report(), b.lines()[-1]) for name, b in done.items()})
     bad = sum(bool(case.wrong) for case in found)

@@ -30,7 +30,17 @@ def page() -> str:
             assert command is not None
             with Context(command, info_name=name, parent=top, terminal_width=80) as context:
                 parts.append(_section(f"virtio-trace {name}", command.get_help(context)))
+                parts += _inner(command, context)
     return "\n".join(parts)
+
+
+def _inner(command: click.Command, outer: click.Context) -> list[str]:
+    """The sections of the commands that COMMAND has."""
+    parts = []
+    for name, inner in command.commands.items() if isinstance(command, click.Group) else ():
+        with Context(inner, info_name=name, parent=outer, terminal_width=80) as context:
+            parts.append(_section(context.command_path, inner.get_help(context)))
+    return parts
 
 
 def _topic(name: str, topic: Topic) -> str:

@@ -16,7 +16,7 @@ import click
 import virtio_trace
 from tools import troff
 from virtio_trace.cli.main import COMMANDS, cli
-from virtio_trace.cli.support.help import Command, Context, Example
+from virtio_trace.cli.support.help import Command, Context, Example, Group
 from virtio_trace.cli.support.topics import TOPICS, Topic
 
 NAME = "virtio-trace"
@@ -32,8 +32,20 @@ def pages(epoch: int) -> dict[str, str]:
             assert isinstance(command, Command)
             with Context(command, info_name=name, parent=top) as context:
                 found[f"{NAME}-{name}.1"] = command_page(command, context, epoch)
+                found |= _inner_pages(command, context, epoch)
     for name, topic in TOPICS.items():
         found[f"{NAME}-{name}.7"] = topic_page(name, topic, epoch)
+    return found
+
+
+def _inner_pages(command: Command, outer: click.Context, epoch: int) -> dict[str, str]:
+    """The pages of the commands that COMMAND has."""
+    found = {}
+    for name, inner in command.commands.items() if isinstance(command, Group) else ():
+        assert isinstance(inner, Command)
+        with Context(inner, info_name=name, parent=outer) as context:
+            file = f"{context.command_path.replace(' ', '-')}.1"
+            found[file] = command_page(inner, context, epoch)
     return found
 
 
@@ -43,8 +55,13 @@ def command_page(command: Command, context: click.Context, epoch: int) -> str:
     summary, *text = (command.help or "").split("\n\n")
     parts = [_head(name, 1, epoch, summary), _synopsis(command, context), *_description(text)]
     parts.append(_options(command, context))
+    inner = command.commands if isinstance(command, Group) else {}
+    if inner:
+        parts.append(troff.section("Commands"))
+        parts += [troff.entry(f"{name}-{one}(1)", c.short_help or "") for one, c in inner.items()]
     parts.append(_examples(command.examples))
-    parts.append(_see_also([(NAME, 1), (f"{NAME}-exit-status", 7)]))
+    also = [(f"{name}-{one}", 1) for one in inner]
+    parts.append(_see_also([(NAME, 1), *also, (f"{NAME}-exit-status", 7)]))
     return "".join(parts)
 
 

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -75,6 +76,7 @@ def main() -> int:
         except (AssertionError, subprocess.CalledProcessError) as error:
             failed += 1
             print(f"FAILED  {what}: {error}", flush=True)
+            traceback.print_tb(error.__traceback__)
         else:
             print(f"ok  {time.monotonic() - begun:5.0f} s  {what}", flush=True)
 

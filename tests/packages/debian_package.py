@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import gzip
+import os
 import re
 import subprocess
 import sys
@@ -48,7 +50,11 @@ def _commands(root: Root) -> None:
     for command, status in (("check", 0), ("report", 0), ("script", 0)):
         file = f"{EXAMPLES}/debian-6.1.vtr"
         golden = TOP / "tests/golden/debian-6.1.vtr"
-        assert root.run("virtio-trace", command, file, status=status) == _here(command, golden)
+        said, expected = (
+            root.run("virtio-trace", command, file, status=status),
+            _here(command, golden),
+        )
+        assert said == expected, f"{command}:\n{said}"
     assert "DEVIATES" in root.run(
         "virtio-trace", "check", f"{EXAMPLES}/debian-6.1-failures.vtr", status=1
     )
@@ -62,9 +68,12 @@ def _commands(root: Root) -> None:
 
 
 def _here(command: str, file: Path) -> str:
-    """What the source tree prints."""
+    """What the source tree prints, as wide as in the root."""
     argv = [sys.executable, "-m", "virtio_trace", command, str(file)]
-    return subprocess.run(argv, check=True, capture_output=True, text=True, cwd=TOP).stdout
+    width = {**os.environ, "COLUMNS": "80"}
+    return subprocess.run(
+        argv, check=True, capture_output=True, text=True, cwd=TOP, env=width
+    ).stdout
 
 
 def _documentation(root: Root) -> None:
@@ -77,9 +86,11 @@ def _documentation(root: Root) -> None:
         packed = (root.folder / path[1:]).read_bytes()
         assert packed[4:8] == bytes(4), f"{path} has a time stamp: gzip -n"
     text = re.sub(r"\s+", " ", root.run("man", "virtio-trace-record", env={"MANWIDTH": "80"}))
-    assert "--rebind ADDRESS Unbind and bind this device after arming." in text, text
+    assert "--rebind DEVICE Unbind and bind this device after arming." in text, text
     assert "GPL-2" in (root.folder / "usr/share/doc/virtio-trace/copyright").read_text("utf-8")
-    root.run("test", "-s", "/usr/share/doc/virtio-trace/changelog.gz")
+    changes = root.folder / "usr/share/doc/virtio-trace/changelog.gz"
+    assert gzip.decompress(changes.read_bytes()).startswith(b"virtio-trace (")
+    root.run("test", "-s", "/usr/share/doc/virtio-trace/CHANGELOG.md.gz")
 
 
 def _completions(root: Root) -> None:

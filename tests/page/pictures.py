@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Makes the pictures of docs/images from a golden recording.
+"""Makes the pictures of docs/images from golden recordings.
 
     .venv/bin/python -m tests.page.pictures
 
@@ -10,11 +10,15 @@ from __future__ import annotations
 
 import subprocess
 import tempfile
+from html import escape
 from pathlib import Path
 
 from tests.page.browser import browser
 from tests.unit.surgery import GOLDEN
 from virtio_trace.cli.main import run
+from virtio_trace.recording import reader
+from virtio_trace.render.concern import Concern
+from virtio_trace.render.lines import Lines
 
 IMAGES = Path(__file__).resolve().parent.parent.parent / "docs" / "images"
 RECORDING = GOLDEN / "debian-6.1-failures.vtr"
@@ -29,6 +33,32 @@ _VIEWS = (
 )
 
 
+_COLUMNS, _ROWS = 100, 38
+_TERMINAL = """<!doctype html><meta charset="utf-8"><style>
+body { margin: 0; background: #14171b; color: #d7dade; }
+pre { margin: 0; padding: 12px 14px; font: 13px/1.35 "DejaVu Sans Mono", monospace; }
+.good { color: #81c995; } .bad { color: #ff9b95; font-weight: bold; } .unsure { color: #fbc55b; }
+.name { font-weight: bold; } .faint { color: #8d949c; }
+</style><pre>"""
+
+
+def live() -> str:
+    """What a terminal shows while the last driver of RECORDING comes, as HTML: the lines that
+    record and boot print, and their colours."""
+    with RECORDING.open("rb") as file:
+        read = reader.read(file, RECORDING.name)
+
+    def paint(text: str, style: str) -> str:
+        return f"\x02{style}\x03{text}\x04"
+
+    lines = Lines(_COLUMNS, paint=paint, concern=Concern(read.header.evidence), names=True)
+    shown = [line for event in read.events for line in lines.add(event)] + lines.flush()
+    rows = "\n".join(shown).split("\n")[-_ROWS:]
+    text = escape("\n".join(rows), quote=False)
+    spans = text.replace("\x02", '<span class="').replace("\x03", '">').replace("\x04", "</span>")
+    return f"{_TERMINAL}{spans}</pre>"
+
+
 def main() -> None:
     """Write all pictures."""
     IMAGES.mkdir(exist_ok=True)
@@ -38,7 +68,13 @@ def main() -> None:
         assert run(["report", str(RECORDING), "--format", "html", "-o", str(page)]) == 0
         command = ["rsvg-convert", "-o", str(IMAGES / "graph.png"), str(drawing)]
         subprocess.run(command, check=True)
+        terminal = Path(folder) / "live.html"
+        terminal.write_text(live(), encoding="utf-8")
         with browser(Path(folder) / "profile") as found:
+            found.resize(830, 100)
+            found.look()
+            found.open(terminal)
+            found.screenshot(IMAGES / "live.png", whole=True)
             found.resize(1100, 760)
             for name, dark, place in _VIEWS:
                 found.look(dark=dark)

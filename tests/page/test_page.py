@@ -291,6 +291,36 @@ def test_printed(page: Browser, folder: Path) -> None:
     assert page.pdf().startswith(b"%PDF-")
 
 
+@pytest.mark.parametrize("media", ["", "print"])
+def test_no_line_of_a_table_breaks_within_a_word(page: Browser, folder: Path, media: str) -> None:
+    """Lines end at spaces, after the bars of lists of features, and after the hyphens of steps."""
+    width = 700  # a sheet of paper has about as many CSS pixels
+    page.resize(width, 900)
+    try:
+        page.look(media=media)
+        page.open(made(folder, "debian-6.1-failures"))
+        page.value("window.dispatchEvent(new Event('beforeprint'))")
+        broken = page.value(
+            "(() => { const found = []; const range = document.createRange();"
+            "const walker = document.createTreeWalker(document.querySelector('main'), 4);"
+            "for (let n = walker.nextNode(); n; n = walker.nextNode()) {"
+            "if (!n.parentElement.closest('td, th')) continue;"
+            "for (const word of n.data.matchAll(/[^\\s|-]+/g)) {"
+            "range.setStart(n, word.index); range.setEnd(n, word.index + word[0].length);"
+            "const tops = new Set([...range.getClientRects()].map((r) => Math.round(r.top)));"
+            "if (tops.size > 1) found.push(word[0]); } } return found; })()"
+        )
+        assert broken == []
+        if media:  # what is beyond the edge of the paper is lost
+            beyond = page.value(
+                "[...document.querySelectorAll('td, th')].filter((e) => "
+                f"e.getBoundingClientRect().right > {width} + 1).map((e) => e.innerText)"
+            )
+            assert beyond == []
+    finally:
+        page.resize(1280, 900)
+
+
 @pytest.mark.parametrize("name", ["debian-6.1", "many-devices", "many-events"])
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 def test_a_screenshot_to_look_at(page: Browser, folder: Path, name: str, dark: bool) -> None:

@@ -11,13 +11,18 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from tools import lake_tables
 from virtio_trace import errors
 from virtio_trace.check import linux_steps, spec_steps, verdict
+from virtio_trace.check.profiles import LINUX
 from virtio_trace.cli.main import COMMANDS
+from virtio_trace.cli.support import expected
 from virtio_trace.graph import builder
 from virtio_trace.recording import reader
 from virtio_trace.render import json as render
-from virtio_trace.report import summary
+from virtio_trace.render import report_rows
+from virtio_trace.report import feature_sets, summary
+from virtio_trace.report.diff.compare import compare
 
 TOP = Path(__file__).resolve().parents[2]
 
@@ -34,6 +39,11 @@ def test_every_command_is_in_the_reference() -> None:
     text = (TOP / "docs" / "commands.md").read_text(encoding="utf-8")
     sections = set(re.findall(r"^## virtio-trace (\w+)$", text, re.MULTILINE))
     assert sections == set(COMMANDS)
+
+
+def test_the_tables_of_a_lake_are_described() -> None:
+    text = (TOP / "docs" / "fleet.md").read_text(encoding="utf-8")
+    assert f"\n{lake_tables.page()}" in text, "run python3 -m tools.lake_tables"
 
 
 def test_every_exit_status_is_in_the_reference() -> None:
@@ -68,6 +78,30 @@ def test_the_formats_match_the_output() -> None:
     assert _members(told[1]) == _members(*(json.loads(out.getvalue()) for out in checks))
     assert _members(told[2]) == _members(*events)
     assert _members(told[3]) == _members(*hosts)
+    diffs = [_diff("debian-6.1", other) for other in ("debian-6.1-failures", "debian-6.1-lossy")]
+    assert _members(told[4]) == _members(*diffs)
+
+
+def _diff(old: str, new: str) -> Any:
+    golden = (TOP / "tests" / "golden" / f"{name}.vtr" for name in (old, new))
+    shown = [expected.shown_by(str(path), LINUX) for path in golden]
+    return compare(shown[0], shown[1]).to_json()
+
+
+def test_every_column_and_mark_of_the_output_is_explained() -> None:
+    text = (TOP / "docs" / "output.md").read_text(encoding="utf-8")
+    cells = {
+        part.strip().strip("`")
+        for row in re.findall(r"^\| (.+?) \|", text, re.MULTILINE)
+        for part in row.split(",")
+    }
+    tables = (report_rows.DEVICES, report_rows.DRIVERS, report_rows.BINDINGS, report_rows.BOOT)
+    columns = {name for table in tables for name in table.heading} - {"device"}
+    outcomes = {value for name, value in vars(feature_sets).items() if name.isupper()}
+    assert columns <= cells
+    assert outcomes - {feature_sets.TAKEN} <= cells  # it is called negotiated, or written
+    assert {"ok", "FAILED", "?", "before", "-", "negotiated"} <= cells
+    assert all(f"`{state}`" in text for state in report_rows.STATES if state != "bound")
 
 
 def _members(*things: Any, name: str = "") -> set[str]:

@@ -31,11 +31,14 @@ MAY_IMPORT = {
     "check": {"graph", "recording", "virtio"},
     "tracer": {"executor", "kernel", "recording", "virtio"},
     "vm": {"executor", "kernel", "recording", "virtio"},
+    "matrix": {"report", "vm"},
     "rebind": {"kernel", "recording", "virtio"},
+    "fleet": {"check", "recording", "report", "virtio"},
     "report": {"check", "graph", "recording", "virtio"},
-    "render": {"check", "graph", "kernel", "recording", "report", "virtio"},
+    "render": {"check", "fleet", "graph", "kernel", "matrix", "recording", "report", "virtio"},
     "cli": {
-        "check", "executor", "graph", "kernel", "rebind", "recording", "render", "report",
+        "check", "executor", "fleet", "graph", "kernel", "matrix", "rebind", "recording", "render",
+        "report",
         "tracer", "virtio", "vm",
     },
 }  # fmt: skip
@@ -44,7 +47,14 @@ MAY_IMPORT = {
 LIBRARIES = {
     "bcc": {"tracer/bpf/compile.py"},
     "cairosvg": {"render/png.py"},
+    "distributed": {"matrix/dask_workers.py"},
+    "duckdb": {"fleet/sql.py"},
     "elftools": {"kernel/files/elf_tables.py"},
+    "fsspec": {"fleet/remote.py"},
+    "ibis": {"fleet/engine.py"},
+    "kcidb_io": {"render/kcidb.py"},
+    "pyarrow": {"fleet/parquet.py"},
+    "pyspark": {"fleet/engine.py"},
     "pefile": {"vm/disk/uki.py"},
     "tabulate": {"render/grid.py"},
 }

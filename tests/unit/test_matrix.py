@@ -4,13 +4,15 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests import knowledge, matrix
-from tests.vm import compare, oracle, qmp
+from tests.vm import board, compare, guest, oracle, qmp
 from tests.vm.board import BOARD
+from virtio_trace.matrix import devices, plan
 from virtio_trace.tracer.points import table
 
 PAGE = knowledge.FILE.read_text(encoding="utf-8")
@@ -117,6 +119,40 @@ WRONG: list[tuple[str, dict[str, Any]]] = [
 @pytest.mark.parametrize(("aspect", "wrong"), WRONG)
 def test_each_fault_is_found(aspect: str, wrong: dict[str, Any]) -> None:
     assert aspect in {item.aspect for item in _row(**wrong).compare() if not item.right}
+
+
+def test_the_plan_is_the_board_of_the_other_tests() -> None:
+    """One is a file for people and for virtio-trace, the other what pytest runs and compares."""
+    found = plan.read(matrix.PLAN, trust=True)
+    assert [case.name for case in found.cases] == [f"{name}/board/1" for name in found.kernels]
+    settings = found.cases[0].settings
+    ours = devices.options(settings.devices or ())
+    theirs = [f"{slot.device},addr={at},id=at-{at}" for at, slot in BOARD.items()]
+    named = [option for option in ours if option.startswith("virtio-")]
+    assert [_properties(one) for one in named] == [_properties(one) for one in theirs]
+    failed = [f"0000:00:{at}" for at, slot in BOARD.items() if slot.state == "failed"]
+    assert list(settings.expect.errors or ()) == failed
+    asked = board.guest("6.1")
+    script = guest.BEFORE + qmp.ASK + asked.script + guest.AFTER
+    assert (settings.run, settings.append) == (script, asked.append)
+
+
+def _properties(device: str) -> set[str]:
+    """Without the names of what is behind it."""
+    kind, *rest = device.split(",")
+    backends = ("netdev=", "drive=", "cryptodev=", "romfile=")
+    return {kind, *(one for one in rest if not one.startswith(backends))}
+
+
+def test_a_package_becomes_a_kernel_of_the_plan(tmp_path: Path) -> None:
+    text, names = matrix.plan_for(matrix.chosen(["6.1 generic", "linux-x/sid"]))
+    (tmp_path / "plan.toml").write_text(text, "utf-8")
+    found = plan.read(tmp_path / "plan.toml", trust=True)
+    assert [case.kernel for case in found.cases] == list(names.values())
+    assert [case.source.debian for case in found.cases] == [
+        matrix.KERNELS["6.1 generic"],
+        "linux-x/sid",
+    ]
 
 
 def test_a_kernel_is_named_by_its_column_or_its_package() -> None:

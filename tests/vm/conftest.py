@@ -36,7 +36,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 _SECONDS = 60
-"""What a boot of a module's BOOTS takes, against its guests' own."""
+"""What a boot of a module's BOOTS takes, against its guests' own. A module's SECONDS is better."""
 
 Started = dict[tuple[str, str], Future[Any]]
 _STARTED = pytest.StashKey[Started]()
@@ -53,7 +53,7 @@ def _boots(session: pytest.Session) -> dict[tuple[str, str], tuple[int, Callable
             for name, guest in getattr(item.module, "GUESTS", {}).items():
                 found[module, name] = guest.seconds, partial(boot, guest)
             for name, other in getattr(item.module, "BOOTS", {}).items():
-                found[module, name] = _SECONDS, other
+                found[module, name] = getattr(item.module, "SECONDS", _SECONDS), other
     return found
 
 

@@ -37,11 +37,11 @@ BLK = (
     *("-device", "virtio-blk-pci,drive=disk0,addr=03.0"),
 )
 
-_BEFORE = """exec >/run/out 2>&1
+BEFORE = """exec >/run/out 2>&1
 export LANG=C.UTF-8 PYTHONDONTWRITEBYTECODE=1
 at() { echo "@@ $1"; }
 """
-_AFTER = """
+AFTER = """
 status=$?
 echo 1 >/proc/sys/kernel/printk
 echo N >/sys/module/printk/parameters/ignore_loglevel
@@ -164,7 +164,7 @@ def boot(guest: Guest, folder: Path) -> Boot:
             *("--append", guest.append, "--timeout", str(guest.timeout)),
             *("--collector", guest.collector),
             *("--keep-console", str(console), "-o", str(recording), "-q"),
-            *("--run", _BEFORE + (qmp.ASK if guest.host else "") + guest.script + _AFTER),
+            *("--run", BEFORE + (qmp.ASK if guest.host else "") + guest.script + AFTER),
             *([] if guest.boot_events else ["--no-boot-events"]),
             *(["--root", str(root)] if guest.python else []),
             *(["--", *options] if options else []),

@@ -15,7 +15,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -128,16 +128,16 @@ def _packages(recipe: Recipe) -> list[str]:
     return [*_COMMON, *recipe.packages, *_THIN]
 
 
-def _debootstrap(recipe: Recipe, scratch: Path) -> Path:
-    """The system as its packages make it."""
+def debootstrap(suite: str, packages: Sequence[str], scratch: Path, *options: str) -> Path:
+    """The system as PACKAGES make it, a tar archive. OPTIONS are mmdebstrap's."""
     tar, sources, settings = (scratch / n for n in ("root.tar.zst", "debian.sources", "apt.conf"))
     settings.write_text(_output("apt-config", "dump", "Acquire"))
-    sources.write_text(mirror().sources(recipe.suite))
+    sources.write_text(mirror().sources(suite))
     _run(
-        *("mmdebstrap", "--quiet", "--variant=apt", "--format=tar", *_THIN),
+        *("mmdebstrap", "--quiet", "--variant=apt", "--format=tar", *options),
         f"--aptopt={settings}",
-        f"--include={','.join((*_COMMON, *recipe.packages))}",
-        *(recipe.suite, str(tar), str(sources)),
+        f"--include={','.join(packages)}",
+        *(suite, str(tar), str(sources)),
         TMPDIR=str(scratch),
     )
     return tar
@@ -145,23 +145,14 @@ def _debootstrap(recipe: Recipe, scratch: Path) -> Path:
 
 def _build(name: str, recipe: Recipe, scratch: Path) -> Path:
     what = [1, recipe.suite, _packages(recipe)]
+    packages = (*_COMMON, *recipe.packages)
     tar = kept(
-        f"{recipe.base or name}-root", "tar.zst", what, lambda folder: _debootstrap(recipe, folder)
+        *(f"{recipe.base or name}-root", "tar.zst", what),
+        lambda folder: debootstrap(recipe.suite, packages, folder, *_THIN),
     )
-    root = cache.folder(scratch / "root")
-    for file, content in {**_FILES, **_grub(recipe)}.items():
-        own = scratch / "files" / file
-        own.parent.mkdir(parents=True, exist_ok=True)
-        own.write_text(content)
-    fs = scratch / "root.ext4"
-    script = (
-        f"tar -xf {tar} -C {root} && cp -r {scratch}/files/. {root}/ && cd {root} && {{ {_SETUP} }}"
-        f" && mke2fs -q -t ext4 -L root -U {UUID} -d . {fs} {recipe.size}M"
-    )
-    fake = [] if os.geteuid() == 0 else ["fakeroot"]
-    _run(*fake, "sh", "-e", "-c", script, PATH=f"{os.environ['PATH']}:/usr/sbin:/sbin")
+    fs = file_system(tar, {**_FILES, **_grub(recipe)}, _SETUP, recipe.size, scratch)
     if recipe.esp:
-        disk = esp_image.disk(recipe.esp, root / "boot", fs, scratch)
+        disk = esp_image.disk(recipe.esp, scratch / "root" / "boot", fs, scratch)
     else:
         disk = _partitioned(fs, scratch) if recipe.grub else fs
     if recipe.form == "raw":
@@ -169,6 +160,24 @@ def _build(name: str, recipe: Recipe, scratch: Path) -> Path:
     target = scratch / f"disk.{recipe.form}"
     _run("qemu-img", "convert", "-f", "raw", "-O", recipe.form, str(disk), str(target))
     return target
+
+
+def file_system(tar: Path, files: Mapping[str, str], setup: str, size: int, scratch: Path) -> Path:
+    """An ext4 file system of SIZE MiB: TAR and FILES, after the shell script SETUP ran there."""
+    root, fs = cache.folder(scratch / "root"), scratch / "root.ext4"
+    for file, content in files.items():
+        own = scratch / "files" / file
+        own.parent.mkdir(parents=True, exist_ok=True)
+        own.write_text(content)
+    # Lines, not &&: sh -e ignores what fails within a list.
+    script = (
+        f"tar -xf {tar} -C {root}\ncp -r --remove-destination {scratch}/files/. {root}/\n"
+        f"cd {root}\n{setup}\n"
+        f"mke2fs -q -t ext4 -L root -U {UUID} -d . {fs} {size}M\n"
+    )
+    fake = [] if os.geteuid() == 0 else ["fakeroot"]
+    _run(*fake, "sh", "-e", "-c", script, PATH=f"{os.environ['PATH']}:/usr/sbin:/sbin")
+    return fs
 
 
 def _partitioned(fs: Path, scratch: Path) -> Path:

@@ -94,14 +94,15 @@ class Monitor:
             return
         over = threading.Event()
         with ThreadPoolExecutor(1) as pool:
-            serving = pool.submit(self._serve, console, answer, over)
+            serving = pool.submit(self.serve, console, answer, over)
             try:
                 yield
             finally:
                 over.set()
             serving.result()
 
-    def _serve(self, console: Path, answer: Answer, over: threading.Event) -> None:
+    def serve(self, console: Path, answer: Answer, over: threading.Event) -> None:
+        """Does what the guest asks for on its CONSOLE, until OVER."""
         while not over.wait(0.05):
             said = console.read_text("utf-8", errors="replace") if console.exists() else ""
             # From the line's start: the kernel prints "mask: ffffffff" of a slow clock.

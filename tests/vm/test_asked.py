@@ -6,6 +6,7 @@ In one of them the kernel recorded its own boot: its events are in the recording
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ import pytest
 
 from tests.vm.guest import Boot, Guest, run, run_json
 from tests.vm.test_rebind import _disk
+
+_HOUR_S = 3600
 
 NET, DISK, RNG, OTHER_NET, SCSI = (f"0000:00:{slot:02x}.0" for slot in range(2, 7))
 
@@ -88,6 +91,13 @@ def test_a_perfect_rebind_conforms(name: str, addresses: list[str], booted: Boot
     for address in addresses:
         steps = [s["id"] for s in found["steps"] if s["subject"] == address and s["ok"]]
         assert steps == ["pair-matched", "bus-probed", "driver-probed"]
+
+
+def test_a_live_recording_has_the_time_of_day(booted: Boot) -> None:
+    """A guest's clock begins with the host's."""
+    header = json.loads(booted.sections["recording disk"][0])
+    apart = header["started_unix_ns"] / 1e9 - booted.recording.stat().st_mtime
+    assert abs(apart) < _HOUR_S
 
 
 def test_all_of_it_is_incomplete(booted: Boot) -> None:

@@ -28,7 +28,8 @@ RECORDING = "recording"
 @dataclass(frozen=True, slots=True)
 class Finding:
     """What is wrong or unknown, and the sequence numbers of the events that show it. ``before``: it
-    is unknown only because it came before the recording."""
+    is unknown only because it came before the recording. ``unknown``: the recording cannot tell
+    whether something is wrong."""
 
     severity: str
     step: str
@@ -36,6 +37,7 @@ class Finding:
     message: str
     events: tuple[int, ...] = ()
     before: bool = False
+    unknown: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +155,7 @@ class CheckContext(Proof):
     def unknown(self, step: str, subject: str, message: str, *calls: Call | int | None) -> None:
         """The recording cannot tell whether the step was taken."""
         self._step(step, subject, None)
-        self.finding(WARNING, step, subject, message, *calls)
+        self.finding(WARNING, step, subject, message, *calls, unknown=True)
 
     def before(self, step: str, subject: str, message: str) -> None:
         """The step is unknown because it was taken, if it was, before the recording."""
@@ -168,8 +170,9 @@ class CheckContext(Proof):
         self.record(subject, missing(self, step, message, *calls, also=also))
 
     def finding(
-        self, severity: str, step: str, subject: str, message: str, *calls: Call | int | None
-    ) -> None:
+        self, severity: str, step: str, subject: str, message: str, *calls: Call | int | None,
+        unknown: bool = False,
+    ) -> None:  # fmt: skip
         """Add a finding without a step result."""
         seqs: list[int] = []
         for call in calls:
@@ -177,7 +180,8 @@ class CheckContext(Proof):
                 seqs += call.seqs
             elif call is not None:
                 seqs.append(call)
-        self._findings.append(Finding(severity, step, subject, message, tuple(sorted(set(seqs)))))
+        events = tuple(sorted(set(seqs)))
+        self._findings.append(Finding(severity, step, subject, message, events, unknown=unknown))
 
     def returned(self, step: str, subject: str, call: Call) -> bool:
         """Record the step by the result of its CALL. Return False if CALL returned an error."""

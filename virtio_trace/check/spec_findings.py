@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from virtio_trace.check import coverage
+from virtio_trace.check import coverage, spec_steps
 from virtio_trace.check.findings import NOTE, CheckContext
 from virtio_trace.graph.calls import Call
 from virtio_trace.graph.model import Device
@@ -23,8 +23,8 @@ class DeviceContext:
 
     @property
     def steps(self) -> tuple[str, ...]:
-        """The ids of all steps."""
-        return tuple(self.check.probes)
+        """The ids of all steps of the procedure."""
+        return tuple(step.id for step in spec_steps.STEPS)
 
     def good(self, step: str) -> None:
         """The step was taken correctly."""

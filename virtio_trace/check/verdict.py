@@ -76,7 +76,7 @@ def _judge(recording: Source, profile: str, known: Known, scope: Scope) -> tuple
     result = checker.end()
     if not scope.is_all:
         _restrict(result, scope)
-    result.verdict = _verdict(result)
+    result.verdict = conclude(result)
     return result, true
 
 
@@ -97,7 +97,8 @@ def _restrict(result: Result, scope: Scope) -> None:
         result.findings.append(Finding(WARNING, RECORDING, subject, message))
 
 
-def _verdict(result: Result) -> str:
+def conclude(result: Result) -> str:
+    """The verdict that follows from the steps and findings of RESULT."""
     if any(finding.severity == ERROR for finding in result.findings):
         return DEVIATES
     unknown = any(

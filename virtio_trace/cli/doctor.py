@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
 
+from virtio_trace.cli.support import terminal
 from virtio_trace.cli.support.help import Command, Example
 from virtio_trace.cli.support.prerequisites import prerequisites
 from virtio_trace.errors import CannotTraceError
@@ -24,7 +27,8 @@ def command() -> int:
 
     Prints each prerequisite: found (yes), missing (NO), missing in part (part) or not known as
     another one is missing (?); and the command that mends it. Removes the tracefs events of a
-    recorder that was killed.
+    recorder that was killed. It is about record; virtio-trace help requirements lists what boot,
+    matrix and fleet need.
     """
     kernel = HostKernel()
     abilities = Abilities(kernel)
@@ -33,16 +37,20 @@ def command() -> int:
     answers = [(name, ask()) for name, ask in prerequisites(abilities)]
     for name, answer in answers:
         said = f": {answer.reason}" if answer.reason else ""
-        click.echo(f"  {_mark(answer):<4} {name}{said}")
+        _print(f"  {_mark(answer):<4} {name}{said}", 7)
         if answer.ok is False and answer.hint:
-            click.echo(f"         {answer.hint}")
+            _print(f"         {answer.hint}", 9)
     _sweep(kernel)
     if any(answer.ok is False and not answer.partly for _, answer in answers):
-        click.echo("This machine cannot trace. virtio-trace boot traces another kernel, in QEMU.")
+        _print("This machine cannot trace. virtio-trace boot traces another kernel, in QEMU.")
         return _STATUS_CANNOT
     partly = any(answer.partly for _, answer in answers)
     click.echo("This machine can trace, but not all." if partly else "This machine can trace.")
     return 0
+
+
+def _print(text: str, indent: int = 0) -> None:
+    click.echo(terminal.fold(text, sys.stdout, indent))
 
 
 def _mark(answer: Answer) -> str:
@@ -64,5 +72,5 @@ def _sweep(kernel: HostKernel) -> None:
     for group in swept.removed:
         click.echo(f"removed the tracefs events of a recorder that was killed: {group}")
     for line in swept.kept:
-        click.echo(f"left by a recorder that was killed: {escape(line)}")
+        _print(f"left by a recorder that was killed: {escape(line)}", 2)
         click.echo("  stop what uses it, then run virtio-trace doctor again")

@@ -29,11 +29,12 @@ def _complete(
     examples=(
         Example("Say what record does, and its options", "virtio-trace help record"),
         Example("Say what the exit status means", "virtio-trace help exit-status"),
+        Example("Say what a command of fleet does", "virtio-trace help fleet import"),
     ),
 )
-@click.argument("topic", metavar="[TOPIC]", default="", shell_complete=_complete)
+@click.argument("topic", metavar="[TOPIC]", nargs=-1, shell_complete=_complete)
 @click.pass_context
-def command(context: click.Context, topic: str) -> int:
+def command(context: click.Context, topic: tuple[str, ...]) -> int:
     """Explain a command or a topic.
 
     TOPIC is the name of a command, whose --help is printed, or a topic that several commands have
@@ -44,21 +45,20 @@ def command(context: click.Context, topic: str) -> int:
     return 0
 
 
-def _text(context: click.Context, topic: str) -> str:
-    top = context.find_root()
-    group = top.command
-    assert isinstance(group, click.Group)
-    if not topic:
-        return top.get_help()
-    if topic in TOPICS:
+def _text(context: click.Context, words: tuple[str, ...]) -> str:
+    """The help of a topic, or of the command that WORDS name: fleet, or fleet import."""
+    if len(words) == 1 and words[0] in TOPICS:
         formatter = context.make_formatter()
-        write_topic(TOPICS[topic], formatter)
+        write_topic(TOPICS[words[0]], formatter)
         return formatter.getvalue().rstrip("\n")
-    found = group.get_command(top, topic)
-    if found is None:
-        raise _unknown(context, topic)
-    with Context(found, info_name=topic, parent=top) as inner:
-        return found.get_help(inner)
+    found = context.find_root()
+    for word in words:
+        group = found.command
+        inner = group.get_command(found, word) if isinstance(group, click.Group) else None
+        if inner is None:
+            raise _unknown(context, " ".join(words))
+        found = Context(inner, info_name=word, parent=found)
+    return found.get_help()
 
 
 def _choices(context: click.Context) -> dict[str, str]:

@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 import virtio_trace
+from virtio_trace.cli.support import terminal
 from virtio_trace.cli.support.help import Context
 from virtio_trace.cli.support.sink import guarded_stdout
 from virtio_trace.cli.support.topics import TOPICS
@@ -21,13 +22,17 @@ from virtio_trace.errors import VirtioTraceError
 from virtio_trace.render.escape import escape
 
 COMMANDS = {
+    "board": ("board", "Write a board, the devices to expect, from a good recording."),
     "boot": ("boot.command", "Boot a kernel in QEMU and record it from its first module on."),
     "check": ("check", "Check a recording against the procedure that Linux follows."),
     "cmdline": ("cmdline", "Print parameters that make a kernel record its own early boot."),
+    "diff": ("diff", "Show what differs between two recordings."),
     "doctor": ("doctor", "Check whether this machine can trace, and say what is missing."),
+    "fleet": ("fleet.command", "Import many recordings, and ask what they have in common."),
     "graph": ("graph", "Draw which driver bound which device in a recording."),
     "help": ("help", "Explain a command or a topic."),
     "inspect": ("inspect", "Show every VirtIO driver and transport in a kernel's files."),
+    "matrix": ("matrix.command", "Boot kernels with boards of devices, as a plan says."),
     "record": ("record", "Record what this kernel does with its VirtIO devices."),
     "report": ("report", "Show the devices, drivers and bindings of a recording."),
     "script": ("script", "Print the events of a recording in order, nested by call."),
@@ -146,9 +151,11 @@ def _signal_of(error: BaseException) -> int:
 
 def _say(message: str, hint: str) -> None:
     with contextlib.suppress(OSError):
-        click.echo(f"virtio-trace: {escape(message)}", err=True)
-        for line in hint.splitlines():
-            click.echo(f"  {escape(line)}", err=True)
+        lines = [(f"virtio-trace: {escape(message)}", 2)]
+        lines += [(f"  {escape(line)}", 4) for line in hint.splitlines()]
+        for line, indent in lines:
+            shown = line if sys.stderr is None else terminal.fold(line, sys.stderr, indent)
+            click.echo(shown, err=True)
 
 
 def _die_of_sigpipe() -> int:

@@ -33,9 +33,9 @@ def command(
     """Show the devices, drivers and bindings of a recording.
 
     FILE defaults to virtio-trace.vtr; - is standard input. html is a page of one file, with the
-    verdict, the events and the recording in it; perfetto is a timeline for ui.perfetto.dev. The
-    exit status is 0 if the recording can be read; lost events and missing
-    probes are warnings.
+    verdict, the events and the recording in it; perfetto is a timeline for ui.perfetto.dev; otlp
+    has the calls as spans for OpenTelemetry. The exit status is 0 if the recording can be read;
+    lost events and missing probes are warnings.
     """
     with reading.opened(file) as whole:
         recording = asked.of(whole, devices, drivers)

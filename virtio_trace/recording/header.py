@@ -72,6 +72,7 @@ class Header:
     ``boot``: the events that the kernel recorded at boot, None if it was not asked to.
     ``blacklist`` is what keeps modules from being loaded (``forbidden`` in the file), None if that
     was not read. ``initrd``: the initrd that the first process was in, if any.
+    ``started_unix_ns`` is CLOCK_REALTIME at ``started_ns``.
     ``user_space_ns``: when the first process started, if probes were armed before that.
     ``collector`` is ``ftrace`` for a guest without an agent. ``program`` is what compiled the BPF
     program, and when: ``BCC 0.26.0, cache``. ``arming_seconds``: the time that each
@@ -94,6 +95,7 @@ class Header:
     program: str | None = None
     arming_seconds: dict[str, float] | None = None
     command: tuple[str, ...] = ()
+    started_unix_ns: int | None = None
 
     @property
     def boot_probes(self) -> tuple[ProbeState, ...]:
@@ -119,6 +121,7 @@ class Header:
             "kernel": {"release": self.release, "machine": self.machine},
             "clock": CLOCK,
             "started_ns": self.started_ns,
+            "started_unix_ns": self.started_unix_ns,
             "user_space_ns": self.user_space_ns,
             "arming_seconds": self.arming_seconds,
             "probes": [state.to_json() for state in self.probes],
@@ -159,6 +162,7 @@ class Header:
                 collector=get("collector") if type(get("collector")) is str else None,
                 program=get("program") if type(get("program")) is str else None,
                 command=tuple(map(str, command)) if type(command) is list else (),
+                started_unix_ns=member("started_unix_ns", count, get("started_unix_ns")),
             )
 
 

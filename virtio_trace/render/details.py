@@ -44,11 +44,11 @@ def pieces(call: Call, names: bool) -> list[Piece]:
         what = _WHAT.get(str(call.event.probe), "features")
         shown.append(f"{what}={_features(call, detail.features, names)}")
     if detail.legacy is not None:
-        text = f"legacy={_features(call, detail.legacy, names)}"
+        text = _features(call, detail.legacy, names)
         if names:
-            shown.append(text)
+            shown.append(f"legacy={_briefly(text, _features(call, detail.features, names))}")
         else:
-            spare.append((f" {text}", "faint"))
+            spare.append((f" legacy={text}", "faint"))
     if detail.count is not None:
         shown.append(f"queues={detail.count}")
     if detail.queue is not None:
@@ -68,7 +68,8 @@ def moved_below(line: list[Piece], end: list[Piece], room: int) -> tuple[list[Pi
     whole = [*line, *end]
     if sum(len(text) for text, _ in whole) <= room:
         return line, []
-    moved = [text for text, _ in line if _label(text) in _LISTS and "|" in text]
+    lists = [text for text, _ in line if _label(text) in _LISTS]
+    moved = lists if any("|" in text for text in lists) else []
     if sum(len(text) for text, style in whole if style != "faint" and text not in moved) > room:
         moved = [text for text, style in line[1:] if not style and _is_detail(text)]
     most = max(room, _FEWEST) - _INDENT
@@ -86,8 +87,21 @@ def _label(text: str) -> str:
     return text.strip().partition("=")[0]
 
 
-def _features(call: Call, text: str, names: bool) -> str:
+def _briefly(legacy: str, wants: str) -> str:
+    """The names of a driver's table for legacy devices; only what it has more than WANTS, after a
+    plus sign, if it lacks nothing of that."""
+    more, usual = legacy.split("|"), wants.split("|")
+    if legacy == wants:
+        return "none" if legacy == "none" else "same"
+    if set(usual) - set(more):
+        return legacy
+    return "+" + "|".join(name for name in more if name not in usual)
+
+
+def _features(call: Call, text: str | None, names: bool) -> str:
     """Hexadecimal, also where the device type is not known: it decides what bits 0 to 23 mean."""
+    if text is None:
+        return ""
     device = call.ret.device if call.ret and call.ret.device else call.event.device
     if not names or device is None or device.id is None:
         return text

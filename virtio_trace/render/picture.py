@@ -37,7 +37,7 @@ class Link:
 class DeviceBox:
     """A device. ``title`` is its name and type, ``place`` its address and transport; ``reason`` is
     why it is not bound, or ""; ``earlier`` counts the devices before it at its address that are
-    not drawn."""
+    not drawn; ``missing`` are the features that its last binding failed for."""
 
     key: str
     title: str
@@ -46,6 +46,7 @@ class DeviceBox:
     reason: str
     earlier: int = 0
     links: list[Link] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -101,6 +102,12 @@ def _devices(report: dict[str, Any]) -> Iterator[DeviceBox]:
     for device in sorted(report["devices"], key=by_address):
         there.setdefault(device["address"], []).append(device)
     links = _links(report)
+    missing = {
+        (one["device"], one["generation"]): [
+            feature["name"] for feature in one["features"]["missing"]
+        ]
+        for one in report["bindings"]
+    }
     for found in there.values():
         for device in found[-_GENERATIONS:]:
             key = device["address"], device["generation"]
@@ -108,6 +115,7 @@ def _devices(report: dict[str, Any]) -> Iterator[DeviceBox]:
             box = _device(device)
             box.earlier = earlier
             box.links = list(links.get(key, {}).values())
+            box.missing = missing.get(key, []) if device["state"] == "failed" else []
             driver = device["driver"]
             if driver and all(link.driver != driver for link in box.links):
                 since = "before the recording" if device["snapshot"] else "unseen"

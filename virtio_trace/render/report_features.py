@@ -9,6 +9,8 @@ from typing import Any
 from virtio_trace.render.escape import escape
 from virtio_trace.render.grid import Cell, grid_lines, wrap
 from virtio_trace.render.words import Paint, count
+from virtio_trace.report import feature_sets as fs
+from virtio_trace.report.feature_sets import FeatureSets, is_kept_by_core
 from virtio_trace.virtio import features
 
 TITLE = "FEATURES AND QUEUES"
@@ -16,7 +18,7 @@ TITLE = "FEATURES AND QUEUES"
 _INDENT = "  "
 _LABEL = 13
 _MOST_QUEUES = 8
-_KINDS = {"msix": "MSI-X", "intx": "INTx"}
+INTERRUPTS = {"msix": "MSI-X", "intx": "INTx"}
 _FEATURES = ("bit", "feature", "offered", "wanted", "negotiated")
 _QUEUES = ("queue", "name", "size", "vector")
 _COUNTS = ("interrupts", "completions")
@@ -25,54 +27,18 @@ Device = dict[str, Any]
 Binding = dict[str, Any]
 
 
-class _Sets:
-    """The features of a binding, by what became of them. Names of the kernel's headers."""
-
-    def __init__(self, binding: Binding) -> None:
-        found = binding["features"]
-        offered = found["offered"]
-        agreed = found["negotiated"]
-        self.is_negotiated = agreed is not None
-        self.taken: list[str] = found["written"] or [] if agreed is None else agreed
-        self.offered: list[str] = offered or []
-        self.wanted: list[str] = found["driver"] or []
-        self.missing: dict[str, str] = {one["name"]: one["why"] for one in found["missing"]}
-        self.is_written = agreed is not None or bool(found["written"])
-        self.is_known = offered is not None or self.is_negotiated
-
-    def rest(self, wanted: bool) -> list[str]:
-        """What was offered and not taken: WANTED by the driver or the kernel's core, or not."""
-        gone = [name for name in self.offered if name not in {*self.taken, *self.missing}]
-        return [name for name in gone if self.is_wanted(name) == wanted]
-
-    def is_wanted(self, name: str) -> bool:
-        """Whether the driver's table has NAME, or the core keeps it for every driver."""
-        return name in self.wanted or is_kept_by_core(name)
-
-    def not_offered(self) -> list[str]:
-        """What the driver wanted and the device did not offer."""
-        there = {*self.offered, *self.missing}
-        return [name for name in self.wanted if name not in there]
-
-
-def is_kept_by_core(name: str) -> bool:
-    """Whether virtio_dev_probe keeps the feature NAME whatever the driver's table has."""
-    bit = features.bit(None, name)
-    return bit in features.KEPT_BY_CORE and not name.startswith("bit ")
-
-
 def lines(
     device: Device, binding: Binding | None, width: int | None, paint: Paint, verbose: bool
 ) -> Iterator[str]:
     """The block of DEVICE with its last BINDING; nothing if nothing is known. VERBOSE: a line for
     each feature, and all virtqueues."""
     shown = device["in_sysfs"]
-    if binding is None or not (_Sets(binding).is_known or binding["queues"]):
+    if binding is None or not (FeatureSets(binding).is_known or binding["queues"]):
         if shown is not None and shown["features"] is not None:
             yield _name(device, shown["driver"], paint) + ": bound before the recording began"
             yield from _names("negotiated", shown["features"], width, paint)
         return
-    sets = _Sets(binding)
+    sets = FeatureSets(binding)
     yield from _head(device, binding, sets, width, paint)
     if verbose:
         yield from _each(device, sets, width, paint)
@@ -88,7 +54,7 @@ def _name(device: Device, driver: str | None, paint: Paint) -> str:
 
 
 def _head(
-    device: Device, binding: Binding, sets: _Sets, width: int | None, paint: Paint
+    device: Device, binding: Binding, sets: FeatureSets, width: int | None, paint: Paint
 ) -> Iterator[str]:
     parts: list[str] = []
     if sets.is_negotiated:
@@ -98,7 +64,7 @@ def _head(
     else:
         parts.append("nothing negotiated")
     if binding["interrupts"]:
-        kind = _KINDS.get(binding["interrupts"], str(binding["interrupts"]))
+        kind = INTERRUPTS.get(binding["interrupts"], str(binding["interrupts"]))
         parts.append(kind + _shared(device))
     if binding["queues"]:
         parts.append(count(len(binding["queues"]), "queue"))
@@ -119,17 +85,18 @@ def _bare(text: str, _style: str) -> str:
     return text
 
 
-def _by_outcome(sets: _Sets, width: int | None, paint: Paint) -> Iterator[str]:
+def _by_outcome(sets: FeatureSets, width: int | None, paint: Paint) -> Iterator[str]:
     parts: list[tuple[str, list[str], str]] = [("missing", [*sets.missing], "bad")]
     if sets.is_written:
         parts += [
             ("negotiated" if sets.is_negotiated else "written", sets.taken, ""),
-            ("given up", sets.rest(wanted=True), "unsure"),
-            ("not wanted", sets.rest(wanted=False), ""),
+            ("given up", sets.those(fs.GIVEN_UP), "unsure"),
+            ("not wanted", sets.those(fs.NOT_WANTED), ""),
+            ("not taken", sets.those(fs.NOT_TAKEN), ""),
         ]
     else:
         parts.append(("offered", sets.offered, ""))
-    parts.append(("not offered", sets.not_offered(), "faint"))
+    parts.append(("not offered", sets.those(fs.NOT_OFFERED), "faint"))
     for label, names, style in parts:
         if names:
             yield from _names(label, names, width, paint, style)
@@ -146,21 +113,19 @@ def _names(
         side = " " * _LABEL
 
 
-def _each(device: Device, sets: _Sets, width: int | None, paint: Paint) -> Iterator[str]:
+def _each(device: Device, sets: FeatureSets, width: int | None, paint: Paint) -> Iterator[str]:
     """A row for each feature that either side knows, by its bit."""
-    names = dict.fromkeys([*sets.offered, *sets.wanted, *sets.taken, *sets.missing])
-    bits = {name: features.bit(device["id"], name) for name in names}
-    rows = []
-    for name in sorted(names, key=lambda name: (bits[name] is None, bits[name] or 0)):
+    bits = {name: features.bit(device["id"], name) for name in sets}
+    rows: list[list[Cell]] = []
+    for name in sorted(bits, key=lambda name: (bits[name] is None, bits[name] or 0)):
         bit = bits[name]
         wanted = "yes" if name in sets.wanted else "core" if is_kept_by_core(name) else "-"
-        mark: Cell = ("-", "faint")
-        if name in sets.missing:
-            mark = ("MISSING", "bad")
-        elif name in sets.taken:
-            mark = ("yes" if sets.is_negotiated else "written, refused", "good")
-        elif sets.is_written and name in sets.offered and sets.is_wanted(name):
-            mark = ("given up", "unsure")
+        wanted = "?" if wanted == "-" and not sets.is_table_known else wanted
+        mark = {
+            fs.MISSING: ("MISSING", "bad"),
+            fs.TAKEN: ("yes" if sets.is_negotiated else "written, refused", "good"),
+            fs.GIVEN_UP: ("given up", "unsure"),
+        }.get(sets.outcome(name), ("-", "faint"))
         offered = "yes" if name in sets.offered else "-"
         rows.append(["?" if bit is None else str(bit), name, offered, wanted, mark])
     yield from _indented(_FEATURES, rows, width, paint, ("bit",))

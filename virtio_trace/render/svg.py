@@ -139,7 +139,10 @@ def _device_box(device: DeviceBox, y: float, is_short: bool) -> _Box:
         ports.append((len(lines), link.driver, link.look))
         lines.append(_Line(f"{link.driver}  {link.words}", _LOOKS[link.look][0]))
     reason = wrap(escape(device.reason), _LEFT) if device.reason else []
-    lines += [_Line(line, ink) for line in shortened(reason, _SHORT if is_short else _REASON)]
+    shown = shortened(reason, _SHORT if is_short else _REASON)
+    lines += [_Line(line, ink) for line in shown]
+    if device.missing and not any(device.missing[0] in line for line in shown):
+        lines.append(_Line(f"missing: {', '.join(map(escape, device.missing))}", ink))
     dash = "5 4" if device.state == "removed" else ""
     return _Box(_MARGIN, y, _wide(_LEFT), lines, ink, fill, dash, device.reason, ports)
 

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import TextIO
 
-from virtio_trace.check import linux_steps, spec_steps
+from virtio_trace.check import board_steps, linux_steps, spec_steps
 from virtio_trace.check.findings import (
     CONFORMS,
     DEVIATES,
@@ -35,9 +35,14 @@ _MATRICES = (
     ("PROCEDURE: DEVICES", (linux_steps.DEVICE, linux_steps.BINDING)),
     ("AFTERWARDS", (linux_steps.LATER,)),
     ("HOST'S VIEW", (linux_steps.HOST,)),
+    ("BOARD", (board_steps.BOARD,)),
+    ("BASELINE", (board_steps.BASELINE,)),
     ("SPECIFICATION: DEVICE STATUS", (spec_steps.STATUS,)),
     ("SPECIFICATION: FEATURES AND VIRTQUEUES", (spec_steps.FEATURES,)),
 )
+_OPTIONAL = {board_steps.BOARD, board_steps.BASELINE}
+"""Kinds of steps of which only those taken are columns."""
+
 _MOST_EVENTS = 8
 _INDENT = "    "
 
@@ -84,6 +89,11 @@ def _matrices(result: Result, width: int | None, paint: Paint) -> Iterable[str]:
         mine = [step for step in result.steps if step.id in columns]
         if not mine:
             continue
+        names = columns
+        if not _OPTIONAL.isdisjoint(kinds):  # a board need not have every key
+            taken = {step.id for step in mine}
+            columns = [column for column in columns if column in taken]
+            names = [column.removeprefix(f"{title.lower()}-") for column in columns]
         marks: dict[str, dict[str, Counter[Mark]]] = {}
         for step in mine:
             mark = BEFORE if step.before else step.ok
@@ -93,7 +103,7 @@ def _matrices(result: Result, width: int | None, paint: Paint) -> Iterable[str]:
             for subject, row in sorted(marks.items(), key=lambda item: _rank(item[1]))
         ]
         yield "\n".join(
-            [paint(title, "heading"), *grid_lines(["subject", *columns], rows, width, paint)]
+            [paint(title, "heading"), *grid_lines(["subject", *names], rows, width, paint)]
         )
 
 
@@ -170,7 +180,9 @@ def _procedure(result: Result, width: int | None, paint: Paint) -> str:
     lines = [paint("PROCEDURE", "heading")]
     for step in PROFILES[result.profile]:
         if step.id in taken:
-            lines.append(f"  {paint(step.id, 'name')}: {step.text}")
+            first, *rest = wrap(f"{step.id}: {step.text}", _less(width, 4))
+            lines.append(f"  {paint(step.id, 'name')}{first.removeprefix(step.id)}")
+            lines += [_INDENT + part for part in rest]
             lines += [_INDENT + part for part in wrap(step.source, _less(width, 4))]
     return "\n".join(lines)
 

@@ -14,10 +14,8 @@ from typing import IO, Any
 
 import pytest
 
-from tests.unit.cli.test_read import Run, run
+from tests.unit.cli.reading import Run
 from tests.unit.surgery import GOLDEN, at, change, dump, golden
-
-__all__ = ["run"]
 
 LIVE = GOLDEN / "debian-6.1-live.vtr"
 NET, DISK, RNG, OTHER_NET, SCSI = (f"0000:00:{slot:02x}.0" for slot in range(2, 7))
@@ -195,6 +193,8 @@ def test_from_a_pipe_events_come_before_its_end() -> None:
                     event = json.loads(lines[number % len(lines)]) | {"seq": number}
                     stream.write(json.dumps(event).encode() + b"\n")
 
-        threading.Thread(target=feed, args=(process.stdin,)).start()
+        feeder = threading.Thread(target=feed, args=(process.stdin,))
+        feeder.start()
         assert b"virtio" in process.stdout.readline()
         process.kill()
+        feeder.join()  # it has a broken pipe; before that, stdin must not be closed

@@ -20,8 +20,15 @@ from virtio_trace.cli.support.topics import TOPICS
 TOP = Path(__file__).resolve().parents[3]
 
 
+NAMES = [*COMMANDS, "fleet import", "fleet sql", "fleet summary"]
+
+
 def command(name: str) -> Command:
+    name, _, inner = name.partition(" ")
     found = cli.get_command(Context(cli), name)
+    if inner:
+        assert isinstance(found, click.Group)
+        found = found.commands[inner]
     assert isinstance(found, Command)
     return found
 
@@ -32,7 +39,7 @@ def help_of(name: str, width: int = 80) -> str:
         return command(name).get_help(context)
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", NAMES)
 def test_help_of_a_command_fits_80_columns_and_ends_with_examples(name: str) -> None:
     text = help_of(name)
     assert max(map(len, text.splitlines())) <= 80
@@ -40,25 +47,28 @@ def test_help_of_a_command_fits_80_columns_and_ends_with_examples(name: str) -> 
     assert "virtio-trace" in examples
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", NAMES)
 def test_examples_are_command_lines_that_are_accepted(name: str) -> None:
     for example in command(name).examples:
         words = shlex.split(example.line.replace("sudo sh -c ", "").strip("'").split(">")[0])
         words = words[words.index("virtio-trace") + 1 :]
-        assert words[0] == name
+        depth = len(name.split())
+        assert " ".join(words[:depth]) == name
         # Parses, and so raises on an unknown option or a wrong value; runs nothing.
-        command(name).make_context(name, words[1:], parent=Context(cli))
+        command(name).make_context(name, words[depth:], parent=Context(cli))
 
 
 @pytest.mark.parametrize("width", [40, 60, 80])
 def test_no_line_ends_within_a_word(width: int) -> None:
-    for name in COMMANDS:
+    for name in NAMES:
         assert not re.findall(r"\w-$", help_of(name, width), re.MULTILINE)
 
 
 def test_without_arguments_it_prints_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert run([]) == 0
-    assert "\nCommands:\n  boot " in capsys.readouterr().out
+    assert "\nCommands:\n  board " in capsys.readouterr().out
+    assert run(["fleet"]) == 0
+    assert "\nCommands:\n  import " in capsys.readouterr().out
 
 
 def test_help_of_a_command_is_its_own(capsys: pytest.CaptureFixture[str]) -> None:
@@ -67,6 +77,16 @@ def test_help_of_a_command_is_its_own(capsys: pytest.CaptureFixture[str]) -> Non
     assert run(["record", "--help"]) == 0
     assert mine == capsys.readouterr().out
     assert mine.startswith("Usage: virtio-trace record ")
+    assert run(["help", "fleet", "import"]) == 0
+    assert capsys.readouterr().out.startswith("Usage: virtio-trace fleet import ")
+
+
+@pytest.mark.parametrize("words", ["fleet imprt", "record files", "files record"])
+def test_help_of_an_unknown_command_of_a_command(
+    words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["help", *words.split()]) == 2
+    assert f"help has no topic {words}\n" in capsys.readouterr().err
 
 
 def test_help_alone_lists_commands_and_topics(capsys: pytest.CaptureFixture[str]) -> None:
@@ -85,9 +105,22 @@ def test_help_of_a_topic(name: str, capsys: pytest.CaptureFixture[str]) -> None:
         assert set(words.split()) <= set(text.split())
 
 
+def test_the_requirements_of_every_command_are_listed() -> None:
+    (rows,) = TOPICS["requirements"].blocks
+    assert not isinstance(rows, str)
+    named = {word.strip(",") for term, _ in rows for word in str(term).split()}
+    assert COMMANDS.keys() - {"doctor", "help"} <= named
+
+
+@pytest.mark.parametrize("name", ["diff", "matrix", "fleet import", "board"])
+def test_the_exit_status_of_a_command_is_explained(name: str) -> None:
+    text = " ".join(map(str, TOPICS["exit-status"].blocks))
+    assert re.search(rf"\b{name}\b", text)
+
+
 def test_help_of_something_unknown_names_what_is_near(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["help", "exit"]) == 2
-    assert "  there are: boot, check" in capsys.readouterr().err
+    assert "  there are: board, boot, check" in capsys.readouterr().err
     assert run(["help", "reprot"]) == 2
     assert capsys.readouterr().err.endswith("\n  did you mean report?\n")
 
@@ -120,6 +153,8 @@ def test_a_shell_completes_paths() -> None:
     assert complete("report", "vir") == [("file", "vir")]
     assert complete("record", "-o", "") == [("file", "")]
     assert complete("boot", "--modules", "li") == [("dir", "li")]
+    assert complete("matrix", "pl") == [("file", "pl")]
+    assert complete("fleet", "sql", "la") == [("dir", "la")]
 
 
 def test_completion_offers_whole_descriptions() -> None:
@@ -129,8 +164,8 @@ def test_completion_offers_whole_descriptions() -> None:
 
 def test_every_path_is_known_as_one() -> None:
     """A new option with a path needs a metavar in help._PATHS."""
-    words = ("FILE", "DIR", "VMLINUZ", "DISK")
-    for name in COMMANDS:
+    words = ("FILE", "DIR", "VMLINUZ", "DISK", "PLAN", "PATH...", "LAKE", "[DIR")
+    for name in NAMES:
         for param in command(name).params:
             if param.metavar and any(word in param.metavar.split() for word in words):
                 assert param.type is not click.STRING, f"{name}: {param.name}"

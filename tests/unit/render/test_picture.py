@@ -14,6 +14,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from tests.page.recordings import many_devices
 from tests.unit.render.test_dot import summary
 from tests.unit.surgery import GOLDEN, golden
 from virtio_trace.errors import CannotTraceError
@@ -152,6 +153,24 @@ def test_a_driver_whose_registration_failed_says_so() -> None:
     found["drivers"][0]["result"] = -17
     box = picture(found).drivers[0]
     assert (box.look, box.lines[-1]) == (FAILED, "its registration returned -17 EEXIST")
+
+
+@pytest.mark.parametrize("number", [6, 40])
+def test_the_missing_feature_is_named_however_many_devices_there_are(number: int) -> None:
+    texts = [
+        "".join(text.itertext())
+        for text in drawn(summary(many_devices(number))).iter(f"{SPACE}text")
+    ]
+    failed = texts.count("failed") - 1  # one is of the legend
+    named = [
+        text
+        for text in texts
+        if re.search(
+            "missing: .*VIRTIO_F_ACCESS_PLATFORM|missing:.*CTRL_VQ|^VIRTIO_NET_F_CTRL_VQ", text
+        )
+    ]
+    assert failed == (2 if number == 6 else 14)
+    assert len(named) == failed
 
 
 def test_a_cut_reason_ends_with_an_ellipsis() -> None:

@@ -12,6 +12,7 @@ import pytest
 from tests.unit.surgery import GOLDEN, at, change, dump, golden
 from virtio_trace.check import verdict
 from virtio_trace.check.findings import DEVIATES, ERROR, Finding, Result, StepResult
+from virtio_trace.check.profiles import PROFILES
 from virtio_trace.graph import builder
 from virtio_trace.graph.model import Graph
 from virtio_trace.recording import reader
@@ -150,6 +151,20 @@ def test_a_check_has_every_subject_step_and_message(name: str, width: int) -> No
     for finding in found.findings:
         assert finding.before or squeezed(finding.message) in narrow
         assert all(str(seq) in shown for seq in finding.events[:8])
+
+
+@pytest.mark.parametrize("width", [80, 100])
+@pytest.mark.parametrize("profile", ["linux", "spec"])
+def test_verbose_has_each_steps_text_and_source_within_the_width(profile: str, width: int) -> None:
+    found = verdict.check(built("debian-6.1-host"), profile)
+    out = io.StringIO()
+    text(found, out, width, verbose=True)
+    shown = out.getvalue()
+    assert max(map(len, shown.splitlines())) <= width
+    taken = {step.id for step in found.steps}
+    for step in PROFILES[profile]:
+        assert step.id not in taken or squeezed(f"{step.id}: {step.text}") in squeezed(shown)
+        assert step.id not in taken or squeezed(step.source) in squeezed(shown)
 
 
 def test_a_step_that_failed_once_in_many_is_not_hidden() -> None:

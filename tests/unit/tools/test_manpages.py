@@ -73,6 +73,7 @@ def test_a_page_is_made_of_a_click_command() -> None:
 
 def test_each_command_and_topic_has_a_page() -> None:
     commands = {f"virtio-trace-{name}.1" for name in COMMANDS}
+    commands |= {f"virtio-trace-fleet-{name}.1" for name in ("import", "sql", "summary")}
     topics = {f"virtio-trace-{name}.7" for name in TOPICS}
     assert PAGES.keys() == {"virtio-trace.1"} | commands | topics
 

@@ -29,9 +29,9 @@ class GuestLines:
     the file may be standard output."""
 
     def __init__(self, target: RecordingOutput, quiet: bool, everything: bool = False) -> None:
-        self._target = target
+        self.target = target
         self._quiet = quiet
-        self._everything = everything
+        self.everything = everything
         self._file: BinaryIO | None = None
         self._live: LiveLines | None = None
         self._reader = EventReader()
@@ -52,7 +52,7 @@ class GuestLines:
             )
         self.lines.append(line)
         if self._file is None:
-            self._file = self._target.open()
+            self._file = self.target.open()
         self._file.write(line)
         self._file.flush()
         self._last = time.monotonic()
@@ -72,14 +72,14 @@ class GuestLines:
         """Closes the file, and shows what is left."""
         if self._live is not None:
             self._live.close()
-        self._target.close()
+        self.target.close()
 
     def _show(self, line: bytes) -> None:
         """A damaged line is not shown. The reader of the recording reports what is wrong."""
         try:
             raw: Any = json.loads(line)
             if self._live is None:  # the header
-                self._live = LiveLines(self._quiet, _evidence(raw), self._everything)
+                self._live = LiveLines(self._quiet, _evidence(raw), self.everything)
             elif raw.get("kind") != TRAILER:
                 self._live.show([self._reader.event(raw)])
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError, VirtioTraceError):

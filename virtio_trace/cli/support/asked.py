@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from virtio_trace.check import named, verdict
 from virtio_trace.check.findings import CONFORMS, DEVIATES, INCOMPLETE, Result
@@ -11,6 +11,9 @@ from virtio_trace.check.profiles import LINUX
 from virtio_trace.check.scope import Asked, Scope
 from virtio_trace.recording.live_part import LivePart
 from virtio_trace.recording.source import Source
+
+Expect = Callable[[Source, Result], None]
+"""Adds to the result of a check what else is expected of the recording."""
 
 STATUS = {CONFORMS: 0, DEVIATES: 1, INCOMPLETE: 4}
 """The exit status of each verdict."""
@@ -30,19 +33,26 @@ def judge(
     *,
     profile: str = LINUX,
     live: bool = False,
+    expect: Expect | None = None,
 ) -> Result:
     """The verdict on DEVICES and DRIVERS, or on all. LIVE: without what the kernel recorded of its
     own boot. Raises BadInputError, UsageError."""
-    return judge_scope(recording, named.scope(recording, devices, drivers), profile, live)
+    scope = named.scope(recording, devices, drivers)
+    return judge_scope(recording, scope, profile, live, expect)
 
 
 def judge_scope(
-    recording: Source, scope: Scope, profile: str = LINUX, live: bool = False
+    recording: Source,
+    scope: Scope,
+    profile: str = LINUX,
+    live: bool = False,
+    expect: Expect | None = None,
 ) -> Result:
     """The verdict on SCOPE. Raises BadInputError."""
-    if not live:
-        return verdict.judge(recording, profile, scope)
-    part = LivePart(recording)
-    result = verdict.judge(part, profile, scope)
-    verdict.renumber(result, part.skipped)
+    part = LivePart(recording) if live else None
+    result = verdict.judge(part or recording, profile, scope)
+    if expect is not None:
+        expect(part or recording, result)
+    if part is not None:
+        verdict.renumber(result, part.skipped)
     return result

@@ -16,6 +16,10 @@ WIDTH, PAINT, VERBOSE = "width", "paint", "verbose"
 """Keyword arguments that a renderer may take: the terminal's columns (None: no terminal), its
 colours (render.words.Paint), and whether -v was given."""
 
+ABOUT, ORIGIN, BUILD = "about", "origin", "build"
+"""More of them, for ``check``: the recording (report.about.About), and what KCIDB calls its sender
+and the kernel."""
+
 
 @dataclass(frozen=True, slots=True)
 class Format:
@@ -45,6 +49,25 @@ FORMATS: dict[str, tuple[Format, ...]] = {
     "check": (
         Format("text", "render.text:text", takes=(*_TERMINAL, VERBOSE)),
         Format("json", "render.json:check"),
+        Format("junit", "render.junit:junit", takes=(ABOUT,)),
+        Format("ktap", "render.ktap:ktap", takes=(ABOUT,)),
+        Format("markdown", "render.markdown:markdown", takes=(ABOUT,)),
+        Format("github", "render.github:github"),
+        Format("kcidb", "render.kcidb:kcidb", takes=(ABOUT, ORIGIN, BUILD)),
+    ),
+    "diff": (
+        Format("text", "render.diff:text", takes=_TERMINAL),
+        Format("json", "render.diff:json_document"),
+        Format("markdown", "render.diff:markdown"),
+    ),
+    "fleet sql": (
+        Format("table", "render.fleet_answer:table", takes=_TERMINAL),
+        Format("csv", "render.fleet_answer:csv"),
+        Format("json", "render.fleet_answer:json_lines"),
+    ),
+    "fleet summary": (
+        Format("text", "render.fleet_summary:text", takes=_TERMINAL),
+        Format("json", "render.json:report"),
     ),
     "graph": (
         Format("dot", "render.dot:dot", prepare=_SUMMARY),
@@ -65,6 +88,7 @@ FORMATS: dict[str, tuple[Format, ...]] = {
         Format("json", "render.json:show", prepare="render.json:collect"),
         Format("html", "render.html:html", prepare="render.html:collect", binary=True),
         Format("perfetto", "render.perfetto:perfetto", prepare="render.perfetto:collect"),
+        Format("otlp", "render.otlp:otlp", prepare="render.otlp:collect"),
     ),
     "script": (
         Format("text", "render.script:text", takes=(*_TERMINAL, VERBOSE)),
@@ -73,8 +97,10 @@ FORMATS: dict[str, tuple[Format, ...]] = {
 }
 """By command, the default format first.
 
-The subject is a check.findings.Result for check, a recording.source.Source for graph and report,
-the JSON of an Inspection for inspect, a report.selection.Selection for script.
+The subject is a check.findings.Result for check, a report.diff.model.Diff for diff, a
+fleet.sql.Answer for fleet sql, the JSON of a summary for fleet summary, a recording.source.Source
+for graph and report, the JSON of an Inspection for inspect, a report.selection.Selection for
+script.
 """
 
 

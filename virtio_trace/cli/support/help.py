@@ -19,7 +19,8 @@ _GLUE = "\u2011"
 
 _PATHS = {
     **dict.fromkeys(("FILE", "[FILE]", "VMLINUZ", "DISK", "[MODULES-DIR | FILE.ko ...]"), "file"),
-    "DIR": "dir",
+    **dict.fromkeys(("OLD", "NEW", "RECORDING", "PLAN", "PATH..."), "file"),
+    **dict.fromkeys(("DIR", "[DIR ...]", "LAKE"), "dir"),
 }
 """The metavars that stand for paths, and what a shell is to complete."""
 
@@ -84,6 +85,12 @@ class Command(click.Command):
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the examples."""
         write_examples(self.examples, formatter)
+
+
+class Group(Command, click.Group):
+    """A command that has commands."""
+
+    command_class = Command
 
 
 def write_examples(examples: tuple[Example, ...], formatter: click.HelpFormatter) -> None:

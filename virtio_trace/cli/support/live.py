@@ -18,7 +18,8 @@ from virtio_trace.render.lines import Lines
 class LiveLines:
     """Prints events as they happen: those that concern VirtIO, with EVERYTHING all of them.
 
-    SHOWS says which of those are asked for. EVIDENCE says which modules are VirtIO's. Errors of
+    Bits of the status and of features are names, as in ``script``. SHOWS says which of the events
+    are asked for. EVIDENCE says which modules are VirtIO's. Errors of
     standard error never end a recording.
     """
 
@@ -35,7 +36,9 @@ class LiveLines:
         self._concern = None if everything else Concern(evidence)
         if not quiet and out is not None:
             paint = terminal.paint_for(out)
-            self._lines = Lines(terminal.width_of(out), paint=paint, concern=self._concern)
+            self._lines = Lines(
+                terminal.width_of(out), paint=paint, concern=self._concern, names=True
+            )
 
     def show(self, events: Sequence[Event]) -> None:
         """Print EVENTS. If there are none, print the call whose end was awaited."""

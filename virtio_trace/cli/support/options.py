@@ -32,6 +32,16 @@ def scope_options(function: _Command) -> _Command:
     )(function)
 
 
+_VERBOSE = {
+    "check": "Also print each step's text and source.",
+    "graph": "Print all warnings, not only the first.",
+    "inspect": "Say which kernel image the types are from.",
+    "report": "A line for each feature, all virtqueues, and all warnings.",
+    "script": "Print status and features in hexadecimal, and all warnings.",
+}
+"""What -v adds, by command. Others have no -v."""
+
+
 def with_machines(function: _Command) -> _Command:
     """Put the machines that are supported in place of ``{machines}`` in FUNCTION's docstring, which
     is its help."""
@@ -40,7 +50,7 @@ def with_machines(function: _Command) -> _Command:
 
 
 def output_options(command: str, *, file: bool = False) -> Callable[[_Command], _Command]:
-    """--format with the formats of COMMAND, -v, and if FILE, -o.
+    """--format with the formats of COMMAND, -v if it adds something, and if FILE, -o.
 
     The command's function gets ``row``, the format's row in formats.FORMATS.
     """
@@ -50,9 +60,8 @@ def output_options(command: str, *, file: bool = False) -> Callable[[_Command], 
         return formats.find(command, name)
 
     def decorate(function: _Command) -> _Command:
-        function = click.option(
-            "-v", "--verbose", is_flag=True, help="Say more on standard error."
-        )(function)
+        if more := _VERBOSE.get(command):
+            function = click.option("-v", "--verbose", is_flag=True, help=more)(function)
         if file:
             function = click.option(
                 "-o", "--output", metavar="FILE", default="-", help="Write to FILE."

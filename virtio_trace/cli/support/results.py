@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -25,9 +25,11 @@ def show(
     source: str | None = None,
     verbose: bool = False,
     prepared: Callable[[], None] | None = None,
+    more: Mapping[str, Any] | None = None,
 ) -> None:
     """Write SUBJECT in the format ROW to FILE; - is standard output. PREPARED is called when all
-    has been read, before anything is written.
+    has been read, before anything is written. MORE: keyword arguments of which a format may take
+    some.
 
     Raises UsageError if FILE is the recording SOURCE, CannotTraceError if it cannot be written.
     """
@@ -40,6 +42,7 @@ def show(
             formats.WIDTH: width_of(out),
             formats.PAINT: paint_for(out),
             formats.VERBOSE: verbose,
+            **(more or {}),
         }
         renderer(
             subject,

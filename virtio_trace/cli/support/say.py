@@ -4,17 +4,19 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 
 import click
 
-from virtio_trace.cli.support import status
+from virtio_trace.cli.support import status, terminal
 from virtio_trace.render.escape import escape
 
 
 def say(message: str) -> None:
     """Print a line of information."""
     with status.above(), contextlib.suppress(OSError):
-        click.echo(f"virtio-trace: {escape(message)}", err=True)
+        text, out = f"virtio-trace: {escape(message)}", sys.stderr
+        click.echo(text if out is None else terminal.fold(text, out, 2), err=True)
 
 
 def warn(message: str) -> None:

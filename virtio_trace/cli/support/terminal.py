@@ -4,12 +4,15 @@
 from __future__ import annotations
 
 import os
+import re
+import textwrap
 from typing import Any, TextIO
 
 import click
 
 from virtio_trace.render.words import Paint, plain
 
+_OPTION = re.compile(" --?[a-zA-Z]")
 _WIDTH = 100
 _NARROWEST = 40
 _STYLES: dict[str, dict[str, Any]] = {
@@ -48,3 +51,18 @@ def width_of(out: TextIO) -> int | None:
     except OSError:
         width = 0
     return max(width or _WIDTH, _NARROWEST)
+
+
+def fold(text: str, out: TextIO, indent: int) -> str:
+    """TEXT for OUT: on a terminal, in lines that end at spaces, all but the first indented. A text
+    with options of a command stays whole, so that it can be copied."""
+    width = width_of(out) if out.isatty() else None
+    if width is None or _OPTION.search(text):
+        return text
+    return textwrap.fill(
+        text,
+        width,
+        subsequent_indent=" " * indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )

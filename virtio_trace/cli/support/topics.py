@@ -21,20 +21,30 @@ _EXIT_STATUS = Topic(
     (
         (
             ("0", "done; the recording conforms"),
-            ("1", "check, boot, record with a verdict: the recording deviates"),
+            (
+                "1",
+                "check, boot, record with a verdict: the recording deviates;"
+                " diff: something differs; matrix: a case is not as expected",
+            ),
             ("2", "invalid usage"),
             ("3", "this machine or kernel cannot do it, or the output cannot be written"),
             (
                 "4",
-                "incomplete: events were lost, probes not armed, time ran out, or the disk is full",
+                "incomplete: events were lost, probes not armed, time ran out, or the disk is"
+                " full; diff: nothing known differs, but not everything is known; matrix: a case"
+                " could not be told, or is missing",
             ),
             ("5", "bad input: a file is damaged, or of another kind"),
         ),
-        "The verdict of check and boot is 0, 1 or 4. report, graph and script end with 0 if the"
-        " file can be read. record -- COMMAND ends with COMMAND's own status if that is not 0; with"
-        " --rebind, --device or --driver else with the verdict's. In a shell, a command that is"
-        " ended by a signal has status 128 plus the signal's number (Ctrl-C: 130). If nobody"
-        " reads the output any more (| head), SIGPIPE ends the command, as it does other filters.",
+        "The verdict of check and boot is 0, 1 or 4. If a difference or a failed case is"
+        " known, diff and matrix end with 1, whatever else is unknown. report, graph, script"
+        " and board end with 0 if the file can be read, fleet sql and fleet summary if the"
+        " lake can. fleet import ends with 5 if a recording is damaged; the others are in the"
+        " lake. record -- COMMAND ends with COMMAND's own status if that is not 0; with"
+        " --rebind, --device or --driver else with the verdict's. In a shell, a command that"
+        " is ended by a signal has status 128 plus the signal's number (Ctrl-C: 130). If"
+        " nobody reads the output any more (| head), SIGPIPE ends the command, as it does"
+        " other filters.",
     ),
 )
 
@@ -66,7 +76,10 @@ _REQUIREMENTS = Topic(
     "What each command needs of the machine.",
     (
         (
-            ("report, check, graph, script", "No root, no kernel, no BCC: they read a file."),
+            (
+                "report, check, graph, script, board, diff",
+                "No root, no kernel, no BCC: they read a file.",
+            ),
             ("inspect, cmdline", "A kernel's files. inspect needs no root."),
             (
                 "record",
@@ -82,7 +95,24 @@ _REQUIREMENTS = Topic(
                 " pefile. Not root. KVM is used"
                 " if this user may open /dev/kvm.",
             ),
-            ("graph --format svg", "Graphviz."),
+            (
+                "graph --format png",
+                "rsvg-convert (package librsvg2-bin), CairoSVG or Graphviz. svg needs nothing.",
+            ),
+            (
+                "check --format kcidb",
+                "Python package kcidb-io, an extra: pip install 'virtio-trace[ci]'.",
+            ),
+            (
+                "matrix",
+                "As boot. --scheduler needs Dask, here and on each worker: python3-distributed, or"
+                " pip install 'virtio-trace[matrix]'. matrix merge needs only the folders.",
+            ),
+            (
+                "fleet",
+                "Python packages that are an extra: pip install 'virtio-trace[fleet]'. fleet"
+                " summary --spark also needs extra spark, and Java 17 or 21.",
+            ),
         ),
     ),
 )
@@ -96,9 +126,11 @@ _ENVIRONMENT = Topic(
                 "Where the folder virtio-trace with the cache is. Default: ~/.cache. A relative"
                 " path is ignored.",
             ),
+            ("TMPDIR", "Where temporary files are made. Default: /tmp."),
             ("COLUMNS", "The width of the terminal, if the output is one."),
             ("NO_COLOR", "No colours, if it is not empty (https://no-color.org)."),
             ("TERM", "dumb: no colours."),
+            ("NOTIFY_SOCKET", "Where record tells systemd READY=1 (Type=notify)."),
         ),
     ),
 )
@@ -114,10 +146,30 @@ _FILES = Topic(
             ),
             (
                 "~/.cache/virtio-trace",
-                "Kernels, packages and compiled programs. It can be removed at any time; nothing"
-                " else is kept between two commands.",
+                "Kernels, packages and compiled programs. It can be removed at any time.",
             ),
             ("/sys/kernel/tracing", "record adds kprobe events here, and removes them."),
+            (
+                "DIR of boot --artifacts",
+                "The recording, its reports, the console and a test report. Files of these names"
+                " that were there before are removed.",
+            ),
+            (
+                "matrix-out",
+                "The results of matrix, in the current folder, unless -o names another: a folder"
+                " for each case, junit.xml, matrix.json and index.html. Results that are there"
+                " are kept, unless --resume runs their case again.",
+            ),
+            (
+                "LAKE",
+                "What fleet import found in recordings, as Parquet files. fleet sql and fleet"
+                " summary only read it. It can be made again from the recordings.",
+            ),
+            (
+                "boards, plans",
+                "TOML files. board writes a board; check, boot and matrix read boards, and matrix"
+                " a plan. docs/board.md and docs/matrix.md describe them.",
+            ),
         ),
     ),
 )

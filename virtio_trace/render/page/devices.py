@@ -9,6 +9,7 @@ from virtio_trace.render.page import features
 from virtio_trace.render.page.collect import Page, Place, Track, Write
 from virtio_trace.render.page.markup import Html, join, table, tag
 from virtio_trace.render.page.summary import anchor, in_order
+from virtio_trace.render.report_features import INTERRUPTS
 from virtio_trace.render.words import count, duration, result, seconds
 from virtio_trace.virtio import numbers
 from virtio_trace.virtio.numbers import Status
@@ -124,7 +125,7 @@ def _attempts(bindings: list[dict[str, Any]]) -> Html:
             one["driver"] or "?",
             one["symbol"] or "not reached",
             _outcome(one),
-            duration(one["duration_ns"]),
+            tag("td", duration(one["duration_ns"]), class_="number"),
             tag("td", _phases(one), class_="wide"),
         ]
         for one in bindings
@@ -133,9 +134,17 @@ def _attempts(bindings: list[dict[str, Any]]) -> Html:
     return table(heading, rows, "Bindings") if rows else Html()
 
 
-def _phases(binding: dict[str, Any]) -> str:
+def _phases(binding: dict[str, Any]) -> Html:
+    """Each with its duration, which a line's end does not part from its unit."""
     known = binding.get("phases") or ()
-    return ", ".join(f"{one['name']} {duration(one['duration_ns'])}" for one in known)
+    said = [f"{one['name']} {duration(one['duration_ns'])}" for one in known]
+    last = len(said) - 1
+    return join(
+        *(
+            join(tag("span", text + ("," if number < last else "")), " ")
+            for number, text in enumerate(said)
+        )
+    )
 
 
 def _outcome(binding: dict[str, Any]) -> Html:
@@ -178,7 +187,7 @@ def _queues(binding: dict[str, Any] | None, host: dict[str, Any] | None) -> Html
         *(["size on the host"] if theirs is not None else []),
     ]
     interrupts = (binding or {}).get("interrupts")
-    caption = f"Virtqueues{f', interrupts by {interrupts}' if interrupts else ''}"
+    caption = f"Virtqueues{f', {INTERRUPTS.get(interrupts, interrupts)}' if interrupts else ''}"
     return table(heading, rows, caption)
 
 

@@ -3,64 +3,42 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 from virtio_trace.render.page.collect import Place
 from virtio_trace.render.page.markup import Html, join, table, tag
 from virtio_trace.render.words import count
+from virtio_trace.report import feature_sets as fs
+from virtio_trace.report.feature_sets import FeatureSets, is_kept_by_core
 
-
-class Feature(NamedTuple):
-    """A feature; None is unknown. ``missing``: why the binding that failed needs it, or ""."""
-
-    name: str
-    offered: bool | None
-    wanted: bool | None
-    negotiated: bool | None
-    missing: str
-
-
-def of(binding: dict[str, Any]) -> list[Feature]:
-    """The features of BINDING, as the report has it. Without negotiated ones, those that were
-    written are taken for them."""
-    known = binding["features"]
-    offered, wanted = known["offered"], known["driver"]
-    taken = known["written"] if known["negotiated"] is None else known["negotiated"]
-    lack = {one["name"]: one["why"] for one in known["missing"]}
-    names = dict.fromkeys([*lack, *(offered or ()), *(wanted or ()), *(taken or ())])
-    return [
-        Feature(
-            name, _has(offered, name), _has(wanted, name), _has(taken, name), lack.get(name, "")
-        )
-        for name in names
-    ]
+_WORDS = {
+    fs.GIVEN_UP: "given up: wanted, and not written",
+    fs.NOT_WANTED: "not in the driver's table",
+}
+"""What an outcome is, where the marks do not say it."""
 
 
 def block(binding: dict[str, Any] | None, device: dict[str, Any]) -> Html:
     """The table of features of DEVICE's BINDING; without one, what sysfs shows."""
-    found = of(binding) if binding is not None else []
-    if binding is None or not found:
+    sets = FeatureSets(binding) if binding is not None else None
+    if sets is None or not [*sets]:
         return _by_sysfs(device)
+    absent = sets.those(fs.NOT_OFFERED)
+    last = "written" if sets.is_written and not sets.is_negotiated else "negotiated"
     rows = [
         [
-            tag("code", one.name),
-            _mark(one.offered),
-            _mark(one.wanted),
-            _mark(one.negotiated, bool(one.missing)),
-            _words(one),
+            tag("code", name),
+            _mark((name in sets.offered) if sets.is_offer_known else None),
+            _wanted(sets, name),
+            _taken(sets, name),
+            sets.missing.get(name) or _WORDS.get(sets.outcome(name), ""),
         ]
-        for one in found
-        if one.offered is not False or one.missing
+        for name in [*sets.missing, *(name for name in sets if name not in sets.missing)]
+        if name not in absent
     ]
-    known = binding["features"]
-    is_written = known["negotiated"] is None and known["written"] is not None
-    last = "written" if is_written else "negotiated"
     shown = table(["feature", "offered", "wanted", last, ""], rows, class_="features")
-    lack = [one.name for one in found if one.missing]
-    said = tag("p", f"Missing: {', '.join(lack)}", class_="bad") if lack else ""
-    absent = [one.name for one in found if one.offered is False and not one.missing]
-    head = tag("h3", f"Features: {_count(found, last)}")
-    return join(head, said, shown, _absent(absent))
+    lack = tag("p", f"Missing: {', '.join(sets.missing)}", class_="bad") if sets.missing else ""
+    return join(tag("h3", f"Features: {_count(sets, last)}"), lack, shown, _absent(absent))
 
 
 def missing(place: Place) -> list[str]:
@@ -85,35 +63,27 @@ def _absent(names: list[str]) -> Html:
     return tag("details", tag("summary", title), tag("p", tag("code", ", ".join(names))))
 
 
-def _has(names: list[str] | None, name: str) -> bool | None:
-    return None if names is None else name in names
-
-
-def _count(found: list[Feature], last: str) -> str:
+def _count(sets: FeatureSets, last: str) -> str:
     """LAST: what the third number is called."""
-    parts = []
-    for what, word in (("offered", "offered"), ("wanted", "wanted"), ("negotiated", last)):
-        known = [getattr(one, what) for one in found]
-        number = "?" if all(one is None for one in known) else str(sum(map(bool, known)))
-        parts.append(f"{number} {word}")
-    return ", ".join(parts)
+    offered = str(len(sets.offered)) if sets.is_offer_known else "?"
+    taken = str(len(sets.taken)) if sets.is_written else "0"
+    wanted = str(len(sets.wanted)) if sets.is_table_known else "?"
+    return f"{offered} offered, {wanted} wanted by the driver, {taken} {last}"
 
 
-def _mark(has: bool | None, missing: bool = False) -> Html:
-    if missing:
-        return tag("span", "missing", class_="bad")
+def _mark(has: bool | None) -> Html:
     if has is None:
         return tag("span", "?", class_="unsure")
     return tag("span", "yes", class_="good") if has else tag("span", "\u2013", class_="none")
 
 
-def _words(one: Feature) -> str:
-    if one.missing:
-        return one.missing
-    if one.offered and one.wanted and one.negotiated is False:
-        return "given up by the driver"
-    if one.offered and one.wanted is False and not one.negotiated:
-        return "not in the driver's table"
-    if one.negotiated and one.wanted is False:
-        return "kept by the VirtIO core"
-    return ""
+def _wanted(sets: FeatureSets, name: str) -> Html:
+    if name not in sets.wanted and is_kept_by_core(name):
+        return tag("span", "core", class_="good")
+    return _mark(name in sets.wanted if sets.is_table_known else None)
+
+
+def _taken(sets: FeatureSets, name: str) -> Html:
+    if name in sets.missing:
+        return tag("span", "missing", class_="bad")
+    return _mark(name in sets.taken)

@@ -114,7 +114,7 @@ function rowElement(row, withToggle) {
   const what = make("td", undefined, "what");
   what.style.paddingLeft = `${1.4 + 1.1 * row.depth}rem`;
   if (withToggle && row.kids) what.append(toggle(row));
-  what.append(row.text);
+  row.text.split(/(?<=\|)/).forEach((part, number) => what.append(...(number ? [make("wbr")] : []), part));
   const open = row.flags & OPEN;
   const result = make("td", open ? "no return seen" : row.outcome, row.flags & BAD ? "bad" : open ? "unsure" : "");
   line.append(

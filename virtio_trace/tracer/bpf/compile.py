@@ -7,15 +7,12 @@ created in the kernel, and any user can compile, for any machine.
 
 from __future__ import annotations
 
-import contextlib
 import ctypes as ct
 import hashlib
 import importlib.util
 import os
 import re
 import sys
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -23,7 +20,8 @@ from virtio_trace.bpf_source import bpf_folder
 from virtio_trace.errors import CannotTraceError
 from virtio_trace.kernel.files import machine as machines
 from virtio_trace.tracer.bpf import bcc_place, bytecode_store
-from virtio_trace.tracer.bpf.bytecode import FUNCTIONS, Bytecode, check
+from virtio_trace.tracer.bpf.bytecode import FUNCTIONS, Bytecode, check, decode, encode
+from virtio_trace.tracer.bpf.child import alone_in, in_child, messages
 
 if TYPE_CHECKING:
     import bcc
@@ -31,7 +29,18 @@ if TYPE_CHECKING:
 MACHINES = {machine.name: machine.bpf for machine in machines.MACHINES}
 """The machines, as in ``uname -m``, and bpf/regs.h's names for them."""
 
-_FLAGS = ("-O1", "-I.")  # BCC's default, -O2, makes the same programs and takes longer
+_FLAGS = ("-O1", "-I.", "-g0")
+"""BCC's own, -O2 -g, makes the same programs and takes longer."""
+
+_NO_HEADERS = (
+    "-D_UAPI__LINUX_BPF_H__",
+    "-D__BPF_HELPERS_H",
+    "-D__BCC_PROTO_H",
+    "-DBCC_SEC(name)=__attribute__((section(name),used))",
+    "-DSEC(name)=__attribute__((section(name),used))",
+)
+"""BCC includes 8,000 lines before each program, three times. The program uses none of them: these
+are the guards of those headers, and the macro (by its two names) that its license is stated by."""
 
 
 def bytecode(machine: str, *, cookie: bool) -> Bytecode:
@@ -41,10 +50,15 @@ def bytecode(machine: str, *, cookie: bool) -> Bytecode:
     """
     code = _ready(machine, cookie)
     if code is None:
-        _require_compiler(machine, cookie)
-        code = compile_now(machine, cookie=cookie)
+        code = decode(in_child(lambda: _first(machine, cookie)), "compiled now")
         bytecode_store.keep(_name(machine, cookie), code)
     return code
+
+
+def _first(machine: str, cookie: bool) -> bytes:
+    """For a child. Importing bcc loads LLVM, so only the child does it."""
+    _require_compiler(machine, cookie)
+    return encode(_compile(machine, cookie))
 
 
 def require(machine: str, *, cookie: bool) -> None:
@@ -75,21 +89,40 @@ def _ready(machine: str, cookie: bool) -> Bytecode | None:
 
 
 def compile_now(machine: str, *, cookie: bool) -> Bytecode:
-    """The same, always compiled. No other thread may write to file descriptor 2 meanwhile, which
-    BCC writes its messages to, nor depend on the working folder. Raises CannotTraceError."""
-    define, found, folder = _define(machine), import_bcc(), bpf_folder()
+    """The same, always compiled, in a child process. Raises CannotTraceError."""
+    return decode(in_child(lambda: encode(_compile(machine, cookie))), "compiled now")
+
+
+def _compile(machine: str, cookie: bool) -> Bytecode:
+    """For a child: nothing is restored but its root."""
+    define, found = _define(machine), import_bcc()
     flags = [*_FLAGS, f"-D{define}", *(["-DVT_COOKIE"] if cookie else [])]
-    with _complaints(f"BCC {found.version} cannot compile {folder}/probe.bpf.c"):
-        with _working_in(folder), _environment("BCC_KERNEL_SOURCE", str(folder)):
-            # BCC takes kernel headers from here; ours are all that its own headers need.
-            program = found.bpf(text=(folder / "probe.bpf.c").read_bytes(), cflags=flags)
-        functions = {name: _function(found, program, name) for name in FUNCTIONS}
-        program.cleanup()
-        source = _source_hash(define, cookie)
-        compiler = f"BCC {found.version}"
-        code = Bytecode(functions, machine, cookie, source, compiler, "compiled now")
-        check(code)
+    try:
+        functions = _functions(found, [*flags, *_NO_HEADERS])
+    except CannotTraceError:  # perhaps a version of BCC whose headers have other guards
+        functions = _functions(found, flags)
+    source = _source_hash(define, cookie)
+    code = Bytecode(functions, machine, cookie, source, f"BCC {found.version}", "compiled now")
+    check(code)
     return code
+
+
+def _functions(found: Bcc, flags: list[str]) -> dict[str, bytes]:
+    """The programs by name. Raises CannotTraceError, with what BCC printed."""
+    text = (bpf_folder() / "probe.bpf.c").read_bytes()
+    with messages() as said, alone_in(bpf_folder()) as folder:
+        # BCC takes kernel headers from here; ours are all that its own headers need.
+        os.environ["BCC_KERNEL_SOURCE"] = str(folder)
+        try:
+            program = found.bpf(text=text, cflags=flags)
+            return {name: _function(found, program, name) for name in FUNCTIONS}
+        except Exception as error:  # BCC raises Exception itself
+            lines = said().split("\n")
+            detail = next((line for line in lines if "error" in line.lower()), "") or str(error)
+            raise CannotTraceError(
+                f"BCC {found.version} cannot compile {bpf_folder()}/probe.bpf.c: {detail.strip()}",
+                "install another version of BCC, or report this one",
+            ) from error
 
 
 def write_package(folder: Path) -> list[Path]:
@@ -171,51 +204,3 @@ def _function(found: Bcc, program: bcc.BPF, name: str) -> bytes:
     start = found.library.bpf_function_start(program.module, name.encode())
     size = found.library.bpf_function_size(program.module, name.encode())
     return ct.string_at(start, size)
-
-
-@contextlib.contextmanager
-def _working_in(folder: Path) -> Iterator[None]:
-    """clang also looks for headers below the working folder, which is anybody's."""
-    before = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.chdir(folder)
-        yield
-    finally:
-        os.fchdir(before)
-        os.close(before)
-
-
-@contextlib.contextmanager
-def _environment(name: str, value: str) -> Iterator[None]:
-    before = os.environ.get(name)
-    os.environ[name] = value
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[name]
-        else:
-            os.environ[name] = before
-
-
-@contextlib.contextmanager
-def _complaints(what: str) -> Iterator[None]:
-    """BCC prints messages and raises bare exceptions: turn both into CannotTraceError."""
-    saved = os.dup(2)
-    with tempfile.TemporaryFile() as said:
-        os.dup2(said.fileno(), 2)
-        try:
-            yield
-        except CannotTraceError:
-            raise
-        except Exception as error:  # BCC raises Exception itself
-            said.seek(0)
-            lines = said.read().decode(errors="replace").split("\n")
-            detail = next((line for line in lines if "error" in line.lower()), "") or str(error)
-            raise CannotTraceError(
-                f"{what}: {detail.strip()}",
-                "install another version of BCC, or report this one",
-            ) from error
-        finally:
-            os.dup2(saved, 2)
-            os.close(saved)

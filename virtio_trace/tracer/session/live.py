@@ -129,6 +129,7 @@ class LiveTracer:
             probes=(),
             snapshot=BusState(bus=False),
             started_ns=time.monotonic_ns(),
+            started_unix_ns=time.time_ns(),
             blacklist=forbidden(evidence),
             initrd=self._machine.initrd.modules(evidence.modules),
             tool=f"virtio-trace {virtio_trace.__version__}",

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Boards: what virtio devices a machine is expected to have, as TOML."""
