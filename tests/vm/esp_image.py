@@ -12,7 +12,9 @@ UUID = "7b1c3f52-9d0e-4a67-8f3a-2c5d6e7f8a90"
 """The root partition's own (PARTUUID)."""
 
 _OSREL = b"ID=debian\nPRETTY_NAME='Debian, unified'\nVERSION_ID=12\n"
-_OPTIONS = "rw console=ttyS0"
+OPTIONS = "rw console=ttyS0 systemd.firstboot=off"
+"""With a root that is writable at once, systemd would ask who is to be root."""
+
 _MIB = 96
 
 
@@ -28,7 +30,7 @@ def disk(kind: str, boot: Path, fs: Path, scratch: Path) -> Path:
     if kind == "uki":
         esp.unified(
             tree / "EFI/Linux/debian-12+3-0.efi",
-            **{"osrel": _OSREL, "cmdline": _OPTIONS.encode() + b"\0"},
+            **{"osrel": _OSREL, "cmdline": OPTIONS.encode() + b"\0"},
             linux=linux.read_bytes(),
             initrd=initrd.read_bytes(),
         )
@@ -50,7 +52,7 @@ def _entries(tree: Path, linux: Path, initrd: Path) -> None:
     (tree / "loader/loader.conf").write_text("timeout 3\ndefault debian-6*\n")
     (tree / "loader/entries/debian-6.1.conf").write_text(
         "title Debian, by an entry\nversion 6.1\nsort-key debian\nlinux /debian/linux\n"
-        f"initrd /debian/initrd\noptions {_OPTIONS}\n"
+        f"initrd /debian/initrd\noptions {OPTIONS}\n"
     )
     (tree / "loader/entries/debian-9.conf").write_text(
         "title Newer\nversion 9\nsort-key debian\nlinux /gone/linux\n"

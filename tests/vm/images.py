@@ -107,6 +107,7 @@ def image(name: str) -> Path:
     recipe = RECIPES[name]
     fields = {key: value for key, value in asdict(recipe).items() if value or key in _KEYS}
     what = [4, UUID, _FILES, _SETUP, fields, _grub(recipe), _packages(recipe)]
+    what += [esp_image.OPTIONS] if recipe.esp else []
     return kept(name, recipe.form, what, lambda scratch: _build(name, recipe, scratch))
 
 
