@@ -8,21 +8,14 @@ from collections.abc import Callable, Collection
 from typing import BinaryIO, cast
 
 from virtio_trace.check import named
-from virtio_trace.check.findings import NOTE, Result
 from virtio_trace.check.scope import LiveFilter
-from virtio_trace.cli.support import asked
 from virtio_trace.cli.support.output import RecordingOutput
-from virtio_trace.cli.support.say import say, warn
 from virtio_trace.kernel.running.host import HostKernel, snapshot
 from virtio_trace.recording.events import Event
 from virtio_trace.recording.evidence import Evidence
 from virtio_trace.recording.header import Header
 from virtio_trace.recording.recording_file import RecordingFile
 from virtio_trace.recording.source import Source
-from virtio_trace.render.before import before_line
-
-_MOST = 10
-"""Findings that are printed."""
 
 
 class Judged:
@@ -64,18 +57,21 @@ class Judged:
         """Print the verdict on the recording in TARGET; return its exit status."""
         if self._copy is not None:
             self._copy.seek(0)
-            return _say(self._judge(RecordingFile(self._copy, target.name)))
+            return self._judge(RecordingFile(self._copy, target.name))
         with open(target.name, "rb") as stream:  # noqa: PTH123 - it may be a descriptor's path
-            return _say(self._judge(RecordingFile(stream, target.name)))
+            return self._judge(RecordingFile(stream, target.name))
 
-    def _judge(self, recording: Source) -> Result:
+    def _judge(self, recording: Source) -> int:
+        # The rules are of no use before, and take a sixth of a second to import in a guest.
+        from virtio_trace.cli.support.live_verdict import say_verdict  # noqa: PLC0415
+
         names = named.names(recording)
         if self._devices and not self._drivers:
             scope = names.scope_of([names.devices[address] for address in self._addresses])
         else:
             names.drivers |= {*self._drivers}
             scope = names.scope(self._addresses, self._drivers)
-        return asked.judge_scope(recording, scope, live=True)
+        return say_verdict(recording, scope)
 
 
 class _Tee:
@@ -93,18 +89,3 @@ class _Tee:
     def flush(self) -> None:
         """Flush the stream."""
         self._stream.flush()
-
-
-def _say(result: Result) -> int:
-    found = [f for f in result.findings if f.severity != NOTE and not f.before]
-    for finding in found[:_MOST]:
-        warn(f"{finding.subject}: {finding.step}: {finding.message}")
-    if len(found) > _MOST:
-        warn(f"and {len(found) - _MOST} more: virtio-trace check shows all")
-    if before := before_line(result):
-        say(before)
-    steps = [step for step in result.steps if not step.before]
-    good = sum(step.ok is True for step in steps)
-    what = ", ".join(sorted(result.scope.addresses or result.scope.drivers))
-    say(f"{result.verdict}: {what}: {good} of {len(steps)} steps passed")
-    return asked.STATUS[result.verdict]
