@@ -1,20 +1,20 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The verdict at the end of ``record`` on what was asked for: --device, --driver, --rebind."""
+"""The verdict at the end of ``record`` on what was asked for: --device, --driver, --rebind.
+
+Most recordings ask for nothing, and none for the rules before its end. What only these need is
+imported where it is used: in an emulated guest it takes a fifth of a second, before all is armed.
+"""
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Collection
 from typing import BinaryIO, cast
 
-from virtio_trace.check import named
-from virtio_trace.check.scope import LiveFilter
 from virtio_trace.cli.support.output import RecordingOutput
 from virtio_trace.kernel.running.host import HostKernel, snapshot
 from virtio_trace.recording.events import Event
 from virtio_trace.recording.evidence import Evidence
 from virtio_trace.recording.header import Header
-from virtio_trace.recording.recording_file import RecordingFile
 from virtio_trace.recording.source import Source
 
 
@@ -32,12 +32,21 @@ class Judged:
 
     def check(self, kernel: HostKernel) -> None:
         """Raises UsageError if a device is not on the bus now."""
+        if not self._devices:
+            return
+        from virtio_trace.check import named  # noqa: PLC0415
+
         names = named.Names(Evidence(kernel.release), snapshot(kernel.sys))
         names.check(self._devices)
         self._addresses = [known.address for name in self._devices for known in names.of(name)]
 
     def begin(self, header: Header) -> None:
         """The probes are armed. Raises UsageError for a driver that this kernel does not have."""
+        if not self:
+            return
+        from virtio_trace.check import named  # noqa: PLC0415
+        from virtio_trace.check.scope import LiveFilter  # noqa: PLC0415
+
         names = named.Names(header.evidence, header.snapshot)
         names.drivers |= {driver.name for driver in header.evidence.drivers}
         names.check((), self._drivers)
@@ -50,11 +59,15 @@ class Judged:
         stream = target.open()
         if not self or target.is_regular:
             return stream
+        import tempfile  # noqa: PLC0415
+
         self._copy = cast(BinaryIO, tempfile.TemporaryFile())  # noqa: SIM115 - kept
         return cast(BinaryIO, _Tee(stream, self._copy))
 
     def status(self, target: RecordingOutput) -> int:
         """Print the verdict on the recording in TARGET; return its exit status."""
+        from virtio_trace.recording.recording_file import RecordingFile  # noqa: PLC0415
+
         if self._copy is not None:
             self._copy.seek(0)
             return self._judge(RecordingFile(self._copy, target.name))
@@ -62,7 +75,7 @@ class Judged:
             return self._judge(RecordingFile(stream, target.name))
 
     def _judge(self, recording: Source) -> int:
-        # The rules are of no use before, and take a sixth of a second to import in a guest.
+        from virtio_trace.check import named  # noqa: PLC0415
         from virtio_trace.cli.support.live_verdict import say_verdict  # noqa: PLC0415
 
         names = named.names(recording)
