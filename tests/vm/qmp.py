@@ -104,7 +104,8 @@ class Monitor:
     def _serve(self, console: Path, answer: Answer, over: threading.Event) -> None:
         while not over.wait(0.05):
             said = console.read_text("utf-8", errors="replace") if console.exists() else ""
-            for name in re.findall(r"ask: (\S+)\s*\n", said):
+            # From the line's start: the kernel prints "mask: ffffffff" of a slow clock.
+            for name in re.findall(r"^(?:\[[ .\d]+\] )?ask: (\S+)\s*\n", said, re.MULTILINE):
                 if name not in self.answers:
                     self._answer(name, answer)
 

@@ -71,7 +71,7 @@ def test_a_terminal(outcomes: dict[str, Any], columns: int) -> None:
     assert "virtio_rng" in shown and "virtrng_probe" in shown
     assert not re.search(r"\bloop\b", shown)
     (match,) = (line for line in events if "virtio_dev_match" in line)
-    assert "= 1 (match)" in match
+    assert re.search(r" = 1( \(match\))?( <|$)", match)  # in 80 columns there may be no room
 
 
 def test_without_a_terminal(outcomes: dict[str, Any]) -> None:

@@ -86,6 +86,7 @@ class _Commands(click.Group):
 @click.group(
     cls=_Commands,
     invoke_without_command=True,
+    subcommand_metavar="COMMAND [ARGS]...",  # the same in each version of click
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 @click.version_option(virtio_trace.__version__, prog_name="virtio-trace")

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import groupby, islice
 
 from tabulate import tabulate
 
@@ -20,6 +20,9 @@ from virtio_trace.render.words import Paint
 
 Cell = str | tuple[str, str]
 """A text, or a text and its style."""
+
+_Column = tuple[int, int, str]
+"""Its place in a row, how many characters it may have, and "left" or "right"."""
 
 _BLOCK = 500
 _GAP = 2
@@ -50,17 +53,46 @@ def grid_lines(
     table = _Table(heading, rows)
     kept, room, dropped = table.fit(width, spare)
     aligned = ["right" if heading[i] in right else "left" for i in kept]
-    ruler = ["-" * most for most in room]  # tabulate aligns a block by its own cells
-    left = enumerate(table)
-    while block := list(islice(left, _BLOCK)):
-        shown = [
-            [_text(row[i], most, not number, paint) for i, most in zip(kept, room, strict=True)]
-            for number, row in block
-        ]
-        text = tabulate([ruler, *shown], tablefmt="plain", disable_numparse=True, colalign=aligned)
-        yield from (line.rstrip() for line in text.splitlines()[1:])
+    columns = list(zip(kept, room, aligned, strict=True))
+    for simple, group in groupby(enumerate(table), lambda one: _is_simple(one[1], columns)):
+        if simple:
+            yield from (_line(row, columns, paint) for _, row in group)
+        else:
+            yield from _wrapped_lines(group, columns, paint)
     if dropped:
         yield from (paint(line, "faint") for line in wrap(_without(dropped, table), width))
+
+
+def _is_simple(row: list[tuple[str, str]], columns: list[_Column]) -> bool:
+    return all(len(row[i][0]) <= room and row[i][0].isascii() for i, room, _ in columns)
+
+
+def _line(row: list[tuple[str, str]], columns: list[_Column], paint: Paint) -> str:
+    """A row that needs one line. Not by tabulate, which looks at the type of each cell: for 30,000
+    rows that takes a third of the time of reading them."""
+    cells = []
+    for i, room, aligned in columns:
+        text, style = row[i]
+        space = " " * (room - len(text))
+        shown = paint(text, style) if style and text else text
+        cells.append(space + shown if aligned == "right" else shown + space)
+    return (" " * _GAP).join(cells).rstrip()
+
+
+def _wrapped_lines(
+    rows: Iterator[tuple[int, list[tuple[str, str]]]], columns: list[_Column], paint: Paint
+) -> Iterator[str]:
+    ruler = ["-" * room for _, room, _ in columns]  # tabulate aligns a block by its own cells
+    alignment = [aligned for _, _, aligned in columns]
+    while block := list(islice(rows, _BLOCK)):
+        shown = [
+            [_text(row[i], room, not number, paint) for i, room, _ in columns]
+            for number, row in block
+        ]
+        text = tabulate(
+            [ruler, *shown], tablefmt="plain", disable_numparse=True, colalign=alignment
+        )
+        yield from (line.rstrip() for line in text.splitlines()[1:])
 
 
 def _without(dropped: list[str], table: _Table) -> str:

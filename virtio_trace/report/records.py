@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from functools import lru_cache
 from typing import Any
 
@@ -12,6 +11,7 @@ from virtio_trace.check.missing_features import missing
 from virtio_trace.check.proof import Proof
 from virtio_trace.graph.calls import Call
 from virtio_trace.graph.model import Binding, Device, Driver, Graph, transport
+from virtio_trace.graph.negotiation import Queue
 from virtio_trace.recording.events import Event
 from virtio_trace.recording.host_view import HostDevice
 from virtio_trace.recording.machine_state import LogLine
@@ -161,14 +161,24 @@ def _negotiation(binding: Binding, brief: bool) -> dict[str, Any]:
             else [],
         },
         "interrupts": found.interrupts,
-        "queues": None
-        if queues is None
-        else [{**asdict(queue), "interrupts": None, "completions": None} for queue in queues],
+        "queues": None if queues is None else [_queue(queue) for queue in queues],
     }
     if brief:
         return known
     status = _status(found.status) if found.status else None
     return known | {"status": status, "phases": _phases(binding)}
+
+
+def _queue(queue: Queue) -> dict[str, Any]:
+    """Not by asdict(), which copies each value: there is one for each queue of each binding."""
+    return {
+        "index": queue.index,
+        "name": queue.name,
+        "size": queue.size,
+        "vector": queue.vector,
+        "interrupts": None,
+        "completions": None,
+    }
 
 
 def _names(device: int | None, bits: int | None) -> list[str] | None:

@@ -5,12 +5,16 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from virtio_trace.cli.support.interrupts import Interrupts
+
+TOP = Path(__file__).parents[3]
 
 
 def send(number: signal.Signals) -> None:
@@ -73,3 +77,25 @@ def test_an_ignored_signal_stays_ignored() -> None:
             assert interrupts.received is None
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+_IN_AN_EXEC = """
+import os, signal
+from virtio_trace.cli.support.interrupts import Interrupts
+with Interrupts():
+    try:
+        exec("os.kill(os.getpid(), signal.SIGHUP); len('')")
+    except KeyboardInterrupt as caught:
+        status = caught.args[0]
+raise SystemExit(status)
+"""
+
+
+def test_one_that_leaves_an_exec_does_not_end_python_by_sigint(tmp_path: Path) -> None:
+    """As in an import that defines a dataclass: ``python3 -m`` remembers it to its end."""
+    (tmp_path / "in_an_exec.py").write_text(_IN_AN_EXEC)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(TOP)])}
+    done = subprocess.run(
+        [sys.executable, "-m", "in_an_exec"], env=environment, capture_output=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (signal.SIGHUP, b"")

@@ -11,8 +11,17 @@ from typing import Any
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
+class Interrupted(KeyboardInterrupt):
+    """Ended by a signal; its argument is the signal's number.
+
+    Not KeyboardInterrupt itself: if that leaves an exec(), as in an import that defines a
+    dataclass, ``python3 -m`` ends by SIGINT although it was caught (CPython, Python/pythonrun.c
+    run_eval_code_obj, Modules/main.c Py_RunMain).
+    """
+
+
 class Interrupts:
-    """While entered, the three signals raise KeyboardInterrupt until collect() is called. After
+    """While entered, the three signals raise Interrupted until collect() is called. After
     that they only set ``received``, so that a recording ends in order.
 
     Python cannot pass on an exception that is raised in a finalizer, in a callback from C code, or
@@ -39,20 +48,20 @@ class Interrupts:
         sys.unraisablehook = self._unraisable
 
     def collect(self) -> None:
-        """From now on, note signals and do not raise. Raises KeyboardInterrupt if one came."""
+        """From now on, note signals and do not raise. Raises Interrupted if one came."""
         self._collecting = True
         self.check()
 
     def check(self) -> None:
-        """Raises KeyboardInterrupt if a signal came before and did not end us."""
+        """Raises Interrupted if a signal came before and did not end us."""
         if self.received is not None:
-            raise KeyboardInterrupt(self.received)
+            raise Interrupted(self.received)
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
         self.received = number
         if not self._collecting:
             self._collecting = True  # a second signal must not interrupt the clean-up
-            raise KeyboardInterrupt(number)
+            raise Interrupted(number)
 
     def _not_raised(self, unraisable: Any) -> None:
         if not isinstance(unraisable.exc_value, KeyboardInterrupt):

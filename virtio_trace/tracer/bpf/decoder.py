@@ -200,7 +200,8 @@ class RingDecoder:
         entry = self._entry_of(raw.event)
         if entry is None:
             return event
-        event.duration_ns = event.ns - entry.ns
+        if entry.ns <= event.ns:  # a guest may send any times
+            event.duration_ns = event.ns - entry.ns
         event.device = event.device or entry.device
         event.driver = event.driver or entry.driver
         event.detail = _both(event.detail, entry.detail)

@@ -181,6 +181,13 @@ def test_a_return_may_have_the_stack_pointer_of_its_entry() -> None:
     assert ring.ret(ns=3, stack=STACK).duration_ns == 2
 
 
+def test_a_return_before_its_entry_has_no_duration() -> None:
+    """A guest may send any times."""
+    ring = Ring()
+    ring.entry(ns=5, stack=STACK)
+    assert ring.ret(ns=3, stack=STACK).duration_ns is None
+
+
 def test_recursive_calls() -> None:
     ring = Ring()
     for depth, name in enumerate((b"outer", b"inner")):
