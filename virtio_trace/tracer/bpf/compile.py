@@ -32,15 +32,18 @@ MACHINES = {machine.name: machine.bpf for machine in machines.MACHINES}
 _FLAGS = ("-O1", "-I.", "-g0")
 """BCC's own, -O2 -g, makes the same programs and takes longer."""
 
-_NO_HEADERS = (
+_LIGHT = (
+    "-Xclang", "-disable-llvm-verifier",  # of the compiler, not the kernel's
+    "-Xclang", "-discard-value-names",
     "-D_UAPI__LINUX_BPF_H__",
     "-D__BPF_HELPERS_H",
     "-D__BCC_PROTO_H",
     "-DBCC_SEC(name)=__attribute__((section(name),used))",
     "-DSEC(name)=__attribute__((section(name),used))",
-)
-"""BCC includes 8,000 lines before each program, three times. The program uses none of them: these
-are the guards of those headers, and the macro (by its two names) that its license is stated by."""
+)  # fmt: skip
+"""Less work for the same programs. BCC includes 8,000 lines before each program, three times. The
+program uses none of them: these are the guards of those headers, and the macro (by its two names)
+that its license is stated by."""
 
 
 def bytecode(machine: str, *, cookie: bool) -> Bytecode:
@@ -98,7 +101,7 @@ def _compile(machine: str, cookie: bool) -> Bytecode:
     define, found = _define(machine), import_bcc()
     flags = [*_FLAGS, f"-D{define}", *(["-DVT_COOKIE"] if cookie else [])]
     try:
-        functions = _functions(found, [*flags, *_NO_HEADERS])
+        functions = _functions(found, [*flags, *_LIGHT])
     except CannotTraceError:  # perhaps a version of BCC whose headers have other guards
         functions = _functions(found, flags)
     source = _source_hash(define, cookie)
