@@ -80,7 +80,7 @@ def test_a_boot_that_failed_says_why(
     done, folder = failed
     assert done.returncode == 4, done.stderr
     names = {path.name for path in folder.iterdir()}
-    assert names == {"junit.xml", "verdict.txt", "console.txt", "not-ours"}
+    assert names == {"junit.xml", "verdict.txt", "console.txt", "outcome.json", "not-ours"}
     assert (folder / "verdict.txt").read_text("utf-8").startswith("INCOMPLETE: the guest had not")
     ((case,),) = junitparser.JUnitXml.fromfile(str(folder / "junit.xml"))
     assert isinstance(case.result[0], junitparser.Error)

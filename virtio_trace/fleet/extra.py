@@ -10,5 +10,5 @@ def missing(library: str, extra: str) -> CannotTraceError:
     """The error for LIBRARY, which EXTRA of this package installs."""
     return CannotTraceError(
         f"Python package {library} is not installed",
-        f"install extra {extra}: pip install 'virtio-trace[{extra}]'",
+        f"install extra {extra}, in a clone of virtio-trace: pip install '.[{extra}]'",
     )

@@ -79,6 +79,7 @@ def import_recordings(
 def _chunks(found: Iterator[Found], known: Path, jobs: int) -> Iterator[Chunk]:
     """What the pool makes of FOUND, in order. Raises IncompleteError."""
     context = multiprocessing.get_context("spawn")  # a fork would copy pyarrow's threads' locks
+    others = multiprocessing.active_children()  # of whoever called us
     pool = ProcessPoolExecutor(jobs, context, worker.start, (known,))
     begun: deque[Future[Chunk]] = deque()
     try:
@@ -93,8 +94,9 @@ def _chunks(found: Iterator[Found], known: Path, jobs: int) -> Iterator[Chunk]:
             "a process of the import was killed", "import again: what is in the lake is skipped"
         ) from error
     except BaseException:
-        for child in multiprocessing.active_children():  # one may wait for a file for ever
-            child.terminate()
+        for child in multiprocessing.active_children():
+            if child not in others:
+                child.terminate()  # it may wait for a file for ever
         raise
     finally:
         pool.shutdown(cancel_futures=True)

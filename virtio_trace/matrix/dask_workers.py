@@ -38,7 +38,7 @@ class DaskWorkers:
         except ImportError as error:
             raise CannotTraceError(
                 f"--scheduler needs Dask, which cannot be imported: {error}",
-                "apt install python3-distributed, or pip install 'virtio-trace[matrix]'",
+                "apt install python3-distributed, or pip install distributed",
             ) from error
         self._killed: type[Exception] = distributed.scheduler.KilledWorker
         try:

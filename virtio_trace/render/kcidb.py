@@ -38,7 +38,7 @@ _ROOT = "virtio_trace"
 _LONGEST = 16384
 """Characters of a log excerpt."""
 
-_HINT = "pip install 'virtio-trace[ci]', or pip install kcidb-io"
+_HINT = "pip install kcidb-io, or in a clone of virtio-trace: pip install '.[ci]'"
 
 
 def check(origin: str, build: str | None) -> Any:

@@ -39,7 +39,7 @@ def test_the_error_names_the_extra(library: str, words: str, lake: Path, tmp_pat
     assert done.returncode == 3, done.stderr
     assert done.stderr == (
         f"virtio-trace: Python package {name} is not installed\n"
-        f"  install extra {extra}: pip install 'virtio-trace[{extra}]'\n"
+        f"  install extra {extra}, in a clone of virtio-trace: pip install '.[{extra}]'\n"
     )
 
 

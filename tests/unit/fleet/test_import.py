@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import multiprocessing
 import os
 import shutil
 import signal
@@ -21,7 +22,8 @@ import pytest
 from pytest import MonkeyPatch
 
 from tests.unit.fleet.lakes import GOLDENS, ask, copy, count, fleet
-from virtio_trace.fleet import parquet, worker
+from virtio_trace.fleet import importer, parquet, worker
+from virtio_trace.fleet.lake import create
 from virtio_trace.fleet.schema import TABLES
 from virtio_trace.fleet.sources import Found
 from virtio_trace.fleet.worker import ID_LENGTH, KnownIds
@@ -275,3 +277,24 @@ def test_a_long_recording_has_the_same_rows(tmp_path: Path, monkeypatch: MonkeyP
     assert len(in_memory.boots) == len(found)
     monkeypatch.setattr(worker, "_IN_MEMORY", 1000)
     assert worker.read(found) == in_memory
+
+
+def _sleep() -> None:
+    time.sleep(60)
+
+
+def test_what_ends_an_import_ends_its_own_processes_alone(tmp_path: Path) -> None:
+    other = multiprocessing.get_context("fork").Process(target=_sleep)
+    other.start()
+
+    def stop(_done: importer.Imported) -> None:
+        raise KeyboardInterrupt
+
+    found = iter([Found(str(GOLDEN), None)])
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            importer.import_recordings(create(tmp_path / "lake"), found, 1, stop)
+        other.join(1)
+        assert other.is_alive()
+    finally:
+        other.kill()

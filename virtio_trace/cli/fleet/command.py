@@ -28,8 +28,8 @@ def command(context: click.Context) -> None:
     """Import many recordings, and ask what they have in common.
 
     A lake is a folder of Parquet files: rows of what report and check find in each recording.
-    docs/fleet.md lists its tables and columns. The libraries that fleet needs are an extra:
-    pip install 'virtio-trace[fleet]'.
+    docs/fleet.md lists its tables and columns. The libraries that fleet needs are an extra.
+    In a clone of virtio-trace: pip install '.[fleet]'.
     """
     if context.invoked_subcommand is None:
         click.echo(context.get_help())

@@ -1,28 +1,21 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The verdict at the end of ``record`` on what was asked for: --device, --driver, --rebind."""
+"""The verdict at the end of ``record`` on what was asked for: --device, --driver, --rebind.
+
+Most recordings ask for nothing, and none for the rules before its end. What only these need is
+imported where it is used: in an emulated guest it takes a fifth of a second, before all is armed.
+"""
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Collection
 from typing import BinaryIO, cast
 
-from virtio_trace.check import named
-from virtio_trace.check.findings import NOTE, Result
-from virtio_trace.check.scope import LiveFilter
-from virtio_trace.cli.support import asked
 from virtio_trace.cli.support.output import RecordingOutput
-from virtio_trace.cli.support.say import say, warn
 from virtio_trace.kernel.running.host import HostKernel, snapshot
 from virtio_trace.recording.events import Event
 from virtio_trace.recording.evidence import Evidence
 from virtio_trace.recording.header import Header
-from virtio_trace.recording.recording_file import RecordingFile
 from virtio_trace.recording.source import Source
-from virtio_trace.render.before import before_line
-
-_MOST = 10
-"""Findings that are printed."""
 
 
 class Judged:
@@ -39,12 +32,21 @@ class Judged:
 
     def check(self, kernel: HostKernel) -> None:
         """Raises UsageError if a device is not on the bus now."""
+        if not self._devices:
+            return
+        from virtio_trace.check import named  # noqa: PLC0415
+
         names = named.Names(Evidence(kernel.release), snapshot(kernel.sys))
         names.check(self._devices)
         self._addresses = [known.address for name in self._devices for known in names.of(name)]
 
     def begin(self, header: Header) -> None:
         """The probes are armed. Raises UsageError for a driver that this kernel does not have."""
+        if not self:
+            return
+        from virtio_trace.check import named  # noqa: PLC0415
+        from virtio_trace.check.scope import LiveFilter  # noqa: PLC0415
+
         names = named.Names(header.evidence, header.snapshot)
         names.drivers |= {driver.name for driver in header.evidence.drivers}
         names.check((), self._drivers)
@@ -57,25 +59,32 @@ class Judged:
         stream = target.open()
         if not self or target.is_regular:
             return stream
+        import tempfile  # noqa: PLC0415
+
         self._copy = cast(BinaryIO, tempfile.TemporaryFile())  # noqa: SIM115 - kept
         return cast(BinaryIO, _Tee(stream, self._copy))
 
     def status(self, target: RecordingOutput) -> int:
         """Print the verdict on the recording in TARGET; return its exit status."""
+        from virtio_trace.recording.recording_file import RecordingFile  # noqa: PLC0415
+
         if self._copy is not None:
             self._copy.seek(0)
-            return _say(self._judge(RecordingFile(self._copy, target.name)))
+            return self._judge(RecordingFile(self._copy, target.name))
         with open(target.name, "rb") as stream:  # noqa: PTH123 - it may be a descriptor's path
-            return _say(self._judge(RecordingFile(stream, target.name)))
+            return self._judge(RecordingFile(stream, target.name))
 
-    def _judge(self, recording: Source) -> Result:
+    def _judge(self, recording: Source) -> int:
+        from virtio_trace.check import named  # noqa: PLC0415
+        from virtio_trace.cli.support.live_verdict import say_verdict  # noqa: PLC0415
+
         names = named.names(recording)
         if self._devices and not self._drivers:
             scope = names.scope_of([names.devices[address] for address in self._addresses])
         else:
             names.drivers |= {*self._drivers}
             scope = names.scope(self._addresses, self._drivers)
-        return asked.judge_scope(recording, scope, live=True)
+        return say_verdict(recording, scope)
 
 
 class _Tee:
@@ -93,18 +102,3 @@ class _Tee:
     def flush(self) -> None:
         """Flush the stream."""
         self._stream.flush()
-
-
-def _say(result: Result) -> int:
-    found = [f for f in result.findings if f.severity != NOTE and not f.before]
-    for finding in found[:_MOST]:
-        warn(f"{finding.subject}: {finding.step}: {finding.message}")
-    if len(found) > _MOST:
-        warn(f"and {len(found) - _MOST} more: virtio-trace check shows all")
-    if before := before_line(result):
-        say(before)
-    steps = [step for step in result.steps if not step.before]
-    good = sum(step.ok is True for step in steps)
-    what = ", ".join(sorted(result.scope.addresses or result.scope.drivers))
-    say(f"{result.verdict}: {what}: {good} of {len(steps)} steps passed")
-    return asked.STATUS[result.verdict]

@@ -6,13 +6,16 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from virtio_trace.cli.support import status, terminal
 from virtio_trace.cli.support.say import say
 from virtio_trace.recording.events import Event
 from virtio_trace.recording.evidence import Evidence
 from virtio_trace.render.concern import Concern
-from virtio_trace.render.lines import Lines
+
+if TYPE_CHECKING:
+    from virtio_trace.render.lines import Lines
 
 
 class LiveLines:
@@ -32,9 +35,11 @@ class LiveLines:
     ) -> None:
         self._shows = shows
         out = sys.stderr
-        self._lines = None
+        self._lines: Lines | None = None
         self._concern = None if everything else Concern(evidence)
         if not quiet and out is not None:
+            from virtio_trace.render.lines import Lines  # noqa: PLC0415 - slow; now all is armed
+
             paint = terminal.paint_for(out)
             self._lines = Lines(
                 terminal.width_of(out), paint=paint, concern=self._concern, names=True

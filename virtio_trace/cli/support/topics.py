@@ -101,16 +101,16 @@ _REQUIREMENTS = Topic(
             ),
             (
                 "check --format kcidb",
-                "Python package kcidb-io, an extra: pip install 'virtio-trace[ci]'.",
+                "Python package kcidb-io, an extra: in a clone, pip install '.[ci]'.",
             ),
             (
                 "matrix",
                 "As boot. --scheduler needs Dask, here and on each worker: python3-distributed, or"
-                " pip install 'virtio-trace[matrix]'. matrix merge needs only the folders.",
+                " pip install distributed. matrix merge needs only the folders.",
             ),
             (
                 "fleet",
-                "Python packages that are an extra: pip install 'virtio-trace[fleet]'. fleet"
+                "Python packages that are an extra: in a clone, pip install '.[fleet]'. fleet"
                 " summary --spark also needs extra spark, and Java 17 or 21.",
             ),
         ),

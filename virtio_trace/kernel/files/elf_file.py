@@ -65,7 +65,7 @@ class ElfFile:
             self.machine, self.sections = read_header(data)
         except BadInputError as error:
             raise BadInputError(f"{where}: {error}", HINT) from error
-        except Exception as error:  # pyelftools and construct may raise anything
+        except Exception as error:  # struct's, ours, or anything of pyelftools
             what = str(error) or type(error).__name__
             raise BadInputError(f"{where}: truncated or damaged ELF file: {what}", HINT) from error
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The tables of a relocatable ELF file: its header, its sections, and the entries in them.
 
-The only importer of pyelftools, which reads the header and says where the tables are. The tables
-themselves (sections, .symtab, .rela.*) are unpacked with ``struct``: an object per entry costs
-seconds in an emulated guest. Layouts: Elf64_Shdr, Elf64_Sym and Elf64_Rela of the System V gABI.
+All are unpacked with ``struct``: an object per entry costs seconds in an emulated guest. Layouts:
+Elf64_Ehdr, Elf64_Shdr, Elf64_Sym and Elf64_Rela of the System V gABI. The only importer of
+pyelftools, which names what is refused; to import it takes a quarter of a second in such a guest.
 """
 
 from __future__ import annotations
@@ -12,9 +12,6 @@ import io
 import struct
 from typing import NamedTuple
 
-from elftools.common.exceptions import ELFError
-from elftools.elf.elffile import ELFFile
-
 from virtio_trace.errors import BadInputError
 from virtio_trace.kernel.files.machine import ELF_IDENT, NAMES, Machine, of_elf
 
@@ -22,12 +19,14 @@ MAX_STRING = 4096
 """Longest C string, in bytes, that is taken for one."""
 
 HINT = f"give a .ko, .ko.xz or .ko.zst of a 64-bit {NAMES} kernel, whole and unstripped"
+EHDR = struct.Struct("<16sHHIQQQIHHHHHH")
 SHDR = struct.Struct("<IIQQQQIIQQ")
 SYM = struct.Struct("<IBBHQQ")
 RELA = struct.Struct("<QIIq")
 STT_OBJECT, STT_FUNC = 1, 2
 SHT_NULL, SHT_SYMTAB, SHT_RELA, SHT_NOBITS = 0, 2, 4, 8
-SHN_LORESERVE = 0xFF00
+SHN_LORESERVE, SHN_XINDEX = 0xFF00, 0xFFFF
+ET_REL = 1
 SHF_WRITE, SHF_ALLOC, SHF_EXECINSTR = 1, 2, 4
 
 
@@ -94,27 +93,39 @@ def read_header(data: bytes) -> tuple[Machine, list[Section]]:
         raise BadInputError("is not an ELF file")
     if data[: len(ELF_IDENT)] != ELF_IDENT:
         raise BadInputError("is not 64-bit little-endian")
-    elf = ELFFile(io.BytesIO(data))
     machine = of_elf(data)
     if machine is None:
-        raise BadInputError(f"is for the machine {elf['e_machine']}, not {NAMES}")
-    if elf["e_type"] != "ET_REL":
-        raise BadInputError(f"is {elf['e_type']}, not a relocatable file (a kernel module)")
-    if elf["e_shentsize"] != SHDR.size or not 0 < elf.num_sections() <= len(data) // SHDR.size:
-        raise ELFError("the section table is not of this file")
-    start, size = elf["e_shoff"], elf.num_sections() * SHDR.size
-    table = list(SHDR.iter_unpack(data[start : start + size]))
-    names, length = table[elf.get_shstrndx()][4:6]
+        raise BadInputError(f"is for the machine {_named(data, 'e_machine')}, not {NAMES}")
+    _, kind, _, _, _, _, start, _, _, _, _, each, count, strtab = EHDR.unpack_from(data)
+    if kind != ET_REL:
+        what = _named(data, "e_type")
+        raise BadInputError(f"is {what}, not a relocatable file (a kernel module)")
+    if each != SHDR.size or not start:
+        raise ValueError("the section table is not of this file")
+    first = SHDR.unpack_from(data, start)
+    # The first section has what does not fit into the header's 16 bits.
+    count = count or first[5]
+    if not 0 < count <= len(data) // SHDR.size:
+        raise ValueError("the section table is not of this file")
+    table = list(SHDR.iter_unpack(data[start : start + count * SHDR.size]))
+    names, length = table[first[6] if strtab == SHN_XINDEX else strtab][4:6]
     strings = data[names : names + length]
     sections = [_section(data, entry, strings) for entry in table]
     if sum(s.size for s in sections if s.type not in (SHT_NULL, SHT_NOBITS)) > 2 * len(data):
-        raise ELFError("its sections overlap")  # a small file could fill the memory
+        raise ValueError("its sections overlap")  # a small file could fill the memory
     return machine, sections
+
+
+def _named(data: bytes, field: str) -> str:
+    """What pyelftools says of a FIELD of the header. It may raise anything."""
+    from elftools.elf.elffile import ELFFile  # noqa: PLC0415 - slow, and rare
+
+    return str(ELFFile(io.BytesIO(data))[field])
 
 
 def _section(data: bytes, entry: tuple[int, ...], names: bytes) -> Section:
     at, kind, flags, _address, offset, size, link, info, _align, _each = entry
     name = names[at : names.find(b"\0", at, at + MAX_STRING)].decode("utf-8", "replace")
     if kind not in (SHT_NULL, SHT_NOBITS) and offset + size > len(data):
-        raise ELFError(f"section {name} ends after the file's end (truncated?)")
+        raise ValueError(f"section {name} ends after the file's end (truncated?)")
     return Section(name, kind, flags, offset, size, link, info)

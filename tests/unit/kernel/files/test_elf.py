@@ -192,3 +192,16 @@ def _use(module: Module) -> None:
     list(module.modinfo())
     assert module.functions is not None
     assert module.build_id != ""
+
+
+def test_sections_that_do_not_fit_into_the_header(blk: bytes) -> None:
+    """Their number and the index of their names are in the first section (gABI, e_shnum)."""
+    start = int.from_bytes(blk[40:48], "little")
+    count, names = (int.from_bytes(blk[at : at + 2], "little") for at in (60, 62))
+    data = bytearray(blk)
+    data[60:64] = b"\0\0\xff\xff"
+    data[start + 32 : start + 40] = count.to_bytes(8, "little")
+    data[start + 40 : start + 44] = names.to_bytes(4, "little")
+    plain, moved = Module(blk, "x.ko"), Module(bytes(data), "x.ko")
+    assert moved.sections[1:] == plain.sections[1:]
+    assert moved.symbols == plain.symbols

@@ -22,7 +22,6 @@ from virtio_trace.kernel.running.abilities import Abilities
 from virtio_trace.kernel.running.host import HostKernel
 from virtio_trace.tracer.bpf import bytecode_store, compile
 from virtio_trace.tracer.bpf.bytecode import FUNCTIONS, Bytecode, check, map_loads, point_loads
-from virtio_trace.tracer.bpf.child import in_child
 
 NOBODY = 65534
 PYTHON = "/usr/bin/python3"
@@ -97,16 +96,15 @@ def test_a_machine_reads_its_own_registers() -> None:
     assert (31 * 8).to_bytes(2, "little") in loads[1]
 
 
-def test_without_bccs_headers_the_programs_are_the_same() -> None:
-    """And without the second attempt: compile._functions() makes one."""
-    define = f"-D{compile.MACHINES['x86_64']}"
+def test_with_less_work_the_programs_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By libbcc alone, and by BCC's module as for a version that has no such function."""
+    light = compile.compile_now("x86_64", cookie=True)
 
-    def both() -> bytes:
-        found, flags = compile.import_bcc(), [*compile._FLAGS, define]
-        without = compile._functions(found, [*flags, *compile._NO_HEADERS])
-        return b"same" if without == compile._functions(found, flags) else b"different"
-
-    assert in_child(both) == b"same"
+    with monkeypatch.context() as without:
+        without.setattr(compile, "_by_module", None)
+        assert compile.compile_now("x86_64", cookie=True).functions == light.functions
+    monkeypatch.setattr(compile, "_LIGHT", ("--no-such-flag",))
+    assert compile.compile_now("x86_64", cookie=True).functions == light.functions
 
 
 def test_an_unknown_machine_is_refused() -> None:
